@@ -1,0 +1,24 @@
+//! The plugin's configuration: what the operator wrote under `[config]` in the sidecar file.
+
+use crate::bindings::wasi::config::store;
+use crate::failure::{passing, permanent};
+use crate::types::Failure;
+
+/// The value of `key`, if it is set.
+pub fn get(key: &str) -> Result<Option<String>, Failure> {
+    store::get(key).map_err(|error| {
+        let (store::Error::Upstream(why) | store::Error::Io(why)) = error;
+        passing("config-unavailable", format!("the configuration key `{key}` cannot be read: {why}"))
+    })
+}
+
+/// The value of `key`, which the plugin cannot do without; `example` is one that works.
+pub fn required(key: &str, example: &str) -> Result<String, Failure> {
+    get(key)?.filter(|value| !value.trim().is_empty()).ok_or_else(|| missing(key, example))
+}
+
+fn missing(key: &str, example: &str) -> Failure {
+    let message =
+        format!("the configuration lacks `{key}`; set it under [config], such as {key} = \"{example}\"");
+    permanent("config-missing", message)
+}

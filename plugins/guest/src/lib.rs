@@ -1,0 +1,29 @@
+//! What the shipped plugins share. Nothing here is needed to write a plugin: `wit/` alone is the contract.
+
+pub mod config;
+mod document;
+pub mod failure;
+pub mod http;
+pub mod log;
+
+pub use bindings::campanile::types::types;
+pub use document::{Document, cut, one_line};
+
+mod bindings {
+    //! Generated from `wit/`: the shared types, and the standard imports that this crate wraps.
+    #![expect(missing_docs, reason = "documented in `wit/`")]
+
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package campanile:guest;
+            world imports {
+                import campanile:types/types@0.1.0;
+                import wasi:config/store@0.2.0-rc.1;
+                import wasi:http/outgoing-handler@0.2.12;
+                import wasi:logging/logging@0.1.0-draft;
+            }
+        ",
+        generate_all,
+    });
+}

@@ -1,0 +1,74 @@
+//! One spelling for labels, so that routes can rely on it: `" Team Name"` becomes `team_name`.
+
+use std::collections::BTreeMap;
+
+/// The name in lower case, trimmed, with `_` for each run of white space.
+pub(crate) fn normalised(name: &str) -> String {
+    name.to_lowercase().split_whitespace().collect::<Vec<_>>().join("_")
+}
+
+/// What has to change in the labels: a new value by name, or `None` for a name that goes.
+///
+/// Where two names become one, the one that was in order already wins, else the first in the given order. A name
+/// of nothing but white space goes.
+pub(crate) fn changes(labels: &[(String, String)]) -> BTreeMap<String, Option<String>> {
+    let mut changes = BTreeMap::new();
+    for (name, value) in labels {
+        let (new_name, new_value) = (normalised(name), value.trim());
+        if *name == new_name && !name.is_empty() {
+            if value != new_value {
+                changes.insert(new_name, Some(new_value.to_owned()));
+            }
+            continue;
+        }
+        changes.insert(name.clone(), None);
+        let taken = new_name.is_empty() || labels.iter().any(|(other, _)| *other == new_name);
+        if !taken {
+            changes.entry(new_name).or_insert_with(|| Some(new_value.to_owned()));
+        }
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(labels: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
+        let owned: Vec<_> =
+            labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        changes(&owned).into_iter().collect()
+    }
+
+    fn to(name: &str, value: Option<&str>) -> (String, Option<String>) {
+        (name.to_owned(), value.map(str::to_owned))
+    }
+
+    #[test]
+    fn what_is_in_order_stays_untouched() {
+        assert!(changed(&[("team", "payments"), ("tier", "")]).is_empty());
+    }
+
+    #[test]
+    fn names_and_values_are_tidied() {
+        assert_eq!(
+            changed(&[(" Team  Name", " Payments ")]),
+            [to(" Team  Name", None), to("team_name", Some("Payments"))]
+        );
+        assert_eq!(changed(&[("team", " x")]), [to("team", Some("x"))]);
+    }
+
+    #[test]
+    fn the_name_that_was_in_order_wins() {
+        assert_eq!(changed(&[("TEAM", "a"), ("team", "b")]), [to("TEAM", None)]);
+        assert_eq!(
+            changed(&[("TEAM", "a"), ("Team", "b")]),
+            [to("TEAM", None), to("Team", None), to("team", Some("a"))]
+        );
+    }
+
+    #[test]
+    fn a_name_without_letters_goes() {
+        assert_eq!(changed(&[(" ", "a"), ("", "b")]), [to("", None), to(" ", None)]);
+    }
+}
