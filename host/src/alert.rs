@@ -1,0 +1,252 @@
+//! The vocabulary: what an alert is, and how its identity is formed. No I/O.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jsonschema::Validator;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::fault::{self, Fault};
+
+/// One alert as it is posted, and as plugins see it (`alert.document`). Fields that are not listed are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AlertPayload)]
+pub struct Alert {
+    /// The sender's own identifier of this occurrence. With `starts_at` it makes a repeated post harmless.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, min_length = 1, max_length = 200, example = "123")]
+    pub id: Option<String>,
+    /// The headline, one line.
+    #[schema(min_length = 1, max_length = 1024, example = "High CPU Usage")]
+    pub title: String,
+    /// What happened, in full.
+    #[schema(max_length = 65536, example = "CPU usage exceeded 90%")]
+    pub description: String,
+    /// The area it belongs to.
+    #[serde(rename = "type")]
+    pub kind: AlertType,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Who raised it.
+    pub source: Source,
+    /// Whether the condition holds (`firing`, the default) or has ended (`resolved`).
+    #[serde(default)]
+    #[schema(default = "firing")]
+    pub status: Status,
+    /// What the sender deduplicates by; the identity when there is no `id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, min_length = 1, max_length = 200, example = "web-1/cpu")]
+    pub dedup_key: Option<String>,
+    /// When the condition began, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<String>, format = DateTime, example = "2023-12-01T14:30:22Z")]
+    pub starts_at: Option<Timestamp>,
+    /// When it ended or is expected to end, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<String>, format = DateTime, example = "2023-12-01T14:45:00Z")]
+    pub ends_at: Option<Timestamp>,
+    /// Where it happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub context: Option<Context>,
+    /// Key-value pairs to route and group by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(example = json!({"team": "payments"}))]
+    pub labels: BTreeMap<String, String>,
+    /// Runbooks, dashboards: each a URL, or an object with `href` and `text`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Value>,
+    /// Facts of any shape.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object)]
+    pub data: Map<String, Value>,
+    /// Measured values by name.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object, example = json!({"cpu_usage": 95.2}))]
+    pub metrics: Map<String, Value>,
+    /// Every field that is not listed above.
+    #[serde(flatten)]
+    #[schema(value_type = HashMap<String, Value>)]
+    pub extra: Map<String, Value>,
+}
+
+/// How bad it is, in ascending order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = AlertSeverity)]
+pub enum Severity {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+/// The area an alert belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertType {
+    Security,
+    Performance,
+    Infrastructure,
+    Application,
+    Network,
+    Database,
+    Availability,
+    Custom,
+}
+
+/// Who raised an alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AlertSource)]
+pub struct Source {
+    /// The system's name.
+    #[schema(min_length = 1, max_length = 200, example = "CloudWatch")]
+    pub name: String,
+    /// What kind of system it is.
+    #[serde(rename = "type")]
+    #[schema(min_length = 1, max_length = 200, example = "aws")]
+    pub kind: String,
+    /// Every other field.
+    #[serde(flatten)]
+    #[schema(value_type = HashMap<String, Value>)]
+    pub extra: Map<String, Value>,
+}
+
+/// Where an alert happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AlertContext)]
+pub struct Context {
+    /// Such as `production`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "production")]
+    pub environment: Option<String>,
+    /// The service concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "user-authentication")]
+    pub service: Option<String>,
+    /// Every other field.
+    #[serde(flatten)]
+    #[schema(value_type = HashMap<String, Value>)]
+    pub extra: Map<String, Value>,
+}
+
+/// Whether the condition holds or has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = AlertStatus)]
+pub enum Status {
+    #[default]
+    Firing,
+    Resolved,
+}
+
+macro_rules! display_as_json_text {
+    ($($kind:ty),*) => {$(
+        impl fmt::Display for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.serialize(f)
+            }
+        }
+    )*};
+}
+display_as_json_text!(Severity, AlertType, Status);
+
+impl Alert {
+    /// What identifies the alert over repeated posts: its `id`, else its `dedup_key`.
+    pub fn identity(&self) -> Option<&str> {
+        self.id.as_deref().or(self.dedup_key.as_deref())
+    }
+
+    /// The id of the workflow that carries this alert alone: `alert-<identity>-<yyyymmdd>-<hhmmss>`, in UTC, of
+    /// `starts_at`, else of `received_at`; a `resolved` has `-resolved` behind the id of its firing.
+    pub fn workflow_id(&self, received_at: Timestamp, generated: impl FnOnce() -> String) -> String {
+        let identity = self.identity().map_or_else(generated, str::to_owned);
+        let at = self.starts_at.unwrap_or(received_at);
+        let suffix = match self.status {
+            Status::Firing => "",
+            Status::Resolved => "-resolved",
+        };
+        format!("alert-{identity}-{}{suffix}", stamp(at))
+    }
+}
+
+/// Reads an alert from JSON.
+///
+/// # Errors
+/// Every fault, with its path within the alert.
+pub fn parse(document: &Value) -> Result<Alert, Vec<Fault>> {
+    static SCHEMA: LazyLock<Validator> = LazyLock::new(fault::validator::<Alert>);
+    let faults = fault::faults(&SCHEMA, document);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    Alert::deserialize(document).map_err(|error| vec![Fault::whole(error.to_string())])
+}
+
+/// `20231201-143022`, in UTC: how ids carry a time.
+pub fn stamp(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S").to_string()
+}
+
+/// One alert on its way: what workflows carry and activities take.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AlertItem {
+    /// The alert's identity in this host: its workflow's id, with `#<index>` behind it when a batch carries it inline.
+    pub id: String,
+    /// The alert.
+    pub alert: Alert,
+    /// The `metadata` of the request that brought it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+    /// When the webhook accepted it.
+    pub received_at: Timestamp,
+    /// The W3C `traceparent` that plugins pass on.
+    pub traceparent: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alert(extra: Value) -> Alert {
+        let mut document = serde_json::json!({
+            "title": "t", "description": "d", "type": "custom", "severity": "low",
+            "source": {"name": "n", "type": "t"},
+        });
+        document.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        serde_json::from_value(document).unwrap()
+    }
+
+    fn id(extra: Value) -> String {
+        let received: Timestamp = "2024-02-03T04:05:06Z".parse().unwrap();
+        alert(extra).workflow_id(received, || "generated".to_owned())
+    }
+
+    #[test]
+    fn the_workflow_id_is_made_of_identity_and_start() {
+        let starts = "2023-12-01T15:30:22+01:00";
+        assert_eq!(id(serde_json::json!({"id": "123", "starts_at": starts})), "alert-123-20231201-143022");
+        assert_eq!(id(serde_json::json!({"dedup_key": "k", "starts_at": starts})), "alert-k-20231201-143022");
+        assert_eq!(id(serde_json::json!({"id": "123"})), "alert-123-20240203-040506");
+        assert_eq!(id(serde_json::json!({})), "alert-generated-20240203-040506");
+    }
+
+    #[test]
+    fn a_resolve_has_the_id_of_its_firing_and_a_suffix() {
+        let resolved = serde_json::json!({"id": "123", "status": "resolved", "starts_at": "2023-12-01T14:30:22Z"});
+        assert_eq!(id(resolved), "alert-123-20231201-143022-resolved");
+    }
+
+    #[test]
+    fn unknown_fields_survive_a_round_trip() {
+        let given = serde_json::json!({"x_vendor": {"a": [1, 2.5]}, "context": {"region": "eu"}});
+        let back = serde_json::to_value(alert(given)).unwrap();
+        assert_eq!(back["x_vendor"], serde_json::json!({"a": [1, 2.5]}));
+        assert_eq!(back["context"]["region"], "eu");
+    }
+}

@@ -1,0 +1,70 @@
+//! The command line: one file per command.
+
+mod healthcheck;
+mod plugins;
+mod send;
+mod serve;
+mod table;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A WebAssembly plugin host where alert activities are sandboxed modules
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Accept alerts and run the plugins
+    Serve(serve::Serve),
+    /// Post alerts to a running host
+    Send(send::Send),
+    /// Show what a running host has loaded, and what it refused and why
+    Plugins(plugins::Plugins),
+    /// Ask a running host whether it can do its work; exit code 0 if it can
+    Healthcheck(healthcheck::Healthcheck),
+}
+
+/// Which host a command talks to.
+#[derive(Args, Debug)]
+struct Target {
+    /// Address of the host
+    #[arg(long, env = "CAMPANILE_URL", value_name = "URL", default_value = "http://127.0.0.1:8000")]
+    url: String,
+}
+
+impl Target {
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url.trim_end_matches('/'))
+    }
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        // One TLS implementation for everything in the process. Fails only if there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        match self.command {
+            Command::Serve(serve) => serve.run(),
+            Command::Send(send) => client(send.run()),
+            Command::Plugins(plugins) => client(plugins.run()),
+            Command::Healthcheck(healthcheck) => client(healthcheck.run()),
+        }
+    }
+}
+
+/// Runs a command that talks to a host.
+fn client(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}
+
+/// An HTTP client for the commands: a host answers in less than `timeout`.
+fn http(timeout: Duration) -> anyhow::Result<reqwest::Client> {
+    Ok(reqwest::Client::builder().timeout(timeout).build()?)
+}

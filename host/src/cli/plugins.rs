@@ -1,0 +1,38 @@
+//! `campanile plugins`: what a running host has loaded, and what it refused and why.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::Target;
+use super::table::table;
+use crate::plugin::Inventory;
+
+#[derive(Args, Debug)]
+pub(super) struct Plugins {
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Plugins {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let url = self.target.at("/plugins");
+        let response = super::http(Duration::from_secs(5))?.get(&url).send().await;
+        let response = response.with_context(|| format!("no answer from {url}: is the host running?"))?;
+        let inventory: Inventory = response.error_for_status()?.json().await?;
+        let mut loaded = table(&["PLUGIN", "ROLE", "VERSION", "GENERATION", "DIGEST", "FILE"]);
+        for plugin in &inventory.loaded {
+            let name = if plugin.enabled { plugin.name.clone() } else { format!("{} (disabled)", plugin.name) };
+            let digest: String = plugin.digest.chars().take(19).collect();
+            let generation = plugin.generation.to_string();
+            loaded.add_row([name, plugin.role.to_string(), plugin.version.clone(), generation, digest, plugin.file.clone()]);
+        }
+        println!("{loaded}");
+        for refused in &inventory.refused {
+            println!("\nrefused: {}\n  {}", refused.file, refused.reason);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

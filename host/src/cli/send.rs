@@ -1,0 +1,133 @@
+//! `campanile send`: posts alerts from files, and shows what became of them.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use comfy_table::Table;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::Target;
+use super::table::table;
+use crate::ledger::{Ledger, Outcome, StepResult};
+use crate::webhook::{AlertResult, WebhookResponse};
+
+/// How much longer than the host the command waits.
+const MARGIN: Duration = Duration::from_secs(10);
+
+#[derive(Args, Debug)]
+pub(super) struct Send {
+    /// Files with an alert, a list of alerts or a whole request, as JSON; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Wait for what becomes of the alerts
+    #[arg(long)]
+    sync: bool,
+    /// How long to wait with --sync
+    #[arg(long, default_value = "30s", value_name = "DURATION")]
+    timeout: SignedDuration,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Send {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let client = super::http(self.timeout.unsigned_abs() + MARGIN)?;
+        let mut table = if self.sync {
+            table(&["FILE", "ALERT", "OUTCOME", "STEPS"])
+        } else {
+            table(&["FILE", "WORKFLOW"])
+        };
+        let mut is_good = true;
+        for file in &self.files {
+            let response = self.post(&client, file).await?;
+            if !response.success {
+                println!("{}: {}", file.display(), response.message);
+                response.errors.iter().for_each(|fault| println!("  {fault}"));
+                is_good = false;
+                continue;
+            }
+            is_good &= add_rows(&mut table, file, &response);
+        }
+        if !table.is_empty() {
+            println!("{table}");
+        }
+        Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    async fn post(&self, client: &reqwest::Client, file: &Path) -> anyhow::Result<WebhookResponse> {
+        let url = match self.sync {
+            true => self.target.at(&format!("/webhook/alerts/sync?timeout={}ms", self.timeout.as_millis())),
+            false => self.target.at("/webhook/alerts"),
+        };
+        let response = client.post(&url).json(&request(file)?).send().await;
+        let response = response.with_context(|| format!("no answer from {url}: is the host running?"))?;
+        response.json().await.with_context(|| format!("{url} is not a campanile"))
+    }
+}
+
+/// The request that a file stands for.
+fn request(file: &Path) -> anyhow::Result<Value> {
+    let text = read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let document: Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is not JSON", file.display()))?;
+    match document {
+        Value::Object(ref object) if object.contains_key("alerts") => Ok(document),
+        Value::Object(_) => Ok(json!({"alerts": [document]})),
+        Value::Array(_) => Ok(json!({"alerts": document})),
+        _ => bail!("{} holds neither an alert nor a list of alerts nor a request", file.display()),
+    }
+}
+
+fn read(file: &Path) -> std::io::Result<String> {
+    if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text)?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(file)
+}
+
+/// Adds a response's alerts. Returns whether all is well with them.
+fn add_rows(table: &mut Table, file: &Path, response: &WebhookResponse) -> bool {
+    let file = file.display().to_string();
+    match &response.results {
+        None => {
+            for id in &response.workflow_ids {
+                table.add_row([&file, id]);
+            }
+            true
+        }
+        Some(results) => {
+            for result in results {
+                let (outcome, steps) = shown(result);
+                table.add_row([&file, &result.id, &outcome, &steps]);
+            }
+            results.iter().all(|result| !matches!(result.outcome, None | Some(Outcome::Failed)))
+        }
+    }
+}
+
+fn shown(result: &AlertResult) -> (String, String) {
+    match &result.ledger {
+        None => ("not completed yet".to_owned(), format!("ask for /alerts/{}", result.workflow_id)),
+        Some(ledger) => (ledger.outcome.as_str().to_owned(), steps(ledger)),
+    }
+}
+
+fn steps(ledger: &Ledger) -> String {
+    let line = |step: &crate::ledger::Step| {
+        let attempts = if step.attempts > 1 { format!(" after {} attempts", step.attempts) } else { String::new() };
+        match (step.result, &step.error) {
+            (StepResult::Failed, Some(error)) => {
+                format!("{}: {}{attempts}: {}", step.plugin, error.code, error.message)
+            }
+            _ => format!("{}: {}{attempts}", step.plugin, step.message.as_deref().unwrap_or("ok")),
+        }
+    };
+    ledger.steps.iter().map(line).collect::<Vec<_>>().join("\n")
+}

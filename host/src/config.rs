@@ -1,0 +1,281 @@
+//! Configuration: flags and environment (one derive), then the file, then defaults; one valid value at the end.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+use crate::fault::Fault;
+use crate::plugin::{EgressConfig, Limits, MailConfig, SecretConfig};
+use crate::telemetry::LogFormat;
+use crate::temporal::{ActivitiesConfig, TemporalConfig};
+use crate::toml_file;
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Both of the others.
+    #[default]
+    All,
+    /// Accepts alerts; needs no plugins.
+    Webhook,
+    /// Runs workflows, activities and plugins.
+    Worker,
+}
+
+impl Role {
+    /// Whether it accepts alerts.
+    pub fn accepts(self) -> bool {
+        self != Role::Worker
+    }
+
+    /// Whether it runs workflows and plugins.
+    pub fn works(self) -> bool {
+        self != Role::Webhook
+    }
+}
+
+/// The flags of `campanile serve`. Each is also an environment variable and a key of the configuration file; a flag
+/// comes before the variable, the variable before the file, the file before the default.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Flags {
+    /// Configuration file
+    #[arg(long, env = "CAMPANILE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address of the webhook [default: 127.0.0.1:8000]; port 0 takes a free one
+    #[arg(long, env = "CAMPANILE_LISTEN", value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Plugin directory [default: plugins.d]
+    #[arg(long, env = "CAMPANILE_PLUGINS", value_name = "DIR")]
+    pub plugins: Option<PathBuf>,
+    /// Data directory: the embedded server's database, the compile cache [default: data]
+    #[arg(long, env = "CAMPANILE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// What this process does [default: all]
+    #[arg(long, env = "CAMPANILE_ROLE", value_name = "ROLE")]
+    pub role: Option<Role>,
+    /// A Temporal server or Temporal Cloud, host:port or URL; without it an embedded server is started, unless
+    /// TEMPORAL_ADDRESS or temporal.toml name one
+    #[arg(long, env = "CAMPANILE_TEMPORAL_ADDRESS", value_name = "ADDRESS")]
+    pub temporal_address: Option<String>,
+    /// The `temporal` executable for the embedded server
+    #[arg(long, env = "CAMPANILE_TEMPORAL_CLI", value_name = "FILE")]
+    pub temporal_cli: Option<PathBuf>,
+    /// Port of the embedded server [default: 7233]; 0 takes a free one
+    #[arg(long, env = "CAMPANILE_TEMPORAL_PORT", value_name = "PORT")]
+    pub temporal_port: Option<u16>,
+    /// Port of the embedded server's web UI [default: 8080]; 0 takes a free one
+    #[arg(long, env = "CAMPANILE_TEMPORAL_UI_PORT", value_name = "PORT")]
+    pub temporal_ui_port: Option<u16>,
+    /// Take over an embedded server's database that another version wrote, after a backup
+    #[arg(long)]
+    pub temporal_upgrade: bool,
+    /// Temporal namespace [default: default]
+    #[arg(long, env = "CAMPANILE_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Temporal task queue [default: campanile]
+    #[arg(long, env = "CAMPANILE_TASK_QUEUE", value_name = "NAME")]
+    pub task_queue: Option<String>,
+    /// Log lines for people or as JSON [default: text]
+    #[arg(long, env = "CAMPANILE_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// What is logged, such as `info,campanile=debug`
+    #[arg(long, env = "CAMPANILE_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// The configuration file.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct ConfigFile {
+    /// Address of the webhook.
+    #[schemars(with = "Option<String>")]
+    pub listen: Option<SocketAddr>,
+    /// Plugin directory.
+    pub plugins: Option<PathBuf>,
+    /// Data directory.
+    pub data_dir: Option<PathBuf>,
+    /// What this process does.
+    pub role: Option<Role>,
+    /// Logs.
+    pub log: LogConfig,
+    /// The HTTP side.
+    pub webhook: WebhookConfig,
+    /// The durable engine.
+    pub temporal: TemporalConfig,
+    /// Retry policies.
+    pub activities: ActivitiesConfig,
+    /// Who gets what.
+    pub routing: RoutingConfig,
+    /// Limits of plugins that set none of their own.
+    pub limits: Limits,
+    /// Outbound HTTP of plugins.
+    pub egress: EgressConfig,
+    /// The mail server that plugins may send through.
+    pub mail: Option<MailConfig>,
+    /// Secrets that the host uses on behalf of plugins, by name.
+    pub secrets: BTreeMap<String, SecretConfig>,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// For people (`text`) or as JSON (`json`).
+    pub format: Option<LogFormat>,
+    /// What is logged, such as `info,campanile=debug`.
+    pub filter: Option<String>,
+}
+
+/// `[webhook]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct WebhookConfig {
+    /// The largest request body, in bytes.
+    #[schemars(range(min = 1024))]
+    pub body_limit: usize,
+    /// The longest time that `/webhook/alerts/sync` waits, such as `2m`.
+    #[schemars(with = "String")]
+    pub sync_timeout_max: SignedDuration,
+}
+
+impl Default for WebhookConfig {
+    fn default() -> Self {
+        Self { body_limit: 8 * 1024 * 1024, sync_timeout_max: SignedDuration::from_mins(2) }
+    }
+}
+
+/// `[routing]`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct RoutingConfig {
+    /// The receivers of alerts that no receiver wants.
+    pub catch_all: Vec<String>,
+}
+
+/// Everything that is configured, valid.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address of the webhook.
+    pub listen: SocketAddr,
+    /// Plugin directory.
+    pub plugins: PathBuf,
+    /// Data directory.
+    pub data_dir: PathBuf,
+    /// What this process does.
+    pub role: Role,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// What is logged.
+    pub log: Option<String>,
+    /// Take over a database of another version.
+    pub temporal_upgrade: bool,
+    /// The rest of the file, with the flags that concern Temporal in place.
+    pub file: ConfigFile,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration file {} cannot be read", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not valid.
+    #[error("configuration file {} is not valid:\n{}", .path.display(), list(.faults))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Every fault.
+        faults: Vec<Fault>,
+    },
+}
+
+/// Faults, one per line.
+pub fn list(faults: &[Fault]) -> String {
+    faults.iter().map(|fault| format!("  {fault}")).collect::<Vec<_>>().join("\n")
+}
+
+impl Config {
+    /// Puts flags, environment, file and defaults together.
+    pub fn load(flags: Flags) -> Result<Self, ConfigError> {
+        let mut file = match &flags.config {
+            Some(path) => read(path)?,
+            None => ConfigFile::default(),
+        };
+        let temporal = &mut file.temporal;
+        replace(&mut temporal.address, flags.temporal_address);
+        replace(&mut temporal.cli, flags.temporal_cli);
+        replace(&mut temporal.port, flags.temporal_port);
+        replace(&mut temporal.ui_port, flags.temporal_ui_port);
+        replace(&mut temporal.namespace, flags.namespace);
+        replace(&mut temporal.task_queue, flags.task_queue);
+        let default_listen = SocketAddr::from(([127, 0, 0, 1], 8000));
+        Ok(Self {
+            listen: flags.listen.or(file.listen).unwrap_or(default_listen),
+            plugins: flags.plugins.or(file.plugins.take()).unwrap_or_else(|| "plugins.d".into()),
+            data_dir: flags.data_dir.or(file.data_dir.take()).unwrap_or_else(|| "data".into()),
+            role: flags.role.or(file.role).unwrap_or_default(),
+            log_format: flags.log_format.or(file.log.format).unwrap_or_default(),
+            log: flags.log.or(file.log.filter.take()),
+            temporal_upgrade: flags.temporal_upgrade,
+            file,
+        })
+    }
+}
+
+/// How often the plugin directory is looked at besides the file system's own notices.
+pub const PLUGIN_POLL: Duration = Duration::from_secs(2);
+
+fn replace<T>(value: &mut Option<T>, flag: Option<T>) {
+    if flag.is_some() {
+        *value = flag;
+    }
+}
+
+fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    toml_file::read(&text).map_err(|faults| ConfigError::Invalid { path: path.to_owned(), faults })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, flags: Flags) -> Result<Config, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("campanile.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(Flags { config: Some(path), ..flags })
+    }
+
+    #[test]
+    fn a_flag_comes_before_the_file_and_the_file_before_the_default() {
+        let flags = Flags { namespace: Some("flag".to_owned()), ..Flags::default() };
+        let text = "plugins = 'p'\n[temporal]\nnamespace = 'file'\ntask-queue = 'file'";
+        let config = load(text, flags).unwrap();
+        assert_eq!(config.file.temporal.namespace.as_deref(), Some("flag"));
+        assert_eq!(config.file.temporal.task_queue.as_deref(), Some("file"));
+        assert_eq!(config.plugins, Path::new("p"));
+        assert_eq!(config.data_dir, Path::new("data"));
+    }
+
+    #[test]
+    fn every_fault_is_reported_at_once() {
+        let error = load("lsten = ':80'\n[webhook]\nbody-limit = 'big'", Flags::default()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("lsten"), "{text}");
+        assert!(text.contains("webhook.body-limit"), "{text}");
+    }
+}

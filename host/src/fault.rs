@@ -1,0 +1,203 @@
+//! What is wrong with a document (an alert, a configuration file, a plugin's settings), fault by fault, each with its
+//! path, the value and what is allowed. One shape for all of them, made from a JSON Schema's verdict. No I/O.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::paths::{Location, LocationSegment};
+use jsonschema::{ValidationError, Validator};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+/// The longest text of an offending value that is repeated to its sender, in characters.
+const SHOWN_VALUE: usize = 100;
+/// How many faults are listed; a document with more is not worth a longer list.
+const MOST_FAULTS: usize = 100;
+
+/// One thing that is wrong with a document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Fault {
+    /// Where, such as `alerts[2].severity`; empty for the document as a whole.
+    #[schema(example = "alerts[2].severity")]
+    pub path: String,
+    /// What stands there; absent if nothing does. Long values are cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, example = "urgent")]
+    pub value: Option<Value>,
+    /// What is wrong with it and what is allowed.
+    #[schema(example = "\"urgent\" is not one of low, medium, high, critical")]
+    pub message: String,
+}
+
+impl Fault {
+    /// A fault of the document as a whole.
+    pub fn whole(message: impl Into<String>) -> Self {
+        Self { path: String::new(), value: None, message: message.into() }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_str() {
+            "" => f.write_str(&self.message),
+            path => write!(f, "{path}: {}", self.message),
+        }
+    }
+}
+
+/// A validator for the schema that the API's own description gives for `T`, so that what is documented is what is
+/// checked.
+pub fn validator<T: ToSchema>() -> Validator {
+    let mut schemas = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut schemas);
+    let schemas: BTreeMap<_, _> = schemas.into_iter().collect();
+    let root = format!("#/components/schemas/{}", T::name());
+    let document = json!({"$ref": root, "components": {"schemas": schemas}});
+    // The schema is derived from our own types: it does not depend on input.
+    jsonschema::options().should_validate_formats(true).build(&document).expect("derived schemas are valid")
+}
+
+/// Everything that `schema` has to say against `document`, in the order of the schema.
+pub fn faults(schema: &Validator, document: &Value) -> Vec<Fault> {
+    schema.iter_errors(document).flat_map(|error| describe(&error)).take(MOST_FAULTS).collect()
+}
+
+fn describe(error: &ValidationError<'_>) -> Vec<Fault> {
+    let instance = error.instance();
+    let at = dotted(error.instance_path());
+    let inside = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
+    match error.kind() {
+        ValidationErrorKind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            vec![Fault { path: inside(name), value: None, message: "is required".to_owned() }]
+        }
+        ValidationErrorKind::AdditionalProperties { unexpected } => unexpected
+            .iter()
+            .map(|name| Fault {
+                path: inside(name),
+                value: instance.get(name).map(shown),
+                message: "is not a known key".to_owned(),
+            })
+            .collect(),
+        kind => vec![Fault { path: at, value: Some(shown(instance)), message: message(kind, instance, error) }],
+    }
+}
+
+fn message(kind: &ValidationErrorKind, instance: &Value, error: &ValidationError<'_>) -> String {
+    let value = shown(instance);
+    match kind {
+        ValidationErrorKind::Enum { options } => format!("{value} is not one of {}", listed(options)),
+        ValidationErrorKind::Type { kind } => {
+            format!("{value} is {}, not {}", named(instance), expected(kind))
+        }
+        ValidationErrorKind::MinItems { limit } => format!("has {} entries, fewer than {limit}", length(instance)),
+        ValidationErrorKind::MaxItems { limit } => format!("has {} entries, more than {limit}", length(instance)),
+        ValidationErrorKind::MinLength { limit } => format!("is shorter than {limit} characters"),
+        ValidationErrorKind::MaxLength { limit } => {
+            format!("has {} characters, more than {limit}", length(instance))
+        }
+        ValidationErrorKind::Format { format } if format == "date-time" => {
+            format!("{value} is not an RFC 3339 time such as 2023-12-01T14:30:22Z")
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn listed(options: &Value) -> String {
+    let options = options.as_array().map(Vec::as_slice).unwrap_or_default();
+    let texts = options.iter().map(|option| option.as_str().map_or_else(|| option.to_string(), str::to_owned));
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+fn length(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.len(),
+        Value::String(text) => text.chars().count(),
+        _ => 0,
+    }
+}
+
+fn named(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+fn expected(kind: &TypeKind) -> String {
+    match kind {
+        TypeKind::Single(single) => format!("of type {single}"),
+        TypeKind::Multiple(several) => {
+            let names: Vec<_> = several.iter().map(|single| single.to_string()).collect();
+            format!("of type {}", names.join(" or "))
+        }
+    }
+}
+
+/// The value as it is shown to its sender: a short text for what is large.
+fn shown(value: &Value) -> Value {
+    match value {
+        Value::Array(_) | Value::Object(_) => Value::String(cut(&value.to_string())),
+        Value::String(text) => Value::String(cut(text)),
+        scalar => scalar.clone(),
+    }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_VALUE) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// `alerts[2].severity` for the JSON pointer `/alerts/2/severity`.
+fn dotted(location: &Location) -> String {
+    let mut path = String::new();
+    for segment in location {
+        match segment {
+            LocationSegment::Index(index) => path.push_str(&format!("[{index}]")),
+            LocationSegment::Property(name) if path.is_empty() => path.push_str(&name),
+            LocationSegment::Property(name) => path.push_str(&format!(".{name}")),
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(schema: Value, document: Value) -> Vec<String> {
+        let schema = jsonschema::validator_for(&schema).unwrap();
+        faults(&schema, &document).iter().map(Fault::to_string).collect()
+    }
+
+    #[test]
+    fn each_fault_says_where_what_and_what_is_allowed() {
+        let schema = json!({"type": "object", "additionalProperties": false, "required": ["title"], "properties": {
+            "title": {"type": "string"},
+            "alerts": {"type": "array", "items": {"properties": {"severity": {"enum": ["low", "high"]}}}},
+        }});
+        assert_eq!(
+            said(schema, json!({"alerts": [{}, {"severity": "urgent"}], "colour": 1})),
+            [
+                "alerts[1].severity: \"urgent\" is not one of low, high",
+                "title: is required",
+                "colour: is not a known key",
+            ]
+        );
+    }
+
+    #[test]
+    fn long_values_are_cut() {
+        let long = "x".repeat(500);
+        let message = &said(json!({"type": "integer"}), json!(long))[0];
+        assert!(message.chars().count() < 200, "{message}");
+    }
+}

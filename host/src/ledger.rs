@@ -1,0 +1,197 @@
+//! What became of an alert, step by step: the result of its workflow and the answer to "why was I (not) paged?".
+//! No I/O.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::alert::Alert;
+
+/// What became of an alert as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Every receiver has it.
+    Delivered,
+    /// Some receivers have it, others were given up.
+    Partial,
+    /// Every receiver was given up.
+    Failed,
+    /// A processor dropped it.
+    Dropped,
+    /// No route took it; the catch-all was told, if there is one.
+    Unrouted,
+}
+
+impl Outcome {
+    /// The name as it appears in JSON and in Temporal's search attribute.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Delivered => "delivered",
+            Outcome::Partial => "partial",
+            Outcome::Failed => "failed",
+            Outcome::Dropped => "dropped",
+            Outcome::Unrouted => "unrouted",
+        }
+    }
+}
+
+/// The full story of one alert.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Ledger {
+    /// The alert's identity in this host; what plugins see as `alert.id`.
+    pub id: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The alert after processing.
+    pub alert: Alert,
+    /// The metadata of the request that brought it.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    #[schema(value_type = Object)]
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// When the webhook accepted it.
+    #[schema(value_type = String, format = DateTime)]
+    pub received_at: jiff::Timestamp,
+    /// Why it went where it went, one line per receiver, updater or processor that was considered.
+    pub decisions: Vec<String>,
+    /// Every call, in the order in which the calls were decided.
+    pub steps: Vec<Step>,
+}
+
+/// One plugin's part in the story: a call with all its attempts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Step {
+    /// The Temporal activity.
+    pub activity: Activity,
+    /// The plugin that was called; the receiver or updater has its name.
+    pub plugin: String,
+    /// `sha256:…` of the component that made the last attempt; absent if none was loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Which load of that plugin since the host started, counted from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// How long the last attempt took, in milliseconds.
+    pub duration_ms: f64,
+    /// How it ended.
+    pub result: StepResult,
+    /// What the plugin answered, or why it changed or dropped the alert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The other system's own identifier of what was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt_id: Option<String>,
+    /// The last error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<StepError>,
+}
+
+/// The three activities, by the names that Temporal's UI shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Activity {
+    ProcessAlert,
+    SendNotification,
+    UpdateAlertStatus,
+}
+
+impl Activity {
+    /// The name as Temporal and the metrics show it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Activity::ProcessAlert => "process_alert",
+            Activity::SendNotification => "send_notification",
+            Activity::UpdateAlertStatus => "update_alert_status",
+        }
+    }
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StepResult {
+    /// It did what it was asked.
+    Ok,
+    /// It was given up; for a processor: the alert went on without it.
+    Failed,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StepError {
+    /// A short stable code for machines, such as `deadline` or `http-503`.
+    pub code: String,
+    /// For the person on call.
+    pub message: String,
+    /// Whether another attempt was worth making.
+    pub retry: Retry,
+}
+
+/// Whether an attempt that failed is worth repeating.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Retry {
+    /// It will fail again in the same way.
+    Never,
+    /// With exponential backoff.
+    Backoff,
+    /// After this many milliseconds.
+    #[serde(untagged)]
+    After {
+        /// Milliseconds.
+        after_ms: u64,
+    },
+}
+
+impl Retry {
+    /// Whether another attempt is worth making.
+    pub fn is_worthwhile(self) -> bool {
+        self != Retry::Never
+    }
+
+    /// The delay that the other side asked for.
+    pub fn delay(self) -> Option<Duration> {
+        match self {
+            Retry::After { after_ms } => Some(Duration::from_millis(after_ms)),
+            Retry::Never | Retry::Backoff => None,
+        }
+    }
+}
+
+/// How far one receiver has come: what status updaters are told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryResult {
+    /// The receiver's name.
+    pub receiver: String,
+    /// How far it has come.
+    pub state: DeliveryState,
+    /// The receipt or the last error, one line.
+    pub message: String,
+}
+
+/// How far one receiver has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryState {
+    /// Its retries are under way.
+    Pending,
+    /// It has the alert.
+    Delivered,
+    /// It was given up.
+    Failed,
+}
+
+impl From<&Step> for DeliveryResult {
+    fn from(step: &Step) -> Self {
+        let state = match step.result {
+            StepResult::Ok => DeliveryState::Delivered,
+            StepResult::Failed => DeliveryState::Failed,
+        };
+        let error = step.error.as_ref().map(|error| error.message.clone());
+        let message = error.or_else(|| step.message.clone()).unwrap_or_default();
+        Self { receiver: step.plugin.clone(), state, message }
+    }
+}

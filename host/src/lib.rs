@@ -1,0 +1,17 @@
+//! Campanile: a WebAssembly plugin host where alert activities are sandboxed modules.
+//!
+//! `main → cli → app → {webhook, temporal, plugin, plan, config}`. Only [`app`] knows every wall; [`alert`],
+//! [`ledger`], [`fault`] and [`plan`] are the vocabulary and know none.
+
+pub mod alert;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod fault;
+pub mod ledger;
+pub mod plan;
+pub mod plugin;
+pub mod telemetry;
+pub mod temporal;
+pub mod toml_file;
+pub mod webhook;

@@ -1,0 +1,209 @@
+//! Which receivers and status updaters a processed alert goes to, with which retry policy, and why. Pure: what it
+//! decides is recorded as the result of `process_alert`, so that a replay never asks again.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Who gets an alert, and how often it is tried.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The notifiers, each under its own name, in ascending order of (`order`, name).
+    pub receivers: Vec<Target>,
+    /// The status updaters, likewise.
+    pub updaters: Vec<Target>,
+    /// No receiver wanted the alert; `receivers` then holds the catch-all.
+    #[serde(default)]
+    pub unrouted: bool,
+}
+
+/// One receiver or updater of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// The plugin's name. Each attempt uses the newest good generation of it.
+    pub name: String,
+    /// How often and for how long it is tried.
+    pub retry: RetryPolicy,
+}
+
+/// A plugin that might take the alert.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The plugin's name.
+    pub name: String,
+    /// What its `when` said; the error if it could not be evaluated.
+    pub wants: Result<bool, String>,
+    /// Its retry policy.
+    pub retry: RetryPolicy,
+}
+
+/// Retry policy of one activity: Temporal's fields, plus the timeout of each attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RetryPolicy {
+    /// Start-to-close timeout of each durable attempt.
+    pub timeout: SignedDuration,
+    /// Delay before the second attempt.
+    pub initial_interval: SignedDuration,
+    /// What the delay is multiplied with from attempt to attempt.
+    pub coefficient: f64,
+    /// The longest delay.
+    pub maximum_interval: SignedDuration,
+    /// How many attempts in all, the first one included; 0 for no limit.
+    pub maximum_attempts: u32,
+}
+
+/// A retry policy as an operator sets it: whatever is absent keeps its default.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RetryConfig {
+    /// Start-to-close timeout of each durable attempt, such as `30s`.
+    #[schemars(with = "Option<String>")]
+    pub timeout: Option<SignedDuration>,
+    /// Delay before the second attempt, such as `5s`.
+    #[schemars(with = "Option<String>")]
+    pub initial_interval: Option<SignedDuration>,
+    /// What the delay is multiplied with from attempt to attempt, at least 1.
+    #[schemars(range(min = 1.0, max = 100.0))]
+    pub coefficient: Option<f64>,
+    /// The longest delay, such as `5m`.
+    #[schemars(with = "Option<String>")]
+    pub maximum_interval: Option<SignedDuration>,
+    /// How many attempts in all, the first one included; 0 for no limit.
+    pub maximum_attempts: Option<u32>,
+}
+
+impl RetryPolicy {
+    /// This policy with what an operator set in place of its own values.
+    pub fn overridden_by(self, config: &RetryConfig) -> Self {
+        Self {
+            timeout: config.timeout.unwrap_or(self.timeout),
+            initial_interval: config.initial_interval.unwrap_or(self.initial_interval),
+            coefficient: config.coefficient.unwrap_or(self.coefficient),
+            maximum_interval: config.maximum_interval.unwrap_or(self.maximum_interval),
+            maximum_attempts: config.maximum_attempts.unwrap_or(self.maximum_attempts),
+        }
+    }
+
+    /// The delay after attempt number `attempt` (counted from 1), spread over ±20 % by `jitter` (0 to 1), so that
+    /// deliveries that failed together do not come back together.
+    pub fn delay_after(&self, attempt: u32, jitter: f64) -> Duration {
+        let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
+        let grown = self.initial_interval.as_secs_f64() * self.coefficient.powi(exponent);
+        let bounded = grown.min(self.maximum_interval.as_secs_f64()).max(0.0);
+        Duration::try_from_secs_f64(bounded * (0.8 + 0.4 * jitter)).unwrap_or(Duration::MAX)
+    }
+
+    /// The timeout of each attempt.
+    pub fn timeout(&self) -> Duration {
+        self.timeout.unsigned_abs()
+    }
+
+    /// Whether `attempts` used up what is allowed.
+    pub fn is_exhausted_by(&self, attempts: u32) -> bool {
+        self.maximum_attempts != 0 && attempts >= self.maximum_attempts
+    }
+}
+
+/// Decides who gets an alert. Returns the plan, and one line per candidate that says why it is in or out.
+///
+/// A `when` that cannot be evaluated lets the alert through: a mistyped condition must not swallow a page.
+pub fn decide(notifiers: Vec<Candidate>, updaters: Vec<Candidate>, catch_all: &[String]) -> (Plan, Vec<String>) {
+    let mut reasons = Vec::new();
+    let spare: Vec<Target> = notifiers.iter().filter(|c| catch_all.contains(&c.name)).map(target).collect();
+    let mut receivers = taken(notifiers, &mut reasons);
+    let unrouted = receivers.is_empty();
+    if unrouted {
+        reasons.push(match spare.as_slice() {
+            [] => "no receiver took the alert and there is no catch-all: set [routing] catch-all".to_owned(),
+            spare => format!("no receiver took the alert: the catch-all gets it ({})", names(spare)),
+        });
+        receivers = spare;
+    }
+    let updaters = taken(updaters, &mut reasons);
+    (Plan { receivers, updaters, unrouted }, reasons)
+}
+
+fn taken(candidates: Vec<Candidate>, reasons: &mut Vec<String>) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for candidate in &candidates {
+        let name = &candidate.name;
+        match &candidate.wants {
+            Ok(true) => targets.push(target(candidate)),
+            Ok(false) => reasons.push(format!("{name}: left out, its `when` is false")),
+            Err(error) => {
+                reasons.push(format!("{name}: taken although its `when` could not be evaluated: {error}"));
+                targets.push(target(candidate));
+            }
+        }
+    }
+    targets
+}
+
+fn target(candidate: &Candidate) -> Target {
+    Target { name: candidate.name.clone(), retry: candidate.retry }
+}
+
+fn names(targets: &[Target]) -> String {
+    targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: RetryPolicy = RetryPolicy {
+        timeout: SignedDuration::from_secs(30),
+        initial_interval: SignedDuration::from_secs(5),
+        coefficient: 2.0,
+        maximum_interval: SignedDuration::from_secs(60),
+        maximum_attempts: 3,
+    };
+
+    fn candidate(name: &str, wants: Result<bool, String>) -> Candidate {
+        Candidate { name: name.to_owned(), wants, retry: POLICY }
+    }
+
+    #[test]
+    fn who_wants_the_alert_gets_it_and_the_others_are_explained() {
+        let notifiers = vec![candidate("slack", Ok(true)), candidate("email", Ok(false))];
+        let (plan, reasons) = decide(notifiers, vec![candidate("status", Ok(true))], &[]);
+        assert_eq!(names(&plan.receivers), "slack");
+        assert_eq!(names(&plan.updaters), "status");
+        assert_eq!(reasons, ["email: left out, its `when` is false"]);
+    }
+
+    #[test]
+    fn an_alert_that_nobody_wants_goes_to_the_catch_all() {
+        let notifiers = vec![candidate("slack", Ok(false)), candidate("log", Ok(false))];
+        let (plan, reasons) = decide(notifiers, vec![], &["log".to_owned()]);
+        assert!(plan.unrouted);
+        assert_eq!(names(&plan.receivers), "log");
+        assert!(reasons[2].contains("the catch-all gets it (log)"), "{reasons:?}");
+    }
+
+    #[test]
+    fn a_condition_that_cannot_be_evaluated_lets_the_alert_through() {
+        let (plan, reasons) = decide(vec![candidate("slack", Err("no such key".to_owned()))], vec![], &[]);
+        assert_eq!(names(&plan.receivers), "slack");
+        assert!(!plan.unrouted);
+        assert!(reasons[0].contains("no such key"), "{reasons:?}");
+    }
+
+    #[test]
+    fn delays_grow_up_to_their_maximum_and_are_spread() {
+        assert_eq!(POLICY.delay_after(1, 0.5), Duration::from_secs(5));
+        assert_eq!(POLICY.delay_after(2, 0.5), Duration::from_secs(10));
+        assert_eq!(POLICY.delay_after(60, 0.5), Duration::from_secs(60));
+        assert_eq!(POLICY.delay_after(1, 0.0), Duration::from_secs(4));
+        assert_eq!(POLICY.delay_after(1, 1.0), Duration::from_secs(6));
+    }
+
+    #[test]
+    fn attempts_are_counted_with_the_first_one() {
+        assert!(!POLICY.is_exhausted_by(2));
+        assert!(POLICY.is_exhausted_by(3));
+        assert!(!RetryPolicy { maximum_attempts: 0, ..POLICY }.is_exhausted_by(1_000));
+    }
+}

@@ -1,0 +1,172 @@
+//! The plugin wall: WebAssembly components from a directory, compiled and checked once, called in a fresh sandbox each
+//! time. Nobody outside sees a type of wasmtime or of `wit/`.
+//!
+//! `registry` knows what is loaded and `watch` keeps it true to the directory; `load` turns a file into a [`Plugin`];
+//! `call` runs one call of it with the imports of `imports`, within the bounds of `limits`.
+
+mod bindings;
+mod call;
+mod contract;
+mod egress;
+mod engine;
+mod error;
+mod files;
+mod grants;
+mod imports;
+mod inventory;
+mod limits;
+mod load;
+mod loaded;
+mod mail;
+mod output;
+mod registry;
+mod secrets;
+mod sidecar;
+mod watch;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub use egress::EgressConfig;
+pub use engine::OpenError;
+pub use error::{CallError, Reason};
+pub use grants::GrantsConfig;
+pub use inventory::{Inventory, LoadedPlugin, RefusedFile};
+pub use limits::{ByteSize, Limits};
+pub use loaded::Plugin;
+pub use mail::{MailConfig, Mailer};
+pub use registry::Registry;
+pub use secrets::{SecretConfig, Secrets};
+pub use sidecar::SidecarConfig;
+
+use crate::alert::AlertItem;
+use crate::ledger::{DeliveryResult, Outcome};
+
+/// What the wall needs to know.
+#[derive(Debug)]
+pub struct PluginConfig {
+    /// The directory that holds the plugins.
+    pub directory: PathBuf,
+    /// How often the directory is looked at, besides the system's own notifications.
+    pub poll_interval: Duration,
+    /// Where compiled code is kept over restarts; nowhere if absent.
+    pub cache_dir: Option<PathBuf>,
+    /// How many calls may run at once, over all plugins.
+    pub max_concurrent_calls: u32,
+    /// The limits of plugins whose own file says nothing.
+    pub limits: Limits,
+    /// The secrets that plugins may be granted.
+    pub secrets: Secrets,
+    /// The way out for mail, if there is one.
+    pub mail: Option<Mailer>,
+    /// How requests of plugins leave the host.
+    pub egress: EgressConfig,
+}
+
+/// What a plugin is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Enriches, rescores, relabels or drops alerts before they are routed.
+    Processor,
+    /// Tells somebody.
+    Notifier,
+    /// Writes back to an external system what became of an alert.
+    StatusUpdater,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Role; 3] = [Role::Processor, Role::Notifier, Role::StatusUpdater];
+
+    /// The name in JSON, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Processor => "processor",
+            Role::Notifier => "notifier",
+            Role::StatusUpdater => "status-updater",
+        }
+    }
+
+    /// The interface that such a plugin exports, without its version.
+    fn interface(self) -> &'static str {
+        match self {
+            Role::Processor => "campanile:processor/processor",
+            Role::Notifier => "campanile:notifier/notifier",
+            Role::StatusUpdater => "campanile:status-updater/status-updater",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a processor makes of an alert.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// It goes on as it is.
+    Keep,
+    /// It goes on with this JSON Merge Patch, an object.
+    Change(serde_json::Value),
+    /// Nobody is to be told, for this reason.
+    Drop(String),
+}
+
+/// What the other side answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The other system's own identifier of what was created or changed.
+    pub id: Option<String>,
+    /// One line.
+    pub message: String,
+}
+
+/// One alert on its way to one receiver.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// The same for every attempt.
+    pub delivery_id: &'a str,
+    /// The receiver's name in the plan.
+    pub receiver: &'a str,
+    /// Counts from 1.
+    pub attempt: u32,
+    /// The alert.
+    pub item: &'a AlertItem,
+}
+
+/// One outcome on its way back through one status updater.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// The same for every attempt.
+    pub change_id: &'a str,
+    /// The updater's name in the plan.
+    pub updater: &'a str,
+    /// Counts from 1.
+    pub attempt: u32,
+    /// The alert.
+    pub item: &'a AlertItem,
+    /// What became of it; `None` while retries are under way and nobody has been told yet.
+    pub outcome: Option<Outcome>,
+    /// Receiver by receiver.
+    pub deliveries: &'a [DeliveryResult],
+}
+
+/// One call and how it ended.
+#[derive(Clone, Debug)]
+pub struct Called<T> {
+    /// `sha256:…` of the component that ran.
+    pub digest: String,
+    /// Which load of the plugin it was.
+    pub generation: u64,
+    /// How long it took, waiting for a free place included.
+    pub duration: Duration,
+    /// What it gave.
+    pub result: Result<T, CallError>,
+}

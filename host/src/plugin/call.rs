@@ -1,0 +1,136 @@
+//! One call of a plugin: a permit, a fresh store, limits, a deadline, an instance; and every way in which it can fail,
+//! as a [`CallError`].
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use wasmtime::component::Linker;
+use wasmtime::{Engine, PoolConcurrencyLimitError, Trap, UpdateDeadline};
+use wasmtime_wasi::I32Exit;
+
+use super::bindings::Failure;
+use super::egress::Egress;
+use super::error::{CallError, Reason};
+use super::imports::HostState;
+use super::limits::{Bounds, ByteSize};
+use super::mail::Mailer;
+use super::sidecar::Settings;
+
+/// The most bytes that a guest may hand to one host function, or back as its answer.
+const HOSTCALL_BYTES: usize = 4 << 20;
+/// The most handles (streams, requests, headers) that a guest may hold at once.
+const MOST_HANDLES: usize = 1_000;
+
+pub(super) type Store = wasmtime::Store<HostState>;
+
+/// What a guest answers; the outer error is a crash.
+pub(super) type Answer<'s, T> = BoxFuture<'s, wasmtime::Result<Result<T, Failure>>>;
+
+/// What all calls share.
+pub(super) struct Runtime {
+    pub engine: Engine,
+    pub linker: Linker<HostState>,
+    pub mail: Option<Mailer>,
+    /// The places for calls, over all plugins.
+    pub places: Semaphore,
+}
+
+/// What one call may do.
+pub(super) struct Terms<'a> {
+    pub plugin: Arc<str>,
+    /// The identity of the alert that it is about, for the log.
+    pub alert: String,
+    pub bounds: &'a Bounds,
+    pub deadline: Duration,
+    pub settings: Settings,
+    pub egress: Arc<Egress>,
+}
+
+impl Runtime {
+    /// Waits for a free place among the plugin's own and then among all, for at most `patience`.
+    pub(super) async fn admit<'a>(
+        &'a self,
+        plugin: &str,
+        own: &'a Semaphore,
+        patience: Duration,
+    ) -> Result<(SemaphorePermit<'a>, SemaphorePermit<'a>), CallError> {
+        let both = async { (own.acquire().await, self.places.acquire().await) };
+        match tokio::time::timeout(patience, both).await {
+            Ok((Ok(own), Ok(place))) => Ok((own, place)),
+            _ => Err(CallError::of(
+                Reason::Busy,
+                format!("no call of {plugin} could start within {patience:.1?}: as many as `concurrency` allows are running"),
+            )),
+        }
+    }
+
+    /// Runs `body` on a fresh store.
+    pub(super) async fn run<T, F>(&self, terms: Terms<'_>, body: F) -> Result<T, CallError>
+    where
+        F: for<'s> FnOnce(&'s mut Store) -> Answer<'s, T>,
+    {
+        let limit = terms.deadline;
+        let memory = terms.bounds.memory;
+        let mut store = self.store(terms);
+        // The deadline of the store interrupts a guest that computes, this one a guest that waits.
+        match tokio::time::timeout(limit, body(&mut store)).await {
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(failure))) => Err(failure.into()),
+            Ok(Err(error)) => Err(crash(&error, store.data(), limit, memory)),
+            Err(_) => Err(too_late(limit)),
+        }
+    }
+
+    fn store(&self, terms: Terms<'_>) -> Store {
+        let deadline = Instant::now() + terms.deadline;
+        let mut store = Store::new(&self.engine, HostState::new(terms, self.mail.clone(), deadline));
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(HOSTCALL_BYTES);
+        store.set_max_component_handles(MOST_HANDLES);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |_| {
+            Ok(match Instant::now() < deadline {
+                // Not wasmtime's own yield: tokio would resume the guest at once, ahead of everybody who waits.
+                true => UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())),
+                false => UpdateDeadline::Interrupt,
+            })
+        });
+        store
+    }
+}
+
+fn too_late(limit: Duration) -> CallError {
+    CallError::of(Reason::Deadline, format!("it did not answer within {limit:.1?}"))
+}
+
+/// What a call that ended without an answer died of.
+fn crash(error: &wasmtime::Error, state: &HostState, limit: Duration, memory: u64) -> CallError {
+    if state.memory.has_refused() {
+        return CallError::of(Reason::Memory, format!("memory limit {} reached", ByteSize(memory)));
+    }
+    if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
+        return CallError::of(Reason::Busy, "no memory was free for another call");
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => too_late(limit),
+        Some(trap) => CallError::of(Reason::Trap, crash_text(&trap.to_string(), state)),
+        None => CallError::of(Reason::Trap, crash_text(&stop_text(error), state)),
+    }
+}
+
+fn stop_text(error: &wasmtime::Error) -> String {
+    match error.downcast_ref::<I32Exit>() {
+        Some(I32Exit(code)) => format!("it called exit with code {code} instead of answering"),
+        None => error.root_cause().to_string(),
+    }
+}
+
+/// A panic says why on stderr: without that line the trap alone helps nobody.
+fn crash_text(cause: &str, state: &HostState) -> String {
+    match state.output.last_words() {
+        Some(words) => format!("it crashed: {cause}; its last words: {words}"),
+        None => format!("it crashed: {cause}"),
+    }
+}

@@ -1,0 +1,321 @@
+//! Whether a file is a plugin this host can run, read from the component's own exports and imports before anything is
+//! compiled; if not, a text that says what would fit.
+
+use std::fmt;
+
+use wasmparser::{Encoding, Parser, Payload};
+
+use super::Role;
+
+/// The version of the role interfaces that this host serves, and the older ones it still understands.
+const SERVED: Version = Version { major: 0, minor: 1, patch: 0 };
+/// The first bytes of every WebAssembly binary.
+const MAGIC: &[u8] = b"\0asm";
+/// The first bytes of what wasmtime compiles to.
+const ELF: &[u8] = b"\x7fELF";
+/// How many names a text lists.
+const MOST_NAMES: usize = 8;
+
+/// The packages of which this host offers every interface in the version given; of those at `wasi:…@0.2` also every
+/// other patch version, since these only ever add to each other.
+const OFFERED: [(&str, &str); 10] = [
+    ("wasi:cli", "0.2.12"),
+    ("wasi:clocks", "0.2.12"),
+    ("wasi:filesystem", "0.2.12"),
+    ("wasi:http", "0.2.12"),
+    ("wasi:io", "0.2.12"),
+    ("wasi:random", "0.2.12"),
+    ("wasi:sockets", "0.2.12"),
+    ("wasi:config", "0.2.0-rc.1"),
+    ("wasi:logging", "0.1.0-draft"),
+    ("campanile:types", "0.1.0"),
+];
+/// Offered to notifiers alone.
+const MAIL: (&str, &str) = ("campanile:mail", "0.1.0");
+
+/// What a component says it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Contract {
+    pub role: Role,
+    /// The version of the role's interface that it was built for.
+    pub version: String,
+}
+
+/// Why a file is not a plugin that this host can run; the text is the whole explanation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ContractError {
+    #[error("the file is empty: was it copied completely?")]
+    Empty,
+    #[error("this is WebAssembly text: turn it into a binary component, for example with `wasm-tools component new`")]
+    Text,
+    #[error("this is machine code that wasmtime compiled earlier (.cwasm), which is never loaded: drop the .wasm it was made from")]
+    Precompiled,
+    #[error("this is not WebAssembly: it begins with {0:02x?}, not with 00 61 73 6d")]
+    NotWasm(Vec<u8>),
+    #[error(
+        "this is a core module, not a component: build it with `cargo build --release --target wasm32-wasip2` or \
+         `cargo component build --release`"
+    )]
+    CoreModule,
+    #[error("the file is truncated or damaged: {0}")]
+    Damaged(String),
+    #[error(
+        "it exports none of the interfaces that make a plugin; expected one of {}; found {}",
+        roles(),
+        listed(.0)
+    )]
+    NoRole(Vec<String>),
+    #[error("it exports {0}, but this host serves version {SERVED}: rebuild the plugin against that version of wit/")]
+    OtherVersion(String),
+    #[error("it has several roles ({}): a plugin has one; split it", listed(.0))]
+    SeveralRoles(Vec<String>),
+    #[error("it exports {0}: sources are not served by this version of the host, which serves processor, notifier and status-updater")]
+    Source(String),
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Imports(Vec<ImportError>),
+}
+
+/// An import that the host cannot satisfy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ImportError {
+    #[error("it imports {import}, but this host offers {package} in version {offered}")]
+    OtherVersion { import: String, package: String, offered: &'static str },
+    #[error("it imports {0}, which is offered to notifiers only")]
+    NotifiersOnly(String),
+    #[error("it imports {0}, which this host does not offer")]
+    Unknown(String),
+}
+
+/// Reads what the component exports and imports, without validating or compiling it.
+pub(super) fn inspect(bytes: &[u8]) -> Result<Contract, ContractError> {
+    check_magic(bytes)?;
+    let names = Names::read(bytes)?;
+    let contract = role_of(&names.exports)?;
+    let refused: Vec<_> = names.imports.iter().filter_map(|import| refuse_import(import, contract.role)).collect();
+    if refused.is_empty() { Ok(contract) } else { Err(ContractError::Imports(refused)) }
+}
+
+fn check_magic(bytes: &[u8]) -> Result<(), ContractError> {
+    let start = bytes.trim_ascii_start();
+    match bytes {
+        [] => Err(ContractError::Empty),
+        _ if bytes.starts_with(MAGIC) => Ok(()),
+        _ if bytes.starts_with(ELF) => Err(ContractError::Precompiled),
+        _ if start.starts_with(b"(") || start.starts_with(b";;") => Err(ContractError::Text),
+        _ if MAGIC.starts_with(bytes) => Err(ContractError::Damaged(format!("it ends after {} bytes", bytes.len()))),
+        _ => Err(ContractError::NotWasm(bytes.iter().take(4).copied().collect())),
+    }
+}
+
+/// The names of a component's own imports and exports.
+#[derive(Default)]
+struct Names {
+    imports: Vec<String>,
+    exports: Vec<String>,
+}
+
+impl Names {
+    fn read(bytes: &[u8]) -> Result<Self, ContractError> {
+        let mut names = Self::default();
+        let mut depth = 0_u32;
+        for payload in Parser::new(0).parse_all(bytes) {
+            match payload.map_err(damaged)? {
+                Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(ContractError::CoreModule),
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::ComponentImportSection(imports) if depth == 0 => {
+                    for import in imports {
+                        names.imports.push(import.map_err(damaged)?.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(exports) if depth == 0 => {
+                    for export in exports {
+                        names.exports.push(export.map_err(damaged)?.name.name.to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(names)
+    }
+}
+
+fn damaged(error: wasmparser::BinaryReaderError) -> ContractError {
+    ContractError::Damaged(format!("{} at byte {}", error.message(), error.offset()))
+}
+
+fn role_of(exports: &[String]) -> Result<Contract, ContractError> {
+    let mut found = Vec::new();
+    for export in exports {
+        let (interface, version) = split_version(export);
+        if interface == "campanile:source/source" {
+            return Err(ContractError::Source(export.clone()));
+        }
+        if let Some(role) = Role::ALL.into_iter().find(|role| role.interface() == interface) {
+            found.push((role, version, export));
+        }
+    }
+    match found.as_slice() {
+        [] => Err(ContractError::NoRole(exports.to_vec())),
+        [(role, version, export)] => match version.parse::<Version>() {
+            Ok(version) if version.is_served() => Ok(Contract { role: *role, version: version.to_string() }),
+            _ => Err(ContractError::OtherVersion((*export).clone())),
+        },
+        several => Err(ContractError::SeveralRoles(several.iter().map(|(_, _, export)| (*export).clone()).collect())),
+    }
+}
+
+fn refuse_import(import: &str, role: Role) -> Option<ImportError> {
+    let (interface, version) = split_version(import);
+    let package = interface.split('/').next().unwrap_or(interface);
+    if package == MAIL.0 && role != Role::Notifier {
+        return Some(ImportError::NotifiersOnly(import.to_owned()));
+    }
+    let Some((package, offered)) = OFFERED.into_iter().chain([MAIL]).find(|(name, _)| *name == package) else {
+        return Some(ImportError::Unknown(import.to_owned()));
+    };
+    let fits = version == offered || is_same_line(version, offered);
+    (!fits).then(|| ImportError::OtherVersion { import: import.to_owned(), package: package.to_owned(), offered })
+}
+
+/// `0.2.3` for `0.2.12`: both releases, and of one minor version.
+fn is_same_line(version: &str, offered: &str) -> bool {
+    match (version.parse::<Version>(), offered.parse::<Version>()) {
+        (Ok(version), Ok(offered)) => (version.major, version.minor) == (offered.major, offered.minor),
+        _ => false,
+    }
+}
+
+fn split_version(name: &str) -> (&str, &str) {
+    name.split_once('@').unwrap_or((name, ""))
+}
+
+fn roles() -> String {
+    Role::ALL.map(|role| format!("{}@{SERVED}", role.interface())).join(", ")
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "no exports".to_owned(),
+        names if names.len() > MOST_NAMES => format!("{} and {} more", names[..MOST_NAMES].join(", "), names.len() - MOST_NAMES),
+        names => names.join(", "),
+    }
+}
+
+/// A released version; pre-releases do not parse, since they fit nothing but themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Version {
+    major: u64,
+    minor: u64,
+    patch: u64,
+}
+
+impl Version {
+    /// Plugins built for an earlier patch version run as well; a later one may expect what is not there yet.
+    fn is_served(self) -> bool {
+        (self.major, self.minor) == (SERVED.major, SERVED.minor) && self.patch <= SERVED.patch
+    }
+}
+
+impl std::str::FromStr for Version {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.split('.').map(|part| part.parse::<u64>().map_err(drop));
+        let mut next = || parts.next().ok_or(())?;
+        let version = Self { major: next()?, minor: next()?, patch: next()? };
+        if parts.next().is_some() { Err(()) } else { Ok(version) }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A component with these imports and exports, each an instance without anything in it.
+    fn component(imports: &[&str], exports: &[&str]) -> Vec<u8> {
+        let mut bytes = vec![0x00, 0x61, 0x73, 0x6d, 0x0d, 0x00, 0x01, 0x00];
+        if !imports.is_empty() {
+            section(&mut bytes, 7, &[0x01, 0x42, 0x00]);
+            section(&mut bytes, 10, &vector(imports, &[0x05, 0x00]));
+        }
+        section(&mut bytes, 5, &[0x01, 0x01, 0x00]);
+        let instance = u8::try_from(imports.len()).unwrap();
+        section(&mut bytes, 11, &vector(exports, &[0x05, instance, 0x00]));
+        bytes
+    }
+
+    fn vector(names: &[&str], description: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![u8::try_from(names.len()).unwrap()];
+        for name in names {
+            bytes.extend([0x00, u8::try_from(name.len()).unwrap()]);
+            bytes.extend(name.as_bytes());
+            bytes.extend(description);
+        }
+        bytes
+    }
+
+    fn section(bytes: &mut Vec<u8>, id: u8, content: &[u8]) {
+        let mut length = content.len();
+        bytes.push(id);
+        while length >= 0x80 {
+            bytes.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
+            length >>= 7;
+        }
+        bytes.push(u8::try_from(length).unwrap());
+        bytes.extend(content);
+    }
+
+    fn text(bytes: &[u8]) -> String {
+        inspect(bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_plugin_says_its_role_and_version() {
+        let bytes = component(
+            &["campanile:types/types@0.1.0", "wasi:cli/exit@0.2.3", "wasi:http/types@0.2.12", "wasi:config/store@0.2.0-rc.1"],
+            &["campanile:processor/processor@0.1.0"],
+        );
+        assert_eq!(inspect(&bytes), Ok(Contract { role: Role::Processor, version: "0.1.0".to_owned() }));
+    }
+
+    #[test]
+    fn what_is_no_component_is_named_for_what_it_is() {
+        assert!(text(b"").contains("empty"));
+        assert!(text(b"\n(component)").contains("WebAssembly text"));
+        assert!(text(b"\x7fELF\x02\x01").contains(".cwasm"));
+        assert!(text(b"\0as").contains("ends after 3 bytes"));
+        assert!(text(b"GIF89a").contains("begins with [47, 49, 46, 38]"));
+        assert!(text(b"\0asm\x01\0\0\0").contains("core module"));
+        let whole = component(&[], &["campanile:notifier/notifier@0.1.0"]);
+        assert!(text(&whole[..whole.len() - 5]).contains("truncated or damaged"));
+    }
+
+    #[test]
+    fn a_missing_or_foreign_role_is_explained() {
+        assert!(text(&component(&[], &["wasi:cli/run@0.2.0"])).contains("found wasi:cli/run@0.2.0"));
+        let newer = text(&component(&[], &["campanile:notifier/notifier@0.2.0"]));
+        assert!(newer.contains("campanile:notifier/notifier@0.2.0") && newer.contains("serves version 0.1.0"), "{newer}");
+        assert!(text(&component(&[], &["campanile:source/source@0.1.0"])).contains("sources are not served"));
+        let both = ["campanile:notifier/notifier@0.1.0", "campanile:processor/processor@0.1.0"];
+        assert!(text(&component(&[], &both)).contains("several roles"));
+    }
+
+    #[test]
+    fn every_import_that_does_not_fit_is_named_with_what_would() {
+        let imports = ["wasi:http/types@0.3.0", "acme:kv/store@1.0.0", "campanile:mail/sender@0.1.0", "wasi:io/poll@0.2.0"];
+        let text = text(&component(&imports, &["campanile:processor/processor@0.1.0"]));
+        assert_eq!(
+            text,
+            "it imports wasi:http/types@0.3.0, but this host offers wasi:http in version 0.2.12; \
+             it imports acme:kv/store@1.0.0, which this host does not offer; \
+             it imports campanile:mail/sender@0.1.0, which is offered to notifiers only"
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! Connecting to a checked address, with TLS where the URL asks for it. No proxies, no second look at the name.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use url::{Host, Url};
+use wasmtime_wasi_http::Error;
+
+use super::EgressConfig;
+use super::addresses::resolve;
+use super::failure::Failure;
+use crate::fault::Fault;
+use crate::plugin::grants::{Grants, host_of};
+
+/// What all plugins connect with: the trusted certificate authorities and the time limit. Cheap to clone.
+#[derive(Clone)]
+pub struct Connector {
+    tls: TlsConnector,
+    timeout: Duration,
+}
+
+/// A connection, encrypted or not.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+impl Connector {
+    /// Reads the certificate authorities of the system and of the configuration.
+    ///
+    /// # Errors
+    /// Every file that cannot be read or holds no certificate, with paths such as `egress.root-certificates[0]`.
+    pub fn new(config: &EgressConfig) -> Result<Self, Vec<Fault>> {
+        let mut roots = RootCertStore::empty();
+        let native = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(native.certs);
+        if roots.is_empty() {
+            tracing::warn!(target: "plugin", "the system has no certificate authorities; plugins cannot use https");
+        }
+        roots.add_parsable_certificates(read_roots(&config.root_certificates, "egress.root-certificates")?);
+        let mut tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring serves TLS 1.2 and 1.3")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { tls: Arc::new(tls).into(), timeout: config.connect_timeout })
+    }
+
+    /// How long looking up, connecting and the TLS handshake may take in all.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) async fn connect(
+        &self,
+        url: &Url,
+        grants: &Grants,
+        by: Instant,
+    ) -> Result<Box<dyn Stream>, Failure> {
+        let addresses = resolve(url, grants, by).await?;
+        let stream = dial(&addresses, by).await?;
+        let peer = url.host_str().unwrap_or_default();
+        if url.scheme() != "https" {
+            return Ok(Box::new(stream));
+        }
+        match timeout_at(by, self.tls.connect(server_name(url)?, stream)).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(error)) => Err(Failure::tls(&error, peer)),
+            Err(_) => Err(Failure::new(
+                Error::ConnectionTimeout,
+                format!("the TLS handshake with {peer} took too long"),
+            )),
+        }
+    }
+}
+
+fn server_name(url: &Url) -> Result<ServerName<'static>, Failure> {
+    match host_of(url) {
+        Some(Host::Ipv4(address)) => Ok(std::net::IpAddr::from(address).into()),
+        Some(Host::Ipv6(address)) => Ok(std::net::IpAddr::from(address).into()),
+        Some(Host::Domain(name)) => ServerName::try_from(name).map_err(|_| invalid_host(url)),
+        None => Err(invalid_host(url)),
+    }
+}
+
+fn invalid_host(url: &Url) -> Failure {
+    let host = url.host_str().unwrap_or_default();
+    Failure::new(
+        Error::HttpRequestUriInvalid,
+        format!("\"{host}\" is not a name that a certificate can carry"),
+    )
+}
+
+/// The first address that answers. Each gets its share of the time that is left, so that one that is silent does not
+/// use it up.
+async fn dial(addresses: &[SocketAddr], by: Instant) -> Result<TcpStream, Failure> {
+    let mut last = Failure::new(Error::DestinationNotFound, "there is no address to connect to");
+    for (index, address) in addresses.iter().enumerate() {
+        let now = Instant::now();
+        let share = by.saturating_duration_since(now) / (addresses.len() - index) as u32;
+        last = match timeout_at(now + share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // A request is one small write; waiting for more only delays it.
+                _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => Failure::connect(&error, &address.to_string()),
+            Err(_) => Failure::connect(&io::ErrorKind::TimedOut.into(), &address.to_string()),
+        };
+    }
+    Err(last)
+}
+
+/// The certificates of PEM files; `path` is the configuration key that lists them.
+pub(in crate::plugin) fn read_roots(
+    files: &[PathBuf],
+    path: &str,
+) -> Result<Vec<CertificateDer<'static>>, Vec<Fault>> {
+    let mut roots = Vec::new();
+    let mut faults = Vec::new();
+    for (index, file) in files.iter().enumerate() {
+        let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let message = match found {
+            Ok(found) if !found.is_empty() && found.iter().all(is_root) => {
+                roots.extend(found);
+                continue;
+            }
+            Ok(_) => "holds no usable certificate in PEM form (-----BEGIN CERTIFICATE-----)".to_owned(),
+            Err(error) => format!("cannot be read: {error}"),
+        };
+        let value = Some(file.to_string_lossy().into());
+        faults.push(Fault { path: format!("{path}[{index}]"), value, message });
+    }
+    if faults.is_empty() { Ok(roots) } else { Err(faults) }
+}
+
+fn is_root(certificate: &CertificateDer<'static>) -> bool {
+    RootCertStore::empty().add(certificate.clone()).is_ok()
+}

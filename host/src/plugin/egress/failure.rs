@@ -1,0 +1,88 @@
+//! Why a request did not come through: the code that the plugin gets, and the text that the operator gets. The text
+//! names placeholders of secrets, never their values.
+
+use std::error::Error as _;
+use std::io;
+
+use wasmtime_wasi_http::Error;
+
+/// A request that was refused or failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// For the plugin.
+    pub code: Error,
+    /// For the operator and the ledger.
+    pub text: String,
+}
+
+impl Failure {
+    pub fn new(code: Error, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    pub fn denied(text: impl Into<String>) -> Self {
+        Self::new(Error::HttpRequestDenied, text)
+    }
+
+    /// The connection to `peer` could not be made.
+    pub fn connect(error: &io::Error, peer: &str) -> Self {
+        Self::new(io_code(error), format!("cannot connect to {peer}: {error}"))
+    }
+
+    /// The TLS handshake with `peer` failed.
+    pub fn tls(error: &io::Error, peer: &str) -> Self {
+        let code = tls_code(error).unwrap_or_else(|| io_code(error));
+        Self::new(code, format!("no TLS connection to {peer}: {error}"))
+    }
+
+    /// The exchange with the server failed.
+    pub fn exchange(error: &hyper::Error) -> Self {
+        Self::new(hyper_code(error), format!("the exchange failed: {}", innermost(error)))
+    }
+}
+
+/// The code of an error while the body is read.
+pub(super) fn hyper_code(error: &hyper::Error) -> Error {
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    match io {
+        Some(io) => tls_code(io).unwrap_or_else(|| io_code(io)),
+        None if error.is_parse_too_large() => Error::HttpResponseHeaderSectionSize(None),
+        None if error.is_timeout() => Error::HttpResponseTimeout,
+        None if error.is_incomplete_message() => Error::HttpResponseIncomplete,
+        None if error.is_closed() || error.is_canceled() => Error::ConnectionTerminated,
+        None => Error::HttpProtocolError,
+    }
+}
+
+fn io_code(error: &io::Error) -> Error {
+    use io::ErrorKind::*;
+    match error.kind() {
+        ConnectionRefused => Error::ConnectionRefused,
+        TimedOut => Error::ConnectionTimeout,
+        NetworkUnreachable | AddrNotAvailable => Error::DestinationIpUnroutable,
+        ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof => Error::ConnectionTerminated,
+        _ => Error::DestinationUnavailable,
+    }
+}
+
+fn tls_code(error: &io::Error) -> Option<Error> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(match error {
+        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+            Error::TlsCertificateError
+        }
+        rustls::Error::AlertReceived(alert) => Error::TlsAlertReceived {
+            alert_id: Some(u8::from(*alert)),
+            alert_message: Some(format!("{alert:?}")),
+        },
+        _ => Error::TlsProtocolError,
+    })
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

@@ -1,0 +1,108 @@
+//! From what the plugin asked for to what may be sent: the URL normalised, secrets filled in, the grant checked.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use http::{Method, Request, Uri, request};
+use http_body_util::Full;
+use jiff::Timestamp;
+use url::{Position, Url};
+use wasmtime_wasi_http::Error;
+
+use super::failure::Failure;
+use crate::plugin::grants::{Grants, host_of, http_line};
+use crate::plugin::secrets::{Secrets, Signer};
+
+/// The longest URL that is sent, in bytes.
+const LONGEST_URL: usize = 8 * 1024;
+const PRODUCT: HeaderValue = HeaderValue::from_static(concat!("campanile/", env!("CARGO_PKG_VERSION")));
+
+/// A request that may be sent.
+pub(super) struct Outgoing {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    signer: Option<Signer>,
+}
+
+impl Outgoing {
+    /// Checks the request and fills in its secrets. The grant is checked on the URL that goes out, with the secrets in
+    /// it; what is said about it names their placeholders.
+    pub fn prepare(head: request::Parts, grants: &Grants, secrets: &Secrets) -> Result<Self, Failure> {
+        let asked = normalised(&head.uri)?;
+        check_method(&head.method)?;
+        let (mut url, mut headers) = (asked.clone(), head.headers);
+        let denied = |line: String| {
+            Failure::denied(format!("it is not granted; to allow it, add to [grants]: {line}"))
+        };
+        let signer = secrets
+            .fill(grants, &mut url, &mut headers)
+            .map_err(|error| Failure::denied(error.to_string()))?;
+        if !grants.allows_http(&head.method, &url) {
+            return Err(denied(http_line(&head.method, &asked)));
+        }
+        Ok(Self { method: head.method, url, headers, signer })
+    }
+
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Signs the body if the plugin asked for it.
+    pub fn sign(&mut self, body: &[u8]) -> Result<(), Failure> {
+        let Some(signer) = &self.signer else { return Ok(()) };
+        signer
+            .sign(&mut self.headers, body, Timestamp::now())
+            .map_err(|error| Failure::denied(format!("secret {} cannot sign: {error}", signer.name())))
+    }
+
+    /// The request as it goes over the wire. The length is the body's own, whatever the plugin announced, and the
+    /// connection serves one request.
+    pub fn into_request(self, body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {
+        let invalid =
+            |_| Failure::new(Error::HttpRequestUriInvalid, "the URL holds a character that cannot be sent");
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.url[Position::BeforePath..Position::AfterQuery].parse().map_err(invalid)?;
+        let host = &self.url[Position::BeforeHost..Position::BeforePath];
+        let mut headers = self.headers;
+        headers.remove(CONTENT_LENGTH);
+        headers.insert(HOST, host.parse().expect("a parsed URL has a host that can be sent"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        headers.entry(USER_AGENT).or_insert(PRODUCT);
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+}
+
+fn check_method(method: &Method) -> Result<(), Failure> {
+    if [Method::CONNECT, Method::TRACE].contains(method) {
+        return Err(Failure::new(Error::HttpRequestMethodInvalid, "plugins cannot use this method"));
+    }
+    Ok(())
+}
+
+/// The URL in the one form that is checked, shown and sent.
+fn normalised(uri: &Uri) -> Result<Url, Failure> {
+    let invalid = |text: &str| Failure::new(Error::HttpRequestUriInvalid, text);
+    let text = uri.to_string();
+    if text.len() > LONGEST_URL {
+        let text = format!("the URL is longer than {LONGEST_URL} bytes");
+        return Err(Failure::new(Error::HttpRequestUriTooLong, text));
+    }
+    let mut url = Url::parse(&text).map_err(|error| invalid(&format!("the URL is invalid: {error}")))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(invalid("the URL holds a user name or password; use the header authorization"));
+    }
+    let host = host_of(&url).ok_or_else(|| invalid("the URL has no host"))?;
+    url.set_host(Some(&host.to_string()))
+        .map_err(|error| invalid(&format!("the URL's host is invalid: {error}")))?;
+    Ok(url)
+}
+
+/// How a request is named to the operator: without its query, which can hold what is nobody's business.
+pub(super) fn shown(method: &Method, uri: &Uri) -> String {
+    let text = uri.to_string();
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let cut: String = text.chars().take(200).collect();
+    format!("{method} {cut}")
+}

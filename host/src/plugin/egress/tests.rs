@@ -1,0 +1,278 @@
+//! Requests over real sockets to a server on loopback, with and without the grants for it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::body::Body as AxumBody;
+use axum::extract::Request as AxumRequest;
+use axum::routing::{any, post};
+use http::StatusCode;
+use http_body_util::Empty;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::plugin::grants::GrantsConfig;
+use crate::plugin::secrets::SecretConfig;
+
+/// Answers with the request as it came: its line, headers and body.
+async fn echo(request: AxumRequest) -> String {
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let headers: Vec<_> =
+        head.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    format!("{} {}\n{}\n\n{}", head.method, head.uri, headers.join("\n"), String::from_utf8_lossy(&body))
+}
+
+async fn endless() -> AxumBody {
+    AxumBody::from_stream(futures::stream::repeat_with(|| {
+        Ok::<_, std::io::Error>(Bytes::from(vec![0; 65536]))
+    }))
+}
+
+async fn server() -> SocketAddr {
+    let router = Router::new()
+        .route("/echo/{*rest}", any(echo))
+        .route("/redirect", post(|| async { (StatusCode::FOUND, [("location", "http://169.254.169.254/")]) }))
+        .route("/endless", post(endless))
+        .route("/silent", post(std::future::pending::<()>));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, router).into_future());
+    address
+}
+
+fn grants(http: &[String], networks: &[&str], secrets: &[&str]) -> Grants {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    let config = GrantsConfig {
+        http: http.to_vec(),
+        private_networks: owned(networks),
+        secrets: owned(secrets),
+        mail: Vec::new(),
+    };
+    config.try_into().unwrap()
+}
+
+fn everything(address: SocketAddr) -> Grants {
+    grants(&[format!("* http://{address}/**")], &["127.0.0.0/8"], &["TOKEN"])
+}
+
+fn call_within(grants: Grants, secrets: Secrets, deadline: Duration) -> EgressCall {
+    let connector = Connector::new(&EgressConfig::default()).unwrap();
+    EgressCall::new(Arc::new(Egress::new("test", grants, secrets, connector)), StdInstant::now() + deadline)
+}
+
+fn call(grants: Grants) -> EgressCall {
+    call_within(grants, Secrets::default(), Duration::from_secs(10))
+}
+
+async fn send(call: &mut EgressCall, request: Request<WasiBody>) -> Result<Response<WasiBody>, Error> {
+    let sent = call.send_request(request, None, Box::new(async { Ok(()) }));
+    Box::into_pin(sent).await.map(|(response, _)| response)
+}
+
+fn request(url: &str, body: impl Into<Bytes>) -> Request<WasiBody> {
+    let body = Full::new(body.into()).map_err(|never| match never {}).boxed_unsync();
+    Request::post(url).body(body).unwrap()
+}
+
+async fn text(response: Response<WasiBody>) -> String {
+    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_granted_request_arrives_as_the_host_writes_it() {
+    let address = server().await;
+    let mut call = call(everything(address));
+    let mut request = request(&format!("http://{address}/x/../echo/a?q=1"), "hello");
+    request.headers_mut().insert("content-length", "999".parse().unwrap());
+    request.headers_mut().insert("x-own", "kept".parse().unwrap());
+    let got = text(send(&mut call, request).await.unwrap()).await;
+    assert!(got.starts_with("POST /echo/a?q=1\n"), "{got}");
+    let user_agent = format!("user-agent: campanile/{}", env!("CARGO_PKG_VERSION"));
+    for line in
+        [&format!("host: {address}"), "content-length: 5", "x-own: kept", "connection: close", &user_agent]
+    {
+        assert!(got.lines().any(|found| found == line), "{line} in {got}");
+    }
+    assert!(got.ends_with("\n\nhello") && call.failures().is_empty(), "{got}");
+}
+
+#[tokio::test]
+async fn without_grants_nothing_is_dialled_and_the_text_says_what_to_write() {
+    let address = server().await;
+    let url = format!("http://{address}/echo/a?token=x");
+    let mut denied = call(Grants::none());
+    assert!(matches!(send(&mut denied, request(&url, "")).await, Err(Error::HttpRequestDenied)));
+    let expected = format!(
+        "POST http://{address}/echo/a: it is not granted; to allow it, add to [grants]: \
+         http = [\"POST http://{address}/echo/a\"]"
+    );
+    assert_eq!(denied.failures(), [expected]);
+    let mut refused = call(grants(&[format!("POST http://{address}/**")], &["10.0.0.0/8"], &[]));
+    assert!(matches!(send(&mut refused, request(&url, "")).await, Err(Error::DestinationIpProhibited)));
+    assert!(
+        refused.failures()[0].ends_with("private-networks = [\"127.0.0.1\"]"),
+        "{:?}",
+        refused.failures()
+    );
+}
+
+#[tokio::test]
+async fn a_redirect_is_handed_to_the_plugin() {
+    let address = server().await;
+    let response =
+        send(&mut call(everything(address)), request(&format!("http://{address}/redirect"), "")).await;
+    assert_eq!(response.unwrap().status(), StatusCode::FOUND);
+}
+
+#[tokio::test]
+async fn a_secret_is_filled_in_and_named_by_its_placeholder_only() {
+    let address = server().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "v4lue").unwrap();
+    let hosts = vec!["127.0.0.1".to_owned()];
+    let config = SecretConfig {
+        env: None,
+        file: Some(file.path().into()),
+        kind: Default::default(),
+        hosts,
+        username: None,
+    };
+    let secrets = Secrets::load(BTreeMap::from([("TOKEN".to_owned(), config)])).unwrap();
+    let url = format!("http://{address}/echo/${{secret:TOKEN}}");
+    let mut allowed = call_within(everything(address), secrets.clone(), Duration::from_secs(10));
+    let got = text(send(&mut allowed, request(&url, "")).await.unwrap()).await;
+    assert!(got.starts_with("POST /echo/v4lue\n"), "{got}");
+    let narrow = grants(&[format!("POST http://{address}/other")], &["127.0.0.1"], &["TOKEN"]);
+    let mut denied = call_within(narrow, secrets, Duration::from_secs(10));
+    assert!(matches!(send(&mut denied, request(&url, "")).await, Err(Error::HttpRequestDenied)));
+    let said = denied.failures().join("\n");
+    assert!(
+        said.contains("${secret:TOKEN}") && said.contains("/echo/**") && !said.contains("v4lue"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn the_deadline_of_the_call_ends_every_wait() {
+    let address = server().await;
+    let mut waiting = call_within(everything(address), Secrets::default(), Duration::from_millis(200));
+    let silent = send(&mut waiting, request(&format!("http://{address}/silent"), "")).await;
+    assert!(matches!(silent, Err(Error::HttpResponseTimeout)), "{silent:?}");
+    let mut unfinished = call_within(everything(address), Secrets::default(), Duration::from_millis(200));
+    let body = http_body_util::StreamBody::new(futures::stream::pending::<
+        Result<hyper::body::Frame<Bytes>, Error>,
+    >());
+    let request = Request::post(format!("http://{address}/echo/a")).body(body.boxed_unsync()).unwrap();
+    assert!(matches!(send(&mut unfinished, request).await, Err(Error::ConnectionWriteTimeout)));
+}
+
+#[tokio::test]
+async fn sizes_and_numbers_are_bounded() {
+    let address = server().await;
+    let mut call = call(everything(address));
+    let large =
+        send(&mut call, request(&format!("http://{address}/echo/a"), vec![b'x'; body::MOST_SENT + 1])).await;
+    assert!(matches!(large, Err(Error::HttpRequestBodySize(Some(_)))));
+    let endless = send(&mut call, request(&format!("http://{address}/endless"), "")).await.unwrap();
+    let read = endless.into_body().collect().await;
+    assert!(matches!(read, Err(Error::HttpResponseBodySize(Some(_)))));
+    for _ in 2..MOST_REQUESTS {
+        send(&mut call, request(&format!("http://{address}/echo/a"), "")).await.unwrap();
+    }
+    for _ in 0..100 {
+        let over = send(&mut call, request(&format!("http://{address}/echo/a"), "")).await;
+        assert!(matches!(over, Err(Error::ConnectionLimitReached)));
+    }
+    assert!(call.failures().len() <= MOST_REQUESTS as usize + 1);
+}
+
+#[tokio::test]
+async fn odd_requests_are_refused_before_anything_is_sent() {
+    let mut call = call(grants(&["* https://a.example/**".to_owned()], &[], &[]));
+    let sent = send(&mut call, request("https://user:pw@a.example/", "")).await;
+    assert!(matches!(sent, Err(Error::HttpRequestUriInvalid)));
+    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+    let connect = Request::connect("https://a.example/").body(body).unwrap();
+    assert!(matches!(send(&mut call, connect).await, Err(Error::HttpRequestMethodInvalid)));
+    let long = format!("https://a.example/{}", "x".repeat(9000));
+    assert!(matches!(send(&mut call, request(&long, "")).await, Err(Error::HttpRequestUriTooLong)));
+    let header = |name: &'static str| call.is_forbidden_header(&HeaderName::from_static(name));
+    assert!(["host", "connection", "te", "expect", "transfer-encoding"].into_iter().all(header));
+}
+
+#[tokio::test]
+async fn nobody_listening_is_a_refused_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let mut call = call(everything(address));
+    let sent = send(&mut call, request(&format!("http://{address}/"), "")).await;
+    assert!(matches!(sent, Err(Error::ConnectionRefused)), "{sent:?}");
+    assert!(call.failures()[0].contains(&format!("cannot connect to {address}")), "{:?}", call.failures());
+}
+
+/// A certificate for 127.0.0.1 and a server that presents it and answers `200` to whatever comes.
+async fn tls_server() -> (SocketAddr, String) {
+    let key = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let pem = key.cert.pem();
+    let private = rustls::pki_types::PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![key.cert.into()], private)
+            .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut head = [0; 4096];
+            _ = stream.read(&mut head).await;
+            _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+            _ = stream.shutdown().await;
+        }
+    });
+    (address, pem)
+}
+
+#[tokio::test]
+async fn tls_trusts_the_configured_authorities_and_no_others() {
+    let (address, pem) = tls_server().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, pem).unwrap();
+    let trusting = EgressConfig { root_certificates: vec![file.path().into()], ..EgressConfig::default() };
+    let granted = || grants(&[format!("POST https://{address}/")], &["127.0.0.1"], &[]);
+    let through = |config: &EgressConfig| {
+        let connector = Connector::new(config).unwrap();
+        let egress = Egress::new("test", granted(), Secrets::default(), connector);
+        EgressCall::new(Arc::new(egress), StdInstant::now() + Duration::from_secs(10))
+    };
+    let url = format!("https://{address}/");
+    assert_eq!(text(send(&mut through(&trusting), request(&url, "")).await.unwrap()).await, "ok");
+    let unknown = send(&mut through(&EgressConfig::default()), request(&url, "")).await;
+    assert!(matches!(unknown, Err(Error::TlsCertificateError)), "{unknown:?}");
+    file.close().unwrap();
+    let faults = Connector::new(&trusting).err().unwrap();
+    assert!(faults[0].to_string().starts_with("egress.root-certificates[0]: cannot be read"), "{faults:?}");
+}
+
+#[tokio::test]
+async fn plain_text_where_tls_is_expected_is_a_tls_error() {
+    let address = server().await;
+    let mut call = call(grants(&[format!("POST https://{address}/")], &["127.0.0.1"], &[]));
+    let sent = send(&mut call, request(&format!("https://{address}/"), "")).await;
+    assert!(matches!(sent, Err(Error::TlsProtocolError)), "{sent:?}");
+}
+
+#[test]
+fn the_configuration_is_kebab_case_and_complete_by_default() {
+    let config: EgressConfig = toml::from_str("connect-timeout = \"2s\"").unwrap();
+    assert_eq!(config.connect_timeout, Duration::from_secs(2));
+    assert!(toml::from_str::<EgressConfig>("connect_timeout = \"2s\"").is_err());
+}

@@ -1,0 +1,133 @@
+//! The one engine that compiles and runs every plugin: Cranelift, the pooling allocator, a private compile cache, and
+//! the clock that lets the host interrupt a guest that never yields.
+
+use std::fs;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use wasmtime::{
+    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy,
+    WasmBacktraceDetails,
+};
+
+use super::limits::MOST_MEMORY;
+use crate::fault::Fault;
+
+/// How often a running guest is asked whether it may go on.
+pub(super) const TICK: Duration = Duration::from_millis(10);
+/// Instances beyond the calls that are allowed at once: for plugins that are being loaded.
+const SPARE_SLOTS: u32 = 4;
+/// What one component may be made of; the toolchains in use need four, Python's about thirty.
+const MOST_CORE_INSTANCES: u32 = 64;
+/// Entries in one table; Python, JavaScript and C# need more than 20,000.
+const MOST_TABLE_ELEMENTS: usize = 100_000;
+/// What stays mapped in a free slot, so that small guests start without page faults.
+const KEEP_RESIDENT: usize = 512 << 10;
+/// What stays mapped of a free stack; it is zeroed between calls.
+const KEEP_RESIDENT_STACK: usize = 16 << 10;
+/// Above this many bytes the compile cache drops its oldest entries.
+const CACHE_SIZE: u64 = 1 << 30;
+
+/// Why no engine could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory of the compile cache cannot be used.
+    #[error("the plugin cache directory {} cannot be used: make it writable, or choose another --data-dir", path.display())]
+    Cache {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// wasmtime refused its configuration.
+    #[error("the WebAssembly engine cannot be made")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The settings of the way out cannot be used.
+    #[error("{}", .0.iter().map(Fault::to_string).collect::<Vec<_>>().join("; "))]
+    Egress(Vec<Fault>),
+}
+
+/// Makes the engine for `calls` calls at once and starts its clock, which ends with the last handle to the engine.
+pub(super) fn open(cache_dir: Option<&Path>, calls: u32) -> Result<Engine, OpenError> {
+    let mut config = base_config();
+    if let Some(path) = cache_dir {
+        config.cache(Some(open_cache(path)?));
+    }
+    let engine = pooled(config.clone(), calls).or_else(|error| {
+        tracing::warn!(%error, "memory for the pool of plugin instances cannot be reserved: plugin calls will be slower");
+        Engine::new(&config)
+    });
+    let engine = engine.map_err(refused)?;
+    start_clock(&engine).map_err(|error| OpenError::Engine(error.into()))?;
+    Ok(engine)
+}
+
+pub(super) fn refused(error: wasmtime::Error) -> OpenError {
+    OpenError::Engine(error.into_boxed_dyn_error())
+}
+
+fn base_config() -> Config {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .epoch_interruption(true)
+        // Plugins speak WASI 0.2; without the machinery of 0.3 a guest has less of the host to attack.
+        .concurrency_support(false)
+        .wasm_memory64(false)
+        .async_stack_zeroing(true)
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(16))
+        .parallel_compilation(true);
+    config
+}
+
+fn pooled(mut config: Config, calls: u32) -> wasmtime::Result<Engine> {
+    let slots = calls.saturating_add(SPARE_SLOTS);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_core_instances(slots.saturating_mul(8))
+        .total_memories(slots.saturating_mul(2))
+        .total_tables(slots.saturating_mul(4))
+        .total_stacks(slots)
+        .max_unused_warm_slots(slots)
+        .max_core_instances_per_component(MOST_CORE_INSTANCES)
+        .max_memories_per_component(8)
+        .max_tables_per_component(MOST_CORE_INSTANCES)
+        .max_component_instance_size(10 << 20)
+        .max_core_instance_size(10 << 20)
+        .max_memory_size(usize::try_from(MOST_MEMORY).unwrap_or(usize::MAX))
+        .table_elements(MOST_TABLE_ELEMENTS)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT)
+        .async_stack_keep_resident(KEEP_RESIDENT_STACK);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config)
+}
+
+/// The cache holds machine code that the host will run: nobody else may write there.
+fn open_cache(path: &Path) -> Result<Cache, OpenError> {
+    let unusable = |source| OpenError::Cache { path: path.to_owned(), source };
+    fs::create_dir_all(path).map_err(unusable)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(unusable)?;
+    let mut config = CacheConfig::new();
+    config.with_directory(path.canonicalize().map_err(unusable)?).with_files_total_size_soft_limit(CACHE_SIZE);
+    Cache::new(config).map_err(refused)
+}
+
+/// A thread of its own, since a guest that never yields can hold up every thread of the runtime, timers included.
+fn start_clock(engine: &Engine) -> io::Result<()> {
+    let engine = engine.weak();
+    let clock = thread::Builder::new().name("plugin-clock".to_owned());
+    clock.spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TICK);
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! What a call can reach of the host: an empty WASI, the way out for HTTP, its settings, its log, and mail.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::bindings::provided::campanile::mail::sender;
+use super::bindings::provided::wasi::{config::store, logging::logging};
+use super::call::Terms;
+use super::egress::{Egress, EgressCall};
+use super::limits::MemoryMeter;
+use super::mail::{MailError, MailMessage, Mailer};
+use super::output::{Level, Output};
+use super::sidecar::Settings;
+
+/// The most resources (streams, requests, headers) that the host keeps for one call.
+const MOST_RESOURCES: usize = 1_000;
+/// The most random bytes that one request for them gets.
+const MOST_RANDOM: u64 = 64 << 10;
+/// The most that one set of HTTP headers may hold, in bytes.
+const MOST_HEADERS: usize = 32 << 10;
+
+/// The host's side of one call.
+pub(super) struct HostState {
+    pub memory: MemoryMeter,
+    pub output: Output,
+    pub requests: EgressCall,
+    egress: Arc<Egress>,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    table: ResourceTable,
+    settings: Settings,
+    mail: Option<Mailer>,
+    deadline: Instant,
+}
+
+impl HostState {
+    pub(super) fn new(terms: Terms<'_>, mail: Option<Mailer>, deadline: Instant) -> Self {
+        let output = Output::new(terms.plugin, terms.alert, terms.bounds);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MOST_HEADERS);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MOST_RESOURCES);
+        Self {
+            memory: MemoryMeter::new(terms.bounds.memory),
+            requests: EgressCall::new(terms.egress.clone(), deadline),
+            egress: terms.egress,
+            wasi: empty_wasi(&output),
+            output,
+            http,
+            table,
+            settings: terms.settings,
+            mail,
+            deadline,
+        }
+    }
+}
+
+/// No arguments, environment, files or sockets; what is written goes to the log.
+fn empty_wasi(output: &Output) -> WasiCtx {
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.stdout(output.stdout()).stderr(output.stderr()).max_random_size(MOST_RANDOM);
+    wasi.build()
+}
+
+/// Everything that a plugin of any role may import.
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    store::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
+    logging::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
+    sender::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
+}
+
+impl WasiView for HostState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for HostState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.requests, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+impl store::Host for HostState {
+    fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<String>, store::Error>> {
+        let found = self.settings.iter().find(|(name, _)| *name == key);
+        Ok(Ok(found.map(|(_, value)| value.clone())))
+    }
+
+    fn get_all(&mut self) -> wasmtime::Result<Result<Vec<(String, String)>, store::Error>> {
+        Ok(Ok(self.settings.to_vec()))
+    }
+}
+
+impl logging::Host for HostState {
+    fn log(&mut self, level: logging::Level, context: String, message: String) -> wasmtime::Result<()> {
+        let level = match level {
+            logging::Level::Trace => Level::Trace,
+            logging::Level::Debug => Level::Debug,
+            logging::Level::Info => Level::Info,
+            logging::Level::Warn => Level::Warn,
+            logging::Level::Error | logging::Level::Critical => Level::Error,
+        };
+        self.output.log(level, &context, &message);
+        Ok(())
+    }
+}
+
+impl sender::Host for HostState {
+    async fn send(&mut self, message: sender::Message) -> wasmtime::Result<Result<String, sender::Error>> {
+        let Some(mailer) = &self.mail else {
+            let text = "the host has no mail server: set [mail] in its configuration";
+            return Ok(Err(sender::Error::Denied(text.to_owned())));
+        };
+        let sent = mailer.send(self.egress.grants(), message.into(), self.deadline.into()).await;
+        Ok(sent.map_err(sender::Error::from))
+    }
+}
+
+impl From<sender::Message> for MailMessage {
+    fn from(message: sender::Message) -> Self {
+        let sender::Message { id, from, to, subject, text, html } = message;
+        Self { id, from, to, subject, text, html }
+    }
+}
+
+impl From<MailError> for sender::Error {
+    fn from(error: MailError) -> Self {
+        match error {
+            MailError::Denied(text) => Self::Denied(text),
+            MailError::Invalid(text) => Self::Invalid(text),
+            MailError::Rejected(text) => Self::Rejected(text),
+            MailError::Unavailable(text) => Self::Unavailable(text),
+        }
+    }
+}

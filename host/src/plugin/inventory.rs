@@ -1,0 +1,89 @@
+//! What is loaded and what was refused: the answer to "which plugins does this host have?".
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Plugin, Role};
+
+/// Every plugin file of the directory.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Inventory {
+    /// What runs, in ascending order of role, `order` and name.
+    pub loaded: Vec<LoadedPlugin>,
+    /// What could not be loaded; an older version of the same plugin may still run.
+    pub refused: Vec<RefusedFile>,
+}
+
+/// One plugin that runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LoadedPlugin {
+    /// The name under which it is addressed: that of its file.
+    #[schema(example = "slack")]
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// Its own version.
+    #[schema(example = "1.2.0")]
+    pub version: String,
+    /// What it does, in its own words.
+    pub summary: String,
+    /// Its file in the plugin directory.
+    #[schema(example = "slack.wasm")]
+    pub file: String,
+    /// `sha256:…` of that file.
+    pub digest: String,
+    /// Which load under this name it is since the host started, counted from 1.
+    pub generation: u64,
+    /// When it was loaded.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: jiff::Timestamp,
+    /// Whether it is called.
+    pub enabled: bool,
+    /// Its place in the row.
+    pub order: i64,
+    /// The condition under which it is called, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub when: Option<String>,
+    /// The HTTP requests it would like to make, whether granted or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wants_http: Vec<String>,
+    /// The secrets it would like to use, whether granted or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wants_secrets: Vec<String>,
+}
+
+/// One file that could not be loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefusedFile {
+    /// Its name in the plugin directory.
+    #[schema(example = "slack.wasm")]
+    pub file: String,
+    /// Why, and what would help.
+    pub reason: String,
+    /// Since when it is refused for this reason.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: jiff::Timestamp,
+}
+
+impl From<&Plugin> for LoadedPlugin {
+    fn from(plugin: &Plugin) -> Self {
+        let description = &plugin.compiled.description;
+        let config = &plugin.sidecar.config;
+        Self {
+            name: plugin.name().to_owned(),
+            role: plugin.role(),
+            version: description.version.clone(),
+            summary: description.summary.clone(),
+            file: plugin.file(),
+            digest: plugin.digest().to_owned(),
+            generation: plugin.generation(),
+            since: plugin.loaded_at,
+            enabled: config.enabled,
+            order: config.order,
+            when: config.when.clone(),
+            wants_http: description.http.clone(),
+            wants_secrets: description.secrets.clone(),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What one plugin may use up: as operators write it, as calls apply it, and the meter that counts its memory.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use wasmtime::ResourceLimiter;
+
+use super::Role;
+use crate::fault::Fault;
+
+/// The most memory that can be granted to a call, in bytes: what a slot of the pool can hold.
+pub(super) const MOST_MEMORY: u64 = 1 << 30;
+/// The longest deadline that can be granted.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(600);
+/// The most calls of one plugin at once that can be granted.
+const MOST_CONCURRENCY: u32 = 1_000;
+/// What one table entry costs the host, in bytes.
+const TABLE_ENTRY: usize = size_of::<usize>();
+
+/// Limits as an operator sets them; what is absent keeps its default. In the host's configuration they are the
+/// defaults of all plugins, in a plugin's own file they are for that plugin.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Limits {
+    /// The memory of one call, over all its memories and tables together, such as `128MiB` (the default).
+    pub memory: Option<ByteSize>,
+    /// How long one call may take, such as `15s`, the default of notifiers and status updaters; that of processors
+    /// is `1s`.
+    #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
+    #[schemars(with = "Option<String>")]
+    pub deadline: Option<Duration>,
+    /// How many calls may run at once; 8 if absent.
+    pub concurrency: Option<u32>,
+    /// How large an answer may be, such as `1MiB` (the default).
+    pub result: Option<ByteSize>,
+    /// How much one call may log, such as `64KiB` (the default); the rest is counted and dropped.
+    pub log: Option<ByteSize>,
+    /// How many lines one call may log; 500 if absent.
+    pub log_lines: Option<u32>,
+}
+
+/// Limits as calls apply them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    pub memory: u64,
+    pub deadline: Duration,
+    pub concurrency: u32,
+    pub result: u64,
+    pub log: u64,
+    pub log_lines: u32,
+}
+
+impl Limits {
+    /// These limits, with those of `wider` where these say nothing, and the defaults of `role` where both do.
+    pub(super) fn over(&self, wider: &Limits, role: Role) -> Bounds {
+        let size = |own: Option<ByteSize>, wider: Option<ByteSize>, default| own.or(wider).map_or(default, |size| size.0);
+        Bounds {
+            memory: size(self.memory, wider.memory, 128 << 20),
+            deadline: self.deadline.or(wider.deadline).unwrap_or(default_deadline(role)),
+            concurrency: self.concurrency.or(wider.concurrency).unwrap_or(8),
+            result: size(self.result, wider.result, 1 << 20),
+            log: size(self.log, wider.log, 64 << 10),
+            log_lines: self.log_lines.or(wider.log_lines).unwrap_or(500),
+        }
+    }
+}
+
+impl Bounds {
+    /// What is wrong with them; `path` says where they are set, such as `limits`.
+    pub(super) fn faults(&self, path: &str) -> Vec<Fault> {
+        let checks = [
+            ("memory", self.memory > MOST_MEMORY, format!("{} is more than {}", ByteSize(self.memory), ByteSize(MOST_MEMORY))),
+            ("deadline", self.deadline.is_zero(), "must be longer than 0s".to_owned()),
+            ("deadline", self.deadline > LONGEST_DEADLINE, format!("{:?} is longer than {LONGEST_DEADLINE:?}", self.deadline)),
+            ("concurrency", self.concurrency == 0, "must be at least 1".to_owned()),
+            ("concurrency", self.concurrency > MOST_CONCURRENCY, format!("{} is more than {MOST_CONCURRENCY}", self.concurrency)),
+        ];
+        let wrong = checks.into_iter().filter(|(_, is_wrong, _)| *is_wrong);
+        wrong.map(|(key, _, message)| Fault { path: format!("{path}.{key}"), value: None, message }).collect()
+    }
+}
+
+fn default_deadline(role: Role) -> Duration {
+    match role {
+        Role::Processor => Duration::from_secs(1),
+        Role::Notifier | Role::StatusUpdater => Duration::from_secs(15),
+    }
+}
+
+/// A number of bytes, written with a unit: `64KiB`, `1MiB`, `512B`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ByteSize(pub u64);
+
+/// The units in ascending order; each is 1,024 of the one before.
+const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let power = UNITS.iter().position(|known| *known == unit.trim());
+        let bytes = number.parse::<u64>().ok().zip(power).and_then(|(number, power)| number.checked_mul(1 << (10 * power)));
+        bytes.map(Self).ok_or_else(|| format!("{text:?} is not a size such as 64KiB (units: {})", UNITS.join(", ")))
+    }
+}
+
+impl TryFrom<String> for ByteSize {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<ByteSize> for String {
+    fn from(size: ByteSize) -> Self {
+        size.to_string()
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let divides = |power: &usize| self.0.is_multiple_of(1 << (10 * power));
+        let power = (0..UNITS.len()).rev().find(divides).filter(|_| self.0 > 0).unwrap_or(0);
+        write!(f, "{} {}", self.0 >> (10 * power), UNITS[power])
+    }
+}
+
+impl JsonSchema for ByteSize {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ByteSize".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "examples": ["64KiB", "1MiB"] })
+    }
+}
+
+/// Counts the memory of one call over all its memories and tables (wasmtime's own limits are per memory), and
+/// remembers a refusal, so that the crash that follows can be explained.
+#[derive(Debug)]
+pub(super) struct MemoryMeter {
+    limit: usize,
+    used: usize,
+    last: usize,
+    refused: bool,
+}
+
+impl MemoryMeter {
+    pub(super) fn new(limit: u64) -> Self {
+        Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), used: 0, last: 0, refused: false }
+    }
+
+    /// Whether the guest asked for more than it may have.
+    pub(super) fn has_refused(&self) -> bool {
+        self.refused
+    }
+
+    fn grow(&mut self, bytes: usize) -> bool {
+        let wanted = self.used.saturating_add(bytes);
+        if wanted > self.limit {
+            self.refused = true;
+            return false;
+        }
+        self.used = wanted;
+        self.last = bytes;
+        true
+    }
+
+    /// What was counted was not given after all.
+    fn give_back(&mut self) {
+        self.used -= std::mem::take(&mut self.last);
+    }
+}
+
+impl ResourceLimiter for MemoryMeter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grow(desired.saturating_sub(current)))
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.give_back();
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grow(desired.saturating_sub(current).saturating_mul(TABLE_ENTRY)))
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.give_back();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_and_written_with_units() {
+        for (text, bytes) in [("512B", 512), ("64KiB", 65_536), ("1 MiB", 1 << 20), ("2GiB", 2 << 30), ("0B", 0)] {
+            let size: ByteSize = text.parse().unwrap();
+            assert_eq!(size.0, bytes);
+            assert_eq!(size.to_string().replace(' ', ""), text.replace(' ', ""));
+        }
+        for bad in ["", "64", "64kb", "-1MiB", "1.5MiB", "MiB", "99999999999GiB"] {
+            assert!(bad.parse::<ByteSize>().unwrap_err().contains("such as 64KiB"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_plugins_limits_come_before_the_hosts_and_those_before_the_defaults() {
+        let host = Limits { concurrency: Some(3), log_lines: Some(7), ..Limits::default() };
+        let own = Limits { concurrency: Some(4), ..Limits::default() };
+        let bounds = own.over(&host, Role::Processor);
+        assert_eq!((bounds.concurrency, bounds.log_lines, bounds.memory), (4, 7, 128 << 20));
+        assert_eq!(bounds.deadline, Duration::from_secs(1));
+        assert_eq!(own.over(&host, Role::Notifier).deadline, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn limits_out_of_range_are_faults() {
+        let own = Limits { memory: Some(ByteSize(2 << 30)), concurrency: Some(0), ..Limits::default() };
+        let texts: Vec<_> =
+            own.over(&Limits::default(), Role::Notifier).faults("limits").iter().map(Fault::to_string).collect();
+        assert_eq!(texts, ["limits.memory: 2 GiB is more than 1 GiB", "limits.concurrency: must be at least 1"]);
+    }
+
+    #[test]
+    fn memory_is_counted_over_all_memories_and_tables() {
+        let mut meter = MemoryMeter::new(100 + 10 * TABLE_ENTRY as u64);
+        assert!(meter.memory_growing(0, 60, None).unwrap());
+        assert!(meter.memory_growing(0, 40, None).unwrap());
+        assert!(meter.table_growing(0, 10, None).unwrap());
+        assert!(!meter.has_refused());
+        assert!(!meter.memory_growing(40, 41, None).unwrap());
+        assert!(meter.has_refused());
+    }
+
+    #[test]
+    fn what_was_counted_but_not_given_is_free_again() {
+        let mut meter = MemoryMeter::new(100);
+        assert!(meter.memory_growing(0, 100, None).unwrap());
+        meter.memory_grow_failed(wasmtime::Error::msg("out of address space")).unwrap();
+        assert!(meter.memory_growing(0, 100, None).unwrap());
+    }
+}

@@ -1,0 +1,190 @@
+//! From the bytes of a file to a [`Plugin`]: is it one, does it compile, do its imports and exports have the right
+//! types, does it describe itself, and does the operator's file fit it. Any "no" is a text for the operator.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use wasmtime::component::{Component, InstancePre};
+
+use super::bindings::{Description, Guest};
+use super::bindings::{notifier::NotifierPre, processor::ProcessorPre, status_updater::StatusUpdaterPre};
+use super::call::{Runtime, Terms};
+use super::contract::{self, Contract};
+use super::egress::{Connector, Egress};
+use super::error::{CallError, one_line};
+use super::files::PluginFile;
+use super::grants::Grants;
+use super::imports::HostState;
+use super::limits::{Bounds, Limits};
+use super::loaded::Plugin;
+use super::secrets::Secrets;
+use super::sidecar::Sidecar;
+use super::Role;
+use crate::fault::Fault;
+
+/// How many components are compiled at once; each uses all processors.
+const COMPILED_AT_ONCE: usize = 2;
+/// How long a plugin may take to describe itself.
+const DESCRIBE_DEADLINE: Duration = Duration::from_secs(5);
+/// The longest name, version or summary that is kept, in characters.
+const LONGEST_TEXT: usize = 256;
+/// How many of the requests and secrets that a plugin wishes for are kept.
+const MOST_WISHES: usize = 32;
+
+/// A component that was compiled, linked and asked what it is.
+pub(super) struct Compiled {
+    pub digest: String,
+    pub contract: Contract,
+    pub guest: Guest,
+    pub description: Description,
+}
+
+/// Why a plugin's files were refused.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// Which of the two files is at fault.
+    pub file: String,
+    /// What is wrong with it and what would help.
+    pub reason: String,
+}
+
+impl Refusal {
+    pub(super) fn component(name: &str, reason: impl Into<String>) -> Self {
+        Self { file: format!("{name}.wasm"), reason: reason.into() }
+    }
+
+    pub(super) fn sidecar(name: &str, faults: &[Fault]) -> Self {
+        let texts: Vec<_> = faults.iter().map(Fault::to_string).collect();
+        Self { file: format!("{name}.toml"), reason: texts.join("; ") }
+    }
+}
+
+/// Turns files into plugins.
+pub(super) struct Loader {
+    runtime: Arc<Runtime>,
+    limits: Limits,
+    secrets: Secrets,
+    connector: Connector,
+    compiling: Semaphore,
+}
+
+impl Loader {
+    pub(super) fn new(runtime: Arc<Runtime>, limits: Limits, secrets: Secrets, connector: Connector) -> Self {
+        Self { runtime, limits, secrets, connector, compiling: Semaphore::new(COMPILED_AT_ONCE) }
+    }
+
+    /// Makes a plugin of its files, as the given generation. `previous` is what runs under this name: if only its
+    /// sidecar changed nothing is compiled, and if nothing changed there is nothing new.
+    pub(super) async fn load(
+        &self,
+        file: PluginFile,
+        generation: u64,
+        previous: Option<&Plugin>,
+    ) -> Result<Option<Plugin>, Refusal> {
+        let digest = format!("sha256:{}", hex::encode(Sha256::digest(&file.component)));
+        let compiled = match previous {
+            Some(plugin) if plugin.digest() == digest && plugin.sidecar_text == file.sidecar => return Ok(None),
+            Some(plugin) if plugin.digest() == digest => plugin.compiled.clone(),
+            _ => Arc::new(self.compile(digest, &file).await.map_err(|reason| Refusal::component(&file.name, reason))?),
+        };
+        let sidecar = self.sidecar(&file, &compiled).map_err(|faults| Refusal::sidecar(&file.name, &faults))?;
+        Ok(Some(self.assemble(file, generation, compiled, sidecar)))
+    }
+
+    fn sidecar(&self, file: &PluginFile, compiled: &Compiled) -> Result<Sidecar, Vec<Fault>> {
+        let text = file.sidecar.as_deref();
+        let sidecar = Sidecar::read(text, compiled.contract.role, &self.limits)?;
+        sidecar.check_settings(&compiled.description.config_schema, text)?;
+        Ok(sidecar)
+    }
+
+    fn assemble(&self, file: PluginFile, generation: u64, compiled: Arc<Compiled>, sidecar: Sidecar) -> Plugin {
+        let grants = sidecar.grants.clone();
+        Plugin {
+            generation,
+            loaded_at: jiff::Timestamp::now(),
+            compiled,
+            egress: Arc::new(Egress::new(&file.name, grants, self.secrets.clone(), self.connector.clone())),
+            permits: Semaphore::new(sidecar.bounds.concurrency as usize),
+            name: file.name.into(),
+            sidecar,
+            sidecar_text: file.sidecar,
+            runtime: self.runtime.clone(),
+        }
+    }
+
+    async fn compile(&self, digest: String, file: &PluginFile) -> Result<Compiled, String> {
+        let contract = contract::inspect(&file.component).map_err(|error| error.to_string())?;
+        let _permit = self.compiling.acquire().await;
+        let (runtime, bytes, role) = (self.runtime.clone(), file.component.clone(), contract.role);
+        let linked = tokio::task::spawn_blocking(move || link(&runtime, &bytes, role)).await;
+        let guest = linked.map_err(|error| format!("it could not be compiled: {error}"))??;
+        let description = self.describe(&file.name, role, &guest).await.map_err(|error| describe_text(&error))?;
+        Ok(Compiled { digest, contract, guest, description })
+    }
+
+    /// Asks the plugin what it is, with no grants and no settings.
+    async fn describe(&self, name: &str, role: Role, guest: &Guest) -> Result<Description, CallError> {
+        let bounds = Limits::default().over(&self.limits, role);
+        let terms = self.describe_terms(name, &bounds);
+        let guest = guest.clone();
+        let answer = self.runtime.run(terms, move |store| {
+            Box::pin(async move { Ok(Ok(guest.describe(store).await?)) })
+        });
+        answer.await.map(tidy)
+    }
+
+    fn describe_terms<'a>(&self, name: &str, bounds: &'a Bounds) -> Terms<'a> {
+        Terms {
+            plugin: name.into(),
+            alert: String::new(),
+            bounds,
+            deadline: DESCRIBE_DEADLINE,
+            settings: Arc::default(),
+            egress: Arc::new(Egress::new(name, Grants::none(), Secrets::default(), self.connector.clone())),
+        }
+    }
+}
+
+/// Compiles, links and type-checks; this takes a while.
+fn link(runtime: &Runtime, bytes: &[u8], role: Role) -> Result<Guest, String> {
+    let started = Instant::now();
+    let component = Component::from_binary(&runtime.engine, bytes).map_err(|error| chain("it does not compile", &error))?;
+    tracing::debug!(elapsed = ?started.elapsed(), "component compiled");
+    let pre = runtime.linker.instantiate_pre(&component);
+    let pre = pre.map_err(|error| chain("an import does not have the type that this host offers", &error))?;
+    bind(pre, role).map_err(|error| chain("an export does not have the type that wit/ gives it", &error))
+}
+
+fn bind(pre: InstancePre<HostState>, role: Role) -> wasmtime::Result<Guest> {
+    Ok(match role {
+        Role::Processor => Guest::Processor(ProcessorPre::new(pre)?),
+        Role::Notifier => Guest::Notifier(NotifierPre::new(pre)?),
+        Role::StatusUpdater => Guest::StatusUpdater(StatusUpdaterPre::new(pre)?),
+    })
+}
+
+fn chain(what: &str, error: &wasmtime::Error) -> String {
+    let causes: Vec<_> = error.chain().map(|cause| one_line(&cause.to_string(), LONGEST_TEXT)).collect();
+    format!("{what}: {}", causes.join(": "))
+}
+
+fn describe_text(error: &CallError) -> String {
+    format!("it cannot say what it is (describe, called with no grants and no settings): {error}")
+}
+
+/// The description with its texts made harmless and short.
+fn tidy(description: Description) -> Description {
+    let text = |text: &str| one_line(text, LONGEST_TEXT);
+    let list = |texts: Vec<String>| texts.iter().take(MOST_WISHES).map(|wish| text(wish)).collect();
+    Description {
+        name: text(&description.name),
+        version: text(&description.version),
+        summary: text(&description.summary),
+        config_schema: description.config_schema,
+        http: list(description.http),
+        secrets: list(description.secrets),
+    }
+}

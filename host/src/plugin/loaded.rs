@@ -1,0 +1,225 @@
+//! A loaded plugin and its calls.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use super::bindings::{self, Guest};
+use super::call::{self, Runtime, Terms};
+use super::egress::Egress;
+use super::error::{CallError, Reason, one_line};
+use super::limits::ByteSize;
+use super::load::Compiled;
+use super::sidecar::Sidecar;
+use super::{Called, Change, Decision, Delivery, Receipt, Role};
+use crate::alert::AlertItem;
+use crate::plan::RetryConfig;
+
+/// The largest merge patch of a processor, in bytes.
+const LARGEST_PATCH: usize = 16 << 10;
+/// The longest text of a plugin that is kept, in characters.
+const LONGEST_TEXT: usize = 1_024;
+/// The longest identifier of a receipt that is kept, in characters.
+const LONGEST_ID: usize = 256;
+
+/// A loaded plugin: compiled, linked, type-checked, and ready for calls.
+pub struct Plugin {
+    pub(super) name: Arc<str>,
+    pub(super) generation: u64,
+    pub(super) loaded_at: jiff::Timestamp,
+    pub(super) compiled: Arc<Compiled>,
+    pub(super) sidecar: Sidecar,
+    /// The text of the sidecar, to see whether it changed.
+    pub(super) sidecar_text: Option<String>,
+    pub(super) egress: Arc<Egress>,
+    pub(super) permits: Semaphore,
+    pub(super) runtime: Arc<Runtime>,
+}
+
+impl Plugin {
+    /// The name: that of its file, without `.wasm`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name of its file in the plugin directory.
+    pub(super) fn file(&self) -> String {
+        format!("{}.wasm", self.name)
+    }
+
+    /// What it is for.
+    pub fn role(&self) -> Role {
+        self.compiled.contract.role
+    }
+
+    /// `sha256:<hex>` of its file.
+    pub fn digest(&self) -> &str {
+        &self.compiled.digest
+    }
+
+    /// Which load under this name it is since the host started, counted from 1.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The retry policy that the operator set for it.
+    pub fn retry(&self) -> &RetryConfig {
+        &self.sidecar.config.retry
+    }
+
+    /// Whether the operator wants it to be called.
+    pub fn is_enabled(&self) -> bool {
+        self.sidecar.config.enabled
+    }
+
+    /// Its place in the row.
+    pub(super) fn order(&self) -> i64 {
+        self.sidecar.config.order
+    }
+
+    /// Whether its `when` holds for an alert in JSON; without one it always does.
+    ///
+    /// # Errors
+    ///
+    /// The expression could not be evaluated: it names a field that the alert lacks, or compares what cannot be
+    /// compared. The text says which.
+    pub fn wants(&self, alert: &serde_json::Value) -> Result<bool, String> {
+        self.sidecar.when.as_ref().map_or(Ok(true), |condition| condition.holds(alert))
+    }
+
+    /// Has an alert processed, within `budget` or the plugin's own deadline, whichever is shorter.
+    pub async fn process(&self, item: &AlertItem, budget: Duration) -> Called<Decision> {
+        let decision = async {
+            let Guest::Processor(guest) = &self.compiled.guest else { return Err(self.is_no(Role::Processor)) };
+            let (guest, alert) = (guest.clone(), bindings::alert(item));
+            let answer = self.call(&item.id, budget, move |store| {
+                Box::pin(async move {
+                    let guest = guest.instantiate_async(&mut *store).await?;
+                    guest.campanile_processor_processor().call_process(store, &alert).await
+                })
+            });
+            self.checked_decision(answer.await?.into())
+        };
+        self.timed(decision).await
+    }
+
+    /// Has an alert delivered, within `budget` or the plugin's own deadline, whichever is shorter.
+    pub async fn notify(&self, delivery: &Delivery<'_>, budget: Duration) -> Called<Receipt> {
+        let receipt = async {
+            let Guest::Notifier(guest) = &self.compiled.guest else { return Err(self.is_no(Role::Notifier)) };
+            let (guest, message) = (guest.clone(), bindings::delivery(delivery));
+            let answer = self.call(&delivery.item.id, budget, move |store| {
+                Box::pin(async move {
+                    let guest = guest.instantiate_async(&mut *store).await?;
+                    guest.campanile_notifier_notifier().call_notify(store, &message).await
+                })
+            });
+            self.checked_receipt(answer.await?.into())
+        };
+        self.timed(receipt).await
+    }
+
+    /// Has an outcome written back, within `budget` or the plugin's own deadline, whichever is shorter.
+    pub async fn update_status(&self, change: &Change<'_>, budget: Duration) -> Called<Receipt> {
+        let receipt = async {
+            let Guest::StatusUpdater(guest) = &self.compiled.guest else { return Err(self.is_no(Role::StatusUpdater)) };
+            let (guest, message) = (guest.clone(), bindings::change(change));
+            let answer = self.call(&change.item.id, budget, move |store| {
+                Box::pin(async move {
+                    let guest = guest.instantiate_async(&mut *store).await?;
+                    guest.campanile_status_updater_status_updater().call_update_status(store, &message).await
+                })
+            });
+            self.checked_receipt(answer.await?.into())
+        };
+        self.timed(receipt).await
+    }
+
+    async fn call<T, F>(&self, alert: &str, budget: Duration, body: F) -> Result<T, CallError>
+    where
+        F: for<'s> FnOnce(&'s mut call::Store) -> call::Answer<'s, T>,
+    {
+        let started = Instant::now();
+        // The other half of the budget is for the call itself.
+        let _permits = self.runtime.admit(&self.name, &self.permits, budget / 2).await?;
+        let bounds = &self.sidecar.bounds;
+        let terms = Terms {
+            plugin: self.name.clone(),
+            alert: alert.to_owned(),
+            bounds,
+            deadline: bounds.deadline.min(budget.saturating_sub(started.elapsed())),
+            settings: self.sidecar.settings.clone(),
+            egress: self.egress.clone(),
+        };
+        self.runtime.run(terms, body).await
+    }
+
+    async fn timed<T>(&self, call: impl Future<Output = Result<T, CallError>>) -> Called<T> {
+        let started = Instant::now();
+        let result = call.await;
+        let duration = started.elapsed();
+        self.measure(duration, result.as_ref().err());
+        Called { digest: self.digest().to_owned(), generation: self.generation, duration, result }
+    }
+
+    fn measure(&self, duration: Duration, error: Option<&CallError>) {
+        let (plugin, role) = (self.name.to_string(), self.role().as_str());
+        let result = if error.is_some() { "error" } else { "ok" };
+        let labels = [("plugin", plugin.clone()), ("role", role.to_owned()), ("result", result.to_owned())];
+        metrics::histogram!("campanile_plugin_call_duration_seconds", &labels).record(duration.as_secs_f64());
+        if let Some(error) = error {
+            let labels = [("plugin", plugin), ("role", role.to_owned()), ("reason", error.reason.as_str().to_owned())];
+            metrics::counter!("campanile_plugin_failures_total", &labels).increment(1);
+        }
+    }
+
+    fn checked_decision(&self, decision: bindings::RawDecision) -> Result<Decision, CallError> {
+        match decision {
+            bindings::RawDecision::Keep => Ok(Decision::Keep),
+            bindings::RawDecision::Drop(why) => Ok(Decision::Drop(one_line(&why, LONGEST_TEXT))),
+            bindings::RawDecision::Change(patch) => parse_patch(&patch).map(Decision::Change),
+        }
+    }
+
+    fn checked_receipt(&self, receipt: Receipt) -> Result<Receipt, CallError> {
+        let size = (receipt.message.len() + receipt.id.as_ref().map_or(0, String::len)) as u64;
+        let most = self.sidecar.bounds.result;
+        if size > most {
+            let text = format!("its answer has {size} bytes, more than the limit of {}", ByteSize(most));
+            return Err(CallError::of(Reason::InvalidOutput, text));
+        }
+        let id = receipt.id.map(|id| one_line(&id, LONGEST_ID));
+        Ok(Receipt { id, message: one_line(&receipt.message, LONGEST_TEXT) })
+    }
+
+    fn is_no(&self, role: Role) -> CallError {
+        let text = format!("{} is a {}, not a {role}", self.name, self.role());
+        CallError::of(Reason::NotLoaded, text)
+    }
+}
+
+fn parse_patch(text: &str) -> Result<serde_json::Value, CallError> {
+    let unusable = |why: String| CallError::of(Reason::InvalidOutput, format!("its change cannot be used: {why}"));
+    if text.len() > LARGEST_PATCH {
+        return Err(unusable(format!("it has {} bytes, more than {LARGEST_PATCH}", text.len())));
+    }
+    match serde_json::from_str(text) {
+        Ok(patch @ serde_json::Value::Object(_)) => Ok(patch),
+        Ok(_) => Err(unusable("a JSON Merge Patch of an alert is an object, such as {\"severity\":\"high\"}".to_owned())),
+        Err(error) => Err(unusable(format!("it is not JSON: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_must_be_a_small_json_object() {
+        assert_eq!(parse_patch(r#"{"severity":"low"}"#).unwrap()["severity"], "low");
+        for bad in ["[]", "null", "{", "", &format!("{{\"a\":\"{}\"}}", "x".repeat(LARGEST_PATCH))] {
+            assert_eq!(parse_patch(bad).unwrap_err().reason, Reason::InvalidOutput);
+        }
+    }
+}

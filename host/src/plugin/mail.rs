@@ -1,0 +1,318 @@
+//! Mail on behalf of plugins: the host keeps the server's address and the credentials, a plugin hands over recipients,
+//! subject and text, and its sidecar says to whom it may write.
+
+mod compose;
+
+use std::error::Error as _;
+use std::fmt;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use lettre::message::Mailbox;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
+use lettre::transport::smtp::{AsyncSmtpTransportBuilder, Error as SmtpError};
+use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout_at};
+use url::Host;
+
+use super::egress::read_roots;
+use super::grants::Grants;
+use super::secrets::{from_environment, is_loopback};
+use crate::fault::Fault;
+
+/// The table `[mail]` of the host's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct MailConfig {
+    /// The mail server, such as `smtp.example.com`.
+    pub host: String,
+    /// Its port; 587 with `starttls`, 465 with `tls`, 25 with `none` unless given.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// How the connection is encrypted.
+    #[serde(default)]
+    pub tls: MailTls,
+    /// Allows `tls = "none"` to a server that is not on this machine.
+    #[serde(default)]
+    pub allow_plaintext: bool,
+    /// Who logs in; nobody unless given.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// The file with the password; line breaks at its end do not count.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// The environment variable with the password, instead of a file.
+    #[serde(default)]
+    pub password_env: Option<String>,
+    /// The sender, `Campanile <alerts@example.com>` or `alerts@example.com`. Plugins may use other senders of the same
+    /// domain.
+    pub from: String,
+    /// How long one message may take in all, such as `10s`; the deadline of the plugin's call goes first.
+    #[serde(
+        default = "default_timeout",
+        with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required"
+    )]
+    #[schemars(with = "String")]
+    pub timeout: Duration,
+    /// PEM files with certificate authorities to trust beside those of the system.
+    #[serde(default)]
+    pub root_certificates: Vec<PathBuf>,
+}
+
+fn default_timeout() -> Duration {
+    Duration::from_secs(10)
+}
+
+/// How the connection to the mail server is encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MailTls {
+    /// Begins in clear text and must switch to TLS before anything is sent.
+    #[default]
+    Starttls,
+    /// TLS from the first byte.
+    Tls,
+    /// Clear text; on loopback only, unless `allow-plaintext` is set.
+    None,
+}
+
+/// One message, as a plugin hands it over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailMessage {
+    /// What identifies it over repeats; the `Message-ID` is made of it.
+    pub id: String,
+    /// The sender; the host's own if absent.
+    pub from: Option<String>,
+    /// The recipients, one address each.
+    pub to: Vec<String>,
+    /// The subject, one line.
+    pub subject: String,
+    /// The body as plain text.
+    pub text: String,
+    /// The same body as HTML.
+    pub html: Option<String>,
+}
+
+/// Why a message was not sent. The text is for the person on call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MailError {
+    /// The plugin may not send this; the text names the grant that would allow it.
+    #[error("{0}")]
+    Denied(String),
+    /// An address, the subject or a size cannot be used.
+    #[error("{0}")]
+    Invalid(String),
+    /// The server refused the message for good (SMTP 5xx).
+    #[error("{0}")]
+    Rejected(String),
+    /// The server could not be reached, refused for now (SMTP 4xx), or refused the host's login; worth a retry.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The way out for mail. Cheap to clone; connections are kept and used again.
+#[derive(Clone)]
+pub struct Mailer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    from: Mailbox,
+    timeout: Duration,
+    builder: AsyncSmtpTransportBuilder,
+    transport: ArcSwap<AsyncSmtpTransport<Tokio1Executor>>,
+}
+
+impl Mailer {
+    /// Prepares everything but the connection, which the first message opens. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// All that is wrong with the table, with paths such as `mail.password-file`.
+    pub fn connect(config: MailConfig) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let from = sender(&config, &mut faults);
+        let credentials = credentials(&config, &mut faults);
+        let tls = encryption(&config, &mut faults);
+        let (Some(from), Some(tls), true) = (from, tls, faults.is_empty()) else { return Err(faults) };
+        // The brackets of an IPv6 address belong to URLs.
+        let server = config.host.trim_matches(['[', ']']);
+        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(server)
+            .port(config.port.unwrap_or_else(|| default_port(config.tls)))
+            .timeout(Some(config.timeout))
+            .tls(tls);
+        if let Some(credentials) = credentials {
+            builder = builder.credentials(credentials);
+        }
+        let transport = ArcSwap::from_pointee(builder.clone().build());
+        Ok(Self { inner: Arc::new(Inner { from, timeout: config.timeout, builder, transport }) })
+    }
+
+    /// Sends one message and returns the server's answer. A message that is under way when the caller goes away is
+    /// brought to its end; its `Message-ID` lets a repeat be recognised.
+    ///
+    /// # Errors
+    /// See [`MailError`].
+    pub async fn send(
+        &self,
+        grants: &Grants,
+        message: MailMessage,
+        deadline: Instant,
+    ) -> Result<String, MailError> {
+        let message = compose::compose(&self.inner.from, grants, message)?;
+        let by = deadline.min(Instant::now() + self.inner.timeout);
+        let inner = self.inner.clone();
+        let sending = tokio::spawn(async move { inner.deliver(message, by).await });
+        sending
+            .await
+            .unwrap_or_else(|error| Err(MailError::Unavailable(format!("sending was interrupted: {error}"))))
+    }
+}
+
+impl fmt::Debug for Mailer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailer").field("from", &self.inner.from.to_string()).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    async fn deliver(&self, message: Message, by: Instant) -> Result<String, MailError> {
+        let transport = self.transport.load_full();
+        let mut sending = pin!(transport.send(message));
+        match timeout_at(by, &mut sending).await {
+            Ok(Ok(response)) => {
+                Ok(format!("{} {}", response.code(), response.message().collect::<Vec<_>>().join(" ")))
+            }
+            Ok(Err(error)) => Err(failure(&error)),
+            Err(_) => {
+                // A connection that is given up in the middle of a conversation goes back to its pool, where the next
+                // message would take the late answer for its own: leave that pool behind.
+                self.transport.store(Arc::new(self.builder.clone().build()));
+                Err(MailError::Unavailable("the mail server did not take the message in time".to_owned()))
+            }
+        }
+    }
+}
+
+/// Whether the server's answer is about the host's login, which somebody has to repair, and not about the message.
+fn is_about_login(status: u16) -> bool {
+    matches!(status, 530 | 534 | 535 | 538)
+}
+
+fn failure(error: &SmtpError) -> MailError {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        // The client's own errors repeat their source in their text.
+        let inner = error.to_string();
+        if !text.contains(&inner) {
+            text = format!("{text}: {inner}");
+        }
+        source = error.source();
+    }
+    let status = error.status().map(u16::from);
+    match status {
+        Some(status) if is_about_login(status) => {
+            MailError::Unavailable(format!("the mail server refused the login: {text}"))
+        }
+        Some(500..) => MailError::Rejected(format!("the mail server refused the message: {text}")),
+        Some(_) => MailError::Unavailable(format!("the mail server refused the message for now: {text}")),
+        None => MailError::Unavailable(format!("the mail server cannot be used: {text}")),
+    }
+}
+
+fn fault(key: &str, value: Option<&str>, message: impl Into<String>) -> Fault {
+    Fault { path: format!("mail.{key}"), value: value.map(Into::into), message: message.into() }
+}
+
+fn default_port(tls: MailTls) -> u16 {
+    match tls {
+        MailTls::Starttls => 587,
+        MailTls::Tls => 465,
+        MailTls::None => 25,
+    }
+}
+
+fn sender(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<Mailbox> {
+    if config.timeout.is_zero() {
+        faults.push(fault("timeout", None, "is zero; write how long a message may take, such as \"10s\""));
+    }
+    let from = compose::mailbox(&config.from);
+    if from.is_none() {
+        let message = "is not a sender such as alerts@example.com or Campanile <alerts@example.com>";
+        faults.push(fault("from", Some(&config.from), message));
+    }
+    from
+}
+
+fn credentials(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<Credentials> {
+    let password = match (&config.password_file, &config.password_env) {
+        (None, None) => None,
+        (Some(file), None) => {
+            let read = std::fs::read_to_string(file)
+                .map_err(|error| format!("{} cannot be read: {error}", file.display()));
+            Some(("password-file", read))
+        }
+        (None, Some(variable)) => Some(("password-env", from_environment(variable))),
+        (Some(_), Some(_)) => {
+            faults.push(fault("password-env", None, "stands beside password-file; give one of them"));
+            return None;
+        }
+    };
+    match (&config.username, password) {
+        (None, None) => None,
+        (Some(username), Some((_, Ok(password)))) => {
+            Some(Credentials::new(username.clone(), password.trim_end_matches(['\r', '\n']).to_owned()))
+        }
+        (Some(_), Some((key, Err(message)))) => {
+            faults.push(fault(key, None, message));
+            None
+        }
+        (Some(_), None) => {
+            faults.push(fault("password-file", None, "is required with username, or password-env instead"));
+            None
+        }
+        (None, Some(_)) => {
+            faults.push(fault("username", None, "is required with a password"));
+            None
+        }
+    }
+}
+
+fn encryption(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<Tls> {
+    let Ok(host) = Host::parse(&config.host) else {
+        faults.push(fault("host", Some(&config.host), "is not a server such as smtp.example.com"));
+        return None;
+    };
+    match config.tls {
+        MailTls::None if config.allow_plaintext || is_loopback(&host) => Some(Tls::None),
+        MailTls::None => {
+            let message =
+                "sends mail and password in clear text; use \"starttls\", or set allow-plaintext = true";
+            faults.push(fault("tls", Some("none"), message));
+            None
+        }
+        MailTls::Starttls => tls_parameters(config, faults).map(Tls::Required),
+        MailTls::Tls => tls_parameters(config, faults).map(Tls::Wrapper),
+    }
+}
+
+fn tls_parameters(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<TlsParameters> {
+    let roots = read_roots(&config.root_certificates, "mail.root-certificates");
+    let roots = roots.map_err(|found| faults.extend(found)).ok()?;
+    let mut parameters = TlsParameters::builder(config.host.clone());
+    for root in roots {
+        let root = Certificate::from_der(root.to_vec()).expect("certificates are checked when they are read");
+        parameters = parameters.add_root_certificate(root);
+    }
+    let refused = |error: SmtpError| faults.push(fault("tls", None, format!("cannot be set up: {error}")));
+    parameters.build_rustls().map_err(refused).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! What messages look like on the wire, what is refused, and how the server's answers are read, with a server on loopback
+//! that follows a script.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::plugin::grants::GrantsConfig;
+
+/// What the server answers to one command, by the word it begins with; `.` is the end of a message.
+type Script = &'static [(&'static str, &'static str)];
+
+const ACCEPTS: Script = &[];
+
+/// A server that says yes unless its script says otherwise, and hands out each conversation's lines.
+async fn server(script: Script) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (lines, received) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(converse(stream, script, lines.clone()));
+        }
+    });
+    (address, received)
+}
+
+async fn converse(stream: TcpStream, script: Script, lines: mpsc::UnboundedSender<String>) -> Option<()> {
+    let mut stream = BufReader::new(stream);
+    stream.write_all(b"220 test\r\n").await.ok()?;
+    let mut in_message = false;
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).await.ok().filter(|read| *read > 0)?;
+        let line = line.trim_end_matches("\r\n").to_owned();
+        let word = line.split(' ').next()?.to_owned();
+        lines.send(line).ok()?;
+        if in_message && word != "." {
+            continue;
+        }
+        in_message = word == "DATA";
+        let usual = match word.as_str() {
+            "EHLO" => "250-test\r\n250 AUTH PLAIN",
+            "DATA" => "354 go on",
+            _ => "250 2.0.0 queued as 17",
+        };
+        let answer = script.iter().find(|(command, _)| *command == word).map_or(usual, |(_, answer)| answer);
+        if answer == "silence" {
+            std::future::pending::<()>().await;
+        }
+        stream.write_all(format!("{answer}\r\n").as_bytes()).await.ok()?;
+    }
+}
+
+fn config(address: SocketAddr) -> MailConfig {
+    let table = format!(
+        "host = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"Campanile <alerts@example.com>\"",
+        address.port()
+    );
+    toml::from_str(&table).unwrap()
+}
+
+fn message() -> MailMessage {
+    MailMessage {
+        id: "delivery-1".to_owned(),
+        from: None,
+        to: vec!["Ops Team <ops@example.org>".to_owned(), "dev@example.org".to_owned()],
+        subject: "Grüße: CPU".to_owned(),
+        text: "one\n.\ntwo".to_owned(),
+        html: Some("<p>one</p>".to_owned()),
+    }
+}
+
+fn grants() -> Grants {
+    let mail = vec!["*@example.org".to_owned()];
+    Grants::try_from(GrantsConfig { mail, ..GrantsConfig::default() }).unwrap()
+}
+
+async fn sent(mailer: &Mailer, message: MailMessage) -> Result<String, MailError> {
+    mailer.send(&grants(), message, Instant::now() + Duration::from_secs(5)).await
+}
+
+async fn against(script: Script) -> Result<String, MailError> {
+    let (address, _lines) = server(script).await;
+    sent(&Mailer::connect(config(address)).unwrap(), message()).await
+}
+
+/// The lines of one message on the wire, from its first header to the final dot.
+async fn transcript(message: MailMessage) -> Vec<String> {
+    let (address, mut lines) = server(ACCEPTS).await;
+    let mailer = Mailer::connect(config(address)).unwrap();
+    assert_eq!(sent(&mailer, message).await.unwrap(), "250 2.0.0 queued as 17");
+    let mut found = Vec::new();
+    while let Some(line) = lines.recv().await {
+        let last = line == ".";
+        found.push(line);
+        if last {
+            break;
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_message_has_both_bodies_and_a_stable_id() {
+    let lines = transcript(message()).await;
+    let has =
+        |start: &str| assert!(lines.iter().any(|line| line.starts_with(start)), "{start} in {lines:#?}");
+    has("MAIL FROM:<alerts@example.com>");
+    has("RCPT TO:<ops@example.org>");
+    has("RCPT TO:<dev@example.org>");
+    has("From: Campanile <alerts@example.com>");
+    has("Subject: =?utf-8?b?");
+    has("Date: ");
+    has("Auto-Submitted: auto-generated");
+    has("Content-Type: multipart/alternative;");
+    has("Content-Type: text/plain; charset=utf-8");
+    has("Content-Type: text/html; charset=utf-8");
+    has("..");
+    let id = |lines: &[String]| lines.iter().find(|line| line.starts_with("Message-ID: <")).unwrap().clone();
+    assert!(id(&lines).ends_with("@example.com>"), "{}", id(&lines));
+    assert_eq!(id(&lines), id(&transcript(message()).await));
+    assert_ne!(id(&lines), id(&transcript(MailMessage { id: "delivery-2".to_owned(), ..message() }).await));
+}
+
+#[tokio::test]
+async fn without_html_the_text_stands_alone() {
+    let lines = transcript(MailMessage { html: None, ..message() }).await;
+    assert!(!lines.iter().any(|line| line.contains("multipart")), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.starts_with("Content-Type: text/plain")), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn nothing_that_a_plugin_writes_becomes_a_header_or_a_recipient() {
+    let mailer = Mailer::connect(config("127.0.0.1:1".parse().unwrap())).unwrap();
+    let to = |text: &str| MailMessage { to: vec![text.to_owned()], ..message() };
+    let invalid = [
+        to("ops@example.org\r\nBcc: spy@example.net"),
+        to("ops@example.org, spy@example.net"),
+        to("ops"),
+        to("\"a\nb\" <ops@example.org>"),
+        MailMessage { to: Vec::new(), ..message() },
+        MailMessage { to: vec!["a@example.org".to_owned(); 51], ..message() },
+        MailMessage { subject: "x\r\nBcc: spy@example.net".to_owned(), ..message() },
+        MailMessage { from: Some("a@example.com\nX: y".to_owned()), ..message() },
+        MailMessage { text: "x".repeat(2 << 20), ..message() },
+    ];
+    for message in invalid {
+        let answer = sent(&mailer, message.clone()).await;
+        assert!(matches!(answer, Err(MailError::Invalid(_))), "{:?}: {answer:?}", message.to);
+    }
+}
+
+#[tokio::test]
+async fn only_granted_recipients_and_senders_of_the_own_domain_are_used() {
+    let mailer = Mailer::connect(config("127.0.0.1:1".parse().unwrap())).unwrap();
+    let to = vec!["ops@example.org".to_owned(), "Spy <spy@example.net>".to_owned()];
+    let text =
+        "mail to spy@example.net is not granted; to allow it, add to [grants]: mail = [\"spy@example.net\"]";
+    let denied = sent(&mailer, MailMessage { to, ..message() }).await;
+    assert_eq!(denied, Err(MailError::Denied(text.to_owned())));
+    let from = Some("ceo@example.net".to_owned());
+    assert!(matches!(sent(&mailer, MailMessage { from, ..message() }).await, Err(MailError::Denied(_))));
+    let lines =
+        transcript(MailMessage { from: Some("Night Shift <night@EXAMPLE.com>".to_owned()), ..message() })
+            .await;
+    assert!(lines.iter().any(|line| line.starts_with("MAIL FROM:<night@EXAMPLE.com>")), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn the_servers_answers_are_told_apart() {
+    let rejected = against(&[("RCPT", "550 5.1.1 no such user")]).await;
+    let text = "the mail server refused the message: permanent error (550): 5.1.1 no such user";
+    assert_eq!(rejected, Err(MailError::Rejected(text.to_owned())));
+    for script in
+        [&[(".", "451 try later")], &[("MAIL", "530 5.7.0 log in first")], &[("EHLO", "421 closing")]]
+    {
+        let answer = against(script).await;
+        assert!(matches!(answer, Err(MailError::Unavailable(_))), "{script:?}: {answer:?}");
+    }
+    let nobody = Mailer::connect(config("127.0.0.1:1".parse().unwrap())).unwrap();
+    assert!(matches!(sent(&nobody, message()).await, Err(MailError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_refused_login_is_worth_a_retry_and_says_no_password() {
+    let (address, mut lines) = server(&[("AUTH", "535 5.7.8 bad credentials")]).await;
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&password, "pa55word\n").unwrap();
+    let mut config = config(address);
+    config.username = Some("campanile".to_owned());
+    config.password_file = Some(password.path().into());
+    let mailer = Mailer::connect(config).unwrap();
+    let Err(MailError::Unavailable(text)) = sent(&mailer, message()).await else {
+        panic!("the login was refused")
+    };
+    assert!(text.contains("refused the login") && !text.contains("pa55word"), "{text}");
+    assert!(!format!("{mailer:?}").contains("pa55word"));
+    let mut login = lines.recv().await.unwrap();
+    while !login.starts_with("AUTH PLAIN ") {
+        login = lines.recv().await.unwrap();
+    }
+    use base64::Engine as _;
+    assert_eq!(
+        login["AUTH PLAIN ".len()..],
+        base64::engine::general_purpose::STANDARD.encode("\0campanile\0pa55word")
+    );
+}
+
+#[tokio::test]
+async fn a_silent_server_does_not_outlast_the_deadline() {
+    let (address, _lines) = server(&[(".", "silence")]).await;
+    let mailer = Mailer::connect(config(address)).unwrap();
+    let deadline = Instant::now() + Duration::from_millis(200);
+    let answer = mailer.send(&grants(), message(), deadline).await;
+    assert!(matches!(answer, Err(MailError::Unavailable(_))), "{answer:?}");
+    assert!(Instant::now() < deadline + Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn without_starttls_nothing_is_sent() {
+    let (address, mut lines) = server(ACCEPTS).await;
+    let mut config = config(address);
+    config.tls = MailTls::Starttls;
+    let answer = sent(&Mailer::connect(config).unwrap(), message()).await;
+    assert!(matches!(answer, Err(MailError::Unavailable(_))), "{answer:?}");
+    assert!(lines.recv().await.unwrap().starts_with("EHLO"));
+    assert!(!matches!(lines.try_recv(), Ok(line) if line.starts_with("MAIL") || line.starts_with("AUTH")));
+}
+
+#[tokio::test]
+async fn all_faults_of_the_table_are_listed() {
+    let table = r#"
+        host = "smtp example"
+        from = "nobody"
+        timeout = "0s"
+        username = "u"
+        password-file = "/nonexistent/password"
+    "#;
+    let faults = Mailer::connect(toml::from_str(table).unwrap()).unwrap_err();
+    let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
+    assert_eq!(paths, ["mail.timeout", "mail.from", "mail.password-file", "mail.host"]);
+    let clear =
+        "host = \"smtp.example.com\"\ntls = \"none\"\nfrom = \"a@example.com\"\npassword-env = \"PATH\"";
+    let faults = Mailer::connect(toml::from_str(clear).unwrap()).unwrap_err();
+    let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
+    assert_eq!(paths, ["mail.username", "mail.tls"]);
+    let allowed =
+        "host = \"smtp.example.com\"\ntls = \"none\"\nfrom = \"a@example.com\"\nallow-plaintext = true";
+    assert!(Mailer::connect(toml::from_str(allowed).unwrap()).is_ok());
+}

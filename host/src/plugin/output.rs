@@ -1,0 +1,256 @@
+//! What a plugin says while it runs (logging calls, stdout, stderr) as lines of the host's log: bounded, escaped, and
+//! never a reason to trap.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use super::error::one_line;
+use super::limits::Bounds;
+
+/// The longest line that is logged, in characters.
+const LONGEST_LINE: usize = 8_192;
+/// How many bytes a guest may hand over in one write.
+const WRITE_SIZE: usize = 64 << 10;
+
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// One call's output. Handles share the budget.
+#[derive(Clone)]
+pub(super) struct Output(Arc<Mutex<Budget>>);
+
+struct Budget {
+    plugin: Arc<str>,
+    alert: String,
+    bytes: u64,
+    lines: u32,
+    dropped_bytes: u64,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    /// The last line on stderr: where a panic says why.
+    last_words: Option<String>,
+}
+
+impl Output {
+    /// Output of a call of `plugin` for `alert`.
+    pub(super) fn new(plugin: Arc<str>, alert: String, bounds: &Bounds) -> Self {
+        Self(Arc::new(Mutex::new(Budget {
+            plugin,
+            alert,
+            bytes: bounds.log,
+            lines: bounds.log_lines,
+            dropped_bytes: 0,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            last_words: None,
+        })))
+    }
+
+    /// Logs one message.
+    pub(super) fn log(&self, level: Level, context: &str, message: &str) {
+        self.0.lock().log(level, context, message);
+    }
+
+    /// The last line that the guest wrote to stderr.
+    pub(super) fn last_words(&self) -> Option<String> {
+        let mut budget = self.0.lock();
+        budget.flush();
+        budget.last_words.clone()
+    }
+
+    /// The stream that guests know as stdout; its lines are logged as information.
+    pub(super) fn stdout(&self) -> LineStream {
+        LineStream { output: self.clone(), level: Level::Info }
+    }
+
+    /// The stream that guests know as stderr; its lines are logged as warnings.
+    pub(super) fn stderr(&self) -> LineStream {
+        LineStream { output: self.clone(), level: Level::Warn }
+    }
+}
+
+impl Budget {
+    fn log(&mut self, level: Level, context: &str, message: &str) {
+        let size = (context.len() + message.len()) as u64;
+        if self.lines == 0 || self.bytes < size {
+            self.dropped_bytes += size;
+            return;
+        }
+        self.lines -= 1;
+        self.bytes -= size;
+        emit(level, &self.plugin, &self.alert, &one_line(context, LONGEST_LINE), &one_line(message, LONGEST_LINE));
+    }
+
+    /// Takes what was written and logs the lines that are complete.
+    fn write(&mut self, level: Level, bytes: &[u8]) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = LONGEST_LINE.saturating_sub(self.pending(level).len());
+            let kept = &part[..part.len().min(room)];
+            self.dropped_bytes += (part.len() - kept.len()) as u64;
+            self.pending(level).extend_from_slice(kept);
+            if part.ends_with(b"\n") {
+                self.end_line(level);
+            }
+        }
+    }
+
+    fn pending(&mut self, level: Level) -> &mut Vec<u8> {
+        match level {
+            Level::Warn => &mut self.stderr,
+            _ => &mut self.stdout,
+        }
+    }
+
+    fn end_line(&mut self, level: Level) {
+        let line = std::mem::take(self.pending(level));
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim_end();
+        if line.is_empty() {
+            return;
+        }
+        if level == Level::Warn {
+            self.last_words = Some(one_line(line, LONGEST_LINE));
+        }
+        self.log(level, "", line);
+    }
+
+    fn flush(&mut self) {
+        self.end_line(Level::Info);
+        self.end_line(Level::Warn);
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        self.flush();
+        if self.dropped_bytes > 0 {
+            let message = format!("{} bytes of output dropped: the log limit of one call was reached", self.dropped_bytes);
+            emit(Level::Warn, &self.plugin, &self.alert, "", &message);
+        }
+    }
+}
+
+fn emit(level: Level, plugin: &str, alert: &str, context: &str, message: &str) {
+    // An empty field would only be noise in every line.
+    let context = (!context.is_empty()).then_some(context);
+    match level {
+        Level::Trace => tracing::trace!(target: "plugin", plugin, alert, context, "{message}"),
+        Level::Debug => tracing::debug!(target: "plugin", plugin, alert, context, "{message}"),
+        Level::Info => tracing::info!(target: "plugin", plugin, alert, context, "{message}"),
+        Level::Warn => tracing::warn!(target: "plugin", plugin, alert, context, "{message}"),
+        Level::Error => tracing::error!(target: "plugin", plugin, alert, context, "{message}"),
+    }
+}
+
+/// A guest's stdout or stderr, cut into lines.
+pub(super) struct LineStream {
+    output: Output,
+    level: Level,
+}
+
+impl LineStream {
+    fn handle(&self) -> Self {
+        Self { output: self.output.clone(), level: self.level }
+    }
+}
+
+impl IsTerminal for LineStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LineStream {
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.handle())
+    }
+
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.handle())
+    }
+}
+
+#[async_trait]
+impl Pollable for LineStream {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for LineStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.output.0.lock().write(self.level, &bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_SIZE)
+    }
+}
+
+impl AsyncWrite for LineStream {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        self.output.0.lock().write(self.level, bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Role;
+    use crate::plugin::limits::Limits;
+
+    fn output(log_lines: u32) -> Output {
+        let limits = Limits { log_lines: Some(log_lines), ..Limits::default() };
+        Output::new("p".into(), "a".to_owned(), &limits.over(&Limits::default(), Role::Notifier))
+    }
+
+    fn write(output: &Output, text: &[u8]) {
+        output.stderr().write(Bytes::copy_from_slice(text)).unwrap();
+    }
+
+    #[test]
+    fn a_line_is_complete_at_its_end_or_the_calls() {
+        let output = output(10);
+        write(&output, b"panicked at lib.rs:1:\nbo");
+        write(&output, b"om");
+        assert_eq!(output.last_words().unwrap(), "boom");
+        assert_eq!(output.0.lock().lines, 8);
+    }
+
+    #[test]
+    fn what_is_over_the_limit_is_counted_and_dropped() {
+        let output = output(2);
+        write(&output, b"one\ntwo\nthree\n\xff\xfe\x00\x1b[2J\n");
+        assert_eq!(output.0.lock().lines, 0);
+        assert!(output.0.lock().dropped_bytes > 5);
+        write(&output, &vec![b'x'; 1 << 20]);
+        assert!(output.0.lock().stderr.len() <= LONGEST_LINE);
+    }
+}

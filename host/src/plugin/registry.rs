@@ -1,0 +1,211 @@
+//! The plugins that are loaded, as one immutable catalogue that is replaced whole: a call that runs keeps the plugin it
+//! started with.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+
+use super::call::Runtime;
+use super::egress::Connector;
+use super::engine::{self, OpenError};
+use super::error::{CallError, Reason};
+use super::imports;
+use super::inventory::{Inventory, LoadedPlugin, RefusedFile};
+use super::load::{Loader, Refusal};
+use super::loaded::Plugin;
+use super::mail::Mailer;
+use super::watch::Watcher;
+use super::{PluginConfig, Role};
+
+/// Every plugin of the directory. Cheap to clone; while one clone lives, the directory is watched.
+#[derive(Clone)]
+pub struct Registry {
+    catalog: Arc<Catalog>,
+}
+
+impl Registry {
+    /// Loads every plugin of the directory, then watches it. Plugins that cannot be loaded are refused, logged and
+    /// listed; they stop nobody.
+    ///
+    /// # Errors
+    ///
+    /// The engine cannot be made, or what `config` says about the way out cannot be used.
+    pub async fn open(config: PluginConfig) -> Result<Self, OpenError> {
+        describe_metrics();
+        let connector = Connector::new(&config.egress).map_err(OpenError::Egress)?;
+        let engine = engine::open(config.cache_dir.as_deref(), config.max_concurrent_calls)?;
+        let runtime = Arc::new(runtime(engine, config.mail, config.max_concurrent_calls)?);
+        let loader = Loader::new(runtime, config.limits, config.secrets, connector);
+        let catalog = Arc::new(Catalog::new(config.directory));
+        let mut watcher = Watcher::new(loader, config.poll_interval);
+        watcher.load_all(&catalog).await;
+        tokio::spawn(watcher.run(Arc::downgrade(&catalog)));
+        Ok(Self { catalog })
+    }
+
+    /// The enabled processors, in ascending order of (`order`, name).
+    pub fn processors(&self) -> Vec<Arc<Plugin>> {
+        self.enabled(Role::Processor)
+    }
+
+    /// The enabled notifiers, in ascending order of (`order`, name).
+    pub fn notifiers(&self) -> Vec<Arc<Plugin>> {
+        self.enabled(Role::Notifier)
+    }
+
+    /// The enabled status updaters, in ascending order of (`order`, name).
+    pub fn updaters(&self) -> Vec<Arc<Plugin>> {
+        self.enabled(Role::StatusUpdater)
+    }
+
+    fn enabled(&self, role: Role) -> Vec<Arc<Plugin>> {
+        let pages = self.catalog.pages.load();
+        pages.plugins.iter().filter(|plugin| plugin.role() == role && plugin.is_enabled()).cloned().collect()
+    }
+
+    /// The newest good generation of one plugin.
+    ///
+    /// # Errors
+    ///
+    /// No such plugin is loaded and enabled; the message says what to do about it.
+    pub fn get(&self, role: Role, name: &str) -> Result<Arc<Plugin>, CallError> {
+        match self.catalog.find(name) {
+            Some(plugin) if plugin.role() != role => {
+                Err(not_loaded(format!("{name} is a {}, but a {role} is needed", plugin.role())))
+            }
+            Some(plugin) if !plugin.is_enabled() => {
+                Err(not_loaded(format!("{name} is switched off: set enabled = true in {name}.toml")))
+            }
+            Some(plugin) => Ok(plugin),
+            None => Err(not_loaded(self.catalog.why_missing(name))),
+        }
+    }
+
+    /// What is loaded and what was refused.
+    pub fn inventory(&self) -> Inventory {
+        let pages = self.catalog.pages.load();
+        let mut loaded: Vec<_> = pages.plugins.iter().map(|plugin| LoadedPlugin::from(plugin.as_ref())).collect();
+        loaded.sort_by_key(|plugin| plugin.role);
+        Inventory { loaded, refused: pages.refused.values().cloned().collect() }
+    }
+}
+
+fn not_loaded(text: String) -> CallError {
+    CallError::of(Reason::NotLoaded, text)
+}
+
+fn runtime(engine: Engine, mail: Option<Mailer>, calls: u32) -> Result<Runtime, OpenError> {
+    let mut linker = Linker::new(&engine);
+    imports::link(&mut linker).map_err(engine::refused)?;
+    Ok(Runtime { engine, linker, mail, places: Semaphore::new(calls as usize) })
+}
+
+fn describe_metrics() {
+    use metrics::Unit::{Count, Seconds};
+    metrics::describe_histogram!("campanile_plugin_call_duration_seconds", Seconds, "Duration of plugin calls.");
+    metrics::describe_counter!("campanile_plugin_failures_total", Count, "Plugin calls that failed, by reason.");
+    metrics::describe_gauge!("campanile_plugins_loaded", Count, "Plugins that are loaded, by role.");
+    metrics::describe_gauge!("campanile_plugins_refused", Count, "Plugin files that could not be loaded.");
+}
+
+/// What is known about the directory.
+pub(super) struct Catalog {
+    pub directory: PathBuf,
+    pages: ArcSwap<Pages>,
+}
+
+#[derive(Clone, Default)]
+struct Pages {
+    /// In ascending order of (`order`, name).
+    plugins: Vec<Arc<Plugin>>,
+    /// By the plugin's name.
+    refused: BTreeMap<String, RefusedFile>,
+}
+
+impl Catalog {
+    fn new(directory: PathBuf) -> Self {
+        Self { directory, pages: ArcSwap::default() }
+    }
+
+    /// What runs under this name.
+    pub(super) fn find(&self, name: &str) -> Option<Arc<Plugin>> {
+        self.pages.load().plugins.iter().find(|plugin| plugin.name() == name).cloned()
+    }
+
+    /// Publishes a plugin in place of what ran under its name.
+    pub(super) fn publish(&self, plugin: Plugin) {
+        let plugin = Arc::new(plugin);
+        let (name, role) = (plugin.name(), plugin.role());
+        let (digest, generation, enabled) = (plugin.digest(), plugin.generation(), plugin.is_enabled());
+        let what = if self.find(name).is_some() { "replaced" } else { "loaded" };
+        tracing::info!(plugin = name, %role, digest, generation, enabled, "plugin {what}");
+        self.change(|pages| {
+            pages.plugins.retain(|other| other.name() != name);
+            pages.plugins.push(plugin.clone());
+            pages.plugins.sort_by(|a, b| (a.order(), a.name()).cmp(&(b.order(), b.name())));
+            pages.refused.remove(name);
+        });
+    }
+
+    /// Takes back a refusal: the files are again those of what runs.
+    pub(super) fn accept(&self, name: &str) {
+        self.change(|pages| _ = pages.refused.remove(name));
+    }
+
+    /// Lists a refusal; what runs under this name stays.
+    pub(super) fn refuse(&self, name: &str, refusal: Refusal) {
+        let known = self.pages.load().refused.get(name).is_some_and(|known| known.reason == refusal.reason);
+        if known {
+            return;
+        }
+        let Refusal { file, reason } = refusal;
+        match self.find(name) {
+            Some(kept) => tracing::warn!(file, kept = kept.generation(), "plugin refused, the one before stays: {reason}"),
+            None => tracing::warn!(file, "plugin refused: {reason}"),
+        }
+        let refused = RefusedFile { file, reason, since: jiff::Timestamp::now() };
+        self.change(|pages| _ = pages.refused.insert(name.to_owned(), refused.clone()));
+    }
+
+    /// Removes a plugin whose file is gone; calls that run end as they would have.
+    pub(super) fn unload(&self, name: &str) {
+        if let Some(plugin) = self.find(name) {
+            let (digest, generation) = (plugin.digest(), plugin.generation());
+            tracing::info!(plugin = name, digest, generation, "plugin unloaded: its file is gone");
+        }
+        self.change(|pages| {
+            pages.plugins.retain(|plugin| plugin.name() != name);
+            pages.refused.remove(name);
+        });
+    }
+
+    fn change(&self, change: impl Fn(&mut Pages)) {
+        self.pages.rcu(|pages| {
+            let mut pages = Pages::clone(pages);
+            change(&mut pages);
+            pages
+        });
+        self.measure();
+    }
+
+    fn measure(&self) {
+        let pages = self.pages.load();
+        for role in Role::ALL {
+            let count = pages.plugins.iter().filter(|plugin| plugin.role() == role).count();
+            metrics::gauge!("campanile_plugins_loaded", "role" => role.as_str()).set(count as f64);
+        }
+        metrics::gauge!("campanile_plugins_refused").set(pages.refused.len() as f64);
+    }
+
+    fn why_missing(&self, name: &str) -> String {
+        match self.pages.load().refused.get(name) {
+            Some(refused) => format!("{name} is not loaded, since {} was refused: {}", refused.file, refused.reason),
+            None => format!("{name} is not loaded: drop {name}.wasm into {}", self.directory.display()),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! `slack.toml` beside `slack.wasm`: what the operator sets and allows. Without the file, a plugin runs for every alert
+//! with its own defaults and reaches nothing.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::Role;
+use super::grants::{Grants, GrantsConfig};
+use super::limits::{Bounds, Limits};
+use crate::fault::{self, Fault};
+use crate::plan::RetryConfig;
+use crate::toml_file;
+
+/// The file as it is written.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct SidecarConfig {
+    /// Whether the plugin is called at all.
+    pub enabled: bool,
+    /// Its place in the row: ascending, the name decides between equals.
+    pub order: i64,
+    /// A CEL expression over `alert` that says which alerts it is called for, such as
+    /// `alert.severity in ["high", "critical"]`; all if absent.
+    pub when: Option<String>,
+    /// The plugin's own settings, which it describes by a JSON Schema: a flat table of texts, numbers and booleans.
+    pub config: Map<String, Value>,
+    /// What it may reach; nothing unless listed.
+    pub grants: GrantsConfig,
+    /// What it may use up; the host's own limits where absent.
+    pub limits: Limits,
+    /// How often and for how long it is tried.
+    pub retry: RetryConfig,
+}
+
+impl Default for SidecarConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            order: 0,
+            when: None,
+            config: Map::new(),
+            grants: GrantsConfig::default(),
+            limits: Limits::default(),
+            retry: RetryConfig::default(),
+        }
+    }
+}
+
+/// The file, understood.
+pub(super) struct Sidecar {
+    pub config: SidecarConfig,
+    pub when: Option<Condition>,
+    pub settings: Settings,
+    pub grants: Grants,
+    pub bounds: Bounds,
+}
+
+/// A plugin's settings as it reads them: names and texts.
+pub(super) type Settings = Arc<[(String, String)]>;
+
+impl Sidecar {
+    /// Reads the file, checked as far as is possible without the plugin's own word; `None` is a plugin without one.
+    pub(super) fn read(text: Option<&str>, role: Role, host: &Limits) -> Result<Self, Vec<Fault>> {
+        let text = text.unwrap_or_default();
+        Self::build(toml_file::read(text)?, role, host).map_err(|faults| toml_file::located(text, faults))
+    }
+
+    fn build(config: SidecarConfig, role: Role, host: &Limits) -> Result<Self, Vec<Fault>> {
+        let bounds = config.limits.over(host, role);
+        let mut faults = bounds.faults("limits");
+        let when = config.when.as_deref().map(Condition::parse).transpose();
+        let when = when.map_err(|fault| faults.push(fault)).ok().flatten();
+        let grants = Grants::try_from(config.grants.clone()).map_err(|found| faults.extend(found)).ok();
+        let settings = settings(&config.config).map_err(|found| faults.extend(found)).ok();
+        match (grants, settings) {
+            (Some(grants), Some(settings)) if faults.is_empty() => Ok(Self { config, when, settings, grants, bounds }),
+            _ => Err(faults),
+        }
+    }
+
+    /// Checks the settings against the plugin's own schema. `text` is the file, for places; an empty schema takes none.
+    pub(super) fn check_settings(&self, schema: &str, text: Option<&str>) -> Result<(), Vec<Fault>> {
+        if schema.trim().is_empty() {
+            return self.check_no_settings(text);
+        }
+        let schema = serde_json::from_str(schema).map_err(|error| bad_schema(&error))?;
+        let validator = jsonschema::validator_for(&schema).map_err(|error| bad_schema(&error))?;
+        let found = fault::faults(&validator, &Value::Object(self.config.config.clone()));
+        if found.is_empty() { Ok(()) } else { Err(toml_file::located(text.unwrap_or_default(), below_config(found))) }
+    }
+
+    fn check_no_settings(&self, text: Option<&str>) -> Result<(), Vec<Fault>> {
+        match self.config.config.is_empty() {
+            true => Ok(()),
+            false => {
+                let fault = Fault { path: "config".to_owned(), value: None, message: "the plugin takes none".to_owned() };
+                Err(toml_file::located(text.unwrap_or_default(), vec![fault]))
+            }
+        }
+    }
+}
+
+fn bad_schema(error: &dyn std::fmt::Display) -> Vec<Fault> {
+    vec![Fault::whole(format!("the JSON Schema that the plugin gives for its settings cannot be used: {error}"))]
+}
+
+fn below_config(faults: Vec<Fault>) -> Vec<Fault> {
+    let path = |path: &str| if path.is_empty() { "config".to_owned() } else { format!("config.{path}") };
+    faults.into_iter().map(|fault| Fault { path: path(&fault.path), ..fault }).collect()
+}
+
+fn settings(config: &Map<String, Value>) -> Result<Settings, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut pairs = Vec::new();
+    for (key, value) in config {
+        match value {
+            Value::String(text) => pairs.push((key.clone(), text.clone())),
+            Value::Number(_) | Value::Bool(_) => pairs.push((key.clone(), value.to_string())),
+            _ => faults.push(Fault {
+                path: format!("config.{key}"),
+                value: Some(value.clone()),
+                message: "must be a text, a number or a boolean".to_owned(),
+            }),
+        }
+    }
+    if faults.is_empty() { Ok(pairs.into()) } else { Err(faults) }
+}
+
+/// A CEL expression over `alert`.
+pub(super) struct Condition(cel::Program);
+
+impl Condition {
+    fn parse(text: &str) -> Result<Self, Fault> {
+        cel::Program::compile(text).map(Self).map_err(|errors| Fault {
+            path: "when".to_owned(),
+            value: Some(text.into()),
+            message: format!("is not a CEL expression such as alert.severity == \"critical\": {}", first_error(&errors)),
+        })
+    }
+
+    /// Whether it holds for this alert.
+    pub(super) fn holds(&self, alert: &Value) -> Result<bool, String> {
+        let mut context = cel::Context::default();
+        context.add_variable("alert", alert).map_err(|error| error.to_string())?;
+        match self.0.execute(&context) {
+            Ok(cel::Value::Bool(holds)) => Ok(holds),
+            Ok(other) => Err(format!("it gives {}, not true or false", other.type_of())),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+fn first_error(errors: &cel::ParseErrors) -> String {
+    errors.errors.first().map(|error| error.msg.clone()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn sidecar(text: &str) -> Result<Sidecar, String> {
+        let said = |faults: Vec<Fault>| faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n");
+        Sidecar::read(Some(text), Role::Notifier, &Limits::default()).map_err(said)
+    }
+
+    #[test]
+    fn a_plugin_without_a_file_is_enabled_and_reaches_nothing() {
+        let sidecar = Sidecar::read(None, Role::Processor, &Limits::default()).unwrap();
+        assert!(sidecar.config.enabled && sidecar.settings.is_empty() && sidecar.when.is_none());
+    }
+
+    #[test]
+    fn settings_reach_the_plugin_as_texts() {
+        let sidecar = sidecar("[config]\nurl = 'x'\nlimit = 3\nfast = true\nratio = 0.5").unwrap();
+        let mut pairs = sidecar.settings.to_vec();
+        pairs.sort();
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, [("fast", "true"), ("limit", "3"), ("ratio", "0.5"), ("url", "x")]);
+    }
+
+    #[test]
+    fn all_faults_of_a_file_are_told_at_once() {
+        let text = sidecar("when = 'alert.'\n[config]\nlist = []\n[limits]\nmemory = '2GiB'\n[grants]\nhttp = ['nonsense']").err().unwrap();
+        for part in ["when: ", "config.list: must be", "limits.memory: 2 GiB is more than 1 GiB (line 5", "grants.http[0]"] {
+            assert!(text.contains(part), "{part} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn settings_are_checked_against_the_plugins_schema() {
+        let text = "[config]\nurl = 3\nextra = 'x'";
+        let sidecar = sidecar(text).unwrap();
+        let schema = r#"{"type":"object","properties":{"url":{"type":"string"}},"additionalProperties":false}"#;
+        let faults = sidecar.check_settings(schema, Some(text)).unwrap_err();
+        let mut said: Vec<_> = faults.iter().map(Fault::to_string).collect();
+        said.sort();
+        assert_eq!(said[0], "config.extra: is not a known key (line 3, column 1)");
+        assert!(said[1].starts_with("config.url: 3 is a number"), "{said:?}");
+        assert!(sidecar.check_settings("", Some(text)).is_err());
+        assert!(sidecar.check_settings("{", Some(text)).unwrap_err()[0].message.contains("JSON Schema"));
+    }
+
+    #[test]
+    fn a_condition_reads_the_alert() {
+        let alert = json!({"severity": "high", "labels": {"team": "payments"}, "metrics": {"cpu": 95.2, "n": 3}});
+        let holds = |text: &str| Condition::parse(text).map_err(|fault| fault.to_string())?.holds(&alert);
+        assert_eq!(holds("alert.severity in ['high', 'critical']"), Ok(true));
+        assert_eq!(holds("alert.labels.team == 'search'"), Ok(false));
+        assert_eq!(holds("has(alert.data) && alert.data.x == 1"), Ok(false));
+        assert_eq!(holds("alert.metrics.cpu > 90.0 && alert.metrics.n == 3"), Ok(true));
+        assert!(holds("alert.nothing == 1").unwrap_err().contains("nothing"));
+        assert!(holds("alert.severity").unwrap_err().contains("not true or false"));
+        assert!(holds("alert.severity ==").unwrap_err().contains("CEL expression"));
+    }
+}

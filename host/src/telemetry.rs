@@ -1,0 +1,208 @@
+//! What is seen from outside: logs, and metrics in Prometheus' form, the Temporal SDK's own included.
+
+use std::io::IsTerminal;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use temporalio_common::telemetry::metrics::{CoreMeter, NewAttributes, TemporalMeter};
+use temporalio_common::telemetry::{
+    PrometheusExporterOptions, TaskQueueLabelStrategy, TelemetryOptions, start_prometheus_metric_exporter,
+};
+use temporalio_sdk::Runtime;
+use temporalio_sdk::runtime::RuntimeOptions;
+use tracing_subscriber::EnvFilter;
+
+/// The filter when nothing is set: ours, and of libraries what an operator has to act on.
+const DEFAULT_FILTER: &str = "info,temporalio_sdk_core=warn,temporalio_client=warn,temporalio_sdk=warn";
+/// How often the histograms' samples are folded, so that they do not pile up between scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Upper bounds of the buckets of every histogram, in seconds: a plugin call takes a fraction of a millisecond, a
+/// delivery that is retried takes minutes.
+const BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Why there is no telemetry.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter cannot be read.
+    #[error("log filter {filter:?} cannot be read; an example: info,campanile=debug")]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// Why.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// The metrics recorder cannot be made.
+    #[error("the metrics recorder cannot be made")]
+    Recorder(#[from] BuildError),
+    /// Two of them in one process.
+    #[error("metrics or logs are already set up in this process")]
+    Twice,
+    /// The SDK's runtime cannot be made.
+    #[error("the temporal SDK's runtime cannot be made: {0}")]
+    Runtime(String),
+}
+
+/// Sends log lines to standard error.
+pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<(), TelemetryError> {
+    let text = filter.unwrap_or(DEFAULT_FILTER);
+    let filter = EnvFilter::try_new(text);
+    let filter = filter.map_err(|source| TelemetryError::Filter { filter: text.to_owned(), source })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let result = match format {
+        LogFormat::Text => {
+            let builder = builder.with_target(false).with_ansi(std::io::stderr().is_terminal());
+            builder.try_init()
+        }
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+    };
+    result.map_err(|_| TelemetryError::Twice)
+}
+
+/// Where all metrics are read.
+#[derive(Clone)]
+pub struct Metrics {
+    ours: PrometheusHandle,
+    sdk: SocketAddr,
+    client: reqwest::Client,
+}
+
+impl Metrics {
+    /// Sets up the recorder, and the Temporal SDK's runtime and the meter of its client, which report to it. Needs a tokio runtime.
+    pub fn init() -> Result<(Self, Runtime, TemporalMeter), TelemetryError> {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?
+            .build_recorder();
+        let ours = recorder.handle();
+        metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Twice)?;
+        metric::describe();
+        let upkeep = ours.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(UPKEEP).await;
+                upkeep.run_upkeep();
+            }
+        });
+        let failed = |error: &dyn std::fmt::Display| TelemetryError::Runtime(error.to_string());
+        // The SDK offers its metrics only through a listener of its own; it is on loopback, for us alone.
+        let exporter = start_prometheus_metric_exporter(
+            PrometheusExporterOptions::builder()
+                .socket_addr(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+                .counters_total_suffix(true)
+                .unit_suffix(true)
+                .use_seconds_for_durations(true)
+                .build(),
+        )
+        .map_err(|error| failed(&error))?;
+        let meter: std::sync::Arc<dyn CoreMeter> = exporter.meter;
+        let attributes = NewAttributes::default();
+        let temporal = TemporalMeter::new(meter.clone(), attributes, TaskQueueLabelStrategy::UseNormal);
+        let telemetry = TelemetryOptions::builder().metrics(meter).build();
+        let options = RuntimeOptions::builder().telemetry_options(telemetry).build();
+        let runtime = Runtime::from_current_tokio(options.map_err(|error| failed(&error))?);
+        let runtime = runtime.map_err(|error| failed(&error))?;
+        Ok((Self { ours, sdk: exporter.bound_addr, client: reqwest::Client::new() }, runtime, temporal))
+    }
+
+    /// All metrics in Prometheus' text form.
+    pub async fn render(&self) -> String {
+        let sdk = async { self.client.get(format!("http://{}/metrics", self.sdk)).send().await?.text().await };
+        let mut text = self.ours.render();
+        match sdk.await {
+            Ok(sdk) => text.push_str(&sdk),
+            Err(error) => tracing::warn!(%error, "the temporal SDK's metrics cannot be read"),
+        }
+        text
+    }
+}
+
+/// The metrics that are counted outside the plugin wall, which counts its own.
+pub mod metric {
+    use std::time::Duration;
+
+    use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+
+    use crate::ledger::{Activity, StepResult};
+
+    const RECEIVED: &str = "campanile_alerts_received_total";
+    const ACCEPTED: &str = "campanile_alerts_accepted_total";
+    const REFUSED: &str = "campanile_requests_refused_total";
+    const REPEATED: &str = "campanile_workflows_repeated_total";
+    const UNROUTED: &str = "campanile_alerts_unrouted_total";
+    const ACTIVITY: &str = "campanile_activity_duration_seconds";
+    const DELIVERY: &str = "campanile_delivery_latency_seconds";
+
+    pub(super) fn describe() {
+        describe_counter!(RECEIVED, "Alerts in well-formed requests, accepted or not.");
+        describe_counter!(ACCEPTED, "Alerts that Temporal holds, repeats included.");
+        describe_counter!(REFUSED, "Requests that were refused, by error code.");
+        describe_counter!(REPEATED, "Submitted workflows that turned out to be there already.");
+        describe_counter!(UNROUTED, "Alerts that no receiver wanted.");
+        describe_histogram!(ACTIVITY, Unit::Seconds, "Duration of activity attempts, by activity and result.");
+        describe_histogram!(DELIVERY, Unit::Seconds, "Time from acceptance to delivery, by receiver.");
+        describe_histogram!(
+            "campanile_plugin_call_duration_seconds",
+            Unit::Seconds,
+            "Duration of plugin calls, instantiation included, by plugin, role and result."
+        );
+        describe_counter!(
+            "campanile_plugin_failures_total",
+            "Plugin calls that failed, by plugin, role and reason."
+        );
+        describe_gauge!("campanile_plugins_loaded", "Plugins that are loaded, by role.");
+        describe_gauge!("campanile_plugins_refused", "Plugin files that were refused.");
+    }
+
+    /// Alerts that came in a well-formed request.
+    pub fn received(alerts: usize) {
+        counter!(RECEIVED).increment(alerts as u64);
+    }
+
+    /// Alerts that Temporal holds now.
+    pub fn accepted(alerts: usize) {
+        counter!(ACCEPTED).increment(alerts as u64);
+    }
+
+    /// A request that was refused.
+    pub fn refused(code: &'static str) {
+        counter!(REFUSED, "code" => code).increment(1);
+    }
+
+    /// A workflow that was there already.
+    pub fn repeated() {
+        counter!(REPEATED).increment(1);
+    }
+
+    /// An alert that no receiver wanted.
+    pub fn unrouted() {
+        counter!(UNROUTED).increment(1);
+    }
+
+    /// One attempt of an activity.
+    pub fn activity(activity: Activity, duration: Duration, result: StepResult) {
+        let result = match result {
+            StepResult::Ok => "ok",
+            StepResult::Failed => "error",
+        };
+        histogram!(ACTIVITY, "activity" => activity.as_str(), "result" => result).record(duration);
+    }
+
+    /// An alert reached a receiver this long after it was accepted.
+    pub fn delivered(receiver: &str, latency: Duration) {
+        histogram!(DELIVERY, "receiver" => receiver.to_owned()).record(latency);
+    }
+}

@@ -1,0 +1,100 @@
+//! The Temporal wall: the durable engine. Connection, embedded server, workflows, activities, worker, submission.
+
+mod activities;
+mod carry;
+mod embedded;
+mod failure;
+mod link;
+mod lookup;
+mod search_attributes;
+mod submit;
+mod worker;
+mod workflows;
+
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::plan::{RetryConfig, RetryPolicy};
+
+pub use activities::AlertActivities;
+pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
+pub use link::{Link, LinkConfig, LinkError, is_address_in_environment};
+pub use lookup::{Found, FoundAlert, LookupError, Pending, lookup, wait};
+pub use submit::{Carried, Submission, SubmitError, Submitted, submit};
+pub use worker::{Worker, WorkerError};
+pub use workflows::{AlertProcessingWorkflow, Batch, BatchAlertProcessingWorkflow, BatchLedger, Child, Job};
+
+/// `[temporal]` of the configuration file. Flags and environment come before it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TemporalConfig {
+    /// A Temporal server or Temporal Cloud, `host:port` or a URL. Absent: an embedded server is started.
+    pub address: Option<String>,
+    /// The `temporal` executable for the embedded server.
+    pub cli: Option<PathBuf>,
+    /// The embedded server's port; 0 takes a free one. Default 7233.
+    pub port: Option<u16>,
+    /// The port of the embedded server's web UI; 0 takes a free one. Default 8080.
+    pub ui_port: Option<u16>,
+    /// The namespace. Default `default`.
+    pub namespace: Option<String>,
+    /// The task queue. Default `campanile`.
+    pub task_queue: Option<String>,
+    /// How long the embedded server keeps what is finished, such as `30d`: the window in which repeats are
+    /// recognised and ledgers can be read. At least a day, which is Temporal's shortest. Default 30 days.
+    #[schemars(with = "Option<String>")]
+    pub retention: Option<SignedDuration>,
+}
+
+/// `[activities]` of the configuration file: retry policies where they differ from the defaults.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ActivitiesConfig {
+    /// Of `process_alert`. Plugins that fail are passed over; this is for a worker that does not answer.
+    #[serde(default)]
+    pub process_alert: RetryConfig,
+    /// Of `send_notification`; a receiver's own `[retry]` comes before it.
+    #[serde(default)]
+    pub send_notification: RetryConfig,
+    /// Of `update_alert_status`; an updater's own `[retry]` comes before it.
+    #[serde(default)]
+    pub update_alert_status: RetryConfig,
+}
+
+/// The retry policies in force.
+#[derive(Clone, Copy, Debug)]
+pub struct ActivityConfig {
+    /// Of `process_alert`.
+    pub process_alert: RetryPolicy,
+    /// Of `send_notification`, for receivers that set nothing of their own.
+    pub send_notification: RetryPolicy,
+    /// Of `update_alert_status`, likewise.
+    pub update_alert_status: RetryPolicy,
+}
+
+impl From<&ActivitiesConfig> for ActivityConfig {
+    fn from(config: &ActivitiesConfig) -> Self {
+        // 10 attempts from 5 s, doubled up to 5 min, span about 20 minutes: an outage that a person notices.
+        let outward = RetryPolicy {
+            timeout: SignedDuration::from_secs(30),
+            initial_interval: SignedDuration::from_secs(5),
+            coefficient: 2.0,
+            maximum_interval: SignedDuration::from_mins(5),
+            maximum_attempts: 10,
+        };
+        let process = RetryPolicy {
+            initial_interval: SignedDuration::from_secs(1),
+            maximum_interval: SignedDuration::from_mins(1),
+            maximum_attempts: 0,
+            ..outward
+        };
+        Self {
+            process_alert: process.overridden_by(&config.process_alert),
+            send_notification: outward.overridden_by(&config.send_notification),
+            update_alert_status: outward.overridden_by(&config.update_alert_status),
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! The three activities. Each looks its plugin up by name at every attempt, so that a fixed plugin heals the
+//! deliveries that were retrying, and turns the plugin's answer into a step of the ledger.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use temporalio_macros::activities;
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+
+use super::carry::LOCAL_TIMEOUT;
+use super::{ActivityConfig, failure};
+use crate::alert::{Alert, AlertItem};
+use crate::ledger::{Activity, DeliveryResult, Outcome, Retry, Step, StepError, StepResult};
+use crate::plan::{self, Candidate, Plan, RetryPolicy, Target};
+use crate::plugin::{CallError, Called, Change, Decision, Delivery, Plugin, Receipt, Registry, Role};
+use crate::telemetry::metric;
+
+/// What is kept free of an activity's timeout, so that its own error comes before Temporal's timeout.
+const MARGIN: Duration = Duration::from_millis(200);
+/// The largest patch of one processor, in bytes of JSON. It bounds what a batch's ledger can grow to.
+const LARGEST_PATCH: usize = 16 * 1024;
+
+/// The activities' surroundings.
+#[derive(Clone)]
+pub struct AlertActivities {
+    /// The plugins.
+    pub registry: Registry,
+    /// Retry policies.
+    pub config: ActivityConfig,
+    /// The receivers of alerts that no route takes.
+    pub catch_all: Vec<String>,
+}
+
+/// The result of `process_alert`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Processed {
+    /// The alert after processing; absent if no processor changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<Alert>,
+    /// Who gets it; absent if a processor dropped it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
+    /// Why, one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<String>,
+    /// What each processor did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
+}
+
+/// The input of `send_notification`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Notification {
+    /// The alert after processing.
+    pub item: AlertItem,
+    /// The receiver.
+    pub target: Target,
+    /// Attempts made before this activity was scheduled.
+    pub attempts_before: u32,
+}
+
+/// The input of `update_alert_status`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StatusUpdate {
+    /// The alert after processing.
+    pub item: AlertItem,
+    /// The updater.
+    pub target: Target,
+    /// Attempts made before this activity was scheduled.
+    pub attempts_before: u32,
+    /// What became of the alert so far; absent while nobody has it and retries are under way.
+    pub outcome: Option<Outcome>,
+    /// Receiver by receiver.
+    pub deliveries: Vec<DeliveryResult>,
+}
+
+#[activities]
+impl AlertActivities {
+    /// Runs the chain of processors, then decides who gets the alert. Never fails because of a plugin.
+    #[activity(name = "process_alert")]
+    pub async fn process_alert(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        item: AlertItem,
+    ) -> Result<Processed, ActivityError> {
+        let started = Instant::now();
+        let processed = Chain::new(item).run(&self, LOCAL_TIMEOUT - MARGIN).await;
+        metric::activity(Activity::ProcessAlert, started.elapsed(), StepResult::Ok);
+        Ok(processed)
+    }
+
+    /// Brings one alert to one receiver: one attempt.
+    #[activity(name = "send_notification")]
+    pub async fn send_notification(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        call: Notification,
+    ) -> Result<Step, ActivityError> {
+        let attempt = attempt(&ctx, call.attempts_before);
+        let Notification { item, target, .. } = &call;
+        let delivery_id = format!("{}/{}", item.id, target.name);
+        let called = match self.registry.get(Role::Notifier, &target.name) {
+            Err(error) => Err(error),
+            Ok(plugin) => {
+                let delivery = Delivery { delivery_id: &delivery_id, receiver: &target.name, attempt, item };
+                Ok(plugin.notify(&delivery, budget(&ctx)).await)
+            }
+        };
+        let step = answered(Activity::SendNotification, &target.name, attempt, called);
+        if step.result == StepResult::Ok {
+            let elapsed = Timestamp::now().duration_since(item.received_at);
+            metric::delivered(&target.name, elapsed.try_into().unwrap_or_default());
+        }
+        finish(&item.id, target, step)
+    }
+
+    /// Tells one external system what became of one alert: one attempt.
+    #[activity(name = "update_alert_status")]
+    pub async fn update_alert_status(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        call: StatusUpdate,
+    ) -> Result<Step, ActivityError> {
+        let attempt = attempt(&ctx, call.attempts_before);
+        let StatusUpdate { item, target, outcome, deliveries, .. } = &call;
+        let change_id = format!("{}/{}/{}", item.id, target.name, outcome.map_or("pending", Outcome::as_str));
+        let called = match self.registry.get(Role::StatusUpdater, &target.name) {
+            Err(error) => Err(error),
+            Ok(plugin) => {
+                let change = Change {
+                    change_id: &change_id,
+                    updater: &target.name,
+                    attempt,
+                    item,
+                    outcome: *outcome,
+                    deliveries,
+                };
+                Ok(plugin.update_status(&change, budget(&ctx)).await)
+            }
+        };
+        let step = answered(Activity::UpdateAlertStatus, &target.name, attempt, called);
+        finish(&item.id, target, step)
+    }
+}
+
+/// The number of this attempt, counted from 1 over the local and the durable ones.
+fn attempt(ctx: &ActivityContext, before: u32) -> u32 {
+    before.saturating_add(ctx.info().attempt)
+}
+
+/// The time that is left for the plugin.
+fn budget(ctx: &ActivityContext) -> Duration {
+    let left = ctx.info().deadline.and_then(|deadline| deadline.duration_since(SystemTime::now()).ok());
+    left.unwrap_or(LOCAL_TIMEOUT).saturating_sub(MARGIN)
+}
+
+fn answered(
+    activity: Activity,
+    plugin: &str,
+    attempts: u32,
+    called: Result<Called<Receipt>, CallError>,
+) -> Step {
+    let empty = Step {
+        activity,
+        plugin: plugin.to_owned(),
+        digest: None,
+        generation: None,
+        attempts,
+        duration_ms: 0.0,
+        result: StepResult::Failed,
+        message: None,
+        receipt_id: None,
+        error: None,
+    };
+    let called = match called {
+        Ok(called) => called,
+        Err(error) => return Step { error: Some(step_error(error)), ..empty },
+    };
+    let step = Step {
+        digest: Some(called.digest),
+        generation: Some(called.generation),
+        duration_ms: milliseconds(called.duration),
+        ..empty
+    };
+    match called.result {
+        Ok(receipt) => {
+            Step { result: StepResult::Ok, message: Some(receipt.message), receipt_id: receipt.id, ..step }
+        }
+        Err(error) => Step { error: Some(step_error(error)), ..step },
+    }
+}
+
+/// Logs and counts one attempt, and hands it to Temporal.
+fn finish(alert: &str, target: &Target, step: Step) -> Result<Step, ActivityError> {
+    let (activity, plugin, attempt) = (step.activity.as_str(), target.name.as_str(), step.attempts);
+    metric::activity(step.activity, Duration::from_secs_f64(step.duration_ms / 1_000.0), step.result);
+    let Some(error) = &step.error else {
+        tracing::info!(alert, activity, plugin, attempt, duration_ms = step.duration_ms, "done");
+        return Ok(step);
+    };
+    let StepError { code, message, retry } = error.clone();
+    let again = retry.is_worthwhile() && !target.retry.is_exhausted_by(attempt);
+    let delay = again.then(|| retry.delay().unwrap_or_else(|| target.retry.delay_after(attempt, jitter())));
+    match delay {
+        Some(delay) => {
+            let next_in_ms = delay.as_millis();
+            tracing::warn!(alert, activity, plugin, attempt, code, error = message, next_in_ms, "attempt failed");
+        }
+        None => tracing::error!(alert, activity, plugin, attempt, code, error = message, "given up"),
+    }
+    Err(failure::from_step(step, delay))
+}
+
+/// A number from 0 to 1. Activities may be random; workflows have their own source.
+fn jitter() -> f64 {
+    f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
+}
+
+fn step_error(error: CallError) -> StepError {
+    StepError { code: error.code, message: error.message, retry: error.retry }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
+}
+
+/// One alert on its way through the processors.
+struct Chain {
+    item: AlertItem,
+    document: Value,
+    changed: bool,
+    decisions: Vec<String>,
+    steps: Vec<Step>,
+}
+
+impl Chain {
+    fn new(item: AlertItem) -> Self {
+        // An alert came from JSON, so it goes back into JSON.
+        let document = serde_json::to_value(&item.alert).unwrap_or_default();
+        Self { item, document, changed: false, decisions: Vec::new(), steps: Vec::new() }
+    }
+
+    async fn run(mut self, host: &AlertActivities, budget: Duration) -> Processed {
+        let deadline = Instant::now() + budget;
+        for processor in host.registry.processors() {
+            if !self.is_wanted_by(&processor) {
+                continue;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let called = processor.process(&self.item, left).await;
+            if let Some(reason) = self.apply(&processor, called) {
+                self.decisions.push(format!("{}: dropped the alert: {reason}", processor.name()));
+                return self.into_processed(None);
+            }
+        }
+        let (plan, reasons) = host.decide(&self.document);
+        self.decisions.extend(reasons);
+        if plan.unrouted {
+            metric::unrouted();
+            tracing::warn!(alert = self.item.id, "no receiver took the alert");
+        }
+        self.into_processed(Some(plan))
+    }
+
+    fn is_wanted_by(&mut self, processor: &Plugin) -> bool {
+        match processor.wants(&self.document) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                let name = processor.name();
+                self.decisions.push(format!("{name}: skipped, its `when` could not be evaluated: {error}"));
+                false
+            }
+        }
+    }
+
+    /// Records what a processor did and applies its change. Returns the reason if it dropped the alert.
+    fn apply(&mut self, processor: &Plugin, called: Called<Decision>) -> Option<String> {
+        let duration_ms = milliseconds(called.duration);
+        let (message, dropped, error) = match called.result {
+            Ok(Decision::Keep) => (None, None, None),
+            Ok(Decision::Drop(reason)) => (Some(format!("dropped: {reason}")), Some(reason), None),
+            Ok(Decision::Change(patch)) => match self.patch(&patch) {
+                Ok(()) => (Some("changed".to_owned()), None, None),
+                Err(error) => (None, None, Some(error)),
+            },
+            Err(error) => (None, None, Some(step_error(error))),
+        };
+        if let Some(StepError { code, message, .. }) = &error {
+            let plugin = processor.name();
+            tracing::warn!(alert = self.item.id, plugin, code, error = message, "processor failed: the alert goes on");
+        }
+        self.steps.push(Step {
+            activity: Activity::ProcessAlert,
+            plugin: processor.name().to_owned(),
+            digest: Some(called.digest),
+            generation: Some(called.generation),
+            attempts: 1,
+            duration_ms,
+            result: if error.is_some() { StepResult::Failed } else { StepResult::Ok },
+            message,
+            receipt_id: None,
+            error,
+        });
+        dropped
+    }
+
+    /// Applies a merge patch if the result is a valid alert with the same identity.
+    fn patch(&mut self, patch: &Value) -> Result<(), StepError> {
+        let refuse = |message: String| StepError {
+            code: "invalid-output".to_owned(),
+            message,
+            retry: Retry::Never,
+        };
+        let size = patch.to_string().len();
+        if size > LARGEST_PATCH {
+            return Err(refuse(format!("the patch has {size} bytes, more than {LARGEST_PATCH}")));
+        }
+        let mut document = self.document.clone();
+        json_patch::merge(&mut document, patch);
+        let alert = crate::alert::parse(&document).map_err(|faults| {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            refuse(format!("the patched alert is not valid: {}", faults.join("; ")))
+        })?;
+        let identity = |alert: &Alert| (alert.id.clone(), alert.dedup_key.clone(), alert.starts_at, alert.status);
+        if identity(&alert) != identity(&self.item.alert) {
+            let fields = "`id`, `dedup_key`, `starts_at` and `status`";
+            return Err(refuse(format!("the patch changes the alert's identity: {fields} must stay")));
+        }
+        self.item.alert = alert;
+        self.document = document;
+        self.changed = true;
+        Ok(())
+    }
+
+    fn into_processed(self, plan: Option<Plan>) -> Processed {
+        Processed {
+            alert: self.changed.then_some(self.item.alert),
+            plan,
+            decisions: self.decisions,
+            steps: self.steps,
+        }
+    }
+}
+
+impl AlertActivities {
+    /// Who gets the alert, by the plugins that are loaded now.
+    fn decide(&self, document: &Value) -> (Plan, Vec<String>) {
+        let candidates = |plugins: Vec<Arc<Plugin>>, policy: RetryPolicy| {
+            let candidate = |plugin: &Arc<Plugin>| Candidate {
+                name: plugin.name().to_owned(),
+                wants: plugin.wants(document),
+                retry: policy.overridden_by(plugin.retry()),
+            };
+            plugins.iter().map(candidate).collect()
+        };
+        let notifiers = candidates(self.registry.notifiers(), self.config.send_notification);
+        let updaters = candidates(self.registry.updaters(), self.config.update_alert_status);
+        plan::decide(notifiers, updaters, &self.catch_all)
+    }
+}

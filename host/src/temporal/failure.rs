@@ -1,0 +1,112 @@
+//! Attempts across Temporal's boundary: a failed step becomes a Temporal failure in one function, and comes back in
+//! another. Nowhere else is decided what is retried: a bare `?` in an activity would make every error retryable.
+
+use std::time::Duration;
+
+use temporalio_common::error::{ApplicationFailure, IncomingError};
+use temporalio_sdk::activities::ActivityError;
+use temporalio_sdk::{ActivityExecutionError, WorkflowResult};
+
+use crate::ledger::{Activity, Retry, Step, StepError, StepResult};
+use crate::plan::Target;
+
+/// A failed step as a Temporal failure: its type is the error's code, its message the error's, its details the
+/// step. `delay` is the time until the next attempt, if there is one.
+pub fn from_step(step: Step, delay: Option<Duration>) -> ActivityError {
+    let (code, message, retry) = match &step.error {
+        Some(error) => (error.code.clone(), error.message.clone(), error.retry),
+        None => ("unknown".to_owned(), "the step failed without an error".to_owned(), Retry::Never),
+    };
+    let failure = ApplicationFailure::builder(message)
+        .type_name(code)
+        .non_retryable(!retry.is_worthwhile())
+        .maybe_next_retry_delay(delay)
+        .details(step)
+        .build();
+    ActivityError::Application(Box::new(failure))
+}
+
+/// What an activity came back with, as a step of the ledger. `attempts` is how many were made if the failure itself
+/// does not say, as when the worker died. Cancellation ends the workflow.
+pub fn into_step(
+    activity: Activity,
+    target: &Target,
+    attempts: u32,
+    result: Result<Step, ActivityExecutionError>,
+) -> WorkflowResult<Step> {
+    let error = match result {
+        Ok(step) => return Ok(step),
+        Err(error @ ActivityExecutionError::Cancelled(_)) => return Err(error.into()),
+        Err(error) => error,
+    };
+    if let Some(IncomingError::Application(failure)) = error.cause()
+        && let Ok(Some(step)) = failure.details::<Step>()
+    {
+        return Ok(step);
+    }
+    let (code, message) = match error.cause() {
+        Some(IncomingError::Timeout(timeout)) => {
+            ("timeout", format!("the attempt did not end in time ({:?})", timeout.timeout_type()))
+        }
+        Some(cause) => ("worker", cause.failure().message.clone()),
+        None => ("worker", error.to_string()),
+    };
+    Ok(Step {
+        activity,
+        plugin: target.name.clone(),
+        digest: None,
+        generation: None,
+        attempts: attempts.max(1),
+        duration_ms: 0.0,
+        result: StepResult::Failed,
+        message: None,
+        receipt_id: None,
+        error: Some(StepError { code: code.to_owned(), message, retry: Retry::Backoff }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(retry: Retry) -> Step {
+        Step {
+            activity: Activity::SendNotification,
+            plugin: "slack".to_owned(),
+            digest: None,
+            generation: None,
+            attempts: 1,
+            duration_ms: 1.0,
+            result: StepResult::Failed,
+            message: None,
+            receipt_id: None,
+            error: Some(StepError { code: "http-503".to_owned(), message: "m".to_owned(), retry }),
+        }
+    }
+
+    fn failure(retry: Retry, delay: Option<Duration>) -> ApplicationFailure {
+        match from_step(failed(retry), delay) {
+            ActivityError::Application(failure) => *failure,
+            other => panic!("not an application failure: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn whether_temporal_retries_is_what_the_plugin_said() {
+        let table = [
+            (Retry::Never, true),
+            (Retry::Backoff, false),
+            (Retry::After { after_ms: 7_000 }, false),
+        ];
+        for (retry, non_retryable) in table {
+            assert_eq!(failure(retry, None).is_non_retryable(), non_retryable, "{retry:?}");
+        }
+    }
+
+    #[test]
+    fn the_failure_carries_code_and_delay() {
+        let failure = failure(Retry::Backoff, Some(Duration::from_secs(7)));
+        assert_eq!(failure.type_name(), Some("http-503"));
+        assert_eq!(failure.next_retry_delay(), Some(Duration::from_secs(7)));
+    }
+}

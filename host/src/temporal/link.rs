@@ -1,0 +1,240 @@
+//! The connection to Temporal: made in the background, so that the host answers (with an error that says so) while
+//! Temporal is away, and prepared before the first alert goes through it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use temporalio_client::envconfig::LoadClientConfigProfileOptions;
+use temporalio_client::errors::ClientConnectError;
+use temporalio_client::tonic::{Code, IntoRequest, Status};
+use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, GrpcCompression, Url};
+use temporalio_common::envconfig::load_client_config_profile;
+use temporalio_common::protos::temporal::api::namespace::v1::NamespaceConfig;
+use temporalio_common::protos::temporal::api::operatorservice::v1::{
+    AddSearchAttributesRequest, ListSearchAttributesRequest,
+};
+use temporalio_common::protos::temporal::api::workflowservice::v1::{
+    GetSystemInfoRequest, UpdateNamespaceRequest,
+};
+use temporalio_common::telemetry::metrics::TemporalMeter;
+use tokio::sync::watch;
+
+use super::search_attributes;
+
+/// How long one attempt to connect may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The delay between attempts to connect.
+const RECONNECT_DELAY: Duration = Duration::from_millis(500);
+/// How long a health check waits for Temporal.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Where Temporal is, and what is ours there.
+#[derive(Clone, Debug)]
+pub struct LinkConfig {
+    /// `host:port` or a URL; absent: as the `TEMPORAL_*` environment or `temporal.toml` says.
+    pub address: Option<String>,
+    /// The namespace; absent: likewise, else `default`.
+    pub namespace: Option<String>,
+    /// The task queue.
+    pub task_queue: String,
+    /// The retention to set on the namespace, if it is ours to set (the embedded server's is).
+    pub retention: Option<Duration>,
+}
+
+/// Why there can never be a connection as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The `TEMPORAL_*` environment or `temporal.toml` is not usable.
+    #[error("the TEMPORAL_* environment or temporal.toml cannot be used: {0}")]
+    Environment(String),
+    /// The address is not one.
+    #[error("temporal address {address:?} is not host:port or a URL, such as 127.0.0.1:7233")]
+    Address {
+        /// What was given.
+        address: String,
+    },
+}
+
+/// Whether the `TEMPORAL_*` environment or `temporal.toml` name a server.
+pub fn is_address_in_environment() -> Result<bool, LinkError> {
+    let profile = load_client_config_profile(LoadClientConfigProfileOptions::default(), None);
+    let profile = profile.map_err(|error| LinkError::Environment(error.to_string()))?;
+    Ok(profile.address.is_some())
+}
+
+/// A connection that comes and stays.
+#[derive(Clone)]
+pub struct Link {
+    client: watch::Receiver<Option<Client>>,
+    /// The server's URL.
+    pub address: Arc<str>,
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The task queue.
+    pub task_queue: Arc<str>,
+}
+
+impl Link {
+    /// Starts connecting. Returns at once.
+    pub fn start(config: LinkConfig, meter: TemporalMeter) -> Result<Self, LinkError> {
+        let (mut connection, mut client) =
+            ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
+                .map_err(|error| LinkError::Environment(error.to_string()))?;
+        if let Some(address) = &config.address {
+            connection.target = url(address, connection.tls_options.is_some() || connection.api_key.is_some())?;
+        }
+        if let Some(namespace) = &config.namespace {
+            client.namespace.clone_from(namespace);
+        }
+        connection.connect_timeout = Some(CONNECT_TIMEOUT);
+        connection.metrics_meter = Some(meter);
+        if connection.target.host_str().is_some_and(is_loopback) {
+            connection.grpc_compression = GrpcCompression::None;
+        }
+        let (sender, receiver) = watch::channel(None);
+        let link = Self {
+            client: receiver,
+            address: connection.target.as_str().into(),
+            namespace: client.namespace.as_str().into(),
+            task_queue: config.task_queue.into(),
+        };
+        tokio::spawn(connect(connection, client, config.retention, sender));
+        Ok(link)
+    }
+
+    /// The client, if the connection was made. It reconnects by itself after that.
+    pub fn client(&self) -> Option<Client> {
+        self.client.borrow().clone()
+    }
+
+    /// The client, as soon as the connection is made. `None` if the host is going down before.
+    pub async fn connected(&mut self) -> Option<Client> {
+        self.client.wait_for(Option::is_some).await.ok()?.clone()
+    }
+
+    /// Whether Temporal answers now.
+    pub async fn is_reachable(&self) -> bool {
+        let Some(client) = self.client() else { return false };
+        let mut service = client.connection().workflow_service();
+        let mut request = GetSystemInfoRequest::default().into_request();
+        request.set_timeout(HEALTH_TIMEOUT);
+        let answer = tokio::time::timeout(HEALTH_TIMEOUT, service.get_system_info(request)).await;
+        matches!(answer, Ok(Ok(_)))
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn url(address: &str, tls: bool) -> Result<Url, LinkError> {
+    let scheme = if tls { "https" } else { "http" };
+    let full = if address.contains("://") { address.to_owned() } else { format!("{scheme}://{address}") };
+    match Url::parse(&full) {
+        Ok(url) if url.host().is_some() => Ok(url),
+        _ => Err(LinkError::Address { address: address.to_owned() }),
+    }
+}
+
+async fn connect(
+    connection: ConnectionOptions,
+    client: ClientOptions,
+    retention: Option<Duration>,
+    sender: watch::Sender<Option<Client>>,
+) {
+    let address = connection.target.to_string();
+    let mut said = String::new();
+    loop {
+        match connect_once(connection.clone(), client.clone(), retention).await {
+            Ok(client) => {
+                tracing::info!(address, namespace = client.options().namespace, "temporal connected");
+                sender.send_replace(Some(client));
+                // The client lives as long as somebody can ask for it.
+                return sender.closed().await;
+            }
+            Err(error) if error.to_string() == said => {}
+            Err(error) => {
+                said = error.to_string();
+                tracing::warn!(address, error = said, "temporal not connected: trying again");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RECONNECT_DELAY) => {}
+            () = sender.closed() => return,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ConnectError {
+    #[error("no answer: {0}")]
+    Connect(#[from] ClientConnectError),
+    #[error("client options refused: {0}")]
+    Options(String),
+    #[error("{what} failed: {status}")]
+    Prepare { what: &'static str, status: Box<Status> },
+}
+
+async fn connect_once(
+    connection: ConnectionOptions,
+    options: ClientOptions,
+    retention: Option<Duration>,
+) -> Result<Client, ConnectError> {
+    let connection = Connection::connect(connection).await?;
+    let namespace = options.namespace.clone();
+    if let Some(retention) = retention {
+        set_retention(&connection, &namespace, retention).await?;
+    }
+    register_search_attributes(&connection, &namespace).await?;
+    Client::new(connection, options).map_err(|error| ConnectError::Options(error.to_string()))
+}
+
+async fn set_retention(connection: &Connection, namespace: &str, retention: Duration) -> Result<(), ConnectError> {
+    let config = NamespaceConfig {
+        workflow_execution_retention_ttl: retention.try_into().ok(),
+        ..NamespaceConfig::default()
+    };
+    let request = UpdateNamespaceRequest {
+        namespace: namespace.to_owned(),
+        config: Some(config),
+        ..UpdateNamespaceRequest::default()
+    };
+    let result = connection.workflow_service().update_namespace(request.into_request()).await;
+    result.map(|_| ()).map_err(|status| prepare("setting the namespace's retention", status))
+}
+
+/// Registers what is missing. Where that is not allowed (Temporal Cloud), an operator has to: said, not fatal here,
+/// since starting a workflow says it again.
+async fn register_search_attributes(connection: &Connection, namespace: &str) -> Result<(), ConnectError> {
+    let mut service = connection.operator_service();
+    let list = ListSearchAttributesRequest { namespace: namespace.to_owned() };
+    let known = match service.list_search_attributes(list.into_request()).await {
+        Ok(answer) => answer.into_inner().custom_attributes,
+        Err(status) if is_not_allowed(&status) => return Ok(()),
+        Err(status) => return Err(prepare("listing the search attributes", status)),
+    };
+    let missing = search_attributes::ALL.iter().filter(|key| !known.contains_key(key.name()));
+    let search_attributes: std::collections::HashMap<String, i32> =
+        missing.map(|key| (key.name().to_owned(), key.indexed_value_type() as i32)).collect();
+    if search_attributes.is_empty() {
+        return Ok(());
+    }
+    let add = AddSearchAttributesRequest { search_attributes, namespace: namespace.to_owned() };
+    match service.add_search_attributes(add.into_request()).await {
+        Ok(_) => Ok(()),
+        Err(status) if status.code() == Code::AlreadyExists => Ok(()),
+        Err(status) if is_not_allowed(&status) => {
+            tracing::warn!(namespace, %status, "search attributes not registered: register them by hand");
+            Ok(())
+        }
+        Err(status) => Err(prepare("registering the search attributes", status)),
+    }
+}
+
+fn is_not_allowed(status: &Status) -> bool {
+    matches!(status.code(), Code::PermissionDenied | Code::Unimplemented | Code::Unauthenticated)
+}
+
+fn prepare(what: &'static str, status: Status) -> ConnectError {
+    ConnectError::Prepare { what, status: Box::new(status) }
+}

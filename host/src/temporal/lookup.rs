@@ -1,0 +1,286 @@
+//! Reads back from Temporal what became of an alert: the result once there is one; before that, what history holds.
+//! Needs the server only, no worker.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use temporalio_client::errors::{WorkflowGetResultError, WorkflowInteractionError};
+use temporalio_client::{
+    Client, UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowFetchHistoryOptions,
+    WorkflowGetResultOptions, WorkflowHandle,
+};
+use temporalio_common::data_converters::RawValue;
+use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
+use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
+use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
+use utoipa::ToSchema;
+
+use super::activities::Processed;
+use super::link::Link;
+use super::workflows::{Batch, BatchLedger, Job};
+use crate::alert::{Alert, AlertItem};
+use crate::ledger::{Ledger, Outcome, Step};
+
+/// How long a lookup may take.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a workflow that another one is about to start is looked for.
+const APPEAR_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What Temporal knows of a workflow.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Found {
+    /// Its id.
+    pub workflow_id: String,
+    /// Where it stands.
+    pub state: State,
+    /// The alerts that it carries: one, or those that a batch carries inline.
+    pub alerts: Vec<FoundAlert>,
+    /// What is being tried again.
+    pub pending: Vec<Pending>,
+}
+
+/// Where a workflow stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Under way.
+    Running,
+    /// Done: the ledgers are complete.
+    Completed,
+    /// It ended without a result.
+    Failed,
+    /// Somebody cancelled it.
+    Canceled,
+    /// Somebody terminated it.
+    Terminated,
+    /// It ran into a timeout.
+    TimedOut,
+}
+
+/// One alert of a workflow.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FoundAlert {
+    /// The alert's identity in this host.
+    pub id: String,
+    /// What became of it, once that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// The alert: after processing when there is a ledger, as posted before that.
+    pub alert: Alert,
+    /// The full story, once it is complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Ledger>,
+    /// The steps so far, while there is no ledger.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
+}
+
+/// Something that is being tried again.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Pending {
+    /// The activity.
+    pub activity: String,
+    /// The alert and the receiver or updater, `<alert>/<name>`.
+    pub id: String,
+    /// The number of the next or running durable attempt, counted from 1 after the first, local one.
+    pub attempt: i32,
+    /// When the next attempt is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_attempt_at: Option<Timestamp>,
+    /// Why the last attempt failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// Temporal knows no such workflow, or it is past its retention.
+    #[error("temporal knows no workflow {0:?}")]
+    NotFound(String),
+    /// There is no connection, or no answer in time.
+    #[error("temporal at {0} does not answer")]
+    Unavailable(String),
+    /// The workflow ended without a ledger.
+    #[error("workflow {0:?} ended without a ledger: {1}")]
+    NoLedger(String, String),
+    /// What it holds is not ours.
+    #[error("workflow {0:?} holds something else than alerts")]
+    Foreign(String),
+}
+
+/// Everything that is known of a workflow now.
+pub async fn lookup(link: &Link, workflow_id: &str) -> Result<Found, LookupError> {
+    let unavailable = || LookupError::Unavailable(link.address.to_string());
+    let client = link.client().ok_or_else(unavailable)?;
+    let found = find(&client, link, workflow_id);
+    tokio::time::timeout(LOOKUP_TIMEOUT, found).await.map_err(|_| unavailable())?
+}
+
+/// The ledgers of a workflow, as soon as it is done. Waits for a workflow that a batch is about to start, too; the
+/// caller bounds the wait.
+pub async fn wait(link: &Link, workflow_id: &str) -> Result<Vec<Ledger>, LookupError> {
+    let client = link.client().ok_or_else(|| LookupError::Unavailable(link.address.to_string()))?;
+    loop {
+        match result(&client.get_workflow_handle(workflow_id), workflow_id).await {
+            Err(LookupError::NotFound(_)) => tokio::time::sleep(APPEAR_INTERVAL).await,
+            answer => return answer,
+        }
+    }
+}
+
+type Handle = WorkflowHandle<Client, UntypedWorkflow>;
+
+async fn find(client: &Client, link: &Link, workflow_id: &str) -> Result<Found, LookupError> {
+    let handle: Handle = client.get_workflow_handle(workflow_id);
+    let described = handle.describe(WorkflowDescribeOptions::default()).await;
+    let described = described.map_err(|error| interaction(link, workflow_id, &error))?;
+    let state = State::from(described.status());
+    let alerts = match state {
+        State::Completed => {
+            result(&handle, workflow_id).await?.into_iter().map(FoundAlert::from).collect()
+        }
+        _ => so_far(&handle, link, workflow_id).await?,
+    };
+    let pending = described.raw().pending_activities.iter().map(Pending::from).collect();
+    Ok(Found { workflow_id: workflow_id.to_owned(), state, alerts, pending })
+}
+
+async fn result(handle: &Handle, workflow_id: &str) -> Result<Vec<Ledger>, LookupError> {
+    match handle.get_result(WorkflowGetResultOptions::default()).await {
+        Ok(value) => ledgers(value).ok_or_else(|| LookupError::Foreign(workflow_id.to_owned())),
+        Err(WorkflowGetResultError::NotFound(_)) => Err(LookupError::NotFound(workflow_id.to_owned())),
+        Err(error) => Err(LookupError::NoLedger(workflow_id.to_owned(), error.to_string())),
+    }
+}
+
+/// A workflow's result is one ledger or a batch's.
+fn ledgers(value: RawValue) -> Option<Vec<Ledger>> {
+    let payload = value.payloads.first()?;
+    match decode::<BatchLedger>(payload) {
+        Some(batch) => Some(batch.alerts),
+        None => Some(vec![decode::<Ledger>(payload)?]),
+    }
+}
+
+/// What the history of a workflow without a result holds: the alerts as posted, and the steps that are recorded.
+async fn so_far(handle: &Handle, link: &Link, workflow_id: &str) -> Result<Vec<FoundAlert>, LookupError> {
+    let mut history = handle.fetch_history(WorkflowFetchHistoryOptions::default());
+    let mut items = None;
+    let mut steps = Vec::new();
+    while let Some(event) = history.next().await {
+        let event = event.map_err(|error| interaction(link, workflow_id, &error))?;
+        match items {
+            None => items = Some(carried(&event).ok_or_else(|| LookupError::Foreign(workflow_id.to_owned()))?),
+            Some(_) => steps.extend(recorded(&event)),
+        }
+    }
+    let items = items.unwrap_or_default();
+    let alone = items.len() == 1;
+    let found = items.into_iter().map(|item| FoundAlert {
+        id: item.id,
+        outcome: None,
+        alert: item.alert,
+        ledger: None,
+        steps: if alone { steps.clone() } else { Vec::new() },
+    });
+    Ok(found.collect())
+}
+
+/// The alerts in a workflow's first event.
+fn carried(event: &HistoryEvent) -> Option<Vec<AlertItem>> {
+    let Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) = &event.attributes else {
+        return None;
+    };
+    let payload = started.input.as_ref()?.payloads.first()?;
+    match decode::<Batch>(payload) {
+        Some(batch) => Some(batch.inline),
+        None => Some(vec![decode::<Job>(payload)?.item]),
+    }
+}
+
+/// The steps that an event holds: a local activity's marker has its result or its failure.
+fn recorded(event: &HistoryEvent) -> Vec<Step> {
+    match &event.attributes {
+        Some(Attributes::MarkerRecordedEventAttributes(marker)) => {
+            let result = marker.details.get("result").and_then(first);
+            let failure = marker.failure.as_ref().and_then(|failure| match &failure.failure_info {
+                Some(FailureInfo::ApplicationFailureInfo(info)) => info.details.as_ref().and_then(first),
+                _ => None,
+            });
+            result.or(failure).map(steps).unwrap_or_default()
+        }
+        Some(Attributes::ActivityTaskCompletedEventAttributes(completed)) => {
+            completed.result.as_ref().and_then(first).map(steps).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn steps(payload: &Payload) -> Vec<Step> {
+    match decode::<Step>(payload) {
+        Some(step) => vec![step],
+        None => decode::<Processed>(payload).map(|processed| processed.steps).unwrap_or_default(),
+    }
+}
+
+fn first(payloads: &Payloads) -> Option<&Payload> {
+    payloads.payloads.first()
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(payload: &Payload) -> Option<T> {
+    serde_json::from_slice(&payload.data).ok()
+}
+
+fn interaction(link: &Link, workflow_id: &str, error: &WorkflowInteractionError) -> LookupError {
+    match error {
+        WorkflowInteractionError::NotFound(_) => LookupError::NotFound(workflow_id.to_owned()),
+        error => {
+            tracing::warn!(workflow = workflow_id, %error, "temporal lookup failed");
+            LookupError::Unavailable(link.address.to_string())
+        }
+    }
+}
+
+impl From<Ledger> for FoundAlert {
+    fn from(ledger: Ledger) -> Self {
+        Self {
+            id: ledger.id.clone(),
+            outcome: Some(ledger.outcome),
+            alert: ledger.alert.clone(),
+            ledger: Some(ledger),
+            steps: Vec::new(),
+        }
+    }
+}
+
+impl From<WorkflowExecutionStatus> for State {
+    fn from(status: WorkflowExecutionStatus) -> Self {
+        match status {
+            WorkflowExecutionStatus::Completed => State::Completed,
+            WorkflowExecutionStatus::Failed => State::Failed,
+            WorkflowExecutionStatus::Canceled => State::Canceled,
+            WorkflowExecutionStatus::Terminated => State::Terminated,
+            WorkflowExecutionStatus::TimedOut => State::TimedOut,
+            _ => State::Running,
+        }
+    }
+}
+
+impl From<&PendingActivityInfo> for Pending {
+    fn from(info: &PendingActivityInfo) -> Self {
+        let due = info.next_attempt_schedule_time.as_ref();
+        Self {
+            activity: info.activity_type.as_ref().map(|kind| kind.name.clone()).unwrap_or_default(),
+            id: info.activity_id.clone(),
+            attempt: info.attempt,
+            next_attempt_at: due.and_then(|due| Timestamp::new(due.seconds, due.nanos).ok()),
+            error: info.last_failure.as_ref().map(|failure| failure.message.clone()),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The worker: polls the task queue and runs workflows and activities, on a thread of its own, because the SDK's
+//! future is not `Send`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use temporalio_client::Client;
+use temporalio_sdk::{Runtime, Worker as SdkWorker, WorkerOptions};
+use tokio::sync::watch;
+
+use super::activities::AlertActivities;
+use super::workflows::{AlertProcessingWorkflow, BatchAlertProcessingWorkflow};
+
+/// How long running activities may go on after shutdown has begun.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why there is no worker.
+#[derive(Debug, thiserror::Error)]
+#[error("the temporal worker cannot be made: {0}")]
+pub struct WorkerError(String);
+
+/// A running worker.
+pub struct Worker {
+    shutdown: Box<dyn Fn() + Send + Sync>,
+    ended: watch::Receiver<bool>,
+}
+
+impl Worker {
+    /// Starts polling `task_queue`; `polling` is true while it does.
+    pub fn start(
+        runtime: &Runtime,
+        client: Client,
+        task_queue: &str,
+        activities: AlertActivities,
+        polling: Arc<AtomicBool>,
+    ) -> Result<Self, WorkerError> {
+        let refused = |error: &dyn std::fmt::Display| WorkerError(error.to_string());
+        let options = WorkerOptions::new(task_queue)
+            .graceful_shutdown_period(GRACE)
+            .register_activities(activities)
+            .register_workflow::<AlertProcessingWorkflow>()
+            .map_err(|error| refused(&error))?
+            .register_workflow::<BatchAlertProcessingWorkflow>()
+            .map_err(|error| refused(&error))?
+            .build();
+        let mut worker = SdkWorker::new(runtime, client, options).map_err(|error| refused(&error))?;
+        let shutdown = Box::new(worker.shutdown_handle());
+        let (sender, ended) = watch::channel(false);
+        let handle = tokio::runtime::Handle::current();
+        let run = move || {
+            polling.store(true, Ordering::Relaxed);
+            if let Err(error) = handle.block_on(worker.run()) {
+                tracing::error!(%error, "temporal worker stopped");
+            }
+            polling.store(false, Ordering::Relaxed);
+            sender.send_replace(true);
+        };
+        let thread = std::thread::Builder::new().name("temporal-worker".to_owned()).spawn(run);
+        thread.map_err(|error| refused(&error))?;
+        tracing::info!(task_queue, "worker polling");
+        Ok(Self { shutdown, ended })
+    }
+
+    /// Returns when the worker has stopped, whatever for.
+    pub async fn ended(&mut self) {
+        // A sender that is gone has ended, too.
+        let _ = self.ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Stops polling and waits until what runs has ended, within the grace period.
+    pub async fn stop(mut self) {
+        (self.shutdown)();
+        if tokio::time::timeout(GRACE + Duration::from_secs(5), self.ended()).await.is_err() {
+            tracing::warn!("the temporal worker did not stop in time");
+        }
+    }
+}

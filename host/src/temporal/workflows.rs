@@ -1,0 +1,126 @@
+//! The two workflow types: one alert, and many in parallel. Workflow code reads no configuration, no clock, no
+//! registry: what it needs is in its input or was recorded as the result of `process_alert`.
+
+use serde::{Deserialize, Serialize};
+use temporalio_macros::{workflow, workflow_methods};
+use temporalio_sdk::workflows::{join, join_all};
+use temporalio_sdk::{
+    ChildWorkflowOptions, ChildWorkflowStartError, ParentClosePolicy, WorkflowContext, WorkflowIdReusePolicy,
+    WorkflowResult,
+};
+
+use super::carry::carry;
+use super::search_attributes;
+use crate::alert::AlertItem;
+use crate::ledger::{Ledger, Outcome};
+use crate::plan::RetryPolicy;
+
+/// What `AlertProcessingWorkflow` carries.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// The alert.
+    pub item: AlertItem,
+    /// How often and for how long a `process_alert` that does not finish is tried.
+    pub process: RetryPolicy,
+}
+
+/// One alert, from acceptance to its outcome.
+#[workflow]
+#[derive(Default)]
+pub struct AlertProcessingWorkflow;
+
+#[workflow_methods]
+impl AlertProcessingWorkflow {
+    /// Completes with the full ledger; it does not fail because a receiver did.
+    #[run]
+    pub async fn run(ctx: &mut WorkflowContext<Self>, job: Job) -> WorkflowResult<Ledger> {
+        let ledger = carry(ctx, job.item, &job.process).await?;
+        ctx.upsert_search_attributes([search_attributes::OUTCOME.value_set(ledger.outcome.as_str().to_owned())]);
+        Ok(ledger)
+    }
+}
+
+/// What a batch workflow carries: a chunk of one request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Batch {
+    /// Alerts without an identity: carried here.
+    pub inline: Vec<AlertItem>,
+    /// Alerts with an identity: each runs as its own workflow, under `AlertItem::id`, and outlives this one.
+    pub children: Vec<AlertItem>,
+    /// As in [`Job`].
+    pub process: RetryPolicy,
+}
+
+/// The result of a batch workflow.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BatchLedger {
+    /// The alerts it carried itself, in the order of the request.
+    pub alerts: Vec<Ledger>,
+    /// The alerts that run on their own.
+    pub children: Vec<Child>,
+}
+
+/// An alert of a batch that runs on its own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Child {
+    /// The workflow that carries it.
+    pub workflow_id: String,
+    /// Whether this batch started it; false: it was there already and was joined.
+    pub started: bool,
+}
+
+/// Many alerts, in parallel.
+#[workflow]
+#[derive(Default)]
+pub struct BatchAlertProcessingWorkflow;
+
+#[workflow_methods]
+impl BatchAlertProcessingWorkflow {
+    /// Completes when every inline alert has its outcome and every child is started.
+    #[run]
+    pub async fn run(ctx: &mut WorkflowContext<Self>, batch: Batch) -> WorkflowResult<BatchLedger> {
+        let ctx = &*ctx;
+        let process = &batch.process;
+        let inline = join_all(batch.inline.into_iter().map(|item| carry(ctx, item, process)));
+        let children = join_all(batch.children.into_iter().map(|item| start_child(ctx, item, *process)));
+        let (inline, children) = join!(inline, children);
+        let alerts = inline.into_iter().collect::<WorkflowResult<Vec<Ledger>>>()?;
+        let children = children.into_iter().collect::<WorkflowResult<Vec<Child>>>()?;
+        if let Some(worst) = worst(&alerts) {
+            ctx.upsert_search_attributes([search_attributes::OUTCOME.value_set(worst.as_str().to_owned())]);
+        }
+        Ok(BatchLedger { alerts, children })
+    }
+}
+
+async fn start_child<W>(
+    ctx: &WorkflowContext<W>,
+    item: AlertItem,
+    process: RetryPolicy,
+) -> WorkflowResult<Child> {
+    let workflow_id = item.id.clone();
+    let options = ChildWorkflowOptions::builder()
+        .workflow_id(workflow_id.clone())
+        .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
+        .parent_close_policy(ParentClosePolicy::Abandon)
+        .search_attributes(search_attributes::of(&item.alert))
+        .build();
+    match ctx.start_child_workflow(AlertProcessingWorkflow::run, Job { item, process }, options).await {
+        Ok(_) => Ok(Child { workflow_id, started: true }),
+        // The only cause besides a namespace that is gone: somebody brought this alert before.
+        Err(ChildWorkflowStartError::StartFailed { .. }) => Ok(Child { workflow_id, started: false }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The outcome by which a whole batch is found in Temporal's UI: the one that needs a person most.
+fn worst(alerts: &[Ledger]) -> Option<Outcome> {
+    let rank = |outcome: Outcome| match outcome {
+        Outcome::Failed => 4,
+        Outcome::Partial => 3,
+        Outcome::Unrouted => 2,
+        Outcome::Delivered => 1,
+        Outcome::Dropped => 0,
+    };
+    alerts.iter().map(|ledger| ledger.outcome).max_by_key(|outcome| rank(*outcome))
+}

@@ -1,0 +1,138 @@
+//! Reading a TOML file so that whoever wrote it learns everything that is wrong with it at once: where, what stands
+//! there, and what is allowed.
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use toml::de::{DeTable, DeValue, Error};
+
+use crate::fault::{Fault, faults};
+
+/// Reads `text` as a `T`, whose schema says what is allowed.
+///
+/// # Errors
+///
+/// Every fault, with its path and its place (`line 3, column 9`). A text that is not TOML has one: the parser's.
+pub fn read<T: DeserializeOwned + JsonSchema>(text: &str) -> Result<T, Vec<Fault>> {
+    let document: Value = toml::from_str(text).map_err(|error| vec![parse_fault(text, &error)])?;
+    let found = faults(&validator::<T>(), &document);
+    if !found.is_empty() {
+        return Err(located(text, found));
+    }
+    toml::from_str(text).map_err(|error| vec![parse_fault(text, &error)])
+}
+
+/// Adds to each fault the place in `text` that its path leads to; for a key that is missing, the place of the table
+/// that lacks it.
+pub fn located(text: &str, faults: Vec<Fault>) -> Vec<Fault> {
+    let table = DeTable::parse(text).ok();
+    let place = |path: &str| Some(offset(table.as_ref()?.get_ref(), path));
+    let add = |mut fault: Fault| {
+        if let Some(Some(offset)) = place(&fault.path) {
+            fault.message = format!("{} ({})", fault.message, position(text, offset));
+        }
+        fault
+    };
+    faults.into_iter().map(add).collect()
+}
+
+fn validator<T: JsonSchema>() -> jsonschema::Validator {
+    let schema = schemars::schema_for!(T);
+    jsonschema::validator_for(schema.as_value()).expect("schemars derives valid schemas")
+}
+
+/// What the parser, or the type of a value, says against the text.
+fn parse_fault(text: &str, error: &Error) -> Fault {
+    let place = error.span().map(|span| format!(" ({})", position(text, span.start))).unwrap_or_default();
+    let message = error.message().trim_end().replace('\n', ", ");
+    Fault::whole(format!("{message}{place}"))
+}
+
+fn position(text: &str, offset: usize) -> String {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before.matches('\n').count() + 1;
+    let column = before[line_start..].chars().count() + 1;
+    format!("line {line}, column {column}")
+}
+
+/// Where the value at `path` (such as `grants.http[1]`) stands: its key's offset in bytes, or that of the nearest
+/// table around it that exists.
+fn offset(table: &DeTable<'_>, path: &str) -> Option<usize> {
+    let fits = |key: &str| path.strip_prefix(key).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    let entries = table.iter().filter_map(|(key, value)| Some((key, value, fits(key.get_ref())?)));
+    let (key, value, rest) = entries.min_by_key(|(_, _, rest)| rest.len())?;
+    Some(inside(value.get_ref(), rest).unwrap_or(key.span().start))
+}
+
+fn inside(value: &DeValue<'_>, rest: &str) -> Option<usize> {
+    match value {
+        DeValue::Table(table) => offset(table, rest.strip_prefix('.')?),
+        DeValue::Array(array) => {
+            let (index, rest) = rest.strip_prefix('[')?.split_once(']')?;
+            let item = array.get(index.parse::<usize>().ok()?)?;
+            Some(inside(item.get_ref(), rest).unwrap_or(item.span().start))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[derive(Debug, serde::Deserialize, JsonSchema)]
+    #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+    struct File {
+        #[expect(dead_code, reason = "only read by serde")]
+        first_name: String,
+        #[serde(default)]
+        tables: BTreeMap<String, Table>,
+    }
+
+    #[derive(Debug, serde::Deserialize, JsonSchema)]
+    #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+    struct Table {
+        #[serde(default)]
+        list: Vec<u8>,
+        #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
+        #[schemars(with = "Option<String>")]
+        wait: Option<std::time::Duration>,
+    }
+
+    fn said(text: &str) -> Vec<String> {
+        read::<File>(text).unwrap_err().iter().map(Fault::to_string).collect()
+    }
+
+    #[test]
+    fn a_good_file_is_read() {
+        let file: File = read("first-name = 'a'\n[tables.x]\nlist = [1]\nwait = '1m 30s'").unwrap();
+        assert_eq!(file.tables["x"].list, [1]);
+        assert_eq!(file.tables["x"].wait, Some(std::time::Duration::from_secs(90)));
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once_with_their_places() {
+        let text = "first-name = 1\nsecond = 2\n[tables.'a.b']\nlist = [1,\n  'x']\n[tables.c]\n  lists = []\n";
+        let mut said = said(text);
+        said.sort();
+        assert_eq!(
+            said,
+            [
+                "first-name: 1 is a number, not of type string (line 1, column 1)",
+                "second: is not a known key (line 2, column 1)",
+                "tables.a.b.list[1]: \"x\" is a string, not of type integer (line 5, column 3)",
+                "tables.c.lists: is not a known key (line 7, column 3)",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_missing_key_and_a_bad_text_have_places_too() {
+        assert_eq!(said("[tables.x]\n"), ["first-name: is required"]);
+        assert!(said("first-name = 'a'\nx ==").concat().contains("line 2, column 4"));
+        let bad = said("first-name = 'a'\n[tables.x]\nwait = '2 apples'").concat();
+        assert!(bad.contains("apples") && bad.contains("line 3, column 8"), "{bad}");
+    }
+}

@@ -1,0 +1,198 @@
+//! Posting alerts, and asking what became of one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::HeaderMap;
+use futures::StreamExt;
+use jiff::SignedDuration;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use super::Surroundings;
+use super::error::ApiError;
+use super::request::{WebhookRequest, traceparent};
+use super::response::{AlertResult, WebhookResponse, now};
+use crate::fault::Fault;
+use crate::ledger::Ledger;
+use crate::telemetry::metric;
+use crate::temporal::{self, Found, Link, Submitted};
+
+/// How long a synchronous post waits when it does not say.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many workflows one request waits for at a time.
+const WAITERS: usize = 64;
+
+/// Accept alerts. Answers as soon as Temporal holds them.
+#[utoipa::path(
+    post,
+    path = "/webhook/alerts",
+    tag = "alerts",
+    request_body = WebhookRequest,
+    responses(
+        (status = 200, description = "Temporal holds the alerts", body = WebhookResponse),
+        (status = 400, description = "The request is wrong; nothing was accepted", body = WebhookResponse),
+        (status = 413, description = "The body is over the limit", body = WebhookResponse),
+        (status = 415, description = "The body is not declared as JSON", body = WebhookResponse),
+        (status = 500, description = "Temporal does not answer; nothing was accepted", body = WebhookResponse),
+    )
+)]
+pub(super) async fn post_alerts(
+    State(surroundings): State<Surroundings>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<WebhookResponse>, ApiError> {
+    let submitted = accept(&surroundings, &headers, body).await?;
+    Ok(Json(WebhookResponse::accepted(submitted, None)))
+}
+
+/// Accept alerts and wait for what becomes of them.
+#[utoipa::path(
+    post,
+    path = "/webhook/alerts/sync",
+    tag = "alerts",
+    params(("timeout" = Option<String>, Query, description = "How long to wait, such as `30s` (the default)")),
+    request_body = WebhookRequest,
+    responses(
+        (status = 200, description = "Temporal holds the alerts; `results` tells of each", body = WebhookResponse),
+        (status = 400, description = "The request is wrong; nothing was accepted", body = WebhookResponse),
+        (status = 413, description = "The body is over the limit", body = WebhookResponse),
+        (status = 415, description = "The body is not declared as JSON", body = WebhookResponse),
+        (status = 500, description = "Temporal does not answer; nothing was accepted", body = WebhookResponse),
+    )
+)]
+pub(super) async fn post_alerts_sync(
+    State(surroundings): State<Surroundings>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<WebhookResponse>, ApiError> {
+    let timeout = timeout(query.as_deref(), surroundings.sync_timeout_max)?;
+    let submitted = accept(&surroundings, &headers, body).await?;
+    let results = results(&surroundings.link, &submitted, Instant::now() + timeout).await;
+    Ok(Json(WebhookResponse::accepted(submitted, Some(results))))
+}
+
+/// What is known of an alert.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AlertAnswer {
+    /// Always true.
+    success: bool,
+    /// What Temporal knows.
+    #[serde(flatten)]
+    found: Found,
+    /// When this was answered.
+    #[schema(format = DateTime)]
+    timestamp: String,
+}
+
+/// Ask what became of an alert.
+#[utoipa::path(
+    get,
+    path = "/alerts/{workflow_id}",
+    tag = "alerts",
+    params(("workflow_id" = String, Path, description = "From `workflow_ids`, or an alert's own `id`")),
+    responses(
+        (status = 200, description = "The alert, its state, its outcome and its ledger", body = AlertAnswer),
+        (status = 404, description = "Temporal does not know it, or no longer", body = WebhookResponse),
+        (status = 500, description = "Temporal does not answer", body = WebhookResponse),
+    )
+)]
+pub(super) async fn get_alert(
+    State(surroundings): State<Surroundings>,
+    Path(id): Path<String>,
+) -> Result<Json<AlertAnswer>, ApiError> {
+    // An alert that a batch carries inline is asked for as `<batch>#<index>`.
+    let carried_inline = id.rsplit_once('#').filter(|(_, index)| index.parse::<u32>().is_ok());
+    let workflow_id = carried_inline.map_or(id.as_str(), |(batch, _)| batch);
+    let mut found = temporal::lookup(&surroundings.link, workflow_id).await?;
+    if carried_inline.is_some() {
+        found.alerts.retain(|alert| alert.id == id);
+        if found.alerts.is_empty() {
+            return Err(temporal::LookupError::NotFound(id).into());
+        }
+    }
+    Ok(Json(AlertAnswer { success: true, found, timestamp: now() }))
+}
+
+async fn accept(
+    surroundings: &Surroundings,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Submitted, ApiError> {
+    let request = WebhookRequest::read(headers, body)?;
+    metric::received(request.alerts.len());
+    let submission = request.into_submission(&traceparent(headers));
+    let submitted = temporal::submit(&surroundings.link, surroundings.process, submission).await?;
+    metric::accepted(submitted.alerts.len());
+    for carried in &submitted.alerts {
+        tracing::info!(alert = carried.id, workflow = carried.workflow_id, "accepted");
+    }
+    Ok(submitted)
+}
+
+/// What became of each alert by the deadline.
+async fn results(link: &Link, submitted: &Submitted, deadline: Instant) -> Vec<AlertResult> {
+    let workflows: BTreeSet<String> =
+        submitted.alerts.iter().map(|carried| carried.workflow_id.clone()).collect();
+    let waits = workflows.into_iter().map(|id| ledgers_by(link.clone(), id, deadline));
+    let ledgers: Vec<Vec<Ledger>> = futures::stream::iter(waits).buffer_unordered(WAITERS).collect().await;
+    let ledgers: BTreeMap<String, Ledger> =
+        ledgers.into_iter().flatten().map(|ledger| (ledger.id.clone(), ledger)).collect();
+    let result = |carried: &temporal::Carried| {
+        let ledger = ledgers.get(&carried.id).cloned();
+        AlertResult {
+            workflow_id: carried.workflow_id.clone(),
+            id: carried.id.clone(),
+            completed: ledger.is_some(),
+            outcome: ledger.as_ref().map(|ledger| ledger.outcome),
+            ledger,
+        }
+    };
+    submitted.alerts.iter().map(result).collect()
+}
+
+/// The ledgers of one workflow; none if it is not done by the deadline.
+async fn ledgers_by(link: Link, workflow_id: String, deadline: Instant) -> Vec<Ledger> {
+    match tokio::time::timeout_at(deadline, temporal::wait(&link, &workflow_id)).await {
+        Ok(Ok(ledgers)) => ledgers,
+        Ok(Err(error)) => {
+            tracing::warn!(workflow = workflow_id, %error, "no result");
+            Vec::new()
+        }
+        Err(_) => Vec::new(),
+    }
+}
+
+/// `?timeout=30s`, cut to what the operator allows.
+fn timeout(query: Option<&str>, most: Duration) -> Result<Duration, ApiError> {
+    let pairs = url::form_urlencoded::parse(query.unwrap_or("").as_bytes());
+    let given = pairs.filter(|(name, _)| name == "timeout").map(|(_, value)| value.into_owned()).last();
+    let Some(text) = given else { return Ok(SYNC_TIMEOUT.min(most)) };
+    let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+    parsed.map(|duration| duration.min(most)).ok_or_else(|| {
+        let message = format!("{text:?} is not a duration such as 30s, 1m30s or 500ms");
+        ApiError::invalid(vec![Fault { path: "timeout".to_owned(), value: Some(Value::String(text)), message }])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timeout_is_read_and_bounded() {
+        let most = Duration::from_secs(60);
+        assert_eq!(timeout(None, most).unwrap(), SYNC_TIMEOUT);
+        assert_eq!(timeout(Some("timeout=5s"), most).unwrap(), Duration::from_secs(5));
+        assert_eq!(timeout(Some("timeout=1h"), most).unwrap(), most);
+        assert!(timeout(Some("timeout=soon"), most).is_err());
+        assert!(timeout(Some("timeout=-5s"), most).is_err());
+    }
+}

@@ -1,0 +1,96 @@
+//! The one model of answers to posts and of refusals.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::fault::Fault;
+use crate::ledger::{Ledger, Outcome};
+use crate::temporal::Submitted;
+
+/// The answer to a post, and to everything that is refused.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct WebhookResponse {
+    /// Whether Temporal holds the alerts.
+    pub success: bool,
+    /// One line for a person.
+    #[schema(example = "Processed 1 alerts successfully")]
+    pub message: String,
+    /// How many alerts were accepted.
+    pub processed_count: usize,
+    /// Per alert, in the order of the request: the workflow that holds its result.
+    #[schema(example = json!(["alert-123-20231201-143022"]))]
+    pub workflow_ids: Vec<String>,
+    /// What is wrong with the request.
+    pub errors: Vec<Fault>,
+    /// When this was answered: RFC 3339, UTC, with microseconds.
+    #[schema(format = DateTime, example = "2023-12-01T14:30:22.123456Z")]
+    pub timestamp: String,
+    /// Of a synchronous post: what became of each alert, in the order of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub results: Option<Vec<AlertResult>>,
+    /// Of a refusal: what kind it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "invalid-request")]
+    pub code: Option<String>,
+    /// Of a refusal: the request's id, as in the log and in the header `x-request-id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub request_id: Option<String>,
+}
+
+/// What became of one alert of a synchronous post.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AlertResult {
+    /// The workflow that holds its result: ask `/alerts/{workflow_id}` again if it is not completed.
+    pub workflow_id: String,
+    /// The alert's identity in this host.
+    pub id: String,
+    /// Whether it was done in time.
+    pub completed: bool,
+    /// What became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub outcome: Option<Outcome>,
+    /// The full story.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub ledger: Option<Ledger>,
+}
+
+impl WebhookResponse {
+    pub(super) fn accepted(submitted: Submitted, results: Option<Vec<AlertResult>>) -> Self {
+        let count = submitted.alerts.len();
+        Self {
+            success: true,
+            message: format!("Processed {count} alerts successfully"),
+            processed_count: count,
+            workflow_ids: submitted.alerts.into_iter().map(|carried| carried.workflow_id).collect(),
+            errors: Vec::new(),
+            timestamp: now(),
+            results,
+            code: None,
+            request_id: None,
+        }
+    }
+
+    pub(super) fn refused(message: String, errors: Vec<Fault>, code: &str, request_id: &str) -> Self {
+        Self {
+            success: false,
+            message,
+            processed_count: 0,
+            workflow_ids: Vec::new(),
+            errors,
+            timestamp: now(),
+            results: None,
+            code: Some(code.to_owned()),
+            request_id: Some(request_id.to_owned()),
+        }
+    }
+}
+
+/// Now, with microseconds.
+pub(super) fn now() -> String {
+    format!("{:.6}", Timestamp::now())
+}

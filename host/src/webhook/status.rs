@@ -1,0 +1,115 @@
+//! How the host itself is: health, plugins, metrics.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Surroundings;
+use crate::plugin::Inventory;
+
+/// Whether the host can do its work now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Health {
+    /// `ok`, or `unavailable` if it could not take or run an alert now.
+    status: &'static str,
+    /// The host's version.
+    version: &'static str,
+    /// Seconds since it started.
+    uptime_seconds: u64,
+    /// The durable engine.
+    temporal: TemporalHealth,
+    /// The plugins; absent where this process runs none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugins: Option<PluginHealth>,
+}
+
+/// The durable engine, seen from here.
+#[derive(Debug, Serialize, ToSchema)]
+struct TemporalHealth {
+    /// The server's URL.
+    address: String,
+    /// The namespace.
+    namespace: String,
+    /// Whether it answers.
+    reachable: bool,
+    /// The task queue.
+    task_queue: String,
+    /// Whether this process's worker polls it; absent where this process has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker_polling: Option<bool>,
+}
+
+/// The plugins, counted; `/plugins` has them in full.
+#[derive(Debug, Serialize, ToSchema)]
+struct PluginHealth {
+    /// Names of the plugins that are loaded.
+    loaded: Vec<String>,
+    /// Files that were refused.
+    refused: Vec<String>,
+}
+
+/// Ask whether the host can do its work now.
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "host",
+    responses(
+        (status = 200, description = "It can", body = Health),
+        (status = 503, description = "It cannot: Temporal does not answer, or no worker polls", body = Health),
+    )
+)]
+pub(super) async fn get_health(State(surroundings): State<Surroundings>) -> impl IntoResponse {
+    let link = &surroundings.link;
+    let reachable = link.is_reachable().await;
+    let worker_polling = surroundings.is_polling();
+    let is_ok = reachable && worker_polling.unwrap_or(true);
+    let health = Health {
+        status: if is_ok { "ok" } else { "unavailable" },
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: surroundings.started.elapsed().as_secs(),
+        temporal: TemporalHealth {
+            address: link.address.to_string(),
+            namespace: link.namespace.to_string(),
+            reachable,
+            task_queue: link.task_queue.to_string(),
+            worker_polling,
+        },
+        plugins: surroundings.registry.map(|registry| PluginHealth::from(registry.inventory())),
+    };
+    (if is_ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(health))
+}
+
+impl From<Inventory> for PluginHealth {
+    fn from(inventory: Inventory) -> Self {
+        Self {
+            loaded: inventory.loaded.into_iter().map(|plugin| plugin.name).collect(),
+            refused: inventory.refused.into_iter().map(|refused| refused.file).collect(),
+        }
+    }
+}
+
+/// List the plugins that are loaded, and the files that were refused and why.
+#[utoipa::path(
+    get,
+    path = "/plugins",
+    tag = "host",
+    responses((status = 200, description = "The plugins of this process", body = Inventory))
+)]
+pub(super) async fn get_plugins(State(surroundings): State<Surroundings>) -> Json<Inventory> {
+    Json(surroundings.registry.map(|registry| registry.inventory()).unwrap_or_default())
+}
+
+/// Metrics in Prometheus' text form.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "host",
+    responses((status = 200, description = "All metrics", body = String, content_type = "text/plain"))
+)]
+pub(super) async fn get_metrics(State(surroundings): State<Surroundings>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], surroundings.metrics.render().await)
+}
