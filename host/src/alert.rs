@@ -80,15 +80,20 @@ pub struct Alert {
 #[serde(rename_all = "lowercase")]
 #[schema(as = AlertSeverity)]
 pub enum Severity {
+    /// Worth knowing.
     Low,
+    /// Worth looking at today.
     Medium,
+    /// Worth looking at now.
     High,
+    /// Worth waking somebody.
     Critical,
 }
 
 /// The area an alert belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum AlertType {
     Security,
     Performance,
@@ -140,8 +145,10 @@ pub struct Context {
 #[serde(rename_all = "lowercase")]
 #[schema(as = AlertStatus)]
 pub enum Status {
+    /// It holds.
     #[default]
     Firing,
+    /// It has ended.
     Resolved,
 }
 
@@ -238,7 +245,8 @@ mod tests {
 
     #[test]
     fn a_resolve_has_the_id_of_its_firing_and_a_suffix() {
-        let resolved = serde_json::json!({"id": "123", "status": "resolved", "starts_at": "2023-12-01T14:30:22Z"});
+        let resolved =
+            serde_json::json!({"id": "123", "status": "resolved", "starts_at": "2023-12-01T14:30:22Z"});
         assert_eq!(id(resolved), "alert-123-20231201-143022-resolved");
     }
 

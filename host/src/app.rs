@@ -15,7 +15,9 @@ use crate::config::{Config, PLUGIN_POLL, Role, list};
 use crate::fault::Fault;
 use crate::plugin::{Mailer, PluginConfig, Registry, Secrets};
 use crate::telemetry::Metrics;
-use crate::temporal::{self, ActivityConfig, AlertActivities, Embedded, EmbeddedConfig, Link, LinkConfig, Worker};
+use crate::temporal::{
+    self, ActivityConfig, AlertActivities, Embedded, EmbeddedConfig, Link, LinkConfig, Worker,
+};
 use crate::webhook::{self, Surroundings};
 
 /// How long open requests may go on after the host was told to stop.
@@ -44,14 +46,23 @@ impl App {
     /// cannot be loaded or a Temporal that cannot be reached is not among that.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let (metrics, runtime, meter) = Metrics::init()?;
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .with_context(|| format!("cannot listen on {}: choose another address with --listen", config.listen))?;
+        let listener = TcpListener::bind(config.listen).await.with_context(|| {
+            format!("cannot listen on {}: choose another address with --listen", config.listen)
+        })?;
         let registry = if config.role.works() { Some(open_plugins(&config).await?) } else { None };
         let embedded = start_embedded(&config).await?;
         let link = connect(&config, embedded.as_ref(), meter)?;
         let activities = ActivityConfig::from(&config.file.activities);
-        Ok(Self { listener, config, metrics, runtime: Arc::new(runtime), registry, embedded, link, activities })
+        Ok(Self {
+            listener,
+            config,
+            metrics,
+            runtime: Arc::new(runtime),
+            registry,
+            embedded,
+            link,
+            activities,
+        })
     }
 
     /// Serves until `stop`, then finishes what runs, within bounds.
@@ -98,7 +109,8 @@ impl App {
 async fn open_plugins(config: &Config) -> anyhow::Result<Registry> {
     let file = &config.file;
     let secrets = Secrets::load(file.secrets.clone()).map_err(|faults| refused("[secrets]", &faults))?;
-    let mail = file.mail.clone().map(Mailer::connect).transpose().map_err(|faults| refused("[mail]", &faults))?;
+    let mail =
+        file.mail.clone().map(Mailer::connect).transpose().map_err(|faults| refused("[mail]", &faults))?;
     let plugins = PluginConfig {
         directory: config.plugins.clone(),
         poll_interval: PLUGIN_POLL,

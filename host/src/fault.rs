@@ -22,8 +22,8 @@ pub struct Fault {
     /// Where, such as `alerts[2].severity`; empty for the document as a whole.
     #[schema(example = "alerts[2].severity")]
     pub path: String,
-    /// What stands there; absent if nothing does. Long values are cut.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What stands there, `null` if nothing does. Long values are cut.
+    #[serde(default)]
     #[schema(value_type = Option<Object>, example = "urgent")]
     pub value: Option<Value>,
     /// What is wrong with it and what is allowed.
@@ -81,7 +81,9 @@ fn describe(error: &ValidationError<'_>) -> Vec<Fault> {
                 message: "is not a known key".to_owned(),
             })
             .collect(),
-        kind => vec![Fault { path: at, value: Some(shown(instance)), message: message(kind, instance, error) }],
+        kind => {
+            vec![Fault { path: at, value: Some(shown(instance)), message: message(kind, instance, error) }]
+        }
     }
 }
 
@@ -92,8 +94,12 @@ fn message(kind: &ValidationErrorKind, instance: &Value, error: &ValidationError
         ValidationErrorKind::Type { kind } => {
             format!("{value} is {}, not {}", named(instance), expected(kind))
         }
-        ValidationErrorKind::MinItems { limit } => format!("has {} entries, fewer than {limit}", length(instance)),
-        ValidationErrorKind::MaxItems { limit } => format!("has {} entries, more than {limit}", length(instance)),
+        ValidationErrorKind::MinItems { limit } => {
+            format!("has {} entries, fewer than {limit}", length(instance))
+        }
+        ValidationErrorKind::MaxItems { limit } => {
+            format!("has {} entries, more than {limit}", length(instance))
+        }
         ValidationErrorKind::MinLength { limit } => format!("is shorter than {limit} characters"),
         ValidationErrorKind::MaxLength { limit } => {
             format!("has {} characters, more than {limit}", length(instance))
@@ -107,7 +113,8 @@ fn message(kind: &ValidationErrorKind, instance: &Value, error: &ValidationError
 
 fn listed(options: &Value) -> String {
     let options = options.as_array().map(Vec::as_slice).unwrap_or_default();
-    let texts = options.iter().map(|option| option.as_str().map_or_else(|| option.to_string(), str::to_owned));
+    let texts =
+        options.iter().map(|option| option.as_str().map_or_else(|| option.to_string(), str::to_owned));
     texts.collect::<Vec<_>>().join(", ")
 }
 

@@ -93,8 +93,11 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Activity {
+    /// Runs the processors and decides who gets the alert.
     ProcessAlert,
+    /// Brings the alert to one receiver.
     SendNotification,
+    /// Tells one external system what became of it.
     UpdateAlertStatus,
 }
 

@@ -109,7 +109,11 @@ impl RetryPolicy {
 /// Decides who gets an alert. Returns the plan, and one line per candidate that says why it is in or out.
 ///
 /// A `when` that cannot be evaluated lets the alert through: a mistyped condition must not swallow a page.
-pub fn decide(notifiers: Vec<Candidate>, updaters: Vec<Candidate>, catch_all: &[String]) -> (Plan, Vec<String>) {
+pub fn decide(
+    notifiers: Vec<Candidate>,
+    updaters: Vec<Candidate>,
+    catch_all: &[String],
+) -> (Plan, Vec<String>) {
     let mut reasons = Vec::new();
     let spare: Vec<Target> = notifiers.iter().filter(|c| catch_all.contains(&c.name)).map(target).collect();
     let mut receivers = taken(notifiers, &mut reasons);
@@ -131,7 +135,7 @@ fn taken(candidates: Vec<Candidate>, reasons: &mut Vec<String>) -> Vec<Target> {
         let name = &candidate.name;
         match &candidate.wants {
             Ok(true) => targets.push(target(candidate)),
-            Ok(false) => reasons.push(format!("{name}: left out, its `when` is false")),
+            Ok(false) => reasons.push(format!("{name}: left out: its `when` is false")),
             Err(error) => {
                 reasons.push(format!("{name}: taken although its `when` could not be evaluated: {error}"));
                 targets.push(target(candidate));
@@ -171,7 +175,7 @@ mod tests {
         let (plan, reasons) = decide(notifiers, vec![candidate("status", Ok(true))], &[]);
         assert_eq!(names(&plan.receivers), "slack");
         assert_eq!(names(&plan.updaters), "status");
-        assert_eq!(reasons, ["email: left out, its `when` is false"]);
+        assert_eq!(reasons, ["email: left out: its `when` is false"]);
     }
 
     #[test]

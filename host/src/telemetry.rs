@@ -120,7 +120,8 @@ impl Metrics {
 
     /// All metrics in Prometheus' text form.
     pub async fn render(&self) -> String {
-        let sdk = async { self.client.get(format!("http://{}/metrics", self.sdk)).send().await?.text().await };
+        let sdk =
+            async { self.client.get(format!("http://{}/metrics", self.sdk)).send().await?.text().await };
         let mut text = self.ours.render();
         match sdk.await {
             Ok(sdk) => text.push_str(&sdk),
@@ -152,7 +153,11 @@ pub mod metric {
         describe_counter!(REFUSED, "Requests that were refused, by error code.");
         describe_counter!(REPEATED, "Submitted workflows that turned out to be there already.");
         describe_counter!(UNROUTED, "Alerts that no receiver wanted.");
-        describe_histogram!(ACTIVITY, Unit::Seconds, "Duration of activity attempts, by activity and result.");
+        describe_histogram!(
+            ACTIVITY,
+            Unit::Seconds,
+            "Duration of activity attempts, by activity and result."
+        );
         describe_histogram!(DELIVERY, Unit::Seconds, "Time from acceptance to delivery, by receiver.");
         describe_histogram!(
             "campanile_plugin_call_duration_seconds",

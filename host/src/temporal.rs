@@ -4,6 +4,7 @@ mod activities;
 mod carry;
 mod embedded;
 mod failure;
+mod json;
 mod link;
 mod lookup;
 mod search_attributes;
@@ -21,8 +22,9 @@ use crate::plan::{RetryConfig, RetryPolicy};
 
 pub use activities::AlertActivities;
 pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
+pub use json::Json;
 pub use link::{Link, LinkConfig, LinkError, is_address_in_environment};
-pub use lookup::{Found, FoundAlert, LookupError, Pending, lookup, wait};
+pub use lookup::{Found, FoundAlert, LookupError, Pending, State, lookup, wait};
 pub use submit::{Carried, Submission, SubmitError, Submitted, submit};
 pub use worker::{Worker, WorkerError};
 pub use workflows::{AlertProcessingWorkflow, Batch, BatchAlertProcessingWorkflow, BatchLedger, Child, Job};
@@ -43,7 +45,7 @@ pub struct TemporalConfig {
     pub namespace: Option<String>,
     /// The task queue. Default `campanile`.
     pub task_queue: Option<String>,
-    /// How long the embedded server keeps what is finished, such as `30d`: the window in which repeats are
+    /// How long the embedded server keeps what is finished, such as `720h`: the window in which repeats are
     /// recognised and ledgers can be read. At least a day, which is Temporal's shortest. Default 30 days.
     #[schemars(with = "Option<String>")]
     pub retention: Option<SignedDuration>,

@@ -43,9 +43,28 @@ fn validator<T: JsonSchema>() -> jsonschema::Validator {
 
 /// What the parser, or the type of a value, says against the text.
 fn parse_fault(text: &str, error: &Error) -> Fault {
-    let place = error.span().map(|span| format!(" ({})", position(text, span.start))).unwrap_or_default();
     let message = error.message().trim_end().replace('\n', ", ");
-    Fault::whole(format!("{message}{place}"))
+    let Some(span) = error.span() else { return Fault::whole(message) };
+    let place = position(text, span.start);
+    let table = DeTable::parse(text).ok();
+    let found = table.and_then(|table| Some((path_to(table.get_ref(), span.start)?, text.get(span)?)));
+    match found {
+        Some((path, value)) => {
+            Fault { path, value: Some(value.into()), message: format!("{value}: {message} ({place})") }
+        }
+        None => Fault::whole(format!("{message} ({place})")),
+    }
+}
+
+/// The path of the value that stands at `offset`.
+fn path_to(table: &DeTable<'_>, offset: usize) -> Option<String> {
+    table.iter().find_map(|(key, value)| {
+        let below = match value.get_ref() {
+            DeValue::Table(table) => path_to(table, offset).map(|path| format!(".{path}")),
+            _ => value.span().contains(&offset).then(String::new),
+        };
+        below.map(|path| format!("{}{path}", key.get_ref()))
+    })
 }
 
 fn position(text: &str, offset: usize) -> String {
@@ -59,7 +78,8 @@ fn position(text: &str, offset: usize) -> String {
 /// Where the value at `path` (such as `grants.http[1]`) stands: its key's offset in bytes, or that of the nearest
 /// table around it that exists.
 fn offset(table: &DeTable<'_>, path: &str) -> Option<usize> {
-    let fits = |key: &str| path.strip_prefix(key).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    let fits =
+        |key: &str| path.strip_prefix(key).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
     let entries = table.iter().filter_map(|(key, value)| Some((key, value, fits(key.get_ref())?)));
     let (key, value, rest) = entries.min_by_key(|(_, _, rest)| rest.len())?;
     Some(inside(value.get_ref(), rest).unwrap_or(key.span().start))
@@ -114,7 +134,8 @@ mod tests {
 
     #[test]
     fn all_faults_are_told_at_once_with_their_places() {
-        let text = "first-name = 1\nsecond = 2\n[tables.'a.b']\nlist = [1,\n  'x']\n[tables.c]\n  lists = []\n";
+        let text =
+            "first-name = 1\nsecond = 2\n[tables.'a.b']\nlist = [1,\n  'x']\n[tables.c]\n  lists = []\n";
         let mut said = said(text);
         said.sort();
         assert_eq!(
@@ -133,6 +154,6 @@ mod tests {
         assert_eq!(said("[tables.x]\n"), ["first-name: is required"]);
         assert!(said("first-name = 'a'\nx ==").concat().contains("line 2, column 4"));
         let bad = said("first-name = 'a'\n[tables.x]\nwait = '2 apples'").concat();
-        assert!(bad.contains("apples") && bad.contains("line 3, column 8"), "{bad}");
+        assert!(bad.starts_with("tables.x.wait: '2 apples': ") && bad.contains("line 3, column 8"), "{bad}");
     }
 }

@@ -24,10 +24,18 @@ impl Plugins {
         let inventory: Inventory = response.error_for_status()?.json().await?;
         let mut loaded = table(&["PLUGIN", "ROLE", "VERSION", "GENERATION", "DIGEST", "FILE"]);
         for plugin in &inventory.loaded {
-            let name = if plugin.enabled { plugin.name.clone() } else { format!("{} (disabled)", plugin.name) };
+            let name =
+                if plugin.enabled { plugin.name.clone() } else { format!("{} (disabled)", plugin.name) };
             let digest: String = plugin.digest.chars().take(19).collect();
             let generation = plugin.generation.to_string();
-            loaded.add_row([name, plugin.role.to_string(), plugin.version.clone(), generation, digest, plugin.file.clone()]);
+            loaded.add_row([
+                name,
+                plugin.role.to_string(),
+                plugin.version.clone(),
+                generation,
+                digest,
+                plugin.file.clone(),
+            ]);
         }
         println!("{loaded}");
         for refused in &inventory.refused {

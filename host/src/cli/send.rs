@@ -121,7 +121,8 @@ fn shown(result: &AlertResult) -> (String, String) {
 
 fn steps(ledger: &Ledger) -> String {
     let line = |step: &crate::ledger::Step| {
-        let attempts = if step.attempts > 1 { format!(" after {} attempts", step.attempts) } else { String::new() };
+        let attempts =
+            if step.attempts > 1 { format!(" after {} attempts", step.attempts) } else { String::new() };
         match (step.result, &step.error) {
             (StepResult::Failed, Some(error)) => {
                 format!("{}: {}{attempts}: {}", step.plugin, error.code, error.message)

@@ -6,8 +6,8 @@ use super::{CallError, Change, Delivery, Receipt};
 use crate::alert::{AlertItem, Severity, Status};
 use crate::ledger::{DeliveryResult, DeliveryState, Outcome, Retry};
 
-use self::status_updater::exports::campanile::status_updater::status_updater as updates;
 pub(super) use self::processor::exports::campanile::processor::processor::Decision as RawDecision;
+use self::status_updater::exports::campanile::status_updater::status_updater as updates;
 pub(super) use self::wit::{Description, Failure};
 
 /// The types that all roles share.
@@ -103,7 +103,9 @@ pub(super) fn alert(item: &AlertItem) -> wit::Alert {
     }
 }
 
-pub(super) fn delivery(delivery: &Delivery<'_>) -> notifier::exports::campanile::notifier::notifier::Delivery {
+pub(super) fn delivery(
+    delivery: &Delivery<'_>,
+) -> notifier::exports::campanile::notifier::notifier::Delivery {
     notifier::exports::campanile::notifier::notifier::Delivery {
         delivery_id: delivery.delivery_id.to_owned(),
         receiver: delivery.receiver.to_owned(),

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::component::Linker;
-use wasmtime::{Engine, PoolConcurrencyLimitError, Trap, UpdateDeadline};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Trap, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::bindings::Failure;
 use super::egress::Egress;
-use super::error::{CallError, Reason};
+use super::error::{CallError, LONGEST_MESSAGE, Reason, one_line};
 use super::imports::HostState;
 use super::limits::{Bounds, ByteSize};
 use super::mail::Mailer;
@@ -61,7 +61,10 @@ impl Runtime {
             Ok((Ok(own), Ok(place))) => Ok((own, place)),
             _ => Err(CallError::of(
                 Reason::Busy,
-                format!("no call of {plugin} could start within {patience:.1?}: as many as `concurrency` allows are running"),
+                format!(
+                    "no call of {plugin} could start within {}: as many as `concurrency` allows are running",
+                    shown(patience)
+                ),
             )),
         }
     }
@@ -77,7 +80,7 @@ impl Runtime {
         // The deadline of the store interrupts a guest that computes, this one a guest that waits.
         match tokio::time::timeout(limit, body(&mut store)).await {
             Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(failure))) => Err(failure.into()),
+            Ok(Ok(Err(failure))) => Err(explained(failure.into(), store.data())),
             Ok(Err(error)) => Err(crash(&error, store.data(), limit, memory)),
             Err(_) => Err(too_late(limit)),
         }
@@ -101,8 +104,25 @@ impl Runtime {
     }
 }
 
+/// The plugin's own failure, with what the host knows of the request that failed last: the plugin only got a code.
+fn explained(failure: CallError, state: &HostState) -> CallError {
+    match state.requests.failures().last() {
+        Some(why) => CallError {
+            message: one_line(&format!("{}; {why}", failure.message), LONGEST_MESSAGE),
+            ..failure
+        },
+        None => failure,
+    }
+}
+
 fn too_late(limit: Duration) -> CallError {
-    CallError::of(Reason::Deadline, format!("it did not answer within {limit:.1?}"))
+    CallError::of(Reason::Deadline, format!("it did not answer within {}", shown(limit)))
+}
+
+/// A time without the digits that nobody asked for: `1.5s`, `400ms`.
+fn shown(time: Duration) -> String {
+    let millis = (time + Duration::from_micros(500)).as_millis();
+    format!("{:?}", Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
 }
 
 /// What a call that ended without an answer died of.
@@ -116,6 +136,10 @@ fn crash(error: &wasmtime::Error, state: &HostState, limit: Duration, memory: u6
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => too_late(limit),
         Some(trap) => CallError::of(Reason::Trap, crash_text(&trap.to_string(), state)),
+        // Every error that passes through the guest's code gets a backtrace of it; what has none came from its answer.
+        None if error.downcast_ref::<WasmBacktrace>().is_none() => {
+            CallError::of(Reason::InvalidOutput, format!("its answer cannot be used: {}", error.root_cause()))
+        }
         None => CallError::of(Reason::Trap, crash_text(&stop_text(error), state)),
     }
 }
@@ -132,5 +156,17 @@ fn crash_text(cause: &str, state: &HostState) -> String {
     match state.output.last_words() {
         Some(words) => format!("it crashed: {cause}; its last words: {words}"),
         None => format!("it crashed: {cause}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_without_noise() {
+        assert_eq!(shown(Duration::from_micros(999_990)), "1s");
+        assert_eq!(shown(Duration::from_millis(1_500)), "1.5s");
+        assert_eq!(shown(Duration::from_micros(400_200)), "400ms");
     }
 }

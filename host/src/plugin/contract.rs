@@ -46,9 +46,13 @@ pub(super) struct Contract {
 pub(super) enum ContractError {
     #[error("the file is empty: was it copied completely?")]
     Empty,
-    #[error("this is WebAssembly text: turn it into a binary component, for example with `wasm-tools component new`")]
+    #[error(
+        "this is WebAssembly text: turn it into a binary component, for example with `wasm-tools component new`"
+    )]
     Text,
-    #[error("this is machine code that wasmtime compiled earlier (.cwasm), which is never loaded: drop the .wasm it was made from")]
+    #[error(
+        "this is machine code that wasmtime compiled earlier (.cwasm), which is never loaded: drop the .wasm it was made from"
+    )]
     Precompiled,
     #[error("this is not WebAssembly: it begins with {0:02x?}, not with 00 61 73 6d")]
     NotWasm(Vec<u8>),
@@ -65,11 +69,15 @@ pub(super) enum ContractError {
         listed(.0)
     )]
     NoRole(Vec<String>),
-    #[error("it exports {0}, but this host serves version {SERVED}: rebuild the plugin against that version of wit/")]
+    #[error(
+        "it exports {0}, but this host serves version {SERVED}: rebuild the plugin against that version of wit/"
+    )]
     OtherVersion(String),
     #[error("it has several roles ({}): a plugin has one; split it", listed(.0))]
     SeveralRoles(Vec<String>),
-    #[error("it exports {0}: sources are not served by this version of the host, which serves processor, notifier and status-updater")]
+    #[error(
+        "it exports {0}: sources are not served by this version of the host, which serves processor, notifier and status-updater"
+    )]
     Source(String),
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Imports(Vec<ImportError>),
@@ -91,7 +99,8 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Contract, ContractError> {
     check_magic(bytes)?;
     let names = Names::read(bytes)?;
     let contract = role_of(&names.exports)?;
-    let refused: Vec<_> = names.imports.iter().filter_map(|import| refuse_import(import, contract.role)).collect();
+    let refused: Vec<_> =
+        names.imports.iter().filter_map(|import| refuse_import(import, contract.role)).collect();
     if refused.is_empty() { Ok(contract) } else { Err(ContractError::Imports(refused)) }
 }
 
@@ -102,7 +111,9 @@ fn check_magic(bytes: &[u8]) -> Result<(), ContractError> {
         _ if bytes.starts_with(MAGIC) => Ok(()),
         _ if bytes.starts_with(ELF) => Err(ContractError::Precompiled),
         _ if start.starts_with(b"(") || start.starts_with(b";;") => Err(ContractError::Text),
-        _ if MAGIC.starts_with(bytes) => Err(ContractError::Damaged(format!("it ends after {} bytes", bytes.len()))),
+        _ if MAGIC.starts_with(bytes) => {
+            Err(ContractError::Damaged(format!("it ends after {} bytes", bytes.len())))
+        }
         _ => Err(ContractError::NotWasm(bytes.iter().take(4).copied().collect())),
     }
 }
@@ -120,7 +131,9 @@ impl Names {
         let mut depth = 0_u32;
         for payload in Parser::new(0).parse_all(bytes) {
             match payload.map_err(damaged)? {
-                Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(ContractError::CoreModule),
+                Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
+                    return Err(ContractError::CoreModule);
+                }
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::ComponentImportSection(imports) if depth == 0 => {
@@ -161,7 +174,9 @@ fn role_of(exports: &[String]) -> Result<Contract, ContractError> {
             Ok(version) if version.is_served() => Ok(Contract { role: *role, version: version.to_string() }),
             _ => Err(ContractError::OtherVersion((*export).clone())),
         },
-        several => Err(ContractError::SeveralRoles(several.iter().map(|(_, _, export)| (*export).clone()).collect())),
+        several => {
+            Err(ContractError::SeveralRoles(several.iter().map(|(_, _, export)| (*export).clone()).collect()))
+        }
     }
 }
 
@@ -171,11 +186,16 @@ fn refuse_import(import: &str, role: Role) -> Option<ImportError> {
     if package == MAIL.0 && role != Role::Notifier {
         return Some(ImportError::NotifiersOnly(import.to_owned()));
     }
-    let Some((package, offered)) = OFFERED.into_iter().chain([MAIL]).find(|(name, _)| *name == package) else {
+    let Some((package, offered)) = OFFERED.into_iter().chain([MAIL]).find(|(name, _)| *name == package)
+    else {
         return Some(ImportError::Unknown(import.to_owned()));
     };
     let fits = version == offered || is_same_line(version, offered);
-    (!fits).then(|| ImportError::OtherVersion { import: import.to_owned(), package: package.to_owned(), offered })
+    (!fits).then(|| ImportError::OtherVersion {
+        import: import.to_owned(),
+        package: package.to_owned(),
+        offered,
+    })
 }
 
 /// `0.2.3` for `0.2.12`: both releases, and of one minor version.
@@ -197,7 +217,9 @@ fn roles() -> String {
 fn listed(names: &[String]) -> String {
     match names {
         [] => "no exports".to_owned(),
-        names if names.len() > MOST_NAMES => format!("{} and {} more", names[..MOST_NAMES].join(", "), names.len() - MOST_NAMES),
+        names if names.len() > MOST_NAMES => {
+            format!("{} and {} more", names[..MOST_NAMES].join(", "), names.len() - MOST_NAMES)
+        }
         names => names.join(", "),
     }
 }
@@ -213,7 +235,7 @@ struct Version {
 impl Version {
     /// Plugins built for an earlier patch version run as well; a later one may expect what is not there yet.
     fn is_served(self) -> bool {
-        (self.major, self.minor) == (SERVED.major, SERVED.minor) && self.patch <= SERVED.patch
+        (self.major, self.minor) == (SERVED.major, SERVED.minor) && (0..=SERVED.patch).contains(&self.patch)
     }
 }
 
@@ -279,7 +301,12 @@ mod tests {
     #[test]
     fn a_plugin_says_its_role_and_version() {
         let bytes = component(
-            &["campanile:types/types@0.1.0", "wasi:cli/exit@0.2.3", "wasi:http/types@0.2.12", "wasi:config/store@0.2.0-rc.1"],
+            &[
+                "campanile:types/types@0.1.0",
+                "wasi:cli/exit@0.2.3",
+                "wasi:http/types@0.2.12",
+                "wasi:config/store@0.2.0-rc.1",
+            ],
             &["campanile:processor/processor@0.1.0"],
         );
         assert_eq!(inspect(&bytes), Ok(Contract { role: Role::Processor, version: "0.1.0".to_owned() }));
@@ -301,7 +328,10 @@ mod tests {
     fn a_missing_or_foreign_role_is_explained() {
         assert!(text(&component(&[], &["wasi:cli/run@0.2.0"])).contains("found wasi:cli/run@0.2.0"));
         let newer = text(&component(&[], &["campanile:notifier/notifier@0.2.0"]));
-        assert!(newer.contains("campanile:notifier/notifier@0.2.0") && newer.contains("serves version 0.1.0"), "{newer}");
+        assert!(
+            newer.contains("campanile:notifier/notifier@0.2.0") && newer.contains("serves version 0.1.0"),
+            "{newer}"
+        );
         assert!(text(&component(&[], &["campanile:source/source@0.1.0"])).contains("sources are not served"));
         let both = ["campanile:notifier/notifier@0.1.0", "campanile:processor/processor@0.1.0"];
         assert!(text(&component(&[], &both)).contains("several roles"));
@@ -309,7 +339,12 @@ mod tests {
 
     #[test]
     fn every_import_that_does_not_fit_is_named_with_what_would() {
-        let imports = ["wasi:http/types@0.3.0", "acme:kv/store@1.0.0", "campanile:mail/sender@0.1.0", "wasi:io/poll@0.2.0"];
+        let imports = [
+            "wasi:http/types@0.3.0",
+            "acme:kv/store@1.0.0",
+            "campanile:mail/sender@0.1.0",
+            "wasi:io/poll@0.2.0",
+        ];
         let text = text(&component(&imports, &["campanile:processor/processor@0.1.0"]));
         assert_eq!(
             text,

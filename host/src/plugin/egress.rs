@@ -35,8 +35,7 @@ use self::outgoing::Outgoing;
 use super::grants::Grants;
 use super::secrets::Secrets;
 
-pub use self::connect::Connector;
-pub(super) use self::connect::read_roots;
+pub(super) use self::connect::{Connector, read_roots};
 
 /// How many requests one call may send.
 const MOST_REQUESTS: u32 = 10;
@@ -66,7 +65,7 @@ impl Default for EgressConfig {
 }
 
 /// One plugin's way out; shared by all its calls.
-pub struct Egress {
+pub(super) struct Egress {
     plugin: String,
     grants: Grants,
     secrets: Secrets,
@@ -75,12 +74,17 @@ pub struct Egress {
 
 impl Egress {
     /// `plugin` is its name in the log; `secrets` are the host's, of which `grants` picks.
-    pub fn new(plugin: impl Into<String>, grants: Grants, secrets: Secrets, connector: Connector) -> Self {
+    pub(super) fn new(
+        plugin: impl Into<String>,
+        grants: Grants,
+        secrets: Secrets,
+        connector: Connector,
+    ) -> Self {
         Self { plugin: plugin.into(), grants, secrets, connector }
     }
 
     /// What the plugin may reach.
-    pub fn grants(&self) -> &Grants {
+    pub(super) fn grants(&self) -> &Grants {
         &self.grants
     }
 
@@ -147,7 +151,7 @@ impl Limits {
 }
 
 /// The way out of one call: what wasmtime-wasi-http asks, with the call's deadline and counters.
-pub struct EgressCall {
+pub(super) struct EgressCall {
     egress: Arc<Egress>,
     deadline: Instant,
     requests: u32,
@@ -157,14 +161,14 @@ pub struct EgressCall {
 
 impl EgressCall {
     /// Nothing that the call starts outlives `deadline`. Its log lines belong to the current span.
-    pub fn new(egress: Arc<Egress>, deadline: StdInstant) -> Self {
+    pub(super) fn new(egress: Arc<Egress>, deadline: StdInstant) -> Self {
         let failures = Arc::default();
         Self { egress, deadline: Instant::from_std(deadline), requests: 0, failures, span: Span::current() }
     }
 
     /// Why requests of this call were refused or failed so far, in the operator's words: the plugin itself only gets
     /// the code. At most one text per request.
-    pub fn failures(&self) -> Vec<String> {
+    pub(super) fn failures(&self) -> Vec<String> {
         self.failures.lock().clone()
     }
 

@@ -2,8 +2,8 @@
 
 use crate::ledger::Retry;
 
-/// The longest message of a plugin that is kept, in characters.
-const LONGEST_MESSAGE: usize = 1_024;
+/// The longest message that is kept, in characters.
+pub(super) const LONGEST_MESSAGE: usize = 1_024;
 /// The longest error code of a plugin that is kept, in characters.
 const LONGEST_CODE: usize = 64;
 /// The code of a failure whose own code is not kebab case.
@@ -144,7 +144,9 @@ mod tests {
         assert_eq!(one_line("a\nb\u{1b}[31m\u{202e}c\n", 99), "a\\nb\\u{1b}[31m\\u{202e}c");
         assert_eq!(one_line("grün\t→ ok", 99), "grün → ok");
         assert_eq!(one_line("abcdef", 3), "abc…");
-        assert!(CallError::of(Reason::Trap, "x".repeat(5_000)).message.chars().count() <= LONGEST_MESSAGE + 1);
+        assert!(
+            CallError::of(Reason::Trap, "x".repeat(5_000)).message.chars().count() <= LONGEST_MESSAGE + 1
+        );
     }
 
     #[test]

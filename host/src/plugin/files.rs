@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -60,7 +60,9 @@ pub(super) fn scan(directory: &Path) -> io::Result<BTreeMap<String, Stamps>> {
         let path = entry?.path();
         let Some((name, is_component)) = plugin_name(&path) else { continue };
         // A link counts as what it leads to; one that leads nowhere, or a directory, is no plugin.
-        let Some(stamp) = fs::metadata(&path).ok().filter(fs::Metadata::is_file).map(|metadata| stamp(&metadata)) else {
+        let Some(stamp) =
+            fs::metadata(&path).ok().filter(fs::Metadata::is_file).map(|metadata| stamp(&metadata))
+        else {
             continue;
         };
         let stamps = found.entry(name.to_owned()).or_default();
@@ -86,7 +88,9 @@ fn stamp(metadata: &fs::Metadata) -> Stamp {
 pub(super) fn name_fault(name: &str) -> Option<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let fits = !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(allowed);
-    (!fits).then(|| format!("a plugin's name has 1 to {LONGEST_NAME} letters, digits, '-', '_' or '.': rename the file"))
+    (!fits).then(|| {
+        format!("a plugin's name has 1 to {LONGEST_NAME} letters, digits, '-', '_' or '.': rename the file")
+    })
 }
 
 /// Reads a plugin's files, once.
@@ -100,7 +104,7 @@ pub(super) fn read(directory: &Path, name: &str) -> Result<PluginFile, String> {
     Ok(PluginFile { name: name.to_owned(), component: component.into(), sidecar })
 }
 
-fn read_text(path: &PathBuf) -> Result<String, String> {
+fn read_text(path: &Path) -> Result<String, String> {
     let bytes = read_capped(path, LARGEST_SIDECAR)?;
     String::from_utf8(bytes).map_err(|error| format!("{} is not UTF-8: {error}", shown(path)))
 }
@@ -125,10 +129,14 @@ mod tests {
 
     #[test]
     fn only_visible_plugin_files_at_the_top_count() {
-        let name = |file: &str| plugin_name(Path::new(file)).map(|(name, is_component)| (name.to_owned(), is_component));
+        let name = |file: &str| {
+            plugin_name(Path::new(file)).map(|(name, is_component)| (name.to_owned(), is_component))
+        };
         assert_eq!(name("/p/slack.wasm"), Some(("slack".to_owned(), true)));
         assert_eq!(name("/p/slack.toml"), Some(("slack".to_owned(), false)));
-        for ignored in ["/p/.slack.wasm", "/p/slack.wasm.tmp", "/p/slack.wasm.part", "/p/README.md", "/p/..data"] {
+        for ignored in
+            ["/p/.slack.wasm", "/p/slack.wasm.tmp", "/p/slack.wasm.part", "/p/README.md", "/p/..data"]
+        {
             assert_eq!(name(ignored), None, "{ignored}");
         }
     }

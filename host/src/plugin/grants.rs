@@ -104,7 +104,7 @@ fn parsed<T>(
 }
 
 /// The line of a sidecar that would allow a request, with a wildcard from the first placeholder of a secret on.
-pub fn http_line(method: &Method, url: &Url) -> String {
+pub(super) fn http_line(method: &Method, url: &Url) -> String {
     let path = url.path();
     let path = match placeholder(path) {
         Some(found) => {
@@ -140,7 +140,7 @@ impl HttpGrant {
     fn parse(text: &str) -> Result<Self, String> {
         let mut words = text.split_whitespace();
         let (Some(methods), Some(url), None) = (words.next(), words.next(), words.next()) else {
-            return Err(format!("is not a method and a URL, such as {HTTP_EXAMPLE}"));
+            return Err(format!("{text:?} is not a method and a URL, such as {HTTP_EXAMPLE}"));
         };
         let (scheme, rest) = url.split_once("://").unwrap_or_default();
         if !matches!(scheme, "http" | "https") {

@@ -56,7 +56,9 @@ pub(super) struct Bounds {
 impl Limits {
     /// These limits, with those of `wider` where these say nothing, and the defaults of `role` where both do.
     pub(super) fn over(&self, wider: &Limits, role: Role) -> Bounds {
-        let size = |own: Option<ByteSize>, wider: Option<ByteSize>, default| own.or(wider).map_or(default, |size| size.0);
+        let size = |own: Option<ByteSize>, wider: Option<ByteSize>, default| {
+            own.or(wider).map_or(default, |size| size.0)
+        };
         Bounds {
             memory: size(self.memory, wider.memory, 128 << 20),
             deadline: self.deadline.or(wider.deadline).unwrap_or(default_deadline(role)),
@@ -72,11 +74,23 @@ impl Bounds {
     /// What is wrong with them; `path` says where they are set, such as `limits`.
     pub(super) fn faults(&self, path: &str) -> Vec<Fault> {
         let checks = [
-            ("memory", self.memory > MOST_MEMORY, format!("{} is more than {}", ByteSize(self.memory), ByteSize(MOST_MEMORY))),
+            (
+                "memory",
+                self.memory > MOST_MEMORY,
+                format!("{} is more than {}", ByteSize(self.memory), ByteSize(MOST_MEMORY)),
+            ),
             ("deadline", self.deadline.is_zero(), "must be longer than 0s".to_owned()),
-            ("deadline", self.deadline > LONGEST_DEADLINE, format!("{:?} is longer than {LONGEST_DEADLINE:?}", self.deadline)),
+            (
+                "deadline",
+                self.deadline > LONGEST_DEADLINE,
+                format!("{:?} is longer than {LONGEST_DEADLINE:?}", self.deadline),
+            ),
             ("concurrency", self.concurrency == 0, "must be at least 1".to_owned()),
-            ("concurrency", self.concurrency > MOST_CONCURRENCY, format!("{} is more than {MOST_CONCURRENCY}", self.concurrency)),
+            (
+                "concurrency",
+                self.concurrency > MOST_CONCURRENCY,
+                format!("{} is more than {MOST_CONCURRENCY}", self.concurrency),
+            ),
         ];
         let wrong = checks.into_iter().filter(|(_, is_wrong, _)| *is_wrong);
         wrong.map(|(key, _, message)| Fault { path: format!("{path}.{key}"), value: None, message }).collect()
@@ -105,8 +119,14 @@ impl FromStr for ByteSize {
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let power = UNITS.iter().position(|known| *known == unit.trim());
-        let bytes = number.parse::<u64>().ok().zip(power).and_then(|(number, power)| number.checked_mul(1 << (10 * power)));
-        bytes.map(Self).ok_or_else(|| format!("{text:?} is not a size such as 64KiB (units: {})", UNITS.join(", ")))
+        let bytes = number
+            .parse::<u64>()
+            .ok()
+            .zip(power)
+            .and_then(|(number, power)| number.checked_mul(1 << (10 * power)));
+        bytes
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is not a size such as 64KiB (units: {})", UNITS.join(", ")))
     }
 }
 
@@ -205,7 +225,9 @@ mod tests {
 
     #[test]
     fn sizes_are_read_and_written_with_units() {
-        for (text, bytes) in [("512B", 512), ("64KiB", 65_536), ("1 MiB", 1 << 20), ("2GiB", 2 << 30), ("0B", 0)] {
+        for (text, bytes) in
+            [("512B", 512), ("64KiB", 65_536), ("1 MiB", 1 << 20), ("2GiB", 2 << 30), ("0B", 0)]
+        {
             let size: ByteSize = text.parse().unwrap();
             assert_eq!(size.0, bytes);
             assert_eq!(size.to_string().replace(' ', ""), text.replace(' ', ""));
@@ -228,9 +250,16 @@ mod tests {
     #[test]
     fn limits_out_of_range_are_faults() {
         let own = Limits { memory: Some(ByteSize(2 << 30)), concurrency: Some(0), ..Limits::default() };
-        let texts: Vec<_> =
-            own.over(&Limits::default(), Role::Notifier).faults("limits").iter().map(Fault::to_string).collect();
-        assert_eq!(texts, ["limits.memory: 2 GiB is more than 1 GiB", "limits.concurrency: must be at least 1"]);
+        let texts: Vec<_> = own
+            .over(&Limits::default(), Role::Notifier)
+            .faults("limits")
+            .iter()
+            .map(Fault::to_string)
+            .collect();
+        assert_eq!(
+            texts,
+            ["limits.memory: 2 GiB is more than 1 GiB", "limits.concurrency: must be at least 1"]
+        );
     }
 
     #[test]

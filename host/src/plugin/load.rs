@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component, InstancePre};
 
+use super::Role;
 use super::bindings::{Description, Guest};
 use super::bindings::{notifier::NotifierPre, processor::ProcessorPre, status_updater::StatusUpdaterPre};
 use super::call::{Runtime, Terms};
@@ -21,7 +22,6 @@ use super::limits::{Bounds, Limits};
 use super::loaded::Plugin;
 use super::secrets::Secrets;
 use super::sidecar::Sidecar;
-use super::Role;
 use crate::fault::Fault;
 
 /// How many components are compiled at once; each uses all processors.
@@ -55,9 +55,16 @@ impl Refusal {
         Self { file: format!("{name}.wasm"), reason: reason.into() }
     }
 
-    pub(super) fn sidecar(name: &str, faults: &[Fault]) -> Self {
-        let texts: Vec<_> = faults.iter().map(Fault::to_string).collect();
-        Self { file: format!("{name}.toml"), reason: texts.join("; ") }
+    fn sidecar(file: &PluginFile, faults: &[Fault]) -> Self {
+        let name = &file.name;
+        let texts = faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ");
+        match file.sidecar {
+            Some(_) => Self { file: format!("{name}.toml"), reason: texts },
+            None => Self::component(
+                name,
+                format!("it needs settings, and there is no {name}.toml beside it: {texts}"),
+            ),
+        }
     }
 }
 
@@ -85,11 +92,15 @@ impl Loader {
     ) -> Result<Option<Plugin>, Refusal> {
         let digest = format!("sha256:{}", hex::encode(Sha256::digest(&file.component)));
         let compiled = match previous {
-            Some(plugin) if plugin.digest() == digest && plugin.sidecar_text == file.sidecar => return Ok(None),
+            Some(plugin) if plugin.digest() == digest && plugin.sidecar_text == file.sidecar => {
+                return Ok(None);
+            }
             Some(plugin) if plugin.digest() == digest => plugin.compiled.clone(),
-            _ => Arc::new(self.compile(digest, &file).await.map_err(|reason| Refusal::component(&file.name, reason))?),
+            _ => Arc::new(
+                self.compile(digest, &file).await.map_err(|reason| Refusal::component(&file.name, reason))?,
+            ),
         };
-        let sidecar = self.sidecar(&file, &compiled).map_err(|faults| Refusal::sidecar(&file.name, &faults))?;
+        let sidecar = self.sidecar(&file, &compiled).map_err(|faults| Refusal::sidecar(&file, &faults))?;
         Ok(Some(self.assemble(file, generation, compiled, sidecar)))
     }
 
@@ -100,7 +111,13 @@ impl Loader {
         Ok(sidecar)
     }
 
-    fn assemble(&self, file: PluginFile, generation: u64, compiled: Arc<Compiled>, sidecar: Sidecar) -> Plugin {
+    fn assemble(
+        &self,
+        file: PluginFile,
+        generation: u64,
+        compiled: Arc<Compiled>,
+        sidecar: Sidecar,
+    ) -> Plugin {
         let grants = sidecar.grants.clone();
         Plugin {
             generation,
@@ -121,7 +138,8 @@ impl Loader {
         let (runtime, bytes, role) = (self.runtime.clone(), file.component.clone(), contract.role);
         let linked = tokio::task::spawn_blocking(move || link(&runtime, &bytes, role)).await;
         let guest = linked.map_err(|error| format!("it could not be compiled: {error}"))??;
-        let description = self.describe(&file.name, role, &guest).await.map_err(|error| describe_text(&error))?;
+        let description =
+            self.describe(&file.name, role, &guest).await.map_err(|error| describe_text(&error))?;
         Ok(Compiled { digest, contract, guest, description })
     }
 
@@ -130,9 +148,9 @@ impl Loader {
         let bounds = Limits::default().over(&self.limits, role);
         let terms = self.describe_terms(name, &bounds);
         let guest = guest.clone();
-        let answer = self.runtime.run(terms, move |store| {
-            Box::pin(async move { Ok(Ok(guest.describe(store).await?)) })
-        });
+        let answer = self
+            .runtime
+            .run(terms, move |store| Box::pin(async move { Ok(Ok(guest.describe(store).await?)) }));
         answer.await.map(tidy)
     }
 
@@ -151,7 +169,8 @@ impl Loader {
 /// Compiles, links and type-checks; this takes a while.
 fn link(runtime: &Runtime, bytes: &[u8], role: Role) -> Result<Guest, String> {
     let started = Instant::now();
-    let component = Component::from_binary(&runtime.engine, bytes).map_err(|error| chain("it does not compile", &error))?;
+    let component = Component::from_binary(&runtime.engine, bytes)
+        .map_err(|error| chain("it does not compile", &error))?;
     tracing::debug!(elapsed = ?started.elapsed(), "component compiled");
     let pre = runtime.linker.instantiate_pre(&component);
     let pre = pre.map_err(|error| chain("an import does not have the type that this host offers", &error))?;

@@ -91,7 +91,9 @@ impl Plugin {
     /// Has an alert processed, within `budget` or the plugin's own deadline, whichever is shorter.
     pub async fn process(&self, item: &AlertItem, budget: Duration) -> Called<Decision> {
         let decision = async {
-            let Guest::Processor(guest) = &self.compiled.guest else { return Err(self.is_no(Role::Processor)) };
+            let Guest::Processor(guest) = &self.compiled.guest else {
+                return Err(self.is_no(Role::Processor));
+            };
             let (guest, alert) = (guest.clone(), bindings::alert(item));
             let answer = self.call(&item.id, budget, move |store| {
                 Box::pin(async move {
@@ -99,7 +101,7 @@ impl Plugin {
                     guest.campanile_processor_processor().call_process(store, &alert).await
                 })
             });
-            self.checked_decision(answer.await?.into())
+            self.checked_decision(answer.await?)
         };
         self.timed(decision).await
     }
@@ -123,7 +125,9 @@ impl Plugin {
     /// Has an outcome written back, within `budget` or the plugin's own deadline, whichever is shorter.
     pub async fn update_status(&self, change: &Change<'_>, budget: Duration) -> Called<Receipt> {
         let receipt = async {
-            let Guest::StatusUpdater(guest) = &self.compiled.guest else { return Err(self.is_no(Role::StatusUpdater)) };
+            let Guest::StatusUpdater(guest) = &self.compiled.guest else {
+                return Err(self.is_no(Role::StatusUpdater));
+            };
             let (guest, message) = (guest.clone(), bindings::change(change));
             let answer = self.call(&change.item.id, budget, move |store| {
                 Box::pin(async move {
@@ -169,7 +173,8 @@ impl Plugin {
         let labels = [("plugin", plugin.clone()), ("role", role.to_owned()), ("result", result.to_owned())];
         metrics::histogram!("campanile_plugin_call_duration_seconds", &labels).record(duration.as_secs_f64());
         if let Some(error) = error {
-            let labels = [("plugin", plugin), ("role", role.to_owned()), ("reason", error.reason.as_str().to_owned())];
+            let labels =
+                [("plugin", plugin), ("role", role.to_owned()), ("reason", error.reason.as_str().to_owned())];
             metrics::counter!("campanile_plugin_failures_total", &labels).increment(1);
         }
     }
@@ -200,13 +205,16 @@ impl Plugin {
 }
 
 fn parse_patch(text: &str) -> Result<serde_json::Value, CallError> {
-    let unusable = |why: String| CallError::of(Reason::InvalidOutput, format!("its change cannot be used: {why}"));
+    let unusable =
+        |why: String| CallError::of(Reason::InvalidOutput, format!("its change cannot be used: {why}"));
     if text.len() > LARGEST_PATCH {
         return Err(unusable(format!("it has {} bytes, more than {LARGEST_PATCH}", text.len())));
     }
     match serde_json::from_str(text) {
         Ok(patch @ serde_json::Value::Object(_)) => Ok(patch),
-        Ok(_) => Err(unusable("a JSON Merge Patch of an alert is an object, such as {\"severity\":\"high\"}".to_owned())),
+        Ok(_) => Err(unusable(
+            "a JSON Merge Patch of an alert is an object, such as {\"severity\":\"high\"}".to_owned(),
+        )),
         Err(error) => Err(unusable(format!("it is not JSON: {error}"))),
     }
 }

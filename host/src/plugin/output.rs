@@ -1,6 +1,7 @@
 //! What a plugin says while it runs (logging calls, stdout, stderr) as lines of the host's log: bounded, escaped, and
 //! never a reason to trap.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,6 +18,10 @@ use super::limits::Bounds;
 
 /// The longest line that is logged, in characters.
 const LONGEST_LINE: usize = 8_192;
+/// How many lines of stderr explain a crash: Rust's panics have two, where and why.
+const LAST_WORDS: usize = 2;
+/// How a line begins that follows every Rust panic and explains nothing.
+const RUST_HINT: &str = "note: run with `RUST_BACKTRACE";
 /// How many bytes a guest may hand over in one write.
 const WRITE_SIZE: usize = 64 << 10;
 
@@ -42,8 +47,8 @@ struct Budget {
     dropped_bytes: u64,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
-    /// The last line on stderr: where a panic says why.
-    last_words: Option<String>,
+    /// The last lines on stderr: where a panic says why.
+    last_words: VecDeque<String>,
 }
 
 impl Output {
@@ -57,7 +62,7 @@ impl Output {
             dropped_bytes: 0,
             stdout: Vec::new(),
             stderr: Vec::new(),
-            last_words: None,
+            last_words: VecDeque::new(),
         })))
     }
 
@@ -66,11 +71,12 @@ impl Output {
         self.0.lock().log(level, context, message);
     }
 
-    /// The last line that the guest wrote to stderr.
+    /// The last lines that the guest wrote to stderr.
     pub(super) fn last_words(&self) -> Option<String> {
         let mut budget = self.0.lock();
         budget.flush();
-        budget.last_words.clone()
+        let words = Vec::from(budget.last_words.clone()).join(" ");
+        (!words.is_empty()).then_some(words)
     }
 
     /// The stream that guests know as stdout; its lines are logged as information.
@@ -93,7 +99,13 @@ impl Budget {
         }
         self.lines -= 1;
         self.bytes -= size;
-        emit(level, &self.plugin, &self.alert, &one_line(context, LONGEST_LINE), &one_line(message, LONGEST_LINE));
+        emit(
+            level,
+            &self.plugin,
+            &self.alert,
+            &one_line(context, LONGEST_LINE),
+            &one_line(message, LONGEST_LINE),
+        );
     }
 
     /// Takes what was written and logs the lines that are complete.
@@ -123,8 +135,9 @@ impl Budget {
         if line.is_empty() {
             return;
         }
-        if level == Level::Warn {
-            self.last_words = Some(one_line(line, LONGEST_LINE));
+        if level == Level::Warn && !line.starts_with(RUST_HINT) {
+            self.last_words.push_back(one_line(line, LONGEST_LINE));
+            self.last_words.drain(..self.last_words.len().saturating_sub(LAST_WORDS));
         }
         self.log(level, "", line);
     }
@@ -139,7 +152,10 @@ impl Drop for Budget {
     fn drop(&mut self) {
         self.flush();
         if self.dropped_bytes > 0 {
-            let message = format!("{} bytes of output dropped: the log limit of one call was reached", self.dropped_bytes);
+            let message = format!(
+                "{} bytes of output dropped: the log limit of one call was reached",
+                self.dropped_bytes
+            );
             emit(Level::Warn, &self.plugin, &self.alert, "", &message);
         }
     }
@@ -239,9 +255,9 @@ mod tests {
     fn a_line_is_complete_at_its_end_or_the_calls() {
         let output = output(10);
         write(&output, b"panicked at lib.rs:1:\nbo");
-        write(&output, b"om");
-        assert_eq!(output.last_words().unwrap(), "boom");
-        assert_eq!(output.0.lock().lines, 8);
+        write(&output, b"om\nnote: run with `RUST_BACKTRACE=1` to see more");
+        assert_eq!(output.last_words().unwrap(), "panicked at lib.rs:1: boom");
+        assert_eq!(output.0.lock().lines, 7);
     }
 
     #[test]

@@ -89,7 +89,8 @@ impl Registry {
     /// What is loaded and what was refused.
     pub fn inventory(&self) -> Inventory {
         let pages = self.catalog.pages.load();
-        let mut loaded: Vec<_> = pages.plugins.iter().map(|plugin| LoadedPlugin::from(plugin.as_ref())).collect();
+        let mut loaded: Vec<_> =
+            pages.plugins.iter().map(|plugin| LoadedPlugin::from(plugin.as_ref())).collect();
         loaded.sort_by_key(|plugin| plugin.role);
         Inventory { loaded, refused: pages.refused.values().cloned().collect() }
     }
@@ -107,8 +108,16 @@ fn runtime(engine: Engine, mail: Option<Mailer>, calls: u32) -> Result<Runtime, 
 
 fn describe_metrics() {
     use metrics::Unit::{Count, Seconds};
-    metrics::describe_histogram!("campanile_plugin_call_duration_seconds", Seconds, "Duration of plugin calls.");
-    metrics::describe_counter!("campanile_plugin_failures_total", Count, "Plugin calls that failed, by reason.");
+    metrics::describe_histogram!(
+        "campanile_plugin_call_duration_seconds",
+        Seconds,
+        "Duration of plugin calls."
+    );
+    metrics::describe_counter!(
+        "campanile_plugin_failures_total",
+        Count,
+        "Plugin calls that failed, by reason."
+    );
     metrics::describe_gauge!("campanile_plugins_loaded", Count, "Plugins that are loaded, by role.");
     metrics::describe_gauge!("campanile_plugins_refused", Count, "Plugin files that could not be loaded.");
 }
@@ -165,7 +174,11 @@ impl Catalog {
         }
         let Refusal { file, reason } = refusal;
         match self.find(name) {
-            Some(kept) => tracing::warn!(file, kept = kept.generation(), "plugin refused, the one before stays: {reason}"),
+            Some(kept) => tracing::warn!(
+                file,
+                kept = kept.generation(),
+                "plugin refused, the one before stays: {reason}"
+            ),
             None => tracing::warn!(file, "plugin refused: {reason}"),
         }
         let refused = RefusedFile { file, reason, since: jiff::Timestamp::now() };
@@ -204,8 +217,78 @@ impl Catalog {
 
     fn why_missing(&self, name: &str) -> String {
         match self.pages.load().refused.get(name) {
-            Some(refused) => format!("{name} is not loaded, since {} was refused: {}", refused.file, refused.reason),
+            Some(refused) => {
+                format!("{name} is not loaded, since {} was refused: {}", refused.file, refused.reason)
+            }
             None => format!("{name} is not loaded: drop {name}.wasm into {}", self.directory.display()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::time::Duration;
+
+    const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+    async fn open(directory: &Path) -> Registry {
+        let config = PluginConfig {
+            directory: directory.to_owned(),
+            poll_interval: Duration::from_millis(100),
+            cache_dir: None,
+            max_concurrent_calls: 2,
+            limits: Default::default(),
+            secrets: Default::default(),
+            mail: None,
+            egress: Default::default(),
+        };
+        Registry::open(config).await.unwrap()
+    }
+
+    /// Waits until the files that are refused are these.
+    async fn refused(registry: &Registry, files: &[&str]) {
+        let is_so =
+            || registry.inventory().refused.iter().map(|refused| &*refused.file).eq(files.iter().copied());
+        let wait = async {
+            while !is_so() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(10), wait).await;
+        assert!(in_time.is_ok(), "refused are {:?}, not {files:?}", registry.inventory().refused);
+    }
+
+    #[tokio::test]
+    async fn bad_files_are_all_listed_and_the_directory_is_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |file: &str, bytes: &[u8]| std::fs::write(directory.path().join(file), bytes).unwrap();
+        write("core.wasm", CORE_MODULE);
+        write("lost.toml", b"");
+        write("not yet.wasm.part", CORE_MODULE);
+        let registry = open(directory.path()).await;
+        refused(&registry, &["core.wasm", "lost.toml"]).await;
+
+        write("core.toml", b"enabled = false");
+        write("odd name.wasm", CORE_MODULE);
+        refused(&registry, &["core.wasm", "lost.toml", "odd name.wasm"]).await;
+        let text = registry.get(Role::Notifier, "core").err().unwrap().message;
+        assert!(text.contains("core.wasm was refused: this is a core module"), "{text}");
+
+        std::fs::remove_file(directory.path().join("core.wasm")).unwrap();
+        std::fs::remove_file(directory.path().join("lost.toml")).unwrap();
+        refused(&registry, &["core.toml", "odd name.wasm"]).await;
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_appears_later_is_used() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("plugins.d");
+        let registry = open(&directory).await;
+        assert_eq!(registry.inventory(), Inventory::default());
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::write(directory.join("core.wasm"), CORE_MODULE).unwrap();
+        refused(&registry, &["core.wasm"]).await;
     }
 }

@@ -76,7 +76,9 @@ impl Sidecar {
         let grants = Grants::try_from(config.grants.clone()).map_err(|found| faults.extend(found)).ok();
         let settings = settings(&config.config).map_err(|found| faults.extend(found)).ok();
         match (grants, settings) {
-            (Some(grants), Some(settings)) if faults.is_empty() => Ok(Self { config, when, settings, grants, bounds }),
+            (Some(grants), Some(settings)) if faults.is_empty() => {
+                Ok(Self { config, when, settings, grants, bounds })
+            }
             _ => Err(faults),
         }
     }
@@ -89,14 +91,22 @@ impl Sidecar {
         let schema = serde_json::from_str(schema).map_err(|error| bad_schema(&error))?;
         let validator = jsonschema::validator_for(&schema).map_err(|error| bad_schema(&error))?;
         let found = fault::faults(&validator, &Value::Object(self.config.config.clone()));
-        if found.is_empty() { Ok(()) } else { Err(toml_file::located(text.unwrap_or_default(), below_config(found))) }
+        if found.is_empty() {
+            Ok(())
+        } else {
+            Err(toml_file::located(text.unwrap_or_default(), below_config(found)))
+        }
     }
 
     fn check_no_settings(&self, text: Option<&str>) -> Result<(), Vec<Fault>> {
         match self.config.config.is_empty() {
             true => Ok(()),
             false => {
-                let fault = Fault { path: "config".to_owned(), value: None, message: "the plugin takes none".to_owned() };
+                let fault = Fault {
+                    path: "config".to_owned(),
+                    value: None,
+                    message: "the plugin takes none".to_owned(),
+                };
                 Err(toml_file::located(text.unwrap_or_default(), vec![fault]))
             }
         }
@@ -104,7 +114,9 @@ impl Sidecar {
 }
 
 fn bad_schema(error: &dyn std::fmt::Display) -> Vec<Fault> {
-    vec![Fault::whole(format!("the JSON Schema that the plugin gives for its settings cannot be used: {error}"))]
+    vec![Fault::whole(format!(
+        "the JSON Schema that the plugin gives for its settings cannot be used: {error}"
+    ))]
 }
 
 fn below_config(faults: Vec<Fault>) -> Vec<Fault> {
@@ -137,7 +149,10 @@ impl Condition {
         cel::Program::compile(text).map(Self).map_err(|errors| Fault {
             path: "when".to_owned(),
             value: Some(text.into()),
-            message: format!("is not a CEL expression such as alert.severity == \"critical\": {}", first_error(&errors)),
+            message: format!(
+                "is not a CEL expression such as alert.severity == \"critical\": {}",
+                first_error(&errors)
+            ),
         })
     }
 
@@ -184,8 +199,17 @@ mod tests {
 
     #[test]
     fn all_faults_of_a_file_are_told_at_once() {
-        let text = sidecar("when = 'alert.'\n[config]\nlist = []\n[limits]\nmemory = '2GiB'\n[grants]\nhttp = ['nonsense']").err().unwrap();
-        for part in ["when: ", "config.list: must be", "limits.memory: 2 GiB is more than 1 GiB (line 5", "grants.http[0]"] {
+        let text = sidecar(
+            "when = 'alert.'\n[config]\nlist = []\n[limits]\nmemory = '2GiB'\n[grants]\nhttp = ['nonsense']",
+        )
+        .err()
+        .unwrap();
+        for part in [
+            "when: ",
+            "config.list: must be",
+            "limits.memory: 2 GiB is more than 1 GiB (line 5",
+            "grants.http[0]",
+        ] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
     }
@@ -194,7 +218,8 @@ mod tests {
     fn settings_are_checked_against_the_plugins_schema() {
         let text = "[config]\nurl = 3\nextra = 'x'";
         let sidecar = sidecar(text).unwrap();
-        let schema = r#"{"type":"object","properties":{"url":{"type":"string"}},"additionalProperties":false}"#;
+        let schema =
+            r#"{"type":"object","properties":{"url":{"type":"string"}},"additionalProperties":false}"#;
         let faults = sidecar.check_settings(schema, Some(text)).unwrap_err();
         let mut said: Vec<_> = faults.iter().map(Fault::to_string).collect();
         said.sort();
@@ -206,7 +231,8 @@ mod tests {
 
     #[test]
     fn a_condition_reads_the_alert() {
-        let alert = json!({"severity": "high", "labels": {"team": "payments"}, "metrics": {"cpu": 95.2, "n": 3}});
+        let alert =
+            json!({"severity": "high", "labels": {"team": "payments"}, "metrics": {"cpu": 95.2, "n": 3}});
         let holds = |text: &str| Condition::parse(text).map_err(|fault| fault.to_string())?.holds(&alert);
         assert_eq!(holds("alert.severity in ['high', 'critical']"), Ok(true));
         assert_eq!(holds("alert.labels.team == 'search'"), Ok(false));

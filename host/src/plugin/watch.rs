@@ -65,8 +65,9 @@ impl Watcher {
     pub(super) async fn run(mut self, catalog: Weak<Catalog>) {
         let mut bell = Bell::default();
         while let Some(catalog) = catalog.upgrade() {
-            self.look(&catalog).await;
+            // First the bell, then the look: what changes in between rings.
             bell.hang(&catalog.directory);
+            self.look(&catalog).await;
             drop(catalog);
             bell.wait(if self.settling.is_empty() { self.poll } else { SETTLE }).await;
         }
@@ -115,7 +116,9 @@ impl Watcher {
                 // Said once. What is loaded stays: a volume that went away is not a decision to stop alerting.
                 if !std::mem::replace(&mut self.is_missing, true) {
                     let path = directory.display();
-                    tracing::warn!("the plugin directory {path} cannot be read ({error}); it is used once it can");
+                    tracing::warn!(
+                        "the plugin directory {path} cannot be read ({error}); it is used once it can"
+                    );
                 }
                 None
             }
@@ -154,7 +157,12 @@ impl Watcher {
         (name, self.try_load(catalog, name, stamps).await)
     }
 
-    async fn try_load(&self, catalog: &Catalog, name: &str, stamps: Stamps) -> Result<Option<Plugin>, Refusal> {
+    async fn try_load(
+        &self,
+        catalog: &Catalog,
+        name: &str,
+        stamps: Stamps,
+    ) -> Result<Option<Plugin>, Refusal> {
         if !stamps.has_component() {
             catalog.unload(name);
             let reason = format!("there is no {name}.wasm beside it: settings without a plugin do nothing");
@@ -192,7 +200,8 @@ impl Bell {
     /// Watches the directory, also when it was replaced by another of the same name. If the system cannot, looking
     /// every few seconds has to do.
     fn hang(&mut self, directory: &Path) {
-        let inode = std::fs::metadata(directory).ok().map(|metadata| std::os::unix::fs::MetadataExt::ino(&metadata));
+        let inode =
+            std::fs::metadata(directory).ok().map(|metadata| std::os::unix::fs::MetadataExt::ino(&metadata));
         let watched = self.watched.as_ref().map(|(_, inode, _)| *inode);
         if inode == watched {
             return;

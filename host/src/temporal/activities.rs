@@ -1,5 +1,6 @@
 //! The three activities. Each looks its plugin up by name at every attempt, so that a fixed plugin heals the
 //! deliveries that were retrying, and turns the plugin's answer into a step of the ledger.
+#![expect(missing_docs, reason = "the macro makes a constant of each activity, without its documentation")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,6 +12,7 @@ use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::carry::LOCAL_TIMEOUT;
+use super::json::Json;
 use super::{ActivityConfig, failure};
 use crate::alert::{Alert, AlertItem};
 use crate::ledger::{Activity, DeliveryResult, Outcome, Retry, Step, StepError, StepResult};
@@ -20,8 +22,6 @@ use crate::telemetry::metric;
 
 /// What is kept free of an activity's timeout, so that its own error comes before Temporal's timeout.
 const MARGIN: Duration = Duration::from_millis(200);
-/// The largest patch of one processor, in bytes of JSON. It bounds what a batch's ledger can grow to.
-const LARGEST_PATCH: usize = 16 * 1024;
 
 /// The activities' surroundings.
 #[derive(Clone)]
@@ -55,7 +55,7 @@ pub struct Processed {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Notification {
     /// The alert after processing.
-    pub item: AlertItem,
+    pub item: Arc<AlertItem>,
     /// The receiver.
     pub target: Target,
     /// Attempts made before this activity was scheduled.
@@ -66,7 +66,7 @@ pub struct Notification {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StatusUpdate {
     /// The alert after processing.
-    pub item: AlertItem,
+    pub item: Arc<AlertItem>,
     /// The updater.
     pub target: Target,
     /// Attempts made before this activity was scheduled.
@@ -84,12 +84,12 @@ impl AlertActivities {
     pub async fn process_alert(
         self: Arc<Self>,
         _ctx: ActivityContext,
-        item: AlertItem,
-    ) -> Result<Processed, ActivityError> {
+        item: Json<Arc<AlertItem>>,
+    ) -> Result<Json<Processed>, ActivityError> {
         let started = Instant::now();
-        let processed = Chain::new(item).run(&self, LOCAL_TIMEOUT - MARGIN).await;
+        let processed = Chain::new(&item).run(&self, LOCAL_TIMEOUT - MARGIN).await;
         metric::activity(Activity::ProcessAlert, started.elapsed(), StepResult::Ok);
-        Ok(processed)
+        Ok(Json(processed))
     }
 
     /// Brings one alert to one receiver: one attempt.
@@ -97,10 +97,10 @@ impl AlertActivities {
     pub async fn send_notification(
         self: Arc<Self>,
         ctx: ActivityContext,
-        call: Notification,
-    ) -> Result<Step, ActivityError> {
+        call: Json<Notification>,
+    ) -> Result<Json<Step>, ActivityError> {
         let attempt = attempt(&ctx, call.attempts_before);
-        let Notification { item, target, .. } = &call;
+        let Notification { item, target, .. } = &*call;
         let delivery_id = format!("{}/{}", item.id, target.name);
         let called = match self.registry.get(Role::Notifier, &target.name) {
             Err(error) => Err(error),
@@ -122,10 +122,10 @@ impl AlertActivities {
     pub async fn update_alert_status(
         self: Arc<Self>,
         ctx: ActivityContext,
-        call: StatusUpdate,
-    ) -> Result<Step, ActivityError> {
+        call: Json<StatusUpdate>,
+    ) -> Result<Json<Step>, ActivityError> {
         let attempt = attempt(&ctx, call.attempts_before);
-        let StatusUpdate { item, target, outcome, deliveries, .. } = &call;
+        let StatusUpdate { item, target, outcome, deliveries, .. } = &*call;
         let change_id = format!("{}/{}/{}", item.id, target.name, outcome.map_or("pending", Outcome::as_str));
         let called = match self.registry.get(Role::StatusUpdater, &target.name) {
             Err(error) => Err(error),
@@ -194,12 +194,12 @@ fn answered(
 }
 
 /// Logs and counts one attempt, and hands it to Temporal.
-fn finish(alert: &str, target: &Target, step: Step) -> Result<Step, ActivityError> {
+fn finish(alert: &str, target: &Target, step: Step) -> Result<Json<Step>, ActivityError> {
     let (activity, plugin, attempt) = (step.activity.as_str(), target.name.as_str(), step.attempts);
     metric::activity(step.activity, Duration::from_secs_f64(step.duration_ms / 1_000.0), step.result);
     let Some(error) = &step.error else {
         tracing::info!(alert, activity, plugin, attempt, duration_ms = step.duration_ms, "done");
-        return Ok(step);
+        return Ok(Json(step));
     };
     let StepError { code, message, retry } = error.clone();
     let again = retry.is_worthwhile() && !target.retry.is_exhausted_by(attempt);
@@ -207,7 +207,16 @@ fn finish(alert: &str, target: &Target, step: Step) -> Result<Step, ActivityErro
     match delay {
         Some(delay) => {
             let next_in_ms = delay.as_millis();
-            tracing::warn!(alert, activity, plugin, attempt, code, error = message, next_in_ms, "attempt failed");
+            tracing::warn!(
+                alert,
+                activity,
+                plugin,
+                attempt,
+                code,
+                error = message,
+                next_in_ms,
+                "attempt failed"
+            );
         }
         None => tracing::error!(alert, activity, plugin, attempt, code, error = message, "given up"),
     }
@@ -237,10 +246,10 @@ struct Chain {
 }
 
 impl Chain {
-    fn new(item: AlertItem) -> Self {
+    fn new(item: &AlertItem) -> Self {
         // An alert came from JSON, so it goes back into JSON.
         let document = serde_json::to_value(&item.alert).unwrap_or_default();
-        Self { item, document, changed: false, decisions: Vec::new(), steps: Vec::new() }
+        Self { item: item.clone(), document, changed: false, decisions: Vec::new(), steps: Vec::new() }
     }
 
     async fn run(mut self, host: &AlertActivities, budget: Duration) -> Processed {
@@ -290,7 +299,13 @@ impl Chain {
         };
         if let Some(StepError { code, message, .. }) = &error {
             let plugin = processor.name();
-            tracing::warn!(alert = self.item.id, plugin, code, error = message, "processor failed: the alert goes on");
+            tracing::warn!(
+                alert = self.item.id,
+                plugin,
+                code,
+                error = message,
+                "processor failed: the alert goes on"
+            );
         }
         self.steps.push(Step {
             activity: Activity::ProcessAlert,
@@ -309,22 +324,16 @@ impl Chain {
 
     /// Applies a merge patch if the result is a valid alert with the same identity.
     fn patch(&mut self, patch: &Value) -> Result<(), StepError> {
-        let refuse = |message: String| StepError {
-            code: "invalid-output".to_owned(),
-            message,
-            retry: Retry::Never,
-        };
-        let size = patch.to_string().len();
-        if size > LARGEST_PATCH {
-            return Err(refuse(format!("the patch has {size} bytes, more than {LARGEST_PATCH}")));
-        }
+        let refuse =
+            |message: String| StepError { code: "invalid-output".to_owned(), message, retry: Retry::Never };
         let mut document = self.document.clone();
         json_patch::merge(&mut document, patch);
         let alert = crate::alert::parse(&document).map_err(|faults| {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             refuse(format!("the patched alert is not valid: {}", faults.join("; ")))
         })?;
-        let identity = |alert: &Alert| (alert.id.clone(), alert.dedup_key.clone(), alert.starts_at, alert.status);
+        let identity =
+            |alert: &Alert| (alert.id.clone(), alert.dedup_key.clone(), alert.starts_at, alert.status);
         if identity(&alert) != identity(&self.item.alert) {
             let fields = "`id`, `dedup_key`, `starts_at` and `status`";
             return Err(refuse(format!("the patch changes the alert's identity: {fields} must stay")));

@@ -4,6 +4,7 @@
 //! The first attempt of everything is a local activity: three of them cost 3 history events instead of 18, and one
 //! round trip. The SDK keeps the workflow task open meanwhile, so they are short.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use temporalio_common::RetryPolicy as TemporalRetryPolicy;
@@ -14,13 +15,14 @@ use temporalio_sdk::{
 
 use super::activities::{AlertActivities, Notification, Processed, StatusUpdate};
 use super::failure;
+use super::json::Json;
 use crate::alert::AlertItem;
 use crate::ledger::{Activity, DeliveryResult, DeliveryState, Ledger, Outcome, Retry, Step, StepResult};
 use crate::plan::{Plan, RetryPolicy, Target};
 
 /// Longest duration of a local attempt. The workflow task that holds it may take 10 s; a crash repeats all
 /// attempts of an open task.
-pub const LOCAL_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const LOCAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where one step stands after its first attempt.
 enum First {
@@ -33,18 +35,19 @@ enum First {
 /// Carries one alert from acceptance to its outcome.
 pub(super) async fn carry<W>(
     ctx: &WorkflowContext<W>,
-    mut item: AlertItem,
+    mut item: Arc<AlertItem>,
     retry: &RetryPolicy,
 ) -> WorkflowResult<Ledger> {
     let processed = process(ctx, &item, retry).await?;
     if let Some(alert) = processed.alert {
-        item.alert = alert;
+        Arc::make_mut(&mut item).alert = alert;
     }
     let mut steps = processed.steps;
     let outcome = match processed.plan {
         Some(plan) => route(ctx, &item, &plan, &mut steps).await?,
         None => Outcome::Dropped,
     };
+    let item = Arc::unwrap_or_clone(item);
     Ok(Ledger {
         id: item.id,
         outcome,
@@ -59,14 +62,14 @@ pub(super) async fn carry<W>(
 /// Processors fail open inside the activity; what is left to fail is the worker, and that is waited for.
 async fn process<W>(
     ctx: &WorkflowContext<W>,
-    item: &AlertItem,
+    item: &Arc<AlertItem>,
     retry: &RetryPolicy,
 ) -> WorkflowResult<Processed> {
     match ctx.execute_local_activity(AlertActivities::process_alert, item.clone(), local()).await {
-        Ok(processed) => Ok(processed),
+        Ok(Json(processed)) => Ok(processed),
         Err(ActivityExecutionError::Failed(_)) => {
             let options = durable(item, Activity::ProcessAlert.as_str(), retry, 1);
-            Ok(ctx.execute_activity(AlertActivities::process_alert, item.clone(), options).await?)
+            Ok(ctx.execute_activity(AlertActivities::process_alert, item.clone(), options).await?.0)
         }
         Err(error) => Err(error.into()),
     }
@@ -75,7 +78,7 @@ async fn process<W>(
 /// Notifies every receiver of the plan and tells the updaters what became of it, again if that changes.
 async fn route<W>(
     ctx: &WorkflowContext<W>,
-    item: &AlertItem,
+    item: &Arc<AlertItem>,
     plan: &Plan,
     steps: &mut Vec<Step>,
 ) -> WorkflowResult<Outcome> {
@@ -126,11 +129,17 @@ fn outcome(plan: &Plan, results: &[DeliveryResult]) -> Option<Outcome> {
 fn progress(first: &First) -> DeliveryResult {
     match first {
         First::Done(step) => DeliveryResult::from(step),
-        First::Again(step, _) => DeliveryResult { state: DeliveryState::Pending, ..DeliveryResult::from(step) },
+        First::Again(step, _) => {
+            DeliveryResult { state: DeliveryState::Pending, ..DeliveryResult::from(step) }
+        }
     }
 }
 
-async fn notify_first<W>(ctx: &WorkflowContext<W>, item: &AlertItem, target: &Target) -> WorkflowResult<First> {
+async fn notify_first<W>(
+    ctx: &WorkflowContext<W>,
+    item: &Arc<AlertItem>,
+    target: &Target,
+) -> WorkflowResult<First> {
     let call = Notification { item: item.clone(), target: target.clone(), attempts_before: 0 };
     let result = ctx.execute_local_activity(AlertActivities::send_notification, call, local()).await;
     first(ctx, Activity::SendNotification, target, result)
@@ -138,7 +147,7 @@ async fn notify_first<W>(ctx: &WorkflowContext<W>, item: &AlertItem, target: &Ta
 
 async fn notify_durably<W>(
     ctx: &WorkflowContext<W>,
-    item: &AlertItem,
+    item: &Arc<AlertItem>,
     target: &Target,
     before: Step,
     delay: Duration,
@@ -153,7 +162,7 @@ async fn notify_durably<W>(
 /// Tells every updater the outcome so far.
 async fn update_all<W>(
     ctx: &WorkflowContext<W>,
-    item: &AlertItem,
+    item: &Arc<AlertItem>,
     plan: &Plan,
     outcome: Option<Outcome>,
     deliveries: &[DeliveryResult],
@@ -172,7 +181,8 @@ async fn update_all<W>(
 }
 
 async fn update<W>(ctx: &WorkflowContext<W>, target: &Target, call: StatusUpdate) -> WorkflowResult<Step> {
-    let result = ctx.execute_local_activity(AlertActivities::update_alert_status, call.clone(), local()).await;
+    let result =
+        ctx.execute_local_activity(AlertActivities::update_alert_status, call.clone(), local()).await;
     match first(ctx, Activity::UpdateAlertStatus, target, result)? {
         First::Done(step) => Ok(step),
         First::Again(step, delay) => {
@@ -190,7 +200,7 @@ fn first<W>(
     ctx: &WorkflowContext<W>,
     activity: Activity,
     target: &Target,
-    result: Result<Step, ActivityExecutionError>,
+    result: Result<Json<Step>, ActivityExecutionError>,
 ) -> WorkflowResult<First> {
     let step = failure::into_step(activity, target, 1, result)?;
     let retry = match (&step.result, &step.error) {

@@ -2,8 +2,8 @@
 //! small team. Restarted with backoff when it dies; gone when the host is gone.
 
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -165,7 +165,16 @@ impl Launch {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.executable);
         command
-            .args(["server", "start-dev", "--ip", "127.0.0.1", "--log-level", "error", "--log-format", "json"])
+            .args([
+                "server",
+                "start-dev",
+                "--ip",
+                "127.0.0.1",
+                "--log-level",
+                "error",
+                "--log-format",
+                "json",
+            ])
             .args(["--port", &self.address.port().to_string(), "--ui-port", &self.ui.port().to_string()])
             .arg("--db-filename")
             .arg(self.directory.join("temporal.db"))

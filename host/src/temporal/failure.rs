@@ -3,16 +3,19 @@
 
 use std::time::Duration;
 
-use temporalio_common::error::{ApplicationFailure, IncomingError};
+use temporalio_common::error::ApplicationFailure;
+use temporalio_common::protos::temporal::api::failure::v1::Failure;
+use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_sdk::activities::ActivityError;
 use temporalio_sdk::{ActivityExecutionError, WorkflowResult};
 
+use super::json::Json;
 use crate::ledger::{Activity, Retry, Step, StepError, StepResult};
 use crate::plan::Target;
 
 /// A failed step as a Temporal failure: its type is the error's code, its message the error's, its details the
 /// step. `delay` is the time until the next attempt, if there is one.
-pub fn from_step(step: Step, delay: Option<Duration>) -> ActivityError {
+pub(super) fn from_step(step: Step, delay: Option<Duration>) -> ActivityError {
     let (code, message, retry) = match &step.error {
         Some(error) => (error.code.clone(), error.message.clone(), error.retry),
         None => ("unknown".to_owned(), "the step failed without an error".to_owned(), Retry::Never),
@@ -21,35 +24,33 @@ pub fn from_step(step: Step, delay: Option<Duration>) -> ActivityError {
         .type_name(code)
         .non_retryable(!retry.is_worthwhile())
         .maybe_next_retry_delay(delay)
-        .details(step)
+        .details(Json(step))
         .build();
     ActivityError::Application(Box::new(failure))
 }
 
 /// What an activity came back with, as a step of the ledger. `attempts` is how many were made if the failure itself
 /// does not say, as when the worker died. Cancellation ends the workflow.
-pub fn into_step(
+pub(super) fn into_step(
     activity: Activity,
     target: &Target,
     attempts: u32,
-    result: Result<Step, ActivityExecutionError>,
+    result: Result<Json<Step>, ActivityExecutionError>,
 ) -> WorkflowResult<Step> {
     let error = match result {
-        Ok(step) => return Ok(step),
+        Ok(Json(step)) => return Ok(step),
         Err(error @ ActivityExecutionError::Cancelled(_)) => return Err(error.into()),
         Err(error) => error,
     };
-    if let Some(IncomingError::Application(failure)) = error.cause()
-        && let Ok(Some(step)) = failure.details::<Step>()
-    {
-        return Ok(step);
-    }
-    let (code, message) = match error.cause() {
-        Some(IncomingError::Timeout(timeout)) => {
-            ("timeout", format!("the attempt did not end in time ({:?})", timeout.timeout_type()))
-        }
-        Some(cause) => ("worker", cause.failure().message.clone()),
+    let (code, message) = match error.failure().map(innermost) {
         None => ("worker", error.to_string()),
+        Some(failure) => match (step_of(failure), &failure.failure_info) {
+            (Some(step), _) => return Ok(step),
+            (None, Some(FailureInfo::TimeoutFailureInfo(_))) => {
+                ("timeout", format!("the attempt did not end in time: {}", failure.message))
+            }
+            (None, _) => ("worker", failure.message.clone()),
+        },
     };
     Ok(Step {
         activity,
@@ -63,6 +64,21 @@ pub fn into_step(
         receipt_id: None,
         error: Some(StepError { code: code.to_owned(), message, retry: Retry::Backoff }),
     })
+}
+
+/// What a failure comes from: a durable activity's is wrapped, a local one's is not.
+fn innermost(mut failure: &Failure) -> &Failure {
+    while let Some(cause) = &failure.cause {
+        failure = cause;
+    }
+    failure
+}
+
+/// The step in an application failure's details.
+pub(super) fn step_of(failure: &Failure) -> Option<Step> {
+    let Some(FailureInfo::ApplicationFailureInfo(info)) = &failure.failure_info else { return None };
+    let payload = info.details.as_ref()?.payloads.first()?;
+    serde_json::from_slice(&payload.data).ok()
 }
 
 #[cfg(test)]
@@ -93,11 +109,8 @@ mod tests {
 
     #[test]
     fn whether_temporal_retries_is_what_the_plugin_said() {
-        let table = [
-            (Retry::Never, true),
-            (Retry::Backoff, false),
-            (Retry::After { after_ms: 7_000 }, false),
-        ];
+        let table =
+            [(Retry::Never, true), (Retry::Backoff, false), (Retry::After { after_ms: 7_000 }, false)];
         for (retry, non_retryable) in table {
             assert_eq!(failure(retry, None).is_non_retryable(), non_retryable, "{retry:?}");
         }

@@ -81,7 +81,8 @@ impl Link {
             ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
                 .map_err(|error| LinkError::Environment(error.to_string()))?;
         if let Some(address) = &config.address {
-            connection.target = url(address, connection.tls_options.is_some() || connection.api_key.is_some())?;
+            connection.target =
+                url(address, connection.tls_options.is_some() || connection.api_key.is_some())?;
         }
         if let Some(namespace) = &config.namespace {
             client.namespace.clone_from(namespace);
@@ -189,7 +190,11 @@ async fn connect_once(
     Client::new(connection, options).map_err(|error| ConnectError::Options(error.to_string()))
 }
 
-async fn set_retention(connection: &Connection, namespace: &str, retention: Duration) -> Result<(), ConnectError> {
+async fn set_retention(
+    connection: &Connection,
+    namespace: &str,
+    retention: Duration,
+) -> Result<(), ConnectError> {
     let config = NamespaceConfig {
         workflow_execution_retention_ttl: retention.try_into().ok(),
         ..NamespaceConfig::default()

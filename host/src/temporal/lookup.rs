@@ -13,13 +13,13 @@ use temporalio_client::{
 };
 use temporalio_common::data_converters::RawValue;
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
-use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
 use utoipa::ToSchema;
 
 use super::activities::Processed;
+use super::failure;
 use super::link::Link;
 use super::workflows::{Batch, BatchLedger, Job};
 use crate::alert::{Alert, AlertItem};
@@ -31,7 +31,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 const APPEAR_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What Temporal knows of a workflow.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug)]
 pub struct Found {
     /// Its id.
     pub workflow_id: String,
@@ -142,9 +142,7 @@ async fn find(client: &Client, link: &Link, workflow_id: &str) -> Result<Found, 
     let described = described.map_err(|error| interaction(link, workflow_id, &error))?;
     let state = State::from(described.status());
     let alerts = match state {
-        State::Completed => {
-            result(&handle, workflow_id).await?.into_iter().map(FoundAlert::from).collect()
-        }
+        State::Completed => result(&handle, workflow_id).await?.into_iter().map(FoundAlert::from).collect(),
         _ => so_far(&handle, link, workflow_id).await?,
     };
     let pending = described.raw().pending_activities.iter().map(Pending::from).collect();
@@ -176,7 +174,9 @@ async fn so_far(handle: &Handle, link: &Link, workflow_id: &str) -> Result<Vec<F
     while let Some(event) = history.next().await {
         let event = event.map_err(|error| interaction(link, workflow_id, &error))?;
         match items {
-            None => items = Some(carried(&event).ok_or_else(|| LookupError::Foreign(workflow_id.to_owned()))?),
+            None => {
+                items = Some(carried(&event).ok_or_else(|| LookupError::Foreign(workflow_id.to_owned()))?)
+            }
             Some(_) => steps.extend(recorded(&event)),
         }
     }
@@ -209,11 +209,8 @@ fn recorded(event: &HistoryEvent) -> Vec<Step> {
     match &event.attributes {
         Some(Attributes::MarkerRecordedEventAttributes(marker)) => {
             let result = marker.details.get("result").and_then(first);
-            let failure = marker.failure.as_ref().and_then(|failure| match &failure.failure_info {
-                Some(FailureInfo::ApplicationFailureInfo(info)) => info.details.as_ref().and_then(first),
-                _ => None,
-            });
-            result.or(failure).map(steps).unwrap_or_default()
+            let failure = marker.failure.as_ref().and_then(failure::step_of);
+            failure.map(|step| vec![step]).or(result.map(steps)).unwrap_or_default()
         }
         Some(Attributes::ActivityTaskCompletedEventAttributes(completed)) => {
             completed.result.as_ref().and_then(first).map(steps).unwrap_or_default()

@@ -5,19 +5,19 @@ use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes}
 use crate::alert::Alert;
 
 /// `delivered`, `partial`, `failed`, `dropped` or `unrouted`; set when the workflow completes.
-pub const OUTCOME: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertOutcome");
+pub(super) const OUTCOME: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertOutcome");
 /// `low`, `medium`, `high` or `critical`, as posted.
-pub const SEVERITY: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertSeverity");
+pub(super) const SEVERITY: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertSeverity");
 /// The alert's type, such as `security`.
-pub const TYPE: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertType");
+pub(super) const TYPE: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertType");
 /// The name of the alert's source.
-pub const SOURCE: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertSource");
+pub(super) const SOURCE: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertSource");
 
 /// All of them, to be registered with a namespace.
-pub const ALL: [SearchAttributeKey<String>; 4] = [OUTCOME, SEVERITY, TYPE, SOURCE];
+pub(super) const ALL: [SearchAttributeKey<String>; 4] = [OUTCOME, SEVERITY, TYPE, SOURCE];
 
 /// The search attributes that a workflow carrying `alert` starts with.
-pub fn of(alert: &Alert) -> SearchAttributes {
+pub(super) fn of(alert: &Alert) -> SearchAttributes {
     SearchAttributes::new([
         SEVERITY.value_set(alert.severity.to_string()),
         TYPE.value_set(alert.kind.to_string()),

@@ -7,6 +7,7 @@ use futures::future::try_join_all;
 use temporalio_client::errors::WorkflowStartError;
 use temporalio_client::{Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
 
+use super::json::Json;
 use super::link::Link;
 use super::search_attributes;
 use super::workflows::{AlertProcessingWorkflow, Batch, BatchAlertProcessingWorkflow, Job};
@@ -17,7 +18,7 @@ use crate::telemetry::metric;
 /// How long Temporal may take to accept a request.
 const SUBMIT_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// The most alerts in one batch workflow: a crash repeats what an open workflow task held.
-const CHUNK_ALERTS: usize = 60;
+const CHUNK_ALERTS: usize = 100;
 /// The most bytes of alerts in one batch workflow. Temporal takes 2 MB per payload, and a ledger can be several
 /// times as large as the alerts it tells of.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -26,7 +27,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 #[derive(Clone, Debug)]
 pub enum Submission {
     /// One alert, as its own workflow under `AlertItem::id`.
-    One(AlertItem),
+    One(Box<AlertItem>),
     /// Several, as batch workflows.
     Many {
         /// The id of the first batch workflow; those after it have `-2`, `-3` … behind it.
@@ -73,12 +74,16 @@ pub enum SubmitError {
 }
 
 /// Submits one request.
-pub async fn submit(link: &Link, process: RetryPolicy, submission: Submission) -> Result<Submitted, SubmitError> {
+pub async fn submit(
+    link: &Link,
+    process: RetryPolicy,
+    submission: Submission,
+) -> Result<Submitted, SubmitError> {
     let unavailable = || SubmitError::Unavailable { address: link.address.to_string() };
     let client = link.client().ok_or_else(unavailable)?;
     let starting = async {
         match submission {
-            Submission::One(item) => one(&client, link, item, process).await,
+            Submission::One(item) => one(&client, link, *item, process).await,
             Submission::Many { batch_id, items } => many(&client, link, batch_id, items, process).await,
         }
     };
@@ -107,7 +112,10 @@ async fn one(
     let mut options = options(link, &id);
     options.search_attributes = Some(search_attributes::of(&item.alert));
     options.static_summary = Some(summary(&item.alert.title));
-    accept(client.start_workflow(AlertProcessingWorkflow::run, Job { item, process }, options).await, &id)?;
+    accept(
+        client.start_workflow(AlertProcessingWorkflow::run, Json(Job { item, process }), options).await,
+        &id,
+    )?;
     Ok(Submitted { alerts: vec![Carried { workflow_id: id.clone(), id }] })
 }
 
@@ -123,7 +131,7 @@ async fn many(
         let mut options = options(link, &id);
         let count = batch.inline.len() + batch.children.len();
         options.static_summary = Some(format!("{count} alerts"));
-        accept(client.start_workflow(BatchAlertProcessingWorkflow::run, batch, options).await, &id)
+        accept(client.start_workflow(BatchAlertProcessingWorkflow::run, Json(batch), options).await, &id)
     }))
     .await?;
     Ok(Submitted { alerts })
@@ -161,7 +169,11 @@ fn summary(title: &str) -> String {
 
 /// Cuts a request into batch workflows. The same request is always cut in the same way, so that a repeat finds the
 /// same ids.
-fn chunks(batch_id: &str, items: Vec<AlertItem>, process: RetryPolicy) -> (Vec<(String, Batch)>, Vec<Carried>) {
+fn chunks(
+    batch_id: &str,
+    items: Vec<AlertItem>,
+    process: RetryPolicy,
+) -> (Vec<(String, Batch)>, Vec<Carried>) {
     let empty = || Batch { inline: Vec::new(), children: Vec::new(), process };
     let mut chunks: Vec<(String, Batch)> = vec![(batch_id.to_owned(), empty())];
     let mut carried = Vec::with_capacity(items.len());

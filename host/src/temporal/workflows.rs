@@ -1,5 +1,8 @@
 //! The two workflow types: one alert, and many in parallel. Workflow code reads no configuration, no clock, no
 //! registry: what it needs is in its input or was recorded as the result of `process_alert`.
+#![expect(missing_docs, reason = "the macro makes a constant of each run method, without its documentation")]
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use temporalio_macros::{workflow, workflow_methods};
@@ -10,6 +13,7 @@ use temporalio_sdk::{
 };
 
 use super::carry::carry;
+use super::json::Json;
 use super::search_attributes;
 use crate::alert::AlertItem;
 use crate::ledger::{Ledger, Outcome};
@@ -33,10 +37,13 @@ pub struct AlertProcessingWorkflow;
 impl AlertProcessingWorkflow {
     /// Completes with the full ledger; it does not fail because a receiver did.
     #[run]
-    pub async fn run(ctx: &mut WorkflowContext<Self>, job: Job) -> WorkflowResult<Ledger> {
-        let ledger = carry(ctx, job.item, &job.process).await?;
-        ctx.upsert_search_attributes([search_attributes::OUTCOME.value_set(ledger.outcome.as_str().to_owned())]);
-        Ok(ledger)
+    pub async fn run(ctx: &mut WorkflowContext<Self>, job: Json<Job>) -> WorkflowResult<Json<Ledger>> {
+        let Json(Job { item, process }) = job;
+        let ledger = carry(ctx, Arc::new(item), &process).await?;
+        ctx.upsert_search_attributes([
+            search_attributes::OUTCOME.value_set(ledger.outcome.as_str().to_owned())
+        ]);
+        Ok(Json(ledger))
     }
 }
 
@@ -78,10 +85,13 @@ pub struct BatchAlertProcessingWorkflow;
 impl BatchAlertProcessingWorkflow {
     /// Completes when every inline alert has its outcome and every child is started.
     #[run]
-    pub async fn run(ctx: &mut WorkflowContext<Self>, batch: Batch) -> WorkflowResult<BatchLedger> {
-        let ctx = &*ctx;
+    pub async fn run(
+        ctx: &mut WorkflowContext<Self>,
+        batch: Json<Batch>,
+    ) -> WorkflowResult<Json<BatchLedger>> {
+        let (ctx, Json(batch)) = (&*ctx, batch);
         let process = &batch.process;
-        let inline = join_all(batch.inline.into_iter().map(|item| carry(ctx, item, process)));
+        let inline = join_all(batch.inline.into_iter().map(|item| carry(ctx, Arc::new(item), process)));
         let children = join_all(batch.children.into_iter().map(|item| start_child(ctx, item, *process)));
         let (inline, children) = join!(inline, children);
         let alerts = inline.into_iter().collect::<WorkflowResult<Vec<Ledger>>>()?;
@@ -89,7 +99,7 @@ impl BatchAlertProcessingWorkflow {
         if let Some(worst) = worst(&alerts) {
             ctx.upsert_search_attributes([search_attributes::OUTCOME.value_set(worst.as_str().to_owned())]);
         }
-        Ok(BatchLedger { alerts, children })
+        Ok(Json(BatchLedger { alerts, children }))
     }
 }
 

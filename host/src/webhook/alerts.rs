@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use futures::StreamExt;
@@ -22,7 +22,7 @@ use super::response::{AlertResult, WebhookResponse, now};
 use crate::fault::Fault;
 use crate::ledger::Ledger;
 use crate::telemetry::metric;
-use crate::temporal::{self, Found, Link, Submitted};
+use crate::temporal::{self, Found, FoundAlert, Link, Pending, Submitted};
 
 /// How long a synchronous post waits when it does not say.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(30);
@@ -79,14 +79,24 @@ pub(super) async fn post_alerts_sync(
     Ok(Json(WebhookResponse::accepted(submitted, Some(results))))
 }
 
-/// What is known of an alert.
+/// What is known of an alert, or of a batch.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AlertAnswer {
     /// Always true.
     success: bool,
-    /// What Temporal knows.
+    /// The workflow.
+    workflow_id: String,
+    /// Where it stands.
+    state: temporal::State,
+    /// The alert, if it is one.
     #[serde(flatten)]
-    found: Found,
+    alert: Option<FoundAlert>,
+    /// The alerts, if it is a batch that carries several inline or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    alerts: Option<Vec<FoundAlert>>,
+    /// What is being tried again.
+    pending: Vec<Pending>,
     /// When this was answered.
     #[schema(format = DateTime)]
     timestamp: String,
@@ -106,8 +116,9 @@ pub(super) struct AlertAnswer {
 )]
 pub(super) async fn get_alert(
     State(surroundings): State<Surroundings>,
-    Path(id): Path<String>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<AlertAnswer>, ApiError> {
+    let Path(id) = path.map_err(|rejection| ApiError::invalid(vec![Fault::whole(rejection.body_text())]))?;
     // An alert that a batch carries inline is asked for as `<batch>#<index>`.
     let carried_inline = id.rsplit_once('#').filter(|(_, index)| index.parse::<u32>().is_ok());
     let workflow_id = carried_inline.map_or(id.as_str(), |(batch, _)| batch);
@@ -118,7 +129,16 @@ pub(super) async fn get_alert(
             return Err(temporal::LookupError::NotFound(id).into());
         }
     }
-    Ok(Json(AlertAnswer { success: true, found, timestamp: now() }))
+    Ok(Json(AlertAnswer::from(found)))
+}
+
+impl From<Found> for AlertAnswer {
+    fn from(found: Found) -> Self {
+        let Found { workflow_id, state, mut alerts, pending } = found;
+        let alert = if alerts.len() == 1 { alerts.pop() } else { None };
+        let alerts = alert.is_none().then_some(alerts);
+        Self { success: true, workflow_id, state, alert, alerts, pending, timestamp: now() }
+    }
 }
 
 async fn accept(
@@ -178,7 +198,11 @@ fn timeout(query: Option<&str>, most: Duration) -> Result<Duration, ApiError> {
     let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     parsed.map(|duration| duration.min(most)).ok_or_else(|| {
         let message = format!("{text:?} is not a duration such as 30s, 1m30s or 500ms");
-        ApiError::invalid(vec![Fault { path: "timeout".to_owned(), value: Some(Value::String(text)), message }])
+        ApiError::invalid(vec![Fault {
+            path: "timeout".to_owned(),
+            value: Some(Value::String(text)),
+            message,
+        }])
     })
 }
 

@@ -45,7 +45,8 @@ impl ApiError {
     }
 
     pub(super) fn body_too_large() -> Self {
-        let message = "the body is over the limit: send fewer alerts per request, or raise [webhook] body-limit";
+        let message =
+            "the body is over the limit: send fewer alerts per request, or raise [webhook] body-limit";
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", message)
     }
 
@@ -90,9 +91,9 @@ impl IntoResponse for ApiError {
 impl From<SubmitError> for ApiError {
     fn from(error: SubmitError) -> Self {
         match &error {
-            SubmitError::Unavailable { .. } => Self::temporal_unavailable(format!(
-                "{error}: nothing was accepted, send it again"
-            )),
+            SubmitError::Unavailable { .. } => {
+                Self::temporal_unavailable(format!("{error}: nothing was accepted, send it again"))
+            }
             SubmitError::Refused { source, .. } => {
                 tracing::error!(%error, %source, "alerts not accepted");
                 Self { retry_after: Some(RETRY_AFTER_SECONDS), ..Self::internal(error.to_string()) }

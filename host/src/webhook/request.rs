@@ -20,18 +20,18 @@ use crate::temporal::Submission;
 
 /// A request: one alert or many.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
-pub struct WebhookRequest {
+pub(super) struct WebhookRequest {
     /// The alerts, 1 to 1,000.
     #[schema(min_items = 1, max_items = 1000)]
-    pub alerts: Vec<Alert>,
+    pub(super) alerts: Vec<Alert>,
     /// The sender's own identifier of the request: a repeat with the same one is recognised.
     #[serde(default)]
     #[schema(nullable = false, min_length = 1, max_length = 200, example = "nightly-42")]
-    pub batch_id: Option<String>,
+    pub(super) batch_id: Option<String>,
     /// Facts about the request, of any shape; plugins and ledgers get them with each alert.
     #[serde(default)]
     #[schema(value_type = Object, example = json!({"region": "eu-west-1"}))]
-    pub metadata: Map<String, Value>,
+    pub(super) metadata: Map<String, Value>,
 }
 
 impl WebhookRequest {
@@ -66,7 +66,7 @@ impl WebhookRequest {
         };
         let mut items: Vec<AlertItem> = alerts.into_iter().map(item).collect();
         match items.pop() {
-            Some(only) if items.is_empty() => Submission::One(only),
+            Some(only) if items.is_empty() => Submission::One(Box::new(only)),
             last => {
                 items.extend(last);
                 let generated = || format!("batch-{}-{}", stamp(received_at), Uuid::new_v4().simple());
@@ -107,7 +107,8 @@ fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
 
 /// The trace that a request belongs to: the sender's if it names one, else a new one.
 pub(super) fn traceparent(headers: &HeaderMap) -> String {
-    let given = headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_trace(text));
+    let given =
+        headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_trace(text));
     given.map_or_else(
         || {
             let span = Uuid::new_v4().as_u64_pair().0;
@@ -121,7 +122,8 @@ pub(super) fn traceparent(headers: &HeaderMap) -> String {
 fn is_trace(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let is_hex = |part: &str, length| {
-        part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+        part.len() == length
+            && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
     };
     let [version, trace, span, flags] = parts[..] else { return false };
     let lengths = version == "00" && is_hex(trace, 32) && is_hex(span, 16) && is_hex(flags, 2);
@@ -155,7 +157,7 @@ mod tests {
 
     fn ids(document: &Value) -> (Option<String>, Vec<String>) {
         match read(document).unwrap().into_submission("trace") {
-            Submission::One(item) => (None, vec![item.id]),
+            Submission::One(item) => (None, vec![item.id.clone()]),
             Submission::Many { batch_id, items } => {
                 (Some(batch_id), items.into_iter().map(|item| item.id).collect())
             }
@@ -164,7 +166,8 @@ mod tests {
 
     #[test]
     fn every_fault_has_its_path_and_what_is_allowed() {
-        let document = json!({"alerts": [alert(json!({})), {"title": 7}, alert(json!({"severity": "urgent"}))]});
+        let document =
+            json!({"alerts": [alert(json!({})), {"title": 7}, alert(json!({"severity": "urgent"}))]});
         let said = faults(&document);
         let expected = [
             "alerts[1].title: 7 is a number, not of type string",
@@ -194,7 +197,9 @@ mod tests {
 
     #[test]
     fn null_is_as_good_as_absent() {
-        assert!(read(&json!({"alerts": [alert(json!({"id": null, "context": null}))], "batch_id": null})).is_ok());
+        assert!(
+            read(&json!({"alerts": [alert(json!({"id": null, "context": null}))], "batch_id": null})).is_ok()
+        );
     }
 
     #[test]

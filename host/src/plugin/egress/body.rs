@@ -49,7 +49,7 @@ pub(super) struct ResponseBody {
 }
 
 impl ResponseBody {
-    pub fn new(
+    pub(super) fn new(
         incoming: Incoming,
         pause: Duration,
         deadline: Instant,

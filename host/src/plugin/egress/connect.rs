@@ -24,7 +24,7 @@ use crate::plugin::grants::{Grants, host_of};
 
 /// What all plugins connect with: the trusted certificate authorities and the time limit. Cheap to clone.
 #[derive(Clone)]
-pub struct Connector {
+pub(in crate::plugin) struct Connector {
     tls: TlsConnector,
     timeout: Duration,
 }
@@ -38,7 +38,7 @@ impl Connector {
     ///
     /// # Errors
     /// Every file that cannot be read or holds no certificate, with paths such as `egress.root-certificates[0]`.
-    pub fn new(config: &EgressConfig) -> Result<Self, Vec<Fault>> {
+    pub(in crate::plugin) fn new(config: &EgressConfig) -> Result<Self, Vec<Fault>> {
         let mut roots = RootCertStore::empty();
         let native = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(native.certs);
@@ -56,7 +56,7 @@ impl Connector {
     }
 
     /// How long looking up, connecting and the TLS handshake may take in all.
-    pub fn timeout(&self) -> Duration {
+    pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
 

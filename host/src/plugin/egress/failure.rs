@@ -16,27 +16,27 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub fn new(code: Error, text: impl Into<String>) -> Self {
+    pub(super) fn new(code: Error, text: impl Into<String>) -> Self {
         Self { code, text: text.into() }
     }
 
-    pub fn denied(text: impl Into<String>) -> Self {
+    pub(super) fn denied(text: impl Into<String>) -> Self {
         Self::new(Error::HttpRequestDenied, text)
     }
 
     /// The connection to `peer` could not be made.
-    pub fn connect(error: &io::Error, peer: &str) -> Self {
+    pub(super) fn connect(error: &io::Error, peer: &str) -> Self {
         Self::new(io_code(error), format!("cannot connect to {peer}: {error}"))
     }
 
     /// The TLS handshake with `peer` failed.
-    pub fn tls(error: &io::Error, peer: &str) -> Self {
+    pub(super) fn tls(error: &io::Error, peer: &str) -> Self {
         let code = tls_code(error).unwrap_or_else(|| io_code(error));
         Self::new(code, format!("no TLS connection to {peer}: {error}"))
     }
 
     /// The exchange with the server failed.
-    pub fn exchange(error: &hyper::Error) -> Self {
+    pub(super) fn exchange(error: &hyper::Error) -> Self {
         Self::new(hyper_code(error), format!("the exchange failed: {}", innermost(error)))
     }
 }

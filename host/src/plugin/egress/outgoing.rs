@@ -27,7 +27,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// Checks the request and fills in its secrets. The grant is checked on the URL that goes out, with the secrets in
     /// it; what is said about it names their placeholders.
-    pub fn prepare(head: request::Parts, grants: &Grants, secrets: &Secrets) -> Result<Self, Failure> {
+    pub(super) fn prepare(head: request::Parts, grants: &Grants, secrets: &Secrets) -> Result<Self, Failure> {
         let asked = normalised(&head.uri)?;
         check_method(&head.method)?;
         let (mut url, mut headers) = (asked.clone(), head.headers);
@@ -43,12 +43,12 @@ impl Outgoing {
         Ok(Self { method: head.method, url, headers, signer })
     }
 
-    pub fn url(&self) -> &Url {
+    pub(super) fn url(&self) -> &Url {
         &self.url
     }
 
     /// Signs the body if the plugin asked for it.
-    pub fn sign(&mut self, body: &[u8]) -> Result<(), Failure> {
+    pub(super) fn sign(&mut self, body: &[u8]) -> Result<(), Failure> {
         let Some(signer) = &self.signer else { return Ok(()) };
         signer
             .sign(&mut self.headers, body, Timestamp::now())
@@ -57,7 +57,7 @@ impl Outgoing {
 
     /// The request as it goes over the wire. The length is the body's own, whatever the plugin announced, and the
     /// connection serves one request.
-    pub fn into_request(self, body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {
+    pub(super) fn into_request(self, body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {
         let invalid =
             |_| Failure::new(Error::HttpRequestUriInvalid, "the URL holds a character that cannot be sent");
         let mut request = Request::new(Full::new(body));

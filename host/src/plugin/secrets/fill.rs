@@ -33,7 +33,7 @@ const PATH: &AsciiSet = &QUERY
 
 /// Why a placeholder was not filled in. The request is not sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SecretError {
+pub(in crate::plugin) enum SecretError {
     /// The sidecar does not grant it.
     #[error("secret {0} is not granted; to allow it, add to [grants]: secrets = [\"{0}\"]")]
     NotGranted(String),

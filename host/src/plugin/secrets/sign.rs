@@ -13,7 +13,7 @@ const ID: HeaderName = HeaderName::from_static(standardwebhooks::HEADER_WEBHOOK_
 
 /// Why a request could not be signed. It is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SignError {
+pub(in crate::plugin) enum SignError {
     /// There is nothing that identifies the message.
     #[error("the header webhook-id is missing or not plain text; set it to the delivery-id")]
     Id,
@@ -24,7 +24,7 @@ pub enum SignError {
 
 /// A key that waits for the body it is to sign.
 #[derive(Clone, Debug)]
-pub struct Signer {
+pub(in crate::plugin) struct Signer {
     name: String,
     key: SecretString,
 }
@@ -35,7 +35,7 @@ impl Signer {
     }
 
     /// The name of the secret that is the key.
-    pub fn name(&self) -> &str {
+    pub(in crate::plugin) fn name(&self) -> &str {
         &self.name
     }
 
@@ -43,7 +43,12 @@ impl Signer {
     ///
     /// # Errors
     /// If there is no `webhook-id`, or the body is not UTF-8.
-    pub fn sign(&self, headers: &mut HeaderMap, body: &[u8], now: Timestamp) -> Result<(), SignError> {
+    pub(in crate::plugin) fn sign(
+        &self,
+        headers: &mut HeaderMap,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<(), SignError> {
         let id = headers.get(ID).and_then(|id| id.to_str().ok()).ok_or(SignError::Id)?;
         let key = Webhook::new(self.key.expose_secret()).expect("keys are checked when they are read");
         let signature = key.sign(id, now.as_second(), body).map_err(|_| SignError::Body)?;

@@ -1,0 +1,86 @@
+//! The commands that talk to a running host.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use harness::alerts::{alert, identified, unique, with};
+use harness::cli::campanile;
+use harness::{Plugin, Receiver, Settings, artifacts, project, temporal};
+use serde_json::json;
+
+fn example(name: &str) -> String {
+    project::root().join("examples").join(name).display().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_posts_the_examples_and_shows_a_table() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let batch = json!({"alerts": [identified("one"), identified("two"), alert("three")], "batch_id": unique("sent-")});
+    let batch_file = host.settings().write("batch.json", &batch.to_string()).display().to_string();
+    let files = [example("security-login.json"), example("performance-cpu.json"), batch_file];
+    let ran = campanile(&["send", &files[0], &files[1], &files[2], "--url", host.url()]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.stdout.matches("alert-").count(), 4, "{}", ran.stdout);
+    let batch_id = batch["batch_id"].as_str().expect("a text");
+    assert!(ran.stdout.contains(&format!("batch-{batch_id}")), "{}", ran.stdout);
+    receiver.wait_for("/pager", 5).await;
+    let ran = campanile(&["send", &files[0], "--sync", "--url", host.url()]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stdout.contains("delivered") && ran.stdout.contains("pager"), "{}", ran.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_reads_a_list_from_standard_input() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let mut command = harness::host::command();
+    command.args(["send", "-", "--url", host.url()]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut child = command.spawn().expect("the binary starts");
+    let text = json!([alert("one"), alert("two")]).to_string();
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+    assert!(child.wait().expect("it ends").success());
+    receiver.wait_for("/pager", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_shows_every_fault_and_fails() {
+    let settings = Settings::new();
+    let host = settings.start().await;
+    let bad = with(alert("bad"), json!({"severity": "urgent", "type": "weather"}));
+    let file = settings.write("bad.json", &bad.to_string()).display().to_string();
+    let ran = campanile(&["send", &file, "--url", host.url()]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(
+        ran.stdout.contains("alerts[0].severity") && ran.stdout.contains("alerts[0].type"),
+        "{}",
+        ran.stdout
+    );
+    let ran = campanile(&["send", "no-such-file.json", "--url", host.url()]).await;
+    assert_ne!(ran.code, Some(0));
+    assert!(ran.stderr.contains("no-such-file.json"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plugins_shows_what_is_loaded_and_what_was_refused_and_why() {
+    let receiver = Receiver::start().await;
+    let settings =
+        Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).plugin(Plugin::guest("echo"));
+    settings.place("core.wasm", &artifacts::core_module());
+    let host = settings.start().await;
+    let ran = campanile(&["plugins", "--url", host.url()]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for words in ["pager", "notifier", "echo", "processor", "sha256:", "core.wasm", "core module"] {
+        assert!(ran.stdout.contains(words), "{words}:\n{}", ran.stdout);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn healthcheck_tells_by_its_exit_code() {
+    let host = Settings::new().start().await;
+    assert_eq!(campanile(&["healthcheck", "--url", host.url()]).await.code, Some(0));
+    let nobody = format!("http://127.0.0.1:{}", temporal::free_port());
+    let ran = campanile(&["healthcheck", "--url", &nobody]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains(&nobody), "{}", ran.stderr);
+}

@@ -1,0 +1,120 @@
+//! `docker-compose.yml` and `Dockerfile`: valid, and true to the binary and to the repository.
+
+use std::collections::BTreeSet;
+
+use harness::cli::campanile;
+use harness::{artifacts, project};
+use serde_json::Value;
+
+fn compose() -> Value {
+    let text = project::text("docker-compose.yml");
+    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("docker-compose.yml: {error}"))
+}
+
+fn services() -> Vec<(String, Value)> {
+    let services = compose()["services"].as_object().expect("services").clone();
+    services.into_iter().collect()
+}
+
+/// Flags and environment variables of `campanile serve`, from its own help.
+async fn known() -> BTreeSet<String> {
+    let help = campanile(&["serve", "--help"]).await.stdout;
+    let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'));
+    words.filter(|word| word.starts_with("--") || word.starts_with("CAMPANILE_")).map(str::to_owned).collect()
+}
+
+/// A list or a shell line, as words.
+fn words(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => text.split_whitespace().map(str::to_owned).collect(),
+        Value::Array(items) => items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn flag(word: &str) -> Option<&str> {
+    word.starts_with("--").then(|| word.split('=').next().unwrap_or(word))
+}
+
+#[test]
+fn docker_compose_keeps_to_the_compose_specification() {
+    let schema: Value =
+        serde_json::from_str(&project::text("tests/schemas/compose-spec.json")).expect("a schema");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let document = compose();
+    let faults: Vec<_> =
+        validator.iter_errors(&document).map(|fault| format!("{}: {fault}", fault.instance_path())).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[tokio::test]
+async fn every_flag_in_the_container_files_is_known_to_the_binary() {
+    let known = known().await;
+    let ours = services()
+        .into_iter()
+        .filter(|(_, service)| service["build"].is_string() || service["build"].is_object());
+    let ours: Vec<_> = ours.collect();
+    assert!(ours.len() >= 2, "webhook and worker are built from here");
+    for (name, service) in &ours {
+        let command = [words(&service["entrypoint"]), words(&service["command"])].concat();
+        assert!(command.contains(&"serve".to_owned()), "{name}: {command:?}");
+        for flag in command.iter().filter_map(|word| flag(word)) {
+            assert!(known.contains(flag), "{name}: `campanile serve` has no {flag}");
+        }
+        for variable in service["environment"].as_object().into_iter().flat_map(|all| all.keys()) {
+            assert!(
+                !variable.starts_with("CAMPANILE_") || known.contains(variable),
+                "{name}: {variable} means nothing"
+            );
+        }
+    }
+    let dockerfile = project::text("Dockerfile");
+    let variables = dockerfile.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    for variable in variables.filter(|word| word.starts_with("CAMPANILE_")) {
+        assert!(known.contains(variable), "Dockerfile: {variable} means nothing to the binary");
+    }
+}
+
+#[test]
+fn the_services_are_published_on_loopback_and_have_their_versions_settable() {
+    let text = project::text("docker-compose.yml");
+    for variable in ["POSTGRESQL", "TEMPORAL", "TEMPORAL_ADMINTOOLS", "TEMPORAL_UI", "ELASTICSEARCH"] {
+        assert!(text.contains(&format!("${{{variable}_VERSION:-")), "{variable}_VERSION has no default");
+    }
+    for (name, service) in services() {
+        for port in words(&service["ports"]) {
+            assert!(port.starts_with("127.0.0.1:"), "{name} publishes {port} to everybody");
+        }
+    }
+    let compose = compose();
+    let ports = |name: &str| words(&compose["services"][name]["ports"]);
+    assert_eq!(ports("webhook"), ["127.0.0.1:8000:8000"]);
+    assert_eq!(ports("temporal-ui"), ["127.0.0.1:8080:8080"]);
+    assert!(ports("worker").is_empty(), "a worker with a published port cannot be scaled");
+    assert!(words(&compose["services"]["elasticsearch"]["profiles"]).contains(&"elasticsearch".to_owned()));
+}
+
+#[test]
+fn the_dockerfile_copies_what_is_there_and_does_not_run_as_root() {
+    let text = project::text("Dockerfile");
+    let mut user = "root";
+    for line in text.lines().map(str::trim) {
+        match line.split_once(' ') {
+            Some(("COPY", rest)) if !rest.starts_with("--from") => assert_sources_exist(rest),
+            Some(("USER", name)) => user = name,
+            _ => {}
+        }
+    }
+    assert!(!user.starts_with("root") && !user.starts_with('0'), "the image runs as {user}");
+    for name in artifacts::shipped_names() {
+        assert!(text.contains(&format!("-p plugin-{name} ")), "the image lacks the plugin {name}");
+    }
+}
+
+fn assert_sources_exist(rest: &str) {
+    let words: Vec<_> = rest.split_whitespace().filter(|word| !word.starts_with("--")).collect();
+    let (_, sources) = words.split_last().expect("COPY has a destination");
+    for source in sources {
+        assert!(project::root().join(source).exists(), "Dockerfile copies {source}, which is not there");
+    }
+}

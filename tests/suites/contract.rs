@@ -1,0 +1,205 @@
+//! The HTTP contract: shapes, ids, times, and the one shape of every error.
+
+use harness::alerts::{alert, identified, unique, with};
+use harness::web::{Reply, client};
+use harness::{Host, Plugin, Receiver, Settings, host};
+use serde_json::{Value, json};
+
+/// A host without plugins.
+async fn bare() -> Host {
+    Settings::new().start().await
+}
+
+fn assert_refused(reply: &Reply, status: u16, code: &str) -> Value {
+    assert_eq!(reply.status, status, "{reply:?}");
+    let body = reply.json();
+    assert_eq!(body["success"], false, "{body}");
+    assert_eq!(body["code"], code, "{body}");
+    assert_eq!(body["processed_count"], 0, "{body}");
+    assert_eq!(body["workflow_ids"], json!([]), "{body}");
+    assert_eq!(body["request_id"], reply.header("x-request-id"), "{body}");
+    assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()), "{body}");
+    assert_microseconds(&body["timestamp"]);
+    body
+}
+
+/// `2023-12-01T14:30:22.123456Z`.
+fn assert_microseconds(timestamp: &Value) {
+    let text = timestamp.as_str().unwrap_or_default();
+    let fraction = text.strip_suffix('Z').and_then(|text| text.rsplit_once('.')).map(|(_, digits)| digits);
+    assert!(fraction.is_some_and(|digits| digits.len() == 6), "{timestamp} has no microseconds in UTC");
+    text.parse::<jiff::Timestamp>().unwrap_or_else(|error| panic!("{timestamp}: {error}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_has_all_its_fields_in_their_shapes() {
+    let host = bare().await;
+    let answer = host.post("/webhook/alerts", &json!({"alerts": [alert("shape")]})).await.ok();
+    assert_microseconds(&answer["timestamp"]);
+    let fields: Vec<_> = answer.as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!(fields, ["success", "message", "processed_count", "workflow_ids", "errors", "timestamp"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_are_made_of_identity_and_start_in_utc() {
+    let host = bare().await;
+    let (id, key) = (unique("id"), unique("key"));
+    let at = |extra| with(with(alert("ids"), json!({"starts_at": "2023-12-01T15:30:22+01:00"})), extra);
+    let ids = host
+        .submit(&[
+            at(json!({"id": id})),
+            at(json!({"dedup_key": key})),
+            at(json!({"id": id, "dedup_key": "other", "status": "resolved"})),
+        ])
+        .await;
+    assert_eq!(
+        ids,
+        [
+            format!("alert-{id}-20231201-143022"),
+            format!("alert-{key}-20231201-143022"),
+            format!("alert-{id}-20231201-143022-resolved"),
+        ]
+    );
+    let generated = host.submit(&[alert("no identity")]).await.remove(0);
+    let parts: Vec<_> = generated.rsplitn(3, '-').collect();
+    assert_eq!((parts[0].len(), parts[1].len()), (6, 8), "{generated}");
+    assert!(generated.starts_with("alert-"), "{generated}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_of_a_request_is_listed_with_its_path_value_and_what_is_allowed() {
+    let host = bare().await;
+    let bad = [
+        alert("fine"),
+        with(alert("wrong type"), json!({"type": "weather", "labels": {"n": 1}})),
+        with(alert("urgent"), json!({"severity": "urgent", "starts_at": "yesterday"})),
+        json!({"title": "bare"}),
+    ];
+    let reply = host.post("/webhook/alerts", &json!({"alerts": bad})).await;
+    let body = assert_refused(&reply, 400, "invalid-request");
+    let faults = body["errors"].as_array().expect("errors are a list");
+    let fault = |path: &str| {
+        let found = faults.iter().find(|fault| fault["path"] == path);
+        found.unwrap_or_else(|| panic!("no fault at {path}: {body}"))
+    };
+    let severity = fault("alerts[2].severity");
+    assert_eq!(severity["value"], "urgent");
+    assert_eq!(severity["message"], "\"urgent\" is not one of low, medium, high, critical");
+    for path in ["alerts[1].type", "alerts[1].labels.n", "alerts[2].starts_at"] {
+        fault(path);
+    }
+    for field in ["description", "type", "severity", "source"] {
+        assert!(
+            fault(&format!("alerts[3].{field}"))["message"].as_str().is_some_and(|m| m.contains("required"))
+        );
+    }
+    assert!(
+        faults.iter().all(|fault| !fault["path"].as_str().unwrap_or_default().starts_with("alerts[0]")),
+        "{body}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_one_bad_alert_starts_nothing() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let good = identified("good");
+    let bad = with(alert("bad"), json!({"severity": "urgent"}));
+    let reply = host.post("/webhook/alerts", &json!({"alerts": [good, bad]})).await;
+    assert_refused(&reply, 400, "invalid-request");
+    let id = format!("alert-{}-20231201-143022", good["id"].as_str().expect("identified"));
+    assert_eq!(host.get(&format!("/alerts/{id}")).await.status, 404);
+    host.submit_sync(&[alert("the only one")]).await;
+    let titles: Vec<_> =
+        receiver.received("/pager").iter().map(|r| r.json()["alert"]["title"].clone()).collect();
+    assert_eq!(titles, ["the only one"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_hold_no_alerts_are_refused() {
+    let host = bare().await;
+    for body in
+        [json!({"alerts": []}), json!({}), json!([]), json!({"alerts": {}}), json!(null), json!("alert")]
+    {
+        let reply = host.post("/webhook/alerts", &body).await;
+        let refused = assert_refused(&reply, 400, "invalid-request");
+        assert!(refused["errors"].as_array().is_some_and(|errors| !errors.is_empty()), "{body}: {refused}");
+    }
+    let thousand_and_one = vec![alert("many"); 1001];
+    let reply = host.post("/webhook/alerts", &json!({"alerts": thousand_and_one})).await;
+    assert_refused(&reply, 400, "invalid-request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_refusal_has_the_same_shape() {
+    let host = Settings::new().and_config("\n[webhook]\nbody-limit = 4096\n").start().await;
+    assert_refused(&host.get("/no/such/page").await, 404, "not-found");
+    assert_refused(&host.get("/webhook/alerts").await, 405, "method-not-allowed");
+    assert_refused(&host.get("/alerts/alert-nobody-20231201-143022").await, 404, "not-found");
+    let post = || client().post(host.at("/webhook/alerts"));
+    let text = post().header("content-type", "text/plain").body(json!({"alerts": [alert("t")]}).to_string());
+    assert_refused(&host.request(text).await, 415, "unsupported-media-type");
+    let broken = post().header("content-type", "application/json").body("{\"alerts\": [");
+    assert_refused(&host.request(broken).await, 400, "invalid-request");
+    let large = with(alert("large"), json!({"data": {"filler": "x".repeat(5000)}}));
+    assert_refused(&host.post("/webhook/alerts", &json!({"alerts": [large]})).await, 413, "body-too-large");
+    assert_refused(
+        &host.post("/webhook/alerts/sync?timeout=soon", &json!({"alerts": [alert("t")]})).await,
+        400,
+        "invalid-request",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_keeps_the_id_that_its_sender_gave_it() {
+    let host = bare().await;
+    let given =
+        host.request(client().get(host.at("/no/such/page")).header("x-request-id", "from-the-sender")).await;
+    assert_eq!(given.header("x-request-id"), "from-the-sender");
+    assert_eq!(given.json()["request_id"], "from-the-sender");
+    let (one, other) = (host.get("/health").await, host.get("/health").await);
+    assert!(!one.header("x-request-id").is_empty());
+    assert_ne!(one.header("x-request-id"), other.header("x-request-id"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_want_to_wait_any_longer_gets_the_ids_to_ask_again() {
+    let receiver = Receiver::start().await;
+    receiver.always("/pager", harness::Answer::status(503));
+    let retry = "[retry]\ninitial-interval = \"1s\"\nmaximum-interval = \"1s\"\nmaximum-attempts = 0\n";
+    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "").and(retry)).start().await;
+    let answer =
+        host.post("/webhook/alerts/sync?timeout=500ms", &json!({"alerts": [alert("slow")]})).await.ok();
+    assert_eq!(answer["success"], true);
+    assert_eq!(answer["results"][0]["completed"], false, "{answer}");
+    assert!(answer["results"][0].get("ledger").is_none(), "{answer}");
+    let id = &host::ids(&answer)[0];
+    let state = host.get(&format!("/alerts/{id}")).await.ok();
+    assert_eq!(state["state"], "running", "{state}");
+    assert_eq!(state["alert"]["title"], "slow", "{state}");
+    receiver.wait_for("/pager", 2).await;
+    receiver.always("/pager", harness::Answer::status(200));
+    let state = host.completed(id).await;
+    assert_eq!(state["state"], "completed", "{state}");
+    assert_eq!(state["outcome"], "delivered", "{state}");
+    assert_eq!(state["ledger"]["alert"]["title"], "slow", "{state}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_fields_and_metadata_reach_the_plugins_and_the_ledger() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let extra =
+        json!({"x_vendor": {"deep": [1, 2.5, null]}, "context": {"environment": "test", "region": "eu"}});
+    let request =
+        json!({"alerts": [with(alert("extra"), extra.clone())], "metadata": {"sent_by": "probe-7"}});
+    let answer = host.post("/webhook/alerts/sync", &request).await.ok();
+    let seen = receiver.wait_for("/pager", 1).await[0].json();
+    let ledger = &answer["results"][0]["ledger"];
+    for (field, value) in extra.as_object().expect("an object") {
+        assert_eq!(&seen["alert"]["document"][field], value);
+        assert_eq!(&ledger["alert"][field], value);
+    }
+    assert_eq!(seen["alert"]["metadata"], request["metadata"]);
+    assert_eq!(ledger["metadata"], request["metadata"]);
+}

@@ -1,0 +1,139 @@
+//! The Temporal server that the host starts and looks after itself.
+
+use std::time::Duration;
+
+use harness::alerts::{alert, identified};
+use harness::process::{children, runs};
+use harness::wait::until_within;
+use harness::web::client;
+use harness::{Host, Plugin, Receiver, Server, Settings, until};
+use rustix::process::{Pid, Signal, kill_process};
+
+fn embedded() -> Settings {
+    Settings::new().server(Server::Embedded)
+}
+
+/// The process id of the Temporal server that a host started.
+fn temporal_of(host: &Host) -> i32 {
+    let children = children(host.process().id());
+    let name = |id: &i32| std::fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
+    let found = children.iter().find(|id| name(id).contains("start-dev"));
+    *found.unwrap_or_else(|| panic!("no Temporal server among the children {children:?}"))
+}
+
+async fn gone(id: i32) {
+    let what = format!("the Temporal server {id} ends with its host");
+    until_within(&what, Duration::from_secs(20), async || (!runs(id)).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_an_address_starts_its_own_server_with_its_ui() {
+    let receiver = Receiver::start().await;
+    let host = embedded().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let ready = host.log().message("temporal server ready").await;
+    assert!(ready["address"].as_str().is_some_and(|address| address.contains(':')), "{ready}");
+    let ui = ready["ui"].as_str().expect("`temporal server ready` names the UI");
+    let ui = if ui.contains("://") { ui.to_owned() } else { format!("http://{ui}") };
+    let page = host.request(client().get(ui)).await;
+    assert!(page.status < 400, "the UI answers {}", page.status);
+    assert_eq!(host.ledger(alert("embedded")).await["outcome"], "delivered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_host_leaves_no_server_behind() {
+    let host = embedded().start().await;
+    let temporal = temporal_of(&host);
+    host.kill9().await;
+    gone(temporal).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_host_stops_its_server_and_keeps_its_data() {
+    let receiver = Receiver::start().await;
+    let settings = embedded().plugin(Plugin::recorder("pager", &receiver, ""));
+    let host = settings.start().await;
+    let ids = host.submit(&[identified("kept")]).await;
+    host.completed(&ids[0]).await;
+    let temporal = temporal_of(&host);
+    assert!(host.stop().await.success());
+    gone(temporal).await;
+    let host = settings.start().await;
+    let state = host.completed(&ids[0]).await;
+    assert_eq!(state["outcome"], "delivered", "{state}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_is_missed_and_started_again() {
+    let receiver = Receiver::start().await;
+    let host = embedded().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let first = temporal_of(&host);
+    kill_process(Pid::from_raw(first).expect("a process id"), Signal::KILL).expect("it runs");
+    gone(first).await;
+    host.log()
+        .wait_for("the death is said", |event| event["level"] != "INFO" && says(event, "temporal server"))
+        .await;
+    until("the host is healthy again", async || (host.get("/health").await.status == 200).then_some(()))
+        .await;
+    assert_ne!(temporal_of(&host), first);
+    assert_eq!(host.ledger(alert("after the restart")).await["outcome"], "delivered");
+}
+
+fn says(event: &serde_json::Value, words: &str) -> bool {
+    event["message"].as_str().is_some_and(|message| message.contains(words))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    for flag in ["--temporal-port", "--listen"] {
+        let value = if flag == "--listen" { format!("127.0.0.1:{port}") } else { port.clone() };
+        let settings = if flag == "--listen" { Settings::new() } else { embedded() };
+        let (status, log) = Host::refusing(&settings.argument(flag).argument(&value)).await;
+        assert!(!status.success(), "{flag}");
+        assert!(log.tail().contains(&port), "{flag}: the port is not named:\n{}", log.tail());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_another_version_is_not_opened_silently() {
+    let settings = embedded();
+    let host = settings.start().await;
+    assert!(host.stop().await.success());
+    let versions = version_files(&settings);
+    assert!(!versions.is_empty(), "no file in the data directory says which version wrote the database");
+    for file in &versions {
+        let text = std::fs::read_to_string(file).expect("a version file is text");
+        std::fs::write(file, text.replace("1.9.1", "1.0.0")).expect("the data directory is writable");
+    }
+    let (status, log) = Host::refusing(&settings).await;
+    assert!(!status.success());
+    assert!(log.tail().contains("1.0.0"), "the other version is not named:\n{}", log.tail());
+}
+
+/// The small text files of the data directory that name the version of the Temporal command line.
+fn version_files(settings: &Settings) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    let mut directories = vec![settings.data()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).expect("a readable data directory").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if std::fs::read_to_string(&path)
+                .is_ok_and(|text| text.len() < 4096 && text.contains("1.9.1"))
+            {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_finds_no_server_to_start_says_what_would_help() {
+    let settings = embedded().argument("--temporal-cli").argument("/no/such/temporal");
+    let (status, log) = Host::refusing(&settings).await;
+    assert!(!status.success());
+    assert!(log.tail().contains("/no/such/temporal"), "{}", log.tail());
+}

@@ -1,0 +1,26 @@
+//! The end-to-end suites: the real host, the real Temporal server, real components, real sockets. Each test reads as a
+//! sentence, has a host and a task queue of its own, and waits for signals.
+
+mod batches;
+mod commands;
+mod containers;
+mod contract;
+mod delivery;
+mod documents;
+mod durability;
+mod embedded;
+mod examples;
+mod faults;
+mod garbage;
+mod history;
+mod identity;
+mod observability;
+mod outside;
+mod plugins;
+mod processors;
+mod replay;
+mod roles;
+mod secrets;
+mod shipped;
+mod toolchains;
+mod unreachable;

@@ -1,0 +1,98 @@
+//! Recorded histories run through today's workflow code: a change that would strand workflows under way fails here, and
+//! needs `ctx.patched`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use campanile::temporal::{AlertProcessingWorkflow, BatchAlertProcessingWorkflow};
+use harness::alerts::{alert, identified, labelled};
+use harness::{Answer, Plugin, Receiver, Settings, Temporal, project};
+use serde_json::Value;
+use temporalio_client::{
+    Client, ClientOptions, Connection, ConnectionOptions, UntypedWorkflow, Url, WorkflowFetchHistoryOptions,
+    WorkflowHistory,
+};
+use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
+
+fn directory() -> PathBuf {
+    project::root().join("tests/histories")
+}
+
+fn replayer() -> WorkflowReplayer {
+    let options = WorkflowReplayerOptions::new()
+        .register_workflow::<AlertProcessingWorkflow>()
+        .and_then(|options| options.register_workflow::<BatchAlertProcessingWorkflow>())
+        .expect("each workflow is registered once");
+    WorkflowReplayer::new(options.build()).expect("there are workflows")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_recorded_history_replays() {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory()).expect("readable").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let history = WorkflowHistory::from_json(&fs::read(entry.path()).expect("readable"));
+        let history = history.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let replayed = replayer().replay_workflow(history).await;
+        replayed.unwrap_or_else(|error| panic!("{name} does not replay: {error}"));
+        names.push(name);
+    }
+    assert!(names.len() >= 4, "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_this_code_would_not_have_written_does_not_replay() {
+    let text = fs::read_to_string(directory().join("alert-retried.json")).expect("readable");
+    let other = text.replace("\"send_notification\"", "\"send_telegram\"");
+    assert_ne!(text, other);
+    let history = WorkflowHistory::from_json(other.as_bytes()).expect("a history");
+    assert!(replayer().replay_workflow(history).await.is_err());
+}
+
+/// Records anew what is in `tests/histories`, with `cargo test -p tests -- --ignored record`. Keep the old ones as long as
+/// workflows that were started by them may be under way.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "records tests/histories"]
+async fn record_histories() {
+    let receiver = Receiver::start().await;
+    receiver.always("/gone", Answer::status(410));
+    let settings =
+        Settings::new().plugin(Plugin::guest("misbehave")).plugin(Plugin::recorder("pager", &receiver, ""));
+    let host = settings.plugin(Plugin::status_recorder("status", &receiver)).start().await;
+    record("alert-delivered", &host.submit_sync(&[identified("delivered")]).await).await;
+    record("alert-dropped", &host.submit_sync(&[labelled(alert("dropped"), "do", "drop")]).await).await;
+    record("alert-processor-traps", &host.submit_sync(&[labelled(alert("trapped"), "do", "trap")]).await)
+        .await;
+    receiver.fail("/pager", 2, 503);
+    receiver.fail("/status", 1, 503);
+    record("alert-retried", &host.submit_sync(&[alert("retried")]).await).await;
+    receiver.script("/pager", [Answer::status(429).header("retry-after", "1")], Answer::status(410));
+    record("alert-failed", &host.submit_sync(&[alert("failed")]).await).await;
+    receiver.script("/pager", [Answer::status(200).after(Duration::from_secs(5))], Answer::status(200));
+    record("alert-slow", &host.submit_sync(&[alert("slow")]).await).await;
+    receiver.fail("/pager", 1, 503);
+    record(
+        "batch-mixed",
+        &host.submit_sync(&[alert("inline"), identified("child"), alert("inline too")]).await,
+    )
+    .await;
+}
+
+/// Writes the history of the workflow that holds the first of these results, in the SDK's own JSON.
+async fn record(name: &str, results: &[Value]) {
+    let id = results[0]["workflow_id"].as_str().expect("an id");
+    let handle = client().await.get_workflow_handle::<UntypedWorkflow>(id);
+    let json =
+        handle.fetch_history(WorkflowFetchHistoryOptions::default()).to_json().await.expect("a history");
+    let history: Value = serde_json::from_slice(&json).expect("JSON");
+    let text = serde_json::to_string_pretty(&history).expect("JSON");
+    fs::write(directory().join(format!("{name}.json")), text + "\n").expect("writable");
+}
+
+async fn client() -> Client {
+    let address = format!("http://{}", Temporal::shared().await.address());
+    let options = ConnectionOptions::new(Url::parse(&address).expect("an address")).build();
+    let connection = Connection::connect(options).await.expect("the server is there");
+    Client::new(connection, ClientOptions::new("default").build()).expect("a client")
+}

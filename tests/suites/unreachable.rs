@@ -1,0 +1,46 @@
+//! Temporal away: nothing is acknowledged, the answer is quick and honest, and all is well when it is back.
+
+use std::time::{Duration, Instant};
+
+use harness::alerts::{alert, identified};
+use harness::{Host, Plugin, Receiver, Server, Settings, Temporal, temporal, until};
+use serde_json::json;
+
+async fn refuses(host: &Host) {
+    let started = Instant::now();
+    let reply = host.post("/webhook/alerts", &json!({"alerts": [alert("into the void")]})).await;
+    let elapsed = started.elapsed();
+    assert_eq!(reply.status, 500, "{reply:?}");
+    assert!(elapsed < Duration::from_secs(2), "the answer took {elapsed:?}");
+    assert!(reply.header("retry-after").parse::<u32>().is_ok(), "{reply:?}");
+    let body = reply.json();
+    assert_eq!(body["code"], "temporal-unavailable");
+    assert_eq!(body["success"], false);
+    assert_eq!(body["workflow_ids"], json!([]));
+    let health = host.get("/health").await;
+    assert_eq!(health.status, 503, "{health:?}");
+    assert_eq!(health.json()["temporal"]["reachable"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_away_is_said_so_and_missed_no_longer_than_it_is_away() {
+    let receiver = Receiver::start().await;
+    let mut server = Temporal::start().await;
+    let settings = Settings::new().server(Server::At(server.address()));
+    let host = settings.plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    assert_eq!(host.ledger(alert("before")).await["outcome"], "delivered");
+    server.kill().await;
+    refuses(&host).await;
+    server.restart().await;
+    until("the host is healthy again", async || (host.get("/health").await.status == 200).then_some(()))
+        .await;
+    let ids = host.submit(&[identified("after")]).await;
+    assert_eq!(host.completed(&ids[0]).await["outcome"], "delivered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_whose_server_never_was_there_starts_and_refuses() {
+    let nobody = format!("127.0.0.1:{}", temporal::free_port());
+    let host = Host::listening(&Settings::new().server(Server::At(nobody)).role("webhook")).await;
+    refuses(&host).await;
+}
