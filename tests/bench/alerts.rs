@@ -21,7 +21,7 @@ const CLIENTS: usize = 16;
 const BATCH: u32 = 300;
 
 /// Measures events, throughput, latency and batches.
-pub async fn measure(figures: &mut Figures) {
+pub(crate) async fn measure(figures: &mut Figures) {
     let settings = Settings::new()
         .server(Server::Embedded)
         .argument("--log=warn,campanile::temporal::embedded=info,campanile::app=info,campanile::temporal::worker=info")

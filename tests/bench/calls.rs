@@ -42,7 +42,7 @@ impl WasiView for State {
 }
 
 /// Measures both.
-pub async fn measure(figures: &mut Figures) {
+pub(crate) async fn measure(figures: &mut Figures) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     std::fs::write(directory.path().join("triage.wasm"), artifacts::shipped("triage"))
         .expect("a writable directory");

@@ -60,14 +60,14 @@ impl Many {
 }
 
 /// A worker and a client of its own on the server at `address`, in this process, as the host has them in its own.
-pub struct Floor {
+pub(crate) struct Floor {
     client: Client,
     shutdown: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Floor {
     /// Starts polling.
-    pub async fn start(address: &str) -> Self {
+    pub(crate) async fn start(address: &str) -> Self {
         let runtime = Runtime::from_current_tokio(temporalio_sdk::runtime::RuntimeOptions::default());
         let runtime = runtime.expect("a runtime in a tokio runtime");
         let url = Url::parse(&format!("http://{address}")).expect("the server's address is one");
@@ -90,19 +90,19 @@ impl Floor {
     }
 
     /// Runs one workflow of three activities to its end.
-    pub async fn one(&self) {
+    pub(crate) async fn one(&self) {
         let handle = self.client.start_workflow(One::run, 0, options()).await.expect("it starts");
         handle.get_result(WorkflowGetResultOptions::default()).await.expect("it completes");
     }
 
     /// Runs one workflow of `chains` parallel chains of three activities to its end.
-    pub async fn many(&self, chains: u32) {
+    pub(crate) async fn many(&self, chains: u32) {
         let handle = self.client.start_workflow(Many::run, chains, options()).await.expect("it starts");
         handle.get_result(WorkflowGetResultOptions::default()).await.expect("it completes");
     }
 
     /// Stops polling.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         (self.shutdown)();
     }
 }

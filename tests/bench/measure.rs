@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// What was measured, line by line.
 #[derive(Default)]
-pub struct Figures(Vec<Figure>);
+pub(crate) struct Figures(Vec<Figure>);
 
 struct Figure {
     what: String,
@@ -19,29 +19,29 @@ struct Bound {
 
 impl Figures {
     /// A number without a promise.
-    pub fn add(&mut self, what: &str, value: String) {
+    pub(crate) fn add(&mut self, what: &str, value: String) {
         self.0.push(Figure { what: what.to_owned(), value, bound: None });
     }
 
     /// A number that has to be at least `least`.
-    pub fn at_least(&mut self, what: &str, value: f64, least: f64) {
+    pub(crate) fn at_least(&mut self, what: &str, value: f64, least: f64) {
         let bound = Bound { text: format!("at least {least}"), holds: value >= least };
         self.0.push(Figure { what: what.to_owned(), value: format!("{value:.2}"), bound: Some(bound) });
     }
 
     /// A number that has to be at most `most`.
-    pub fn at_most(&mut self, what: &str, value: f64, most: f64) {
+    pub(crate) fn at_most(&mut self, what: &str, value: f64, most: f64) {
         let bound = Bound { text: format!("at most {most}"), holds: value <= most };
         self.0.push(Figure { what: what.to_owned(), value: format!("{value:.2}"), bound: Some(bound) });
     }
 
     /// Whether every promise holds.
-    pub fn hold(&self) -> bool {
+    pub(crate) fn hold(&self) -> bool {
         self.0.iter().filter_map(|figure| figure.bound.as_ref()).all(|bound| bound.holds)
     }
 
     /// Prints the table.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         println!();
         for Figure { what, value, bound } in &self.0 {
             let bound = bound.as_ref().map(|bound| {
@@ -53,7 +53,7 @@ impl Figures {
 }
 
 /// The value below which `share` (0 to 1) of the samples lie.
-pub fn quantile(samples: &mut [Duration], share: f64) -> Duration {
+pub(crate) fn quantile(samples: &mut [Duration], share: f64) -> Duration {
     samples.sort_unstable();
     let last = samples.len().saturating_sub(1);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index of a small list")]
@@ -62,6 +62,6 @@ pub fn quantile(samples: &mut [Duration], share: f64) -> Duration {
 }
 
 /// `1.23 ms`.
-pub fn milliseconds(duration: Duration) -> String {
+pub(crate) fn milliseconds(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1_000.0)
 }

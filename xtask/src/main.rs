@@ -1,6 +1,8 @@
-//! The developer's commands: `cargo xtask up` runs everything on this machine, `cargo xtask test` tests everything.
+//! The developer's commands: `cargo xtask up` runs everything on this machine, `cargo xtask test` tests everything,
+//! `cargo xtask bench` measures.
 
 mod announce;
+mod bench;
 mod command;
 mod layout;
 mod plugins;
@@ -26,6 +28,8 @@ enum Task {
     Up(up::Up),
     /// Check, build and test everything
     Test(test::Test),
+    /// Measure the figures that the README quotes
+    Bench(bench::Bench),
     /// Say where the host listens as soon as it answers (what `up` leaves behind before it becomes the host)
     #[command(hide = true)]
     Announce(announce::Announcement),
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Up(up) => up.run(),
         Task::Test(test) => test.run(),
+        Task::Bench(bench) => bench.run(),
         Task::Announce(announcement) => announcement.make(),
     };
     match done {
