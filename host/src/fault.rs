@@ -59,7 +59,7 @@ pub fn validator<T: ToSchema>() -> Validator {
     jsonschema::options().should_validate_formats(true).build(&document).expect("derived schemas are valid")
 }
 
-/// Everything that `schema` has to say against `document`, in the order of the schema.
+/// Everything that `schema` has to say against `document`.
 pub fn faults(schema: &Validator, document: &Value) -> Vec<Fault> {
     schema.iter_errors(document).flat_map(|error| describe(&error)).take(MOST_FAULTS).collect()
 }
@@ -182,7 +182,10 @@ mod tests {
 
     fn said(schema: Value, document: Value) -> Vec<String> {
         let schema = jsonschema::validator_for(&schema).unwrap();
-        faults(&schema, &document).iter().map(Fault::to_string).collect()
+        let mut said: Vec<String> = faults(&schema, &document).iter().map(Fault::to_string).collect();
+        // The validator's order is its own.
+        said.sort();
+        said
     }
 
     #[test]
@@ -195,8 +198,8 @@ mod tests {
             said(schema, json!({"alerts": [{}, {"severity": "urgent"}], "colour": 1})),
             [
                 "alerts[1].severity: \"urgent\" is not one of low, high",
-                "title: is required",
                 "colour: is not a known key",
+                "title: is required",
             ]
         );
     }
