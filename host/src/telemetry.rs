@@ -135,7 +135,7 @@ impl Metrics {
 pub mod metric {
     use std::time::Duration;
 
-    use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+    use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 
     use crate::ledger::{Activity, StepResult};
 
@@ -159,17 +159,6 @@ pub mod metric {
             "Duration of activity attempts, by activity and result."
         );
         describe_histogram!(DELIVERY, Unit::Seconds, "Time from acceptance to delivery, by receiver.");
-        describe_histogram!(
-            "campanile_plugin_call_duration_seconds",
-            Unit::Seconds,
-            "Duration of plugin calls, instantiation included, by plugin, role and result."
-        );
-        describe_counter!(
-            "campanile_plugin_failures_total",
-            "Plugin calls that failed, by plugin, role and reason."
-        );
-        describe_gauge!("campanile_plugins_loaded", "Plugins that are loaded, by role.");
-        describe_gauge!("campanile_plugins_refused", "Plugin files that were refused.");
     }
 
     /// Alerts that came in a well-formed request.
