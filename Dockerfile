@@ -14,14 +14,12 @@ WORKDIR /source
 COPY rust-toolchain.toml ./
 RUN rustup toolchain install
 COPY . .
-# Plugins are small, the host is fast: two sets of settings for one release profile.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
     cargo build --locked --release --target wasm32-wasip2 \
       -p plugin-triage -p plugin-log -p plugin-slack -p plugin-webhook -p plugin-email -p plugin-http-status \
- && CARGO_PROFILE_RELEASE_OPT_LEVEL=3 CARGO_PROFILE_RELEASE_LTO=thin CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-    cargo build --locked --release -p campanile \
- && install -D target/release/campanile /out/bin/campanile \
+ && cargo build --locked --profile dist -p campanile \
+ && install -D target/dist/campanile /out/bin/campanile \
  && for name in triage log slack webhook email http_status; do \
       install -D -m 0644 "target/wasm32-wasip2/release/$name.wasm" \
         "/out/share/campanile/plugins/$(echo "$name" | tr _ -).wasm"; \

@@ -225,9 +225,8 @@ fn build() -> PathBuf {
             cargo.env_remove(name);
         }
     }
-    if profile.ends_with("release") {
-        cargo.arg("--release");
-    }
+    let name = profile.file_name().and_then(|name| name.to_str()).expect("a profile has a name");
+    cargo.args(["--profile", if name == "debug" { "dev" } else { name }]);
     cargo.arg("--target-dir").arg(profile.parent().expect("a profile is in a target directory"));
     let status = cargo.current_dir(crate::project::root()).status().expect("cargo can be started");
     assert!(status.success(), "the host does not build: {status}");
