@@ -25,6 +25,11 @@ pub fn cargo_component() -> PathBuf {
         .expect("no cargo-component: `cargo xtask test` installs it")
 }
 
+/// Chromium, if this machine has one.
+pub fn browser() -> Option<PathBuf> {
+    ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(on_path)
+}
+
 /// A directory for `PYTHONPATH` with one pinned package from PyPI, installed on first use.
 pub fn python_package(requirement: &str) -> PathBuf {
     static INSTALLING: Mutex<()> = Mutex::new(());

@@ -6,6 +6,7 @@ mod commands;
 mod containers;
 mod contract;
 mod delivery;
+mod docs;
 mod documents;
 mod durability;
 mod embedded;
