@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::LazyLock;
+use std::io;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -13,7 +14,14 @@ use utoipa::ToSchema;
 
 use crate::fault::{self, Fault};
 
+/// The largest alert, in bytes of JSON: Temporal takes 2 MB per payload, and a ledger repeats the alert.
+pub const MOST_BYTES: usize = 512 << 10;
+/// The deepest alert, in levels: readers of JSON stop at 128, and what carries an alert adds some.
+pub const MOST_DEPTH: usize = 64;
+
 /// One alert as it is posted, and as plugins see it (`alert.document`). Fields that are not listed are kept.
+///
+/// At most 512 KiB of JSON, at most 64 levels deep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = AlertPayload)]
 pub struct Alert {
@@ -195,6 +203,42 @@ pub fn parse(document: &Value) -> Result<Alert, Vec<Fault>> {
     Alert::deserialize(document).map_err(|error| vec![Fault::whole(error.to_string())])
 }
 
+/// Why a document is too large or too deep to be carried; `most` is in bytes of JSON.
+pub fn bounds_fault(document: &Value, most: usize) -> Option<String> {
+    let (bytes, depth) = (size(document), depth(document));
+    if bytes > most {
+        return Some(format!("has {bytes} bytes as JSON, more than {most}"));
+    }
+    (depth > MOST_DEPTH).then(|| format!("is nested {depth} levels deep, more than {MOST_DEPTH}"))
+}
+
+fn depth(value: &Value) -> usize {
+    let below = match value {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(fields) => fields.values().map(depth).max(),
+        _ => return 0,
+    };
+    below.unwrap_or(0) + 1
+}
+
+/// How many bytes a value has as JSON.
+pub fn size(value: &impl Serialize) -> usize {
+    struct Counter(usize);
+    impl io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    // Fails only for maps whose keys are not texts, which ours are.
+    let _ = serde_json::to_writer(&mut counter, value);
+    counter.0
+}
+
 /// `20231201-143022`, in UTC: how ids carry a time.
 pub fn stamp(at: Timestamp) -> String {
     at.to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S").to_string()
@@ -207,13 +251,17 @@ pub struct AlertItem {
     pub id: String,
     /// The alert.
     pub alert: Alert,
-    /// The `metadata` of the request that brought it.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub metadata: Map<String, Value>,
+    /// The `metadata` of the request that brought it, shared by all its alerts.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub metadata: Arc<Map<String, Value>>,
     /// When the webhook accepted it.
     pub received_at: Timestamp,
     /// The W3C `traceparent` that plugins pass on.
     pub traceparent: String,
+}
+
+fn is_empty(metadata: &Arc<Map<String, Value>>) -> bool {
+    metadata.is_empty()
 }
 
 #[cfg(test)]
@@ -256,5 +304,19 @@ mod tests {
         let back = serde_json::to_value(alert(given)).unwrap();
         assert_eq!(back["x_vendor"], serde_json::json!({"a": [1, 2.5]}));
         assert_eq!(back["context"]["region"], "eu");
+    }
+
+    #[test]
+    fn what_is_too_large_or_too_deep_is_told() {
+        let mut deep = serde_json::json!(1);
+        for _ in 0..MOST_DEPTH {
+            deep = serde_json::json!([deep]);
+        }
+        assert_eq!(bounds_fault(&deep, 1_000), None);
+        assert_eq!(
+            bounds_fault(&serde_json::json!({ "a": deep }), 1_000).unwrap(),
+            "is nested 65 levels deep, more than 64"
+        );
+        assert_eq!(bounds_fault(&serde_json::json!("abcd"), 5).unwrap(), "has 6 bytes as JSON, more than 5");
     }
 }

@@ -79,22 +79,25 @@ impl App {
             body_limit: self.config.file.webhook.body_limit,
             sync_timeout_max: self.config.file.webhook.sync_timeout_max.unsigned_abs(),
         };
-        let (stopping, stopped) = watch::channel(false);
+        let (stop_serving, not_serving) = watch::channel(false);
+        let (stop_working, not_working) = watch::channel(false);
         let address = self.listener.local_addr()?;
-        let server = serve(self.listener, webhook::router(surroundings), stopped.clone());
-        tracing::info!(%address, role = ?self.config.role, version = env!("CARGO_PKG_VERSION"), "listening");
+        let server = serve(self.listener, webhook::router(surroundings), not_serving);
+        tracing::info!(%address, role = self.config.role.as_str(), version = env!("CARGO_PKG_VERSION"), "listening");
 
         let worker = self.registry.map(|registry| {
             let catch_all = self.config.file.routing.catch_all.clone();
             let activities = AlertActivities { registry, config: self.activities, catch_all };
-            tokio::spawn(work(self.runtime, self.link, activities, polling, stopped))
+            tokio::spawn(work(self.runtime, self.link, activities, polling, not_working))
         });
         stop.await;
         tracing::info!("stopping");
-        stopping.send_replace(true);
+        // First the webhook: whoever waits for what becomes of an alert needs the worker.
+        stop_serving.send_replace(true);
         if tokio::time::timeout(DRAIN, server).await.is_err() {
             tracing::warn!("open requests did not end in time");
         }
+        stop_working.send_replace(true);
         if let Some(worker) = worker {
             worker.await?;
         }
@@ -135,7 +138,8 @@ async fn start_embedded(config: &Config) -> anyhow::Result<Option<Embedded>> {
         return Ok(None);
     }
     if config.role != Role::All {
-        bail!("--role {:?} needs a server that others share: pass --temporal-address HOST:PORT", config.role);
+        let role = config.role.as_str();
+        bail!("--role {role} needs a server that others share: pass --temporal-address HOST:PORT");
     }
     let embedded = EmbeddedConfig {
         cli: temporal.cli.clone(),

@@ -66,5 +66,6 @@ fn client(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Re
 
 /// An HTTP client for the commands: a host answers in less than `timeout`.
 fn http(timeout: Duration) -> anyhow::Result<reqwest::Client> {
-    Ok(reqwest::Client::builder().timeout(timeout).build()?)
+    // A host is reached directly: a proxy of the environment would rarely lead to it, and never to loopback.
+    Ok(reqwest::Client::builder().no_proxy().timeout(timeout).build()?)
 }

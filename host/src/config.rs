@@ -30,6 +30,15 @@ pub enum Role {
 }
 
 impl Role {
+    /// The name as it is given.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::All => "all",
+            Role::Webhook => "webhook",
+            Role::Worker => "worker",
+        }
+    }
+
     /// Whether it accepts alerts.
     pub fn accepts(self) -> bool {
         self != Role::Worker
@@ -41,8 +50,8 @@ impl Role {
     }
 }
 
-/// The flags of `campanile serve`. Each is also an environment variable and a key of the configuration file; a flag
-/// comes before the variable, the variable before the file, the file before the default.
+/// The flags of `campanile serve`. Those that have an environment variable have a key in the configuration file too (but
+/// for the file's own name); a flag comes before the variable, the variable before the file, the file before the default.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Flags {
     /// Configuration file
@@ -234,6 +243,19 @@ impl Config {
     }
 }
 
+impl ConfigFile {
+    /// What is wrong with it beyond its schema.
+    fn faults(&self) -> Vec<Fault> {
+        let ActivitiesConfig { process_alert, send_notification, update_alert_status } = &self.activities;
+        let mut faults = process_alert.faults("activities.process-alert");
+        faults.extend(send_notification.faults("activities.send-notification"));
+        faults.extend(update_alert_status.faults("activities.update-alert-status"));
+        faults.extend(self.limits.faults("limits"));
+        faults.extend(self.temporal.faults("temporal"));
+        faults
+    }
+}
+
 /// How often the plugin directory is looked at besides the file system's own notices.
 pub const PLUGIN_POLL: Duration = Duration::from_secs(2);
 
@@ -246,7 +268,12 @@ fn replace<T>(value: &mut Option<T>, flag: Option<T>) {
 fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    toml_file::read(&text).map_err(|faults| ConfigError::Invalid { path: path.to_owned(), faults })
+    let invalid = |faults| ConfigError::Invalid { path: path.to_owned(), faults };
+    let file: ConfigFile = toml_file::read(&text).map_err(invalid)?;
+    match file.faults() {
+        faults if faults.is_empty() => Ok(file),
+        faults => Err(invalid(toml_file::located(&text, faults))),
+    }
 }
 
 #[cfg(test)]
@@ -277,5 +304,19 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("lsten"), "{text}");
         assert!(text.contains("webhook.body-limit"), "{text}");
+    }
+
+    #[test]
+    fn values_that_could_not_work_are_faults_with_their_place() {
+        let text = "[temporal]\nretention = '2h'\n[limits]\nmemory = '2GiB'\n\
+                    [activities.process-alert]\ntimeout = '0s'";
+        let error = load(text, Flags::default()).unwrap_err().to_string();
+        for part in [
+            "temporal.retention: 2h is shorter than 24h, Temporal's shortest (line 2",
+            "limits.memory: 2 GiB is more than 1 GiB (line 4",
+            "activities.process-alert.timeout: 0s is not longer than 0s (line 6",
+        ] {
+            assert!(error.contains(part), "{part} is missing in:\n{error}");
+        }
     }
 }

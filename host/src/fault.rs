@@ -61,7 +61,17 @@ pub fn validator<T: ToSchema>() -> Validator {
 
 /// Everything that `schema` has to say against `document`.
 pub fn faults(schema: &Validator, document: &Value) -> Vec<Fault> {
-    schema.iter_errors(document).flat_map(|error| describe(&error)).take(MOST_FAULTS).collect()
+    // Nearly all documents are valid, and to know just that is much quicker.
+    if schema.is_valid(document) {
+        return Vec::new();
+    }
+    let mut found = schema.iter_errors(document).flat_map(|error| describe(&error));
+    let mut faults: Vec<Fault> = found.by_ref().take(MOST_FAULTS).collect();
+    match found.count() {
+        0 => {}
+        more => faults.push(Fault::whole(format!("{more} more faults are not listed"))),
+    }
+    faults
 }
 
 fn describe(error: &ValidationError<'_>) -> Vec<Fault> {
@@ -100,6 +110,7 @@ fn message(kind: &ValidationErrorKind, instance: &Value, error: &ValidationError
         ValidationErrorKind::MaxItems { limit } => {
             format!("has {} entries, more than {limit}", length(instance))
         }
+        ValidationErrorKind::MinLength { limit: 1 } => "is empty".to_owned(),
         ValidationErrorKind::MinLength { limit } => format!("is shorter than {limit} characters"),
         ValidationErrorKind::MaxLength { limit } => {
             format!("has {} characters, more than {limit}", length(instance))

@@ -1,12 +1,17 @@
 //! What became of an alert, step by step: the result of its workflow and the answer to "why was I (not) paged?".
 //! No I/O.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::alert::Alert;
+use crate::alert::{Alert, size};
+
+/// The longest text of an abridged ledger, in characters.
+const ABRIDGED: usize = 200;
 
 /// What became of an alert as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -47,9 +52,9 @@ pub struct Ledger {
     /// The alert after processing.
     pub alert: Alert,
     /// The metadata of the request that brought it.
-    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    #[serde(default, skip_serializing_if = "is_empty")]
     #[schema(value_type = Object)]
-    pub metadata: serde_json::Map<String, serde_json::Value>,
+    pub metadata: Arc<Map<String, Value>>,
     /// When the webhook accepted it.
     #[schema(value_type = String, format = DateTime)]
     pub received_at: jiff::Timestamp,
@@ -57,6 +62,53 @@ pub struct Ledger {
     pub decisions: Vec<String>,
     /// Every call, in the order in which the calls were decided.
     pub steps: Vec<Step>,
+}
+
+fn is_empty(metadata: &Arc<Map<String, Value>>) -> bool {
+    metadata.is_empty()
+}
+
+impl Ledger {
+    /// Leaves out what can be looked up where the alert came from, and cuts long texts.
+    fn abridge(&mut self) {
+        let Alert { description, links, data, metrics, extra, .. } = &mut self.alert;
+        cut(description);
+        links.clear();
+        data.clear();
+        metrics.clear();
+        extra.clear();
+        self.metadata = Arc::default();
+        for step in &mut self.steps {
+            step.message.iter_mut().for_each(cut);
+            step.error.iter_mut().for_each(|error| cut(&mut error.message));
+        }
+        self.decisions.push(
+            "this ledger is abridged: all of its batch are too large to be kept in full; \
+             the alert as posted is in the workflow's input"
+                .to_owned(),
+        );
+    }
+}
+
+fn cut(text: &mut String) {
+    if let Some((end, _)) = text.char_indices().nth(ABRIDGED) {
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
+/// Abridges the largest ledgers until all of them together have at most `most` bytes of JSON.
+pub fn fit(ledgers: &mut [Ledger], most: usize) {
+    let mut sizes: Vec<(usize, usize)> = ledgers.iter().map(size).zip(0..).collect();
+    let mut sum: usize = sizes.iter().map(|(size, _)| size).sum();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    for (before, index) in sizes {
+        if sum <= most {
+            return;
+        }
+        ledgers[index].abridge();
+        sum = sum - before + size(&ledgers[index]);
+    }
 }
 
 /// One plugin's part in the story: a call with all its attempts.
@@ -196,5 +248,36 @@ impl From<&Step> for DeliveryResult {
         let error = step.error.as_ref().map(|error| error.message.clone());
         let message = error.or_else(|| step.message.clone()).unwrap_or_default();
         Self { receiver: step.plugin.clone(), state, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(filler: usize) -> Ledger {
+        let alert = serde_json::json!({
+            "title": "t", "description": "d", "type": "custom", "severity": "low",
+            "source": {"name": "n", "type": "t"}, "data": {"filler": "x".repeat(filler)},
+        });
+        Ledger {
+            id: "a".to_owned(),
+            outcome: Outcome::Delivered,
+            alert: serde_json::from_value(alert).unwrap(),
+            metadata: Arc::default(),
+            received_at: jiff::Timestamp::UNIX_EPOCH,
+            decisions: Vec::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_largest_ledgers_are_abridged_and_only_as_many_as_needed() {
+        let mut ledgers = [ledger(3_000), ledger(9_000), ledger(1_000)];
+        fit(&mut ledgers, 6_000);
+        let abridged: Vec<bool> = ledgers.iter().map(|ledger| !ledger.decisions.is_empty()).collect();
+        assert_eq!(abridged, [false, true, false]);
+        assert!(ledgers.iter().map(size).sum::<usize>() <= 6_000);
+        assert!(ledgers[1].alert.data.is_empty() && ledgers[1].alert.title == "t");
     }
 }

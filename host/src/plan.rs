@@ -7,6 +7,11 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::fault::Fault;
+
+/// The longest delay that a plugin or the system behind it may ask for: an alert that waits longer is news to nobody.
+pub const LONGEST_DELAY: Duration = Duration::from_secs(60 * 60);
+
 /// Who gets an alert, and how often it is tried.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -17,6 +22,9 @@ pub struct Plan {
     /// No receiver wanted the alert; `receivers` then holds the catch-all.
     #[serde(default)]
     pub unrouted: bool,
+    /// A processor dropped the alert: there are no receivers, and the updaters are told so.
+    #[serde(default)]
+    pub dropped: bool,
 }
 
 /// One receiver or updater of a plan.
@@ -75,13 +83,20 @@ pub struct RetryConfig {
 }
 
 impl RetryPolicy {
-    /// This policy with what an operator set in place of its own values.
+    /// This policy with what an operator set in place of its own values. Where only one of the two intervals is set
+    /// and the other would contradict it (Temporal refuses such a policy), the other one follows.
     pub fn overridden_by(self, config: &RetryConfig) -> Self {
+        let initial = config.initial_interval.unwrap_or(self.initial_interval);
+        let maximum = config.maximum_interval.unwrap_or(self.maximum_interval);
+        let (initial_interval, maximum_interval) = match config.initial_interval {
+            Some(_) => (initial, maximum.max(initial)),
+            None => (initial.min(maximum), maximum),
+        };
         Self {
             timeout: config.timeout.unwrap_or(self.timeout),
-            initial_interval: config.initial_interval.unwrap_or(self.initial_interval),
+            initial_interval,
             coefficient: config.coefficient.unwrap_or(self.coefficient),
-            maximum_interval: config.maximum_interval.unwrap_or(self.maximum_interval),
+            maximum_interval,
             maximum_attempts: config.maximum_attempts.unwrap_or(self.maximum_attempts),
         }
     }
@@ -106,6 +121,31 @@ impl RetryPolicy {
     }
 }
 
+impl RetryConfig {
+    /// What is wrong with it beyond its schema; `path` says where it is set, such as `retry`.
+    pub fn faults(&self, path: &str) -> Vec<Fault> {
+        let times = [
+            ("timeout", self.timeout),
+            ("initial-interval", self.initial_interval),
+            ("maximum-interval", self.maximum_interval),
+        ];
+        let fault =
+            |key: &str, message: String| Fault { path: format!("{path}.{key}"), value: None, message };
+        let too_short = |(key, time): (&str, Option<SignedDuration>)| {
+            let time = time.filter(|time| *time <= SignedDuration::ZERO)?;
+            Some(fault(key, format!("{time:#} is not longer than 0s")))
+        };
+        let mut faults: Vec<Fault> = times.into_iter().filter_map(too_short).collect();
+        if let (Some(initial), Some(maximum)) = (self.initial_interval, self.maximum_interval)
+            && maximum < initial
+        {
+            let text = format!("{maximum:#} is shorter than initial-interval, which is {initial:#}");
+            faults.push(fault("maximum-interval", text));
+        }
+        faults
+    }
+}
+
 /// Decides who gets an alert. Returns the plan, and one line per candidate that says why it is in or out.
 ///
 /// A `when` that cannot be evaluated lets the alert through: a mistyped condition must not swallow a page.
@@ -120,13 +160,26 @@ pub fn decide(
     let unrouted = receivers.is_empty();
     if unrouted {
         reasons.push(match spare.as_slice() {
-            [] => "no receiver took the alert and there is no catch-all: set [routing] catch-all".to_owned(),
+            [] if catch_all.is_empty() => {
+                "no receiver took the alert and there is no catch-all: set [routing] catch-all".to_owned()
+            }
+            [] => format!(
+                "no receiver took the alert, and of the catch-all nothing is loaded and enabled ({})",
+                catch_all.join(", ")
+            ),
             spare => format!("no receiver took the alert: the catch-all gets it ({})", names(spare)),
         });
         receivers = spare;
     }
     let updaters = taken(updaters, &mut reasons);
-    (Plan { receivers, updaters, unrouted }, reasons)
+    (Plan { receivers, updaters, unrouted, dropped: false }, reasons)
+}
+
+/// The plan for an alert that a processor dropped: nobody gets it, but the updaters are told.
+pub fn dropped(updaters: Vec<Candidate>) -> (Plan, Vec<String>) {
+    let mut reasons = Vec::new();
+    let updaters = taken(updaters, &mut reasons);
+    (Plan { updaters, dropped: true, ..Plan::default() }, reasons)
 }
 
 fn taken(candidates: Vec<Candidate>, reasons: &mut Vec<String>) -> Vec<Target> {
@@ -202,6 +255,42 @@ mod tests {
         assert_eq!(POLICY.delay_after(60, 0.5), Duration::from_secs(60));
         assert_eq!(POLICY.delay_after(1, 0.0), Duration::from_secs(4));
         assert_eq!(POLICY.delay_after(1, 1.0), Duration::from_secs(6));
+    }
+
+    #[test]
+    fn a_catch_all_that_is_not_there_is_not_called_missing_from_the_configuration() {
+        let (_, reasons) = decide(vec![candidate("slack", Ok(false))], vec![], &["log".to_owned()]);
+        assert!(reasons[1].ends_with("nothing is loaded and enabled (log)"), "{reasons:?}");
+    }
+
+    #[test]
+    fn of_two_intervals_the_one_that_is_set_wins() {
+        let seconds = |seconds| Some(SignedDuration::from_secs(seconds));
+        let long = RetryConfig { initial_interval: seconds(100), ..RetryConfig::default() };
+        let short = RetryConfig { maximum_interval: seconds(2), ..RetryConfig::default() };
+        for (config, expected) in [(long, (100, 100)), (short, (2, 2)), (RetryConfig::default(), (5, 60))] {
+            let policy = POLICY.overridden_by(&config);
+            let intervals = (policy.initial_interval.as_secs(), policy.maximum_interval.as_secs());
+            assert_eq!(intervals, expected, "{config:?}");
+        }
+    }
+
+    #[test]
+    fn policies_that_temporal_would_refuse_are_faults() {
+        let config = RetryConfig {
+            timeout: Some(SignedDuration::ZERO),
+            initial_interval: Some(SignedDuration::from_secs(9)),
+            maximum_interval: Some(SignedDuration::from_secs(2)),
+            ..RetryConfig::default()
+        };
+        let texts: Vec<_> = config.faults("retry").iter().map(Fault::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "retry.timeout: 0s is not longer than 0s",
+                "retry.maximum-interval: 2s is shorter than initial-interval, which is 9s"
+            ]
+        );
     }
 
     #[test]

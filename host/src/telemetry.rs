@@ -1,19 +1,21 @@
 //! What is seen from outside: logs, and metrics in Prometheus' form, the Temporal SDK's own included.
 
+mod sdk;
+
 use std::io::IsTerminal;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use temporalio_common::telemetry::metrics::{CoreMeter, NewAttributes, TemporalMeter};
-use temporalio_common::telemetry::{
-    PrometheusExporterOptions, TaskQueueLabelStrategy, TelemetryOptions, start_prometheus_metric_exporter,
-};
+use temporalio_common::telemetry::{TaskQueueLabelStrategy, TelemetryOptions};
 use temporalio_sdk::Runtime;
 use temporalio_sdk::runtime::RuntimeOptions;
 use tracing_subscriber::EnvFilter;
+
+use self::sdk::SdkMeter;
 
 /// The filter when nothing is set: ours, and of libraries what an operator has to act on.
 const DEFAULT_FILTER: &str = "info,temporalio_sdk_core=warn,temporalio_client=warn,temporalio_sdk=warn";
@@ -75,11 +77,7 @@ pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<(), Telemetr
 
 /// Where all metrics are read.
 #[derive(Clone)]
-pub struct Metrics {
-    ours: PrometheusHandle,
-    sdk: SocketAddr,
-    client: reqwest::Client,
-}
+pub struct Metrics(PrometheusHandle);
 
 impl Metrics {
     /// Sets up the recorder, and the Temporal SDK's runtime and the meter of its client, which report to it. Needs a tokio runtime.
@@ -98,36 +96,18 @@ impl Metrics {
             }
         });
         let failed = |error: &dyn std::fmt::Display| TelemetryError::Runtime(error.to_string());
-        // The SDK offers its metrics only through a listener of its own; it is on loopback, for us alone.
-        let exporter = start_prometheus_metric_exporter(
-            PrometheusExporterOptions::builder()
-                .socket_addr(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-                .counters_total_suffix(true)
-                .unit_suffix(true)
-                .use_seconds_for_durations(true)
-                .build(),
-        )
-        .map_err(|error| failed(&error))?;
-        let meter: std::sync::Arc<dyn CoreMeter> = exporter.meter;
+        let meter: Arc<dyn CoreMeter> = Arc::new(SdkMeter);
         let attributes = NewAttributes::default();
         let temporal = TemporalMeter::new(meter.clone(), attributes, TaskQueueLabelStrategy::UseNormal);
         let telemetry = TelemetryOptions::builder().metrics(meter).build();
         let options = RuntimeOptions::builder().telemetry_options(telemetry).build();
         let runtime = Runtime::from_current_tokio(options.map_err(|error| failed(&error))?);
-        let runtime = runtime.map_err(|error| failed(&error))?;
-        Ok((Self { ours, sdk: exporter.bound_addr, client: reqwest::Client::new() }, runtime, temporal))
+        Ok((Self(ours), runtime.map_err(|error| failed(&error))?, temporal))
     }
 
     /// All metrics in Prometheus' text form.
-    pub async fn render(&self) -> String {
-        let sdk =
-            async { self.client.get(format!("http://{}/metrics", self.sdk)).send().await?.text().await };
-        let mut text = self.ours.render();
-        match sdk.await {
-            Ok(sdk) => text.push_str(&sdk),
-            Err(error) => tracing::warn!(%error, "the temporal SDK's metrics cannot be read"),
-        }
-        text
+    pub fn render(&self) -> String {
+        self.0.render()
     }
 }
 
@@ -142,15 +122,29 @@ pub mod metric {
     const RECEIVED: &str = "campanile_alerts_received_total";
     const ACCEPTED: &str = "campanile_alerts_accepted_total";
     const REFUSED: &str = "campanile_requests_refused_total";
+    const ALERTS_REFUSED: &str = "campanile_alerts_refused_total";
     const REPEATED: &str = "campanile_workflows_repeated_total";
     const UNROUTED: &str = "campanile_alerts_unrouted_total";
     const ACTIVITY: &str = "campanile_activity_duration_seconds";
     const DELIVERY: &str = "campanile_delivery_latency_seconds";
+    /// The codes of refusals that concern alerts.
+    const CODES: [&str; 6] = [
+        "invalid-request",
+        "batch-id-reused",
+        "body-too-large",
+        "unsupported-media-type",
+        "temporal-unavailable",
+        "internal",
+    ];
 
     pub(super) fn describe() {
-        describe_counter!(RECEIVED, "Alerts in well-formed requests, accepted or not.");
+        describe_counter!(RECEIVED, "Alerts in valid requests, accepted or not.");
         describe_counter!(ACCEPTED, "Alerts that Temporal holds, repeats included.");
         describe_counter!(REFUSED, "Requests that were refused, by error code.");
+        describe_counter!(
+            ALERTS_REFUSED,
+            "Alerts in requests that were refused, by error code; none where the body could not be read."
+        );
         describe_counter!(REPEATED, "Submitted workflows that turned out to be there already.");
         describe_counter!(UNROUTED, "Alerts that no receiver wanted.");
         describe_histogram!(
@@ -159,6 +153,13 @@ pub mod metric {
             "Duration of activity attempts, by activity and result."
         );
         describe_histogram!(DELIVERY, Unit::Seconds, "Time from acceptance to delivery, by receiver.");
+        // A counter that is there before its first event can be alerted on.
+        for name in [RECEIVED, ACCEPTED, REPEATED, UNROUTED] {
+            counter!(name).increment(0);
+        }
+        for code in CODES {
+            refuse(code, 0, 0);
+        }
     }
 
     /// Alerts that came in a well-formed request.
@@ -171,9 +172,14 @@ pub mod metric {
         counter!(ACCEPTED).increment(alerts as u64);
     }
 
-    /// A request that was refused.
-    pub fn refused(code: &'static str) {
-        counter!(REFUSED, "code" => code).increment(1);
+    /// A request with so many alerts was refused.
+    pub fn refused(code: &'static str, alerts: usize) {
+        refuse(code, 1, alerts);
+    }
+
+    fn refuse(code: &'static str, requests: u64, alerts: usize) {
+        counter!(REFUSED, "code" => code).increment(requests);
+        counter!(ALERTS_REFUSED, "code" => code).increment(alerts as u64);
     }
 
     /// A workflow that was there already.

@@ -18,6 +18,7 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::fault::Fault;
 use crate::plan::{RetryConfig, RetryPolicy};
 
 pub use activities::AlertActivities;
@@ -25,9 +26,12 @@ pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
 pub use json::Json;
 pub use link::{Link, LinkConfig, LinkError, is_address_in_environment};
 pub use lookup::{Found, FoundAlert, LookupError, Pending, State, lookup, wait};
-pub use submit::{Carried, Submission, SubmitError, Submitted, submit};
+pub use submit::{BatchId, Carried, Submission, SubmitError, Submitted, submit};
 pub use worker::{Worker, WorkerError};
 pub use workflows::{AlertProcessingWorkflow, Batch, BatchAlertProcessingWorkflow, BatchLedger, Child, Job};
+
+/// The shortest retention that Temporal takes for a namespace.
+const SHORTEST_RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
 /// `[temporal]` of the configuration file. Flags and environment come before it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -51,11 +55,23 @@ pub struct TemporalConfig {
     pub retention: Option<SignedDuration>,
 }
 
+impl TemporalConfig {
+    /// What is wrong with it beyond its schema; `path` says where it is set.
+    pub fn faults(&self, path: &str) -> Vec<Fault> {
+        let too_short = self.retention.filter(|retention| *retention < SHORTEST_RETENTION);
+        let message = |retention| format!("{retention:#} is shorter than 24h, Temporal's shortest");
+        let fault =
+            |retention| Fault { path: format!("{path}.retention"), value: None, message: message(retention) };
+        too_short.map(fault).into_iter().collect()
+    }
+}
+
 /// `[activities]` of the configuration file: retry policies where they differ from the defaults.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ActivitiesConfig {
-    /// Of `process_alert`. Plugins that fail are passed over; this is for a worker that does not answer.
+    /// Of `process_alert`. Processors that fail are passed over at once; this is for those that need more time than a
+    /// local attempt has, and for a worker that does not answer. After the last attempt the alert goes on unprocessed.
     #[serde(default)]
     pub process_alert: RetryConfig,
     /// Of `send_notification`; a receiver's own `[retry]` comes before it.
@@ -90,7 +106,7 @@ impl From<&ActivitiesConfig> for ActivityConfig {
         let process = RetryPolicy {
             initial_interval: SignedDuration::from_secs(1),
             maximum_interval: SignedDuration::from_mins(1),
-            maximum_attempts: 0,
+            maximum_attempts: 3,
             ..outward
         };
         Self {

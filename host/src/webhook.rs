@@ -16,6 +16,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -25,6 +26,9 @@ use crate::telemetry::Metrics;
 use crate::temporal::Link;
 
 pub use response::{AlertResult, WebhookResponse};
+
+/// How long a sender may pause within a body.
+const BODY_PAUSE: Duration = Duration::from_secs(30);
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -99,6 +103,7 @@ pub fn router(surroundings: Surroundings) -> Router {
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(DefaultBodyLimit::max(surroundings.body_limit))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(middleware::from_fn(error::finish))
         .with_state(surroundings)
 }

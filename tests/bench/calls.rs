@@ -94,7 +94,7 @@ fn item() -> AlertItem {
     AlertItem {
         id: "alert-1".to_owned(),
         alert,
-        metadata: serde_json::Map::new(),
+        metadata: std::sync::Arc::default(),
         received_at: jiff::Timestamp::now(),
         traceparent: String::new(),
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -45,6 +46,11 @@ impl Temporal {
     /// Kills it. Its port stays its own for [`Temporal::restart`].
     pub async fn kill(&self) {
         self.process.kill().await;
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// Starts it again on its port, with all it knew.
@@ -99,6 +105,7 @@ fn launch(directory: &Path, port: u16) -> Process {
         .args(["server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", &port.to_string()])
         .args(["--log-level", "error", "--sqlite-pragma", "journal_mode=WAL"])
         .args(["--dynamic-config-value", "history.transferProcessorMaxPollRPS=1000"])
+        .args(["--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false"])
         .args(["--dynamic-config-value", "frontend.namespaceRPS=100000"])
         .arg("--db-filename")
         .arg(directory.join("temporal.db"))

@@ -103,3 +103,117 @@ async fn one_bad_receiver_does_not_hold_up_the_rest_of_a_batch() {
         assert_eq!(result["outcome"], expected, "{result}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_batch_is_answered_with_the_ids_that_temporal_holds() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    // An identity without a start: the id has the time of receipt in it, and that of the first post counts.
+    let known = |title: &str| with(alert(title), json!({"id": unique("no-start-")}));
+    for alerts in [vec![known("alone")], vec![known("one"), alert("nameless"), known("two")]] {
+        let request = json!({"alerts": alerts, "batch_id": unique("held-")});
+        let first = host.post("/webhook/alerts/sync", &request).await.ok();
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        let second = host.post("/webhook/alerts/sync", &request).await.ok();
+        assert_eq!(ids(&first), ids(&second));
+        for result in second["results"].as_array().expect("results") {
+            assert_eq!(result["outcome"], "delivered", "{result}");
+        }
+    }
+    assert_eq!(receiver.received("/pager").len(), 4, "nobody was told twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_id_that_was_used_for_other_alerts_is_refused() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let batch = unique("reused-");
+    let post = async |titles: &[&str]| {
+        let alerts: Vec<_> = titles.iter().map(|title| alert(title)).collect();
+        host.post("/webhook/alerts/sync", &json!({"alerts": alerts, "batch_id": batch})).await
+    };
+    // A single alert and several are held by different workflow types under the same id.
+    assert_eq!(post(&["first"]).await.status, 200);
+    for others in [&["first", "second"][..], &["other"], &["other", "others"]] {
+        let reply = post(others).await;
+        assert_eq!(reply.status, 409, "{reply:?}");
+        let refused = reply.json();
+        assert_eq!((&refused["code"], &refused["success"]), (&json!("batch-id-reused"), &json!(false)));
+        assert_eq!(refused["errors"][0]["path"], "batch_id");
+        assert_eq!(refused["errors"][0]["value"], batch);
+    }
+    assert_eq!(post(&["first"]).await.status, 200, "the same alert again is a repeat");
+    assert_eq!(titles(&receiver, "/pager").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_of_batches_and_of_their_parts_do_not_meet() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let batch = unique("part-");
+    let large = json!({"alerts": numbered(150), "batch_id": batch});
+    let answer = host.post("/webhook/alerts/sync?timeout=60s", &large).await.ok();
+    let parts: BTreeSet<_> = ids(&answer).into_iter().collect();
+    assert_eq!(parts, [format!("batch-{batch}"), format!("batch-{batch}~2")].into());
+    for end in ["~2", "#0"] {
+        let request = json!({"alerts": numbered(2), "batch_id": format!("{batch}{end}")});
+        let reply = host.post("/webhook/alerts", &request).await;
+        assert_eq!((reply.status, &reply.json()["errors"][0]["path"]), (400, &json!("batch_id")));
+    }
+    let other = json!({"alerts": numbered(2), "batch_id": format!("{batch}-2")});
+    assert_eq!(host.post("/webhook/alerts/sync", &other).await.ok()["results"][1]["outcome"], "delivered");
+    let part = host.get(&format!("/alerts/batch-{batch}~2%23120")).await.ok();
+    assert_eq!(part["alert"]["title"], "number 120", "{part}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_names_its_alerts_that_run_on_their_own() {
+    let receiver = Receiver::start().await;
+    let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));
+    let webhook = settings.clone().role("webhook").start().await;
+    let batch = unique("family-");
+    let request = json!({"alerts": [identified("a"), identified("b")], "batch_id": batch});
+    let own = ids(&webhook.post("/webhook/alerts", &request).await.ok());
+    let waiting = webhook.get(&format!("/alerts/batch-{batch}")).await.ok();
+    assert_eq!((&waiting["state"], &waiting["children"]), (&json!("running"), &json!(own)));
+    let unknown = webhook.get(&format!("/alerts/{}", own[0])).await;
+    assert_eq!(unknown.status, 404);
+    assert!(unknown.json()["message"].to_string().contains("once a worker"), "{unknown:?}");
+    let _worker = settings.role("worker").start().await;
+    let done = webhook.completed(&format!("batch-{batch}")).await;
+    assert_eq!((&done["alerts"], &done["children"]), (&json!([]), &json!(own)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_that_wait_for_ever_do_not_hide_those_that_are_done() {
+    let receiver = Receiver::start().await;
+    receiver.always("/stuck", harness::Answer::status(503));
+    let stuck = Plugin::recorder("stuck", &receiver, r#"when = 'alert.title == "stuck"'"#);
+    let retry = "[retry]\ninitial-interval = \"60s\"\nmaximum-interval = \"60s\"\n";
+    let settings = Settings::new().plugin(stuck.and(retry));
+    let host = settings.plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let alerts: Vec<_> =
+        (0..70).map(|number| identified(if number < 66 { "stuck" } else { "quick" })).collect();
+    let answer = host.post("/webhook/alerts/sync?timeout=12s", &json!({"alerts": alerts})).await.ok();
+    for (number, result) in answer["results"].as_array().expect("results").iter().enumerate() {
+        assert_eq!(result["completed"], number >= 66, "{number}: {result}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_whose_ledgers_are_too_large_is_done_all_the_same() {
+    let receiver = Receiver::start().await;
+    let patch = json!({"data": {"runbook": "x".repeat(15 << 10)}});
+    let sidecar = format!("[config]\npatch = '{patch}'\n");
+    let enrich = Plugin::new("enrich", harness::artifacts::guest("echo")).sidecar(&sidecar);
+    let host = Settings::new().plugin(enrich).plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let results = host.submit_sync(&numbered(100)).await;
+    let is_abridged = |result: &&Value| {
+        result["ledger"]["decisions"].to_string().contains("abridged")
+            && result["ledger"]["alert"]["data"].is_null()
+    };
+    assert!(results.iter().all(|result| result["outcome"] == "delivered"), "{:?}", results[0]);
+    let abridged = results.iter().filter(is_abridged).count();
+    assert!((20..80).contains(&abridged), "{abridged} of 100 are abridged");
+    assert_eq!(titles(&receiver, "/pager").len(), 100);
+}

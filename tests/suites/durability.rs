@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use harness::alerts::{alert, identified};
-use harness::{Answer, Plugin, Receiver, Server, Settings};
+use harness::web::{client, send};
+use harness::{Answer, Host, Plugin, Receiver, Server, Settings};
+use rustix::process::Signal;
 use serde_json::json;
 
 /// Answers so late that whoever asked has been killed by then.
@@ -159,4 +161,44 @@ async fn a_fixed_plugin_heals_the_deliveries_that_were_retrying() {
     let state = host.completed(&ids[0]).await;
     assert_eq!(state["outcome"], "delivered", "{state}");
     receiver.wait_for("/pager", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_an_answer_gets_it_from_a_host_that_is_told_to_stop() {
+    let receiver = Receiver::start().await;
+    receiver.always("/pager", Answer::status(200).after(Duration::from_secs(1)));
+    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let waiting = host.ledger(alert("last answer"));
+    let stopping = async {
+        receiver.wait_for("/pager", 1).await;
+        host.process().signal(Signal::INT);
+    };
+    let (ledger, ()) = tokio::join!(waiting, stopping);
+    assert_eq!(ledger["outcome"], "delivered");
+    let status = host.process().wait(Duration::from_secs(20)).await.expect("it stops");
+    assert!(status.success(), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_does_not_wait() {
+    let receiver = Receiver::start().await;
+    receiver.always("/pager", never());
+    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let request = client().post(host.at("/webhook/alerts/sync")).json(&json!({"alerts": [alert("stuck")]}));
+    let waiting = tokio::spawn(send(request));
+    receiver.wait_for("/pager", 1).await;
+    host.process().signal(Signal::INT);
+    host.log().message("stopping").await;
+    host.process().signal(Signal::INT);
+    let status = host.process().wait(Duration::from_secs(3)).await.expect("it stops at once");
+    assert!(!status.success());
+    assert!(waiting.await.expect("no panic").is_err(), "nobody is told that all is well");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_can_be_stopped_while_it_starts() {
+    let host = Host::listening(&Settings::new().server(Server::At("127.0.0.1:1".to_owned()))).await;
+    host.process().signal(Signal::INT);
+    let status = host.process().wait(Duration::from_secs(3)).await.expect("it stops at once");
+    assert!(status.success());
 }

@@ -137,3 +137,45 @@ async fn a_host_that_finds_no_server_to_start_says_what_would_help() {
     assert!(!status.success());
     assert!(log.tail().contains("/no/such/temporal"), "{}", log.tail());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_keeps_alerts_for_thirty_days_and_syncs_what_it_writes() {
+    let host = embedded().start().await;
+    let ready = host.log().message("temporal server ready").await;
+    let address = ready["address"].as_str().expect("the event carries the address");
+    let namespace = ["operator", "namespace", "describe", "--namespace", "default"];
+    let described = harness::temporal::ask(address, &namespace).await.expect("a namespace");
+    assert_eq!(described["config"]["workflowExecutionRetentionTtl"], "2592000s", "{described}");
+    let command = std::fs::read_to_string(format!("/proc/{}/cmdline", temporal_of(&host))).expect("it runs");
+    for pragma in ["journal_mode=WAL", "synchronous=2"] {
+        assert!(command.contains(pragma), "{pragma} is not in {command:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_is_asked_for_backs_the_database_up_and_keeps_the_alerts() {
+    let settings = embedded();
+    let host = settings.start().await;
+    let ids = host.submit(&[identified("before the upgrade")]).await;
+    host.completed(&ids[0]).await;
+    assert!(host.stop().await.success());
+    for file in &version_files(&settings) {
+        let text = std::fs::read_to_string(file).expect("a version file is text");
+        std::fs::write(file, text.replace("1.9.1", "1.0.0")).expect("the data directory is writable");
+    }
+    let host = settings.clone().argument("--temporal-upgrade").start().await;
+    assert_eq!(host.completed(&ids[0]).await["outcome"], "unrouted");
+    let entries =
+        std::fs::read_dir(settings.data().join("temporal")).expect("a readable directory").flatten();
+    let backups: Vec<_> =
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("backup-")).collect();
+    assert_eq!(backups.len(), 1);
+    assert!(backups[0].path().join("temporal.db").metadata().is_ok_and(|file| file.len() > 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_environment_says_of_another_server_does_not_matter() {
+    let settings = embedded().variable("TEMPORAL_NAMESPACE", "elsewhere").variable("TEMPORAL_API_KEY", "k");
+    let host = settings.start().await;
+    assert_eq!(host.get("/health").await.ok()["temporal"]["namespace"], "default");
+}

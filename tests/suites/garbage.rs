@@ -6,6 +6,7 @@ use fastrand::Rng;
 use harness::alerts::alert;
 use harness::web::{client, send};
 use harness::{Host, Settings};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 const BODIES: usize = 400;
@@ -15,8 +16,9 @@ const SEED: u64 = 20_231_201;
 async fn garbage_bodies_never_give_a_5xx_or_a_hang() {
     let host = Settings::new().start().await;
     let mut random = Rng::with_seed(SEED);
+    let mut accepted = Vec::new();
     for number in 0..BODIES {
-        let body = garbage(&mut random);
+        let body = garbage(&mut random, number);
         let path = if random.u8(..) < 40 { "/webhook/alerts/sync?timeout=1s" } else { "/webhook/alerts" };
         let request =
             client().post(host.at(path)).header("content-type", "application/json").body(body.clone());
@@ -27,6 +29,13 @@ async fn garbage_bodies_never_give_a_5xx_or_a_hang() {
         let reply = reply.unwrap_or_else(|error| panic!("{}: {error:?}", shown()));
         assert!(reply.status < 500, "{}: {reply:?}", shown());
         assert_eq!(reply.json()["success"], reply.status == 200, "{}: {reply:?}", shown());
+        accepted.extend(reply.json()["workflow_ids"].as_array().into_iter().flatten().cloned());
+    }
+    assert!(accepted.len() >= 20, "only {} odd alerts were accepted", accepted.len());
+    for id in accepted {
+        let id = id.as_str().expect("an id is a text");
+        let done = host.completed(&utf8_percent_encode(id, NON_ALPHANUMERIC).to_string()).await;
+        assert_eq!(done["state"], "completed", "{id}: what is accepted can be worked on: {done}");
     }
     still_works(&host).await;
 }
@@ -63,12 +72,12 @@ async fn still_works(host: &Host) {
     assert_eq!(host.ledger(alert("after the storm")).await["outcome"], "unrouted");
 }
 
-fn garbage(random: &mut Rng) -> Vec<u8> {
+fn garbage(random: &mut Rng, number: usize) -> Vec<u8> {
     match random.u8(..10) {
         0 => (0..random.usize(..200)).map(|_| random.u8(..)).collect(),
         1 => nested(random),
-        2..6 => spoiled_text(random),
-        _ => spoiled_document(random).to_string().into_bytes(),
+        2..6 => spoiled_text(random, number),
+        _ => spoiled_document(random, number).to_string().into_bytes(),
     }
 }
 
@@ -79,8 +88,9 @@ fn nested(random: &mut Rng) -> Vec<u8> {
 }
 
 /// A valid request with a few bytes changed, lost, doubled, or cut off.
-fn spoiled_text(random: &mut Rng) -> Vec<u8> {
-    let mut bytes = json!({"alerts": [alert("spoiled")], "batch_id": "b"}).to_string().into_bytes();
+fn spoiled_text(random: &mut Rng, number: usize) -> Vec<u8> {
+    let batch = format!("text {number}");
+    let mut bytes = json!({"alerts": [alert("spoiled")], "batch_id": batch}).to_string().into_bytes();
     for _ in 0..random.usize(1..6) {
         let at = random.usize(..bytes.len());
         match random.u8(..4) {
@@ -94,8 +104,12 @@ fn spoiled_text(random: &mut Rng) -> Vec<u8> {
 }
 
 /// A request that is JSON, with odd values in odd places.
-fn spoiled_document(random: &mut Rng) -> Value {
-    let mut request = json!({"alerts": [alert("odd"), alert("odder")], "batch_id": "b", "metadata": {}});
+fn spoiled_document(random: &mut Rng, number: usize) -> Value {
+    let batch = format!("document {number}");
+    let mut request = json!({"alerts": [alert("odd"), alert("odder")], "batch_id": batch, "metadata": {}});
+    if random.bool() {
+        request["alerts"].as_array_mut().expect("a list").truncate(1);
+    }
     for _ in 0..random.usize(1..4) {
         let value = odd(random);
         let fields = [
@@ -134,7 +148,9 @@ fn spoil(alerts: &mut Value, field: &str, value: Value) {
 }
 
 fn odd(random: &mut Rng) -> Value {
-    match random.u8(..13) {
+    match random.u8(..15) {
+        13 => json!({"filler": "x".repeat(random.usize(100_000..1_200_000))}),
+        14 => (0..random.usize(40..110)).fold(json!(1), |below, _| json!({"d": below})),
         0 => Value::Null,
         1 => json!(true),
         2 => json!(-1),

@@ -142,3 +142,40 @@ async fn processors_are_only_called_for_alerts_that_meet_their_condition() {
     let careless = with(labelled(alert("careless"), "do", "drop"), json!({"data": {"careful": false}}));
     assert_eq!(host.ledger(careless).await["outcome"], "dropped");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_updaters_are_told_of_a_dropped_alert() {
+    let receiver = Receiver::start().await;
+    let settings = Settings::new().plugin(Plugin::guest("misbehave"));
+    let settings = settings.plugin(Plugin::recorder("pager", &receiver, ""));
+    let host = settings.plugin(Plugin::status_recorder("status", &receiver)).start().await;
+    let ledger = host.ledger(labelled(alert("noise"), "do", "drop")).await;
+    assert_eq!(ledger["outcome"], "dropped");
+    assert_eq!(receiver.wait_for("/status", 1).await[0].json()["outcome"], "dropped");
+    assert!(receiver.received("/pager").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_processor_that_needs_longer_than_a_local_attempt_gets_the_time() {
+    let receiver = Receiver::start().await;
+    let patient = Plugin::guest("misbehave").sidecar("[limits]\ndeadline = \"4s\"\n");
+    let host = host_with(&receiver, patient).await;
+    let ledger = host.ledger(labelled(alert("slow"), "do", "spin")).await;
+    let step = processed(&ledger);
+    assert_eq!(step["error"]["code"], "deadline", "{step}");
+    assert!(step["duration_ms"].as_f64() > Some(3_900.0), "it had its four seconds: {step}");
+    assert_eq!(ledger["outcome"], "delivered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_alerts_wait_for_a_processor_instead_of_passing_it_by() {
+    let receiver = Receiver::start().await;
+    let one_at_a_time =
+        Plugin::guest("misbehave").sidecar("[limits]\nconcurrency = 1\ndeadline = \"500ms\"\n");
+    let host = host_with(&receiver, one_at_a_time).await;
+    let alerts: Vec<_> = (0..6).map(|number| labelled(alert(&format!("{number}")), "do", "spin")).collect();
+    for result in host.submit_sync(&alerts).await {
+        let step = processed(&result["ledger"]);
+        assert_eq!(step["error"]["code"], "deadline", "each had its turn: {step}");
+    }
+}

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use harness::alerts::{alert, identified};
 use harness::{Host, Plugin, Receiver, Server, Settings, Temporal, temporal, until};
+use rustix::process::Signal;
 use serde_json::json;
 
 async fn refuses(host: &Host) {
@@ -43,4 +44,15 @@ async fn a_webhook_whose_server_never_was_there_starts_and_refuses() {
     let nobody = format!("127.0.0.1:{}", temporal::free_port());
     let host = Host::listening(&Settings::new().server(Server::At(nobody)).role("webhook")).await;
     refuses(&host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_is_as_good_as_none() {
+    let server = Temporal::start().await;
+    let host = Settings::new().server(Server::At(server.address())).role("webhook").start().await;
+    server.signal(Signal::STOP);
+    refuses(&host).await;
+    server.signal(Signal::CONT);
+    until("the host is healthy again", async || (host.get("/health").await.status == 200).then_some(()))
+        .await;
 }

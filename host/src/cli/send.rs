@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use comfy_table::Table;
 use jiff::SignedDuration;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::Target;
@@ -16,6 +17,8 @@ use super::table::table;
 use crate::ledger::{Ledger, Outcome, StepResult};
 use crate::webhook::{AlertResult, WebhookResponse};
 
+/// What in an id has a meaning in a URL.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// How much longer than the host the command waits.
 const MARGIN: Duration = Duration::from_secs(10);
 
@@ -43,8 +46,17 @@ impl Send {
             table(&["FILE", "WORKFLOW"])
         };
         let mut is_good = true;
-        for file in &self.files {
-            let response = self.post(&client, file).await?;
+        // First all files, then the host: a mistake in the last one is found before the first one is sent.
+        let requests = self.files.iter().map(|file| Ok((file, request(file)?)));
+        for (file, request) in requests.collect::<anyhow::Result<Vec<_>>>()? {
+            let response = match self.post(&client, &request).await {
+                Ok(response) => response,
+                Err(error) => {
+                    println!("{}: {error:#}", file.display());
+                    is_good = false;
+                    continue;
+                }
+            };
             if !response.success {
                 println!("{}: {}", file.display(), response.message);
                 response.errors.iter().for_each(|fault| println!("  {fault}"));
@@ -59,12 +71,12 @@ impl Send {
         Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    async fn post(&self, client: &reqwest::Client, file: &Path) -> anyhow::Result<WebhookResponse> {
+    async fn post(&self, client: &reqwest::Client, request: &Value) -> anyhow::Result<WebhookResponse> {
         let url = match self.sync {
             true => self.target.at(&format!("/webhook/alerts/sync?timeout={}ms", self.timeout.as_millis())),
             false => self.target.at("/webhook/alerts"),
         };
-        let response = client.post(&url).json(&request(file)?).send().await;
+        let response = client.post(&url).json(request).send().await;
         let response = response.with_context(|| format!("no answer from {url}: is the host running?"))?;
         response.json().await.with_context(|| format!("{url} is not a campanile"))
     }
@@ -114,7 +126,10 @@ fn add_rows(table: &mut Table, file: &Path, response: &WebhookResponse) -> bool 
 
 fn shown(result: &AlertResult) -> (String, String) {
     match &result.ledger {
-        None => ("not completed yet".to_owned(), format!("ask for /alerts/{}", result.workflow_id)),
+        None => {
+            let id = utf8_percent_encode(&result.workflow_id, IN_PATH);
+            ("not completed yet".to_owned(), format!("ask for /alerts/{id}"))
+        }
         Some(ledger) => (ledger.outcome.as_str().to_owned(), steps(ledger)),
     }
 }

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
 use crate::config::{Config, Flags};
@@ -21,8 +22,22 @@ impl Serve {
         telemetry::init_logs(config.log_format, config.log.as_deref())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(async {
-            let stop = stop_signal()?;
-            App::build(config).await?.run(stop).await
+            let (mut first, mut second) = (Signals::new()?, Signals::new()?);
+            let serving = async {
+                let app = tokio::select! {
+                    app = App::build(config) => app?,
+                    () = first.any() => return Ok(()),
+                };
+                app.run(first.any()).await
+            };
+            let forced = async {
+                second.any().await;
+                second.any().await;
+            };
+            tokio::select! {
+                result = serving => result,
+                () = forced => bail!("told to stop a second time: stopped without waiting for what runs"),
+            }
         });
         // Whatever still runs has had its time.
         runtime.shutdown_background();
@@ -30,14 +45,23 @@ impl Serve {
     }
 }
 
-/// Ends with the first SIGINT or SIGTERM.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
+/// The signals that ask a process to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        Ok(Self { interrupt: signal(interrupt)?, terminate: signal(terminate)? })
+    }
+
+    /// Ends with the next SIGINT or SIGTERM.
+    async fn any(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    })
+    }
 }

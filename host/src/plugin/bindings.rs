@@ -5,6 +5,7 @@ use super::imports::HostState;
 use super::{CallError, Change, Delivery, Receipt};
 use crate::alert::{AlertItem, Severity, Status};
 use crate::ledger::{DeliveryResult, DeliveryState, Outcome, Retry};
+use crate::plan::LONGEST_DELAY;
 
 pub(super) use self::processor::exports::campanile::processor::processor::Decision as RawDecision;
 use self::status_updater::exports::campanile::status_updater::status_updater as updates;
@@ -169,12 +170,15 @@ impl From<wit::Receipt> for Receipt {
     }
 }
 
+/// [`LONGEST_DELAY`] in milliseconds.
+const LONGEST_DELAY_MS: u64 = LONGEST_DELAY.as_secs() * 1_000;
+
 impl From<Failure> for CallError {
     fn from(failure: Failure) -> Self {
         let retry = match failure.retry {
             wit::Retry::Never => Retry::Never,
             wit::Retry::Backoff => Retry::Backoff,
-            wit::Retry::After(after_ms) => Retry::After { after_ms },
+            wit::Retry::After(after_ms) => Retry::After { after_ms: after_ms.min(LONGEST_DELAY_MS) },
         };
         CallError::from_guest(&failure.code, &failure.message, retry)
     }

@@ -41,7 +41,7 @@ pub(super) struct Runtime {
 pub(super) struct Terms<'a> {
     pub plugin: Arc<str>,
     /// The identity of the alert that it is about, for the log.
-    pub alert: String,
+    pub alert: Arc<str>,
     pub bounds: &'a Bounds,
     pub deadline: Duration,
     pub settings: Settings,
@@ -56,17 +56,17 @@ impl Runtime {
         own: &'a Semaphore,
         patience: Duration,
     ) -> Result<(SemaphorePermit<'a>, SemaphorePermit<'a>), CallError> {
-        let both = async { (own.acquire().await, self.places.acquire().await) };
-        match tokio::time::timeout(patience, both).await {
-            Ok((Ok(own), Ok(place))) => Ok((own, place)),
-            _ => Err(CallError::of(
-                Reason::Busy,
-                format!(
-                    "no call of {plugin} could start within {}: as many as `concurrency` allows are running",
-                    shown(patience)
-                ),
-            )),
-        }
+        let until = tokio::time::Instant::now() + patience;
+        let busy = |why| {
+            let text = format!("no call of {plugin} could start within {}: {why}", shown(patience));
+            CallError::of(Reason::Busy, text)
+        };
+        let own = tokio::time::timeout_at(until, own.acquire()).await.ok().and_then(Result::ok);
+        let own = own.ok_or_else(|| busy("as many as its `concurrency` allows are running"))?;
+        let place = tokio::time::timeout_at(until, self.places.acquire()).await.ok().and_then(Result::ok);
+        let place =
+            place.ok_or_else(|| busy("as many as this host runs at once, over all plugins, are running"))?;
+        Ok((own, place))
     }
 
     /// Runs `body` on a fresh store.

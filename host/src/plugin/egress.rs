@@ -23,7 +23,6 @@ use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
-use tracing::{Instrument, Span};
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
 };
@@ -156,14 +155,14 @@ pub(super) struct EgressCall {
     deadline: Instant,
     requests: u32,
     failures: Arc<Mutex<Vec<String>>>,
-    span: Span,
+    /// The identity of the alert that the call is about, for the log.
+    alert: Arc<str>,
 }
 
 impl EgressCall {
-    /// Nothing that the call starts outlives `deadline`. Its log lines belong to the current span.
-    pub(super) fn new(egress: Arc<Egress>, deadline: StdInstant) -> Self {
-        let failures = Arc::default();
-        Self { egress, deadline: Instant::from_std(deadline), requests: 0, failures, span: Span::current() }
+    /// Nothing that the call starts outlives `deadline`.
+    pub(super) fn new(egress: Arc<Egress>, alert: Arc<str>, deadline: StdInstant) -> Self {
+        Self { egress, deadline: Instant::from_std(deadline), requests: 0, failures: Arc::default(), alert }
     }
 
     /// Why requests of this call were refused or failed so far, in the operator's words: the plugin itself only gets
@@ -183,16 +182,22 @@ impl EgressCall {
 }
 
 /// Notes a failure for the ledger and the log, and hands the code on to the plugin.
-fn report(failure: Failure, plugin: &str, requested: &str, failures: &Mutex<Vec<String>>) -> Error {
+fn report(
+    failure: Failure,
+    plugin: &str,
+    alert: &str,
+    requested: &str,
+    failures: &Mutex<Vec<String>>,
+) -> Error {
     let mut failures = failures.lock();
     // One more than can be sent: a plugin that goes on after the last one is told of once.
     if failures.len() <= MOST_REQUESTS as usize {
         let text = format!("{requested}: {}", failure.text);
         match failure.code {
             Error::HttpRequestDenied | Error::DestinationIpProhibited => {
-                tracing::warn!(target: "plugin", plugin, "http request refused: {text}");
+                tracing::warn!(target: "plugin", plugin, alert, "http request refused: {text}");
             }
-            _ => tracing::warn!(target: "plugin", plugin, "http request failed: {text}"),
+            _ => tracing::warn!(target: "plugin", plugin, alert, "http request failed: {text}"),
         }
         failures.push(text);
     }
@@ -212,8 +217,8 @@ impl WasiHttpHooks for EgressCall {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let admitted = self.admit();
         let limits = Limits::new(self.deadline, options);
-        let (egress, failures) = (self.egress.clone(), self.failures.clone());
-        let sending = async move {
+        let (egress, alert, failures) = (self.egress.clone(), self.alert.clone(), self.failures.clone());
+        Box::new(async move {
             let requested = outgoing::shown(request.method(), request.uri());
             let sent = match admitted {
                 Ok(()) => egress.send(request, limits).await,
@@ -221,10 +226,9 @@ impl WasiHttpHooks for EgressCall {
             };
             match sent {
                 Ok(response) => Ok((response, Box::new(async { Ok(()) }) as _)),
-                Err(failure) => Err(report(failure, &egress.plugin, &requested, &failures)),
+                Err(failure) => Err(report(failure, &egress.plugin, &alert, &requested, &failures)),
             }
-        };
-        Box::new(sending.instrument(self.span.clone()))
+        })
     }
 
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {

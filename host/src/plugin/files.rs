@@ -23,6 +23,8 @@ struct Stamp {
     size: u64,
     inode: u64,
     modified: Option<SystemTime>,
+    /// When the file's attributes changed, permissions included: seconds and nanoseconds.
+    changed: (i64, i64),
 }
 
 /// The state of a plugin's two files.
@@ -81,7 +83,12 @@ fn plugin_name(path: &Path) -> Option<(&str, bool)> {
 }
 
 fn stamp(metadata: &fs::Metadata) -> Stamp {
-    Stamp { size: metadata.len(), inode: metadata.ino(), modified: metadata.modified().ok() }
+    Stamp {
+        size: metadata.len(),
+        inode: metadata.ino(),
+        modified: metadata.modified().ok(),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+    }
 }
 
 /// Why a name cannot be a plugin's.

@@ -39,14 +39,14 @@ pub(super) struct HostState {
 
 impl HostState {
     pub(super) fn new(terms: Terms<'_>, mail: Option<Mailer>, deadline: Instant) -> Self {
-        let output = Output::new(terms.plugin, terms.alert, terms.bounds);
+        let output = Output::new(terms.plugin, terms.alert.clone(), terms.bounds);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MOST_HEADERS);
         let mut table = ResourceTable::new();
         table.set_max_capacity(MOST_RESOURCES);
         Self {
             memory: MemoryMeter::new(terms.bounds.memory),
-            requests: EgressCall::new(terms.egress.clone(), deadline),
+            requests: EgressCall::new(terms.egress.clone(), terms.alert, deadline),
             egress: terms.egress,
             wasi: empty_wasi(&output),
             output,

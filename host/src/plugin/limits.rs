@@ -70,9 +70,16 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// What is wrong with them; `path` says where they are set, such as `limits`.
+    pub fn faults(&self, path: &str) -> Vec<Fault> {
+        self.over(&Limits::default(), Role::Notifier).faults(path)
+    }
+}
+
 impl Bounds {
     /// What is wrong with them; `path` says where they are set, such as `limits`.
-    pub(super) fn faults(&self, path: &str) -> Vec<Fault> {
+    fn faults(&self, path: &str) -> Vec<Fault> {
         let checks = [
             (
                 "memory",
@@ -250,12 +257,7 @@ mod tests {
     #[test]
     fn limits_out_of_range_are_faults() {
         let own = Limits { memory: Some(ByteSize(2 << 30)), concurrency: Some(0), ..Limits::default() };
-        let texts: Vec<_> = own
-            .over(&Limits::default(), Role::Notifier)
-            .faults("limits")
-            .iter()
-            .map(Fault::to_string)
-            .collect();
+        let texts: Vec<_> = own.faults("limits").iter().map(Fault::to_string).collect();
         assert_eq!(
             texts,
             ["limits.memory: 2 GiB is more than 1 GiB", "limits.concurrency: must be at least 1"]

@@ -157,7 +157,7 @@ impl Loader {
     fn describe_terms<'a>(&self, name: &str, bounds: &'a Bounds) -> Terms<'a> {
         Terms {
             plugin: name.into(),
-            alert: String::new(),
+            alert: "".into(),
             bounds,
             deadline: DESCRIBE_DEADLINE,
             settings: Arc::default(),

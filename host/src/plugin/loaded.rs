@@ -73,6 +73,11 @@ impl Plugin {
         self.sidecar.config.enabled
     }
 
+    /// The longest that one call of it may take.
+    pub fn deadline(&self) -> Duration {
+        self.sidecar.bounds.deadline
+    }
+
     /// Its place in the row.
     pub(super) fn order(&self) -> i64 {
         self.sidecar.config.order
@@ -150,7 +155,7 @@ impl Plugin {
         let bounds = &self.sidecar.bounds;
         let terms = Terms {
             plugin: self.name.clone(),
-            alert: alert.to_owned(),
+            alert: alert.into(),
             bounds,
             deadline: bounds.deadline.min(budget.saturating_sub(started.elapsed())),
             settings: self.sidecar.settings.clone(),

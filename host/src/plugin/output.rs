@@ -41,7 +41,7 @@ pub(super) struct Output(Arc<Mutex<Budget>>);
 
 struct Budget {
     plugin: Arc<str>,
-    alert: String,
+    alert: Arc<str>,
     bytes: u64,
     lines: u32,
     dropped_bytes: u64,
@@ -53,7 +53,7 @@ struct Budget {
 
 impl Output {
     /// Output of a call of `plugin` for `alert`.
-    pub(super) fn new(plugin: Arc<str>, alert: String, bounds: &Bounds) -> Self {
+    pub(super) fn new(plugin: Arc<str>, alert: Arc<str>, bounds: &Bounds) -> Self {
         Self(Arc::new(Mutex::new(Budget {
             plugin,
             alert,
@@ -244,7 +244,7 @@ mod tests {
 
     fn output(log_lines: u32) -> Output {
         let limits = Limits { log_lines: Some(log_lines), ..Limits::default() };
-        Output::new("p".into(), "a".to_owned(), &limits.over(&Limits::default(), Role::Notifier))
+        Output::new("p".into(), "a".into(), &limits.over(&Limits::default(), Role::Notifier))
     }
 
     fn write(output: &Output, text: &[u8]) {

@@ -76,7 +76,6 @@ struct Secret {
     value: SecretString,
     kind: SecretKind,
     username: String,
-    variable: Option<String>,
     destinations: Vec<Destination>,
 }
 
@@ -96,11 +95,6 @@ impl Secrets {
         }
         if faults.is_empty() { Ok(Self { secrets: Arc::new(secrets) }) } else { Err(faults) }
     }
-
-    /// The environment variables that hold secrets: what a child process must not inherit.
-    pub fn variables(&self) -> impl Iterator<Item = &str> {
-        self.secrets.values().filter_map(|secret| secret.variable.as_deref())
-    }
 }
 
 impl Secret {
@@ -117,7 +111,6 @@ impl Secret {
                 value: value.into(),
                 kind: config.kind,
                 username: config.username.unwrap_or_default(),
-                variable: config.env,
                 destinations,
             }),
             Ok(_) => Err(faults.found),

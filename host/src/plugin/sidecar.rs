@@ -70,7 +70,8 @@ impl Sidecar {
 
     fn build(config: SidecarConfig, role: Role, host: &Limits) -> Result<Self, Vec<Fault>> {
         let bounds = config.limits.over(host, role);
-        let mut faults = bounds.faults("limits");
+        let mut faults = config.limits.faults("limits");
+        faults.extend(config.retry.faults("retry"));
         let when = config.when.as_deref().map(Condition::parse).transpose();
         let when = when.map_err(|fault| faults.push(fault)).ok().flatten();
         let grants = Grants::try_from(config.grants.clone()).map_err(|found| faults.extend(found)).ok();

@@ -2,12 +2,13 @@
 //! besides (not every file system reports), waits for files that are being written, and loads what changed.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use futures::StreamExt;
 use futures::stream;
+use futures::{FutureExt, StreamExt};
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
@@ -154,7 +155,13 @@ impl Watcher {
         name: &'a str,
         stamps: Stamps,
     ) -> (&'a str, Result<Option<Plugin>, Refusal>) {
-        (name, self.try_load(catalog, name, stamps).await)
+        // What reads a plugin's texts may have faults of its own; they must not end the watch.
+        let loaded = AssertUnwindSafe(self.try_load(catalog, name, stamps)).catch_unwind().await;
+        let panicked = |_| {
+            let reason = "the host panicked while loading it: its log says where".to_owned();
+            Err(Refusal::component(name, reason))
+        };
+        (name, loaded.unwrap_or_else(panicked))
     }
 
     async fn try_load(

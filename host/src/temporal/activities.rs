@@ -14,14 +14,17 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use super::carry::LOCAL_TIMEOUT;
 use super::json::Json;
 use super::{ActivityConfig, failure};
-use crate::alert::{Alert, AlertItem};
+use crate::alert::{self, Alert, AlertItem};
 use crate::ledger::{Activity, DeliveryResult, Outcome, Retry, Step, StepError, StepResult};
 use crate::plan::{self, Candidate, Plan, RetryPolicy, Target};
-use crate::plugin::{CallError, Called, Change, Decision, Delivery, Plugin, Receipt, Registry, Role};
+use crate::plugin::{CallError, Called, Change, Decision, Delivery, Plugin, Reason, Receipt, Registry, Role};
 use crate::telemetry::metric;
 
 /// What is kept free of an activity's timeout, so that its own error comes before Temporal's timeout.
 const MARGIN: Duration = Duration::from_millis(200);
+
+/// How much larger the processors together may make an alert, in bytes of JSON: a batch has many of them to carry.
+const MOST_GROWTH: usize = 16 << 10;
 
 /// The activities' surroundings.
 #[derive(Clone)]
@@ -34,15 +37,23 @@ pub struct AlertActivities {
     pub catch_all: Vec<String>,
 }
 
+/// The input of `process_alert`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Processing {
+    /// The alert as posted.
+    pub item: Arc<AlertItem>,
+    /// Only route it: the processors had their attempts.
+    pub skip_processors: bool,
+}
+
 /// The result of `process_alert`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Processed {
     /// The alert after processing; absent if no processor changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert: Option<Alert>,
-    /// Who gets it; absent if a processor dropped it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<Plan>,
+    /// Who gets it.
+    pub plan: Plan,
     /// Why, one line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<String>,
@@ -79,17 +90,26 @@ pub struct StatusUpdate {
 
 #[activities]
 impl AlertActivities {
-    /// Runs the chain of processors, then decides who gets the alert. Never fails because of a plugin.
+    /// Runs the chain of processors, then decides who gets the alert. A processor that fails is passed over; the
+    /// activity itself fails only where one needs more time than a local attempt has.
     #[activity(name = "process_alert")]
     pub async fn process_alert(
         self: Arc<Self>,
-        _ctx: ActivityContext,
-        item: Json<Arc<AlertItem>>,
+        ctx: ActivityContext,
+        call: Json<Processing>,
     ) -> Result<Json<Processed>, ActivityError> {
         let started = Instant::now();
-        let processed = Chain::new(&item).run(&self, LOCAL_TIMEOUT - MARGIN).await;
-        metric::activity(Activity::ProcessAlert, started.elapsed(), StepResult::Ok);
-        Ok(Json(processed))
+        let chain = Chain::new(&call.item, self.clone());
+        let processed = match call.skip_processors {
+            true => Ok(chain.unprocessed()),
+            false => chain.run(budget(&ctx), ctx.info().is_local).await,
+        };
+        let result = if processed.is_ok() { StepResult::Ok } else { StepResult::Failed };
+        metric::activity(Activity::ProcessAlert, started.elapsed(), result);
+        processed.map(Json).map_err(|error| {
+            tracing::info!(alert = call.item.id, error = error.message, "processing goes on durably");
+            failure::from_error(error)
+        })
     }
 
     /// Brings one alert to one receiver: one attempt.
@@ -238,40 +258,71 @@ fn milliseconds(duration: Duration) -> f64 {
 
 /// One alert on its way through the processors.
 struct Chain {
+    host: Arc<AlertActivities>,
     item: AlertItem,
     document: Value,
+    /// The largest that processors may make the alert, in bytes of JSON; known once one wants to change it.
+    most: Option<usize>,
     changed: bool,
     decisions: Vec<String>,
     steps: Vec<Step>,
 }
 
 impl Chain {
-    fn new(item: &AlertItem) -> Self {
+    fn new(item: &AlertItem, host: Arc<AlertActivities>) -> Self {
         // An alert came from JSON, so it goes back into JSON.
         let document = serde_json::to_value(&item.alert).unwrap_or_default();
-        Self { item: item.clone(), document, changed: false, decisions: Vec::new(), steps: Vec::new() }
+        Self {
+            host,
+            item: item.clone(),
+            document,
+            most: None,
+            changed: false,
+            decisions: Vec::new(),
+            steps: Vec::new(),
+        }
     }
 
-    async fn run(mut self, host: &AlertActivities, budget: Duration) -> Processed {
+    /// All processors within `budget`. In a first, local attempt one that needs longer is an error: the durable
+    /// attempts that follow have the time.
+    async fn run(mut self, budget: Duration, is_local: bool) -> Result<Processed, StepError> {
         let deadline = Instant::now() + budget;
-        for processor in host.registry.processors() {
+        for processor in self.host.registry.processors() {
             if !self.is_wanted_by(&processor) {
                 continue;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let called = processor.process(&self.item, left).await;
+            if let (true, Err(error)) = (is_local, &called.result)
+                && (error.reason == Reason::Busy
+                    || error.reason == Reason::Deadline && left < processor.deadline())
+            {
+                return Err(step_error(error.clone()));
+            }
             if let Some(reason) = self.apply(&processor, called) {
                 self.decisions.push(format!("{}: dropped the alert: {reason}", processor.name()));
-                return self.into_processed(None);
+                let updaters = self.host.updaters(&self.document);
+                return Ok(self.into_processed(plan::dropped(updaters)));
             }
         }
-        let (plan, reasons) = host.decide(&self.document);
-        self.decisions.extend(reasons);
-        if plan.unrouted {
+        Ok(self.routed())
+    }
+
+    /// The alert as it came, since its processing did not end.
+    fn unprocessed(mut self) -> Processed {
+        tracing::warn!(alert = self.item.id, "processing did not end: the alert goes on unprocessed");
+        self.decisions
+            .push("the processors did not end in any attempt: the alert goes on unprocessed".to_owned());
+        self.routed()
+    }
+
+    fn routed(self) -> Processed {
+        let decided = self.host.decide(&self.document);
+        if decided.0.unrouted {
             metric::unrouted();
             tracing::warn!(alert = self.item.id, "no receiver took the alert");
         }
-        self.into_processed(Some(plan))
+        self.into_processed(decided)
     }
 
     fn is_wanted_by(&mut self, processor: &Plugin) -> bool {
@@ -328,10 +379,16 @@ impl Chain {
             |message: String| StepError { code: "invalid-output".to_owned(), message, retry: Retry::Never };
         let mut document = self.document.clone();
         json_patch::merge(&mut document, patch);
-        let alert = crate::alert::parse(&document).map_err(|faults| {
+        let alert = alert::parse(&document).map_err(|faults| {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             refuse(format!("the patched alert is not valid: {}", faults.join("; ")))
         })?;
+        let most = *self.most.get_or_insert_with(|| alert::size(&self.document) + MOST_GROWTH);
+        if let Some(fault) = alert::bounds_fault(&document, most.min(alert::MOST_BYTES)) {
+            return Err(refuse(format!(
+                "the patched alert {fault}: all processors together may add {MOST_GROWTH}"
+            )));
+        }
         let identity =
             |alert: &Alert| (alert.id.clone(), alert.dedup_key.clone(), alert.starts_at, alert.status);
         if identity(&alert) != identity(&self.item.alert) {
@@ -344,7 +401,8 @@ impl Chain {
         Ok(())
     }
 
-    fn into_processed(self, plan: Option<Plan>) -> Processed {
+    fn into_processed(mut self, (plan, reasons): (Plan, Vec<String>)) -> Processed {
+        self.decisions.extend(reasons);
         Processed {
             alert: self.changed.then_some(self.item.alert),
             plan,
@@ -357,16 +415,20 @@ impl Chain {
 impl AlertActivities {
     /// Who gets the alert, by the plugins that are loaded now.
     fn decide(&self, document: &Value) -> (Plan, Vec<String>) {
-        let candidates = |plugins: Vec<Arc<Plugin>>, policy: RetryPolicy| {
-            let candidate = |plugin: &Arc<Plugin>| Candidate {
-                name: plugin.name().to_owned(),
-                wants: plugin.wants(document),
-                retry: policy.overridden_by(plugin.retry()),
-            };
-            plugins.iter().map(candidate).collect()
-        };
-        let notifiers = candidates(self.registry.notifiers(), self.config.send_notification);
-        let updaters = candidates(self.registry.updaters(), self.config.update_alert_status);
-        plan::decide(notifiers, updaters, &self.catch_all)
+        let notifiers = candidates(self.registry.notifiers(), document, self.config.send_notification);
+        plan::decide(notifiers, self.updaters(document), &self.catch_all)
     }
+
+    fn updaters(&self, document: &Value) -> Vec<Candidate> {
+        candidates(self.registry.updaters(), document, self.config.update_alert_status)
+    }
+}
+
+fn candidates(plugins: Vec<Arc<Plugin>>, document: &Value, policy: RetryPolicy) -> Vec<Candidate> {
+    let candidate = |plugin: &Arc<Plugin>| Candidate {
+        name: plugin.name().to_owned(),
+        wants: plugin.wants(document),
+        retry: policy.overridden_by(plugin.retry()),
+    };
+    plugins.iter().map(candidate).collect()
 }

@@ -13,7 +13,7 @@ use temporalio_sdk::{
     ActivityExecutionError, ActivityOptions, LocalActivityOptions, WorkflowContext, WorkflowResult,
 };
 
-use super::activities::{AlertActivities, Notification, Processed, StatusUpdate};
+use super::activities::{AlertActivities, Notification, Processed, Processing, StatusUpdate};
 use super::failure;
 use super::json::Json;
 use crate::alert::AlertItem;
@@ -43,10 +43,7 @@ pub(super) async fn carry<W>(
         Arc::make_mut(&mut item).alert = alert;
     }
     let mut steps = processed.steps;
-    let outcome = match processed.plan {
-        Some(plan) => route(ctx, &item, &plan, &mut steps).await?,
-        None => Outcome::Dropped,
-    };
+    let outcome = route(ctx, &item, &processed.plan, &mut steps).await?;
     let item = Arc::unwrap_or_clone(item);
     Ok(Ledger {
         id: item.id,
@@ -59,20 +56,25 @@ pub(super) async fn carry<W>(
     })
 }
 
-/// Processors fail open inside the activity; what is left to fail is the worker, and that is waited for.
+/// Processors fail open inside the activity. It fails itself if they need more time than a local attempt has, or if the
+/// worker is lost: then it goes on durably, and after the last attempt without the processors.
 async fn process<W>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     retry: &RetryPolicy,
 ) -> WorkflowResult<Processed> {
-    match ctx.execute_local_activity(AlertActivities::process_alert, item.clone(), local()).await {
-        Ok(Json(processed)) => Ok(processed),
-        Err(ActivityExecutionError::Failed(_)) => {
-            let options = durable(item, Activity::ProcessAlert.as_str(), retry, 1);
-            Ok(ctx.execute_activity(AlertActivities::process_alert, item.clone(), options).await?.0)
-        }
-        Err(error) => Err(error.into()),
+    let call = |skip_processors| Processing { item: item.clone(), skip_processors };
+    match ctx.execute_local_activity(AlertActivities::process_alert, call(false), local()).await {
+        Err(ActivityExecutionError::Failed(_)) => {}
+        done => return Ok(done?.0),
     }
+    let options = durable(item, Activity::ProcessAlert.as_str(), retry, 0);
+    match ctx.execute_activity(AlertActivities::process_alert, call(false), options).await {
+        Err(ActivityExecutionError::Failed(_)) => {}
+        done => return Ok(done?.0),
+    }
+    let options = durable(item, "unprocessed", &RetryPolicy { maximum_attempts: 0, ..*retry }, 0);
+    Ok(ctx.execute_activity(AlertActivities::process_alert, call(true), options).await?.0)
 }
 
 /// Notifies every receiver of the plan and tells the updaters what became of it, again if that changes.
@@ -113,7 +115,9 @@ async fn route<W>(
 fn outcome(plan: &Plan, results: &[DeliveryResult]) -> Option<Outcome> {
     let count = |state| results.iter().filter(|result| result.state == state).count();
     let (delivered, pending) = (count(DeliveryState::Delivered), count(DeliveryState::Pending));
-    if plan.unrouted {
+    if plan.dropped {
+        Some(Outcome::Dropped)
+    } else if plan.unrouted {
         Some(Outcome::Unrouted)
     } else if delivered == results.len() {
         Some(Outcome::Delivered)

@@ -29,6 +29,12 @@ pub(super) fn from_step(step: Step, delay: Option<Duration>) -> ActivityError {
     ActivityError::Application(Box::new(failure))
 }
 
+/// An attempt of `process_alert` that needs more time, as a Temporal failure.
+pub(super) fn from_error(error: StepError) -> ActivityError {
+    let failure = ApplicationFailure::builder(error.message).type_name(error.code).build();
+    ActivityError::Application(Box::new(failure))
+}
+
 /// What an activity came back with, as a step of the ledger. `attempts` is how many were made if the failure itself
 /// does not say, as when the worker died. Cancellation ends the workflow.
 pub(super) fn into_step(

@@ -2,7 +2,7 @@
 //! Temporal is away, and prepared before the first alert goes through it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
 use temporalio_client::errors::ClientConnectError;
@@ -14,7 +14,7 @@ use temporalio_common::protos::temporal::api::operatorservice::v1::{
     AddSearchAttributesRequest, ListSearchAttributesRequest,
 };
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    GetSystemInfoRequest, UpdateNamespaceRequest,
+    CountWorkflowExecutionsRequest, GetSystemInfoRequest, UpdateNamespaceRequest,
 };
 use temporalio_common::telemetry::metrics::TemporalMeter;
 use tokio::sync::watch;
@@ -25,6 +25,9 @@ use super::search_attributes;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The delay between attempts to connect.
 const RECONNECT_DELAY: Duration = Duration::from_millis(500);
+/// How long search attributes that were registered may be unknown to the server's caches: it renews them every minute.
+const KNOWN_TIMEOUT: Duration = Duration::from_secs(75);
+const KNOWN_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a health check waits for Temporal.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -77,9 +80,15 @@ pub struct Link {
 impl Link {
     /// Starts connecting. Returns at once.
     pub fn start(config: LinkConfig, meter: TemporalMeter) -> Result<Self, LinkError> {
-        let (mut connection, mut client) =
-            ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
-                .map_err(|error| LinkError::Environment(error.to_string()))?;
+        let (mut connection, mut client) = match (config.retention, &config.address) {
+            // The embedded server: what the environment says is about another one.
+            (Some(_), Some(address)) => {
+                let connection = ConnectionOptions::new(url(address, false)?).build();
+                (connection, ClientOptions::new("default").build())
+            }
+            _ => ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
+                .map_err(|error| LinkError::Environment(error.to_string()))?,
+        };
         if let Some(address) = &config.address {
             connection.target =
                 url(address, connection.tls_options.is_some() || connection.api_key.is_some())?;
@@ -187,6 +196,7 @@ async fn connect_once(
         set_retention(&connection, &namespace, retention).await?;
     }
     register_search_attributes(&connection, &namespace).await?;
+    search_attributes_are_known(&connection, &namespace).await?;
     Client::new(connection, options).map_err(|error| ConnectError::Options(error.to_string()))
 }
 
@@ -215,7 +225,7 @@ async fn register_search_attributes(connection: &Connection, namespace: &str) ->
     let list = ListSearchAttributesRequest { namespace: namespace.to_owned() };
     let known = match service.list_search_attributes(list.into_request()).await {
         Ok(answer) => answer.into_inner().custom_attributes,
-        Err(status) if is_not_allowed(&status) => return Ok(()),
+        Err(status) if is_not_allowed(&status) => return not_registered(namespace, &status),
         Err(status) => return Err(prepare("listing the search attributes", status)),
     };
     let missing = search_attributes::ALL.iter().filter(|key| !known.contains_key(key.name()));
@@ -228,12 +238,39 @@ async fn register_search_attributes(connection: &Connection, namespace: &str) ->
     match service.add_search_attributes(add.into_request()).await {
         Ok(_) => Ok(()),
         Err(status) if status.code() == Code::AlreadyExists => Ok(()),
-        Err(status) if is_not_allowed(&status) => {
-            tracing::warn!(namespace, %status, "search attributes not registered: register them by hand");
-            Ok(())
-        }
+        Err(status) if is_not_allowed(&status) => not_registered(namespace, &status),
         Err(status) => Err(prepare("registering the search attributes", status)),
     }
+}
+
+/// Waits until the server's own caches have them: until then it would refuse alerts.
+async fn search_attributes_are_known(connection: &Connection, namespace: &str) -> Result<(), ConnectError> {
+    let query = search_attributes::ALL.map(|key| format!("{} = ''", key.name())).join(" AND ");
+    let request = CountWorkflowExecutionsRequest { namespace: namespace.to_owned(), query };
+    let deadline = Instant::now() + KNOWN_TIMEOUT;
+    loop {
+        let count = request.clone().into_request();
+        match connection.workflow_service().count_workflow_executions(count).await {
+            Err(status) if status.code() == Code::InvalidArgument && Instant::now() < deadline => {
+                tokio::time::sleep(KNOWN_INTERVAL).await;
+            }
+            Err(status) if status.code() == Code::InvalidArgument => {
+                return Err(prepare("looking for the search attributes", status));
+            }
+            // What else can go wrong with counting says nothing about them.
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn not_registered(namespace: &str, status: &Status) -> Result<(), ConnectError> {
+    let names = search_attributes::ALL.map(|key| key.name().to_owned()).join(", ");
+    tracing::warn!(
+        namespace,
+        %status,
+        "search attributes cannot be registered from here: if they are not there yet, create {names} (Keyword)"
+    );
+    Ok(())
 }
 
 fn is_not_allowed(status: &Status) -> bool {

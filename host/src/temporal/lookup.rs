@@ -39,6 +39,8 @@ pub struct Found {
     pub state: State,
     /// The alerts that it carries: one, or those that a batch carries inline.
     pub alerts: Vec<FoundAlert>,
+    /// Of a batch: the workflows of its alerts that run on their own.
+    pub children: Vec<String>,
     /// What is being tried again.
     pub pending: Vec<Pending>,
 }
@@ -101,105 +103,139 @@ pub struct Pending {
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
     /// Temporal knows no such workflow, or it is past its retention.
-    #[error("temporal knows no workflow {0:?}")]
+    #[error(
+        "temporal knows no workflow {0:?}, or no longer; an alert that came in a batch is known once a worker has \
+         taken up the batch"
+    )]
     NotFound(String),
     /// There is no connection, or no answer in time.
-    #[error("temporal at {0} does not answer")]
+    #[error("temporal does not answer: {0}")]
     Unavailable(String),
     /// The workflow ended without a ledger.
     #[error("workflow {0:?} ended without a ledger: {1}")]
     NoLedger(String, String),
     /// What it holds is not ours.
-    #[error("workflow {0:?} holds something else than alerts")]
+    #[error("workflow {0:?} holds something other than alerts")]
     Foreign(String),
 }
 
 /// Everything that is known of a workflow now.
 pub async fn lookup(link: &Link, workflow_id: &str) -> Result<Found, LookupError> {
-    let unavailable = || LookupError::Unavailable(link.address.to_string());
-    let client = link.client().ok_or_else(unavailable)?;
-    let found = find(&client, link, workflow_id);
-    tokio::time::timeout(LOOKUP_TIMEOUT, found).await.map_err(|_| unavailable())?
+    let client = client(link)?;
+    let found = tokio::time::timeout(LOOKUP_TIMEOUT, find(&client, workflow_id)).await;
+    found.unwrap_or_else(|_| Err(LookupError::Unavailable(format!("no answer within {LOOKUP_TIMEOUT:?}"))))
 }
 
-/// The ledgers of a workflow, as soon as it is done. Waits for a workflow that a batch is about to start, too; the
-/// caller bounds the wait.
+fn client(link: &Link) -> Result<Client, LookupError> {
+    link.client().ok_or_else(|| LookupError::Unavailable(format!("no connection to {}", link.address)))
+}
+
+/// The ledgers of a workflow, as soon as it is done. Waits for a workflow that a batch is about to start, too, and for
+/// Temporal to come back; the caller bounds the wait.
 pub async fn wait(link: &Link, workflow_id: &str) -> Result<Vec<Ledger>, LookupError> {
-    let client = link.client().ok_or_else(|| LookupError::Unavailable(link.address.to_string()))?;
+    let client = client(link)?;
     loop {
         match result(&client.get_workflow_handle(workflow_id), workflow_id).await {
-            Err(LookupError::NotFound(_)) => tokio::time::sleep(APPEAR_INTERVAL).await,
-            answer => return answer,
+            Err(LookupError::NotFound(_) | LookupError::Unavailable(_)) => {
+                tokio::time::sleep(APPEAR_INTERVAL).await;
+            }
+            answer => return answer.map(|(ledgers, _)| ledgers),
         }
     }
+}
+
+/// The alerts that a workflow was started with.
+pub(super) async fn carried(client: &Client, workflow_id: &str) -> Result<Vec<AlertItem>, LookupError> {
+    let handle: Handle = client.get_workflow_handle(workflow_id);
+    let first = handle.fetch_history(WorkflowFetchHistoryOptions::default()).next().await;
+    let foreign = || LookupError::Foreign(workflow_id.to_owned());
+    let first = first.ok_or_else(foreign)?.map_err(|error| interaction(workflow_id, &error))?;
+    started_with(&first).ok_or_else(foreign)
 }
 
 type Handle = WorkflowHandle<Client, UntypedWorkflow>;
 
-async fn find(client: &Client, link: &Link, workflow_id: &str) -> Result<Found, LookupError> {
+async fn find(client: &Client, workflow_id: &str) -> Result<Found, LookupError> {
     let handle: Handle = client.get_workflow_handle(workflow_id);
     let described = handle.describe(WorkflowDescribeOptions::default()).await;
-    let described = described.map_err(|error| interaction(link, workflow_id, &error))?;
+    let described = described.map_err(|error| interaction(workflow_id, &error))?;
     let state = State::from(described.status());
-    let alerts = match state {
-        State::Completed => result(&handle, workflow_id).await?.into_iter().map(FoundAlert::from).collect(),
-        _ => so_far(&handle, link, workflow_id).await?,
+    let (alerts, children) = match state {
+        State::Completed => {
+            let (ledgers, children) = result(&handle, workflow_id).await?;
+            (ledgers.into_iter().map(FoundAlert::from).collect(), children)
+        }
+        _ => so_far(&handle, workflow_id).await?,
     };
     let pending = described.raw().pending_activities.iter().map(Pending::from).collect();
-    Ok(Found { workflow_id: workflow_id.to_owned(), state, alerts, pending })
+    Ok(Found { workflow_id: workflow_id.to_owned(), state, alerts, children, pending })
 }
 
-async fn result(handle: &Handle, workflow_id: &str) -> Result<Vec<Ledger>, LookupError> {
+/// The ledgers of a workflow, once it is done, and the ids of its children.
+async fn result(handle: &Handle, workflow_id: &str) -> Result<(Vec<Ledger>, Vec<String>), LookupError> {
+    use WorkflowGetResultError as Failed;
     match handle.get_result(WorkflowGetResultOptions::default()).await {
-        Ok(value) => ledgers(value).ok_or_else(|| LookupError::Foreign(workflow_id.to_owned())),
-        Err(WorkflowGetResultError::NotFound(_)) => Err(LookupError::NotFound(workflow_id.to_owned())),
-        Err(error) => Err(LookupError::NoLedger(workflow_id.to_owned(), error.to_string())),
+        Ok(value) => ledgers(&value).ok_or_else(|| LookupError::Foreign(workflow_id.to_owned())),
+        Err(Failed::NotFound(_)) => Err(LookupError::NotFound(workflow_id.to_owned())),
+        Err(
+            error @ (Failed::Failed(_)
+            | Failed::Cancelled { .. }
+            | Failed::Terminated { .. }
+            | Failed::TimedOut
+            | Failed::ContinuedAsNew),
+        ) => Err(LookupError::NoLedger(workflow_id.to_owned(), error.to_string())),
+        Err(error) => Err(LookupError::Unavailable(error.to_string())),
     }
 }
 
 /// A workflow's result is one ledger or a batch's.
-fn ledgers(value: RawValue) -> Option<Vec<Ledger>> {
+fn ledgers(value: &RawValue) -> Option<(Vec<Ledger>, Vec<String>)> {
     let payload = value.payloads.first()?;
     match decode::<BatchLedger>(payload) {
-        Some(batch) => Some(batch.alerts),
-        None => Some(vec![decode::<Ledger>(payload)?]),
+        Some(BatchLedger { alerts, children }) => {
+            Some((alerts, children.into_iter().map(|child| child.workflow_id).collect()))
+        }
+        None => Some((vec![decode::<Ledger>(payload)?], Vec::new())),
     }
 }
 
-/// What the history of a workflow without a result holds: the alerts as posted, and the steps that are recorded.
-async fn so_far(handle: &Handle, link: &Link, workflow_id: &str) -> Result<Vec<FoundAlert>, LookupError> {
+/// What the history of a workflow without a result holds: the alerts as posted, the steps that are recorded, and the
+/// ids of alerts that run on their own.
+async fn so_far(handle: &Handle, workflow_id: &str) -> Result<(Vec<FoundAlert>, Vec<String>), LookupError> {
     let mut history = handle.fetch_history(WorkflowFetchHistoryOptions::default());
     let mut items = None;
     let mut steps = Vec::new();
     while let Some(event) = history.next().await {
-        let event = event.map_err(|error| interaction(link, workflow_id, &error))?;
+        let event = event.map_err(|error| interaction(workflow_id, &error))?;
         match items {
             None => {
-                items = Some(carried(&event).ok_or_else(|| LookupError::Foreign(workflow_id.to_owned()))?)
+                items =
+                    Some(started_with(&event).ok_or_else(|| LookupError::Foreign(workflow_id.to_owned()))?)
             }
             Some(_) => steps.extend(recorded(&event)),
         }
     }
-    let items = items.unwrap_or_default();
-    let alone = items.len() == 1;
-    let found = items.into_iter().map(|item| FoundAlert {
+    let is_own = |item: &AlertItem| item.alert.identity().is_some() && item.id != workflow_id;
+    let (own, inline): (Vec<_>, Vec<_>) = items.unwrap_or_default().into_iter().partition(is_own);
+    let alone = inline.len() == 1;
+    let found = inline.into_iter().map(|item| FoundAlert {
         id: item.id,
         outcome: None,
         alert: item.alert,
         ledger: None,
         steps: if alone { steps.clone() } else { Vec::new() },
     });
-    Ok(found.collect())
+    Ok((found.collect(), own.into_iter().map(|item| item.id).collect()))
 }
 
 /// The alerts in a workflow's first event.
-fn carried(event: &HistoryEvent) -> Option<Vec<AlertItem>> {
+fn started_with(event: &HistoryEvent) -> Option<Vec<AlertItem>> {
     let Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) = &event.attributes else {
         return None;
     };
     let payload = started.input.as_ref()?.payloads.first()?;
     match decode::<Batch>(payload) {
-        Some(batch) => Some(batch.inline),
+        Some(batch) => Some(batch.items),
         None => Some(vec![decode::<Job>(payload)?.item]),
     }
 }
@@ -234,13 +270,10 @@ fn decode<T: for<'de> Deserialize<'de>>(payload: &Payload) -> Option<T> {
     serde_json::from_slice(&payload.data).ok()
 }
 
-fn interaction(link: &Link, workflow_id: &str, error: &WorkflowInteractionError) -> LookupError {
+fn interaction(workflow_id: &str, error: &WorkflowInteractionError) -> LookupError {
     match error {
         WorkflowInteractionError::NotFound(_) => LookupError::NotFound(workflow_id.to_owned()),
-        error => {
-            tracing::warn!(workflow = workflow_id, %error, "temporal lookup failed");
-            LookupError::Unavailable(link.address.to_string())
-        }
+        error => LookupError::Unavailable(error.to_string()),
     }
 }
 

@@ -4,9 +4,9 @@ use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes}
 
 use crate::alert::Alert;
 
-/// `delivered`, `partial`, `failed`, `dropped` or `unrouted`; set when the workflow completes.
+/// `delivered`, `partial`, `failed`, `dropped` or `unrouted`; of a batch the worst. Set when the workflow completes.
 pub(super) const OUTCOME: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertOutcome");
-/// `low`, `medium`, `high` or `critical`, as posted.
+/// `low`, `medium`, `high` or `critical`, as posted; of a batch the highest.
 pub(super) const SEVERITY: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertSeverity");
 /// The alert's type, such as `security`.
 pub(super) const TYPE: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertType");
@@ -16,11 +16,23 @@ pub(super) const SOURCE: SearchAttributeKey<String> = SearchAttributeKey::keywor
 /// All of them, to be registered with a namespace.
 pub(super) const ALL: [SearchAttributeKey<String>; 4] = [OUTCOME, SEVERITY, TYPE, SOURCE];
 
-/// The search attributes that a workflow carrying `alert` starts with.
-pub(super) fn of(alert: &Alert) -> SearchAttributes {
-    SearchAttributes::new([
-        SEVERITY.value_set(alert.severity.to_string()),
-        TYPE.value_set(alert.kind.to_string()),
-        SOURCE.value_set(alert.source.name.clone()),
-    ])
+/// The search attributes that a workflow carrying these alerts starts with: the highest severity, and the type and
+/// source if all have the same.
+pub(super) fn of<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> SearchAttributes {
+    let alerts: Vec<&Alert> = alerts.into_iter().collect();
+    let severity = alerts.iter().map(|alert| alert.severity).max();
+    let kind = common(alerts.iter().map(|alert| alert.kind));
+    let source = common(alerts.iter().map(|alert| &alert.source.name));
+    let attributes = [
+        severity.map(|severity| SEVERITY.value_set(severity.to_string())),
+        kind.map(|kind| TYPE.value_set(kind.to_string())),
+        source.map(|source| SOURCE.value_set(source.clone())),
+    ];
+    SearchAttributes::new(attributes.into_iter().flatten())
+}
+
+/// The value that all of them have.
+fn common<T: PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
+    let first = values.next()?;
+    values.all(|value| value == first).then_some(first)
 }

@@ -1,6 +1,6 @@
 //! Hands a request's alerts to Temporal. When this returns, Temporal holds all of them: the durable boundary.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -9,9 +9,10 @@ use temporalio_client::{Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
 
 use super::json::Json;
 use super::link::Link;
+use super::lookup::{self, LookupError};
 use super::search_attributes;
 use super::workflows::{AlertProcessingWorkflow, Batch, BatchAlertProcessingWorkflow, Job};
-use crate::alert::AlertItem;
+use crate::alert::{self, Alert, AlertItem};
 use crate::plan::RetryPolicy;
 use crate::telemetry::metric;
 
@@ -30,12 +31,21 @@ pub enum Submission {
     One(Box<AlertItem>),
     /// Several, as batch workflows.
     Many {
-        /// The id of the first batch workflow; those after it have `-2`, `-3` … behind it.
-        batch_id: String,
+        /// The id of the first batch workflow; those after it have `~2`, `~3` … behind it.
+        batch: BatchId,
         /// The alerts in the order of the request: those with an identity carry their workflow's id, those without
         /// an empty one.
         items: Vec<AlertItem>,
     },
+}
+
+/// The id of a batch workflow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BatchId {
+    /// By the sender, who may repeat it.
+    Chosen(String),
+    /// By the host; nobody else has it.
+    Generated(String),
 }
 
 /// What Temporal holds now.
@@ -71,6 +81,12 @@ pub enum SubmitError {
         /// Its answer.
         source: Box<WorkflowStartError>,
     },
+    /// The id of a batch was used before, for other alerts.
+    #[error("{batch_id} is there already, with other alerts: nothing of this request was accepted under it")]
+    Reused {
+        /// The batch workflow.
+        batch_id: String,
+    },
 }
 
 /// Submits one request.
@@ -84,22 +100,39 @@ pub async fn submit(
     let starting = async {
         match submission {
             Submission::One(item) => one(&client, link, *item, process).await,
-            Submission::Many { batch_id, items } => many(&client, link, batch_id, items, process).await,
+            Submission::Many { batch, items } => many(&client, link, batch, items, process).await,
         }
     };
-    match tokio::time::timeout(SUBMIT_TIMEOUT, starting).await {
-        Err(_) => Err(unavailable()),
-        Ok(Err(WorkflowStartError::Rpc(status))) if is_outage(&status) => Err(unavailable()),
-        Ok(Err(source)) => {
-            Err(SubmitError::Refused { address: link.address.to_string(), source: Box::new(source) })
+    let started = tokio::time::timeout(SUBMIT_TIMEOUT, starting).await;
+    let alerts = started.unwrap_or(Err(Failure::Unavailable)).map_err(|failure| match failure {
+        Failure::Unavailable => unavailable(),
+        Failure::Start(WorkflowStartError::Rpc(status)) if is_outage(&status) => unavailable(),
+        Failure::Start(source) => {
+            SubmitError::Refused { address: link.address.to_string(), source: Box::new(source) }
         }
-        Ok(Ok(submitted)) => Ok(submitted),
-    }
+        Failure::Reused(batch_id) => SubmitError::Reused { batch_id },
+    })?;
+    Ok(Submitted { alerts })
+}
+
+/// Why a workflow is not there as it should be.
+enum Failure {
+    Unavailable,
+    Start(WorkflowStartError),
+    /// A workflow of this id is there, but with other alerts.
+    Reused(String),
 }
 
 fn is_outage(status: &temporalio_client::tonic::Status) -> bool {
     use temporalio_client::tonic::Code;
-    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown)
+    matches!(
+        status.code(),
+        Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::ResourceExhausted
+            | Code::Cancelled
+            | Code::Unknown
+    )
 }
 
 async fn one(
@@ -107,46 +140,93 @@ async fn one(
     link: &Link,
     item: AlertItem,
     process: RetryPolicy,
-) -> Result<Submitted, WorkflowStartError> {
+) -> Result<Vec<Carried>, Failure> {
     let id = item.id.clone();
     let mut options = options(link, &id);
-    options.search_attributes = Some(search_attributes::of(&item.alert));
+    options.search_attributes = Some(search_attributes::of([&item.alert]));
     options.static_summary = Some(summary(&item.alert.title));
-    accept(
-        client.start_workflow(AlertProcessingWorkflow::run, Json(Job { item, process }), options).await,
-        &id,
-    )?;
-    Ok(Submitted { alerts: vec![Carried { workflow_id: id.clone(), id }] })
+    let alerts = vec![Carried { workflow_id: id.clone(), id: id.clone() }];
+    // With an identity the id says which alert it is; a batch's id alone does not.
+    let unidentified = item.alert.identity().is_none().then(|| item.alert.clone());
+    let started = client.start_workflow(AlertProcessingWorkflow::run, Json(Job { item, process }), options);
+    if is_repeat(started.await, &id)?
+        && let Some(alert) = unidentified
+    {
+        held(client, &id, [&alert].into_iter()).await?;
+    }
+    Ok(alerts)
 }
 
+/// Under an id that the sender chose, starts the first chunk before the others: it tells whether the id was used before,
+/// for other alerts.
 async fn many(
     client: &Client,
     link: &Link,
-    batch_id: String,
+    batch: BatchId,
     items: Vec<AlertItem>,
     process: RetryPolicy,
-) -> Result<Submitted, WorkflowStartError> {
-    let (chunks, alerts) = chunks(&batch_id, items, process);
-    try_join_all(chunks.into_iter().map(|(id, batch)| async move {
-        let mut options = options(link, &id);
-        let count = batch.inline.len() + batch.children.len();
-        options.static_summary = Some(format!("{count} alerts"));
-        accept(client.start_workflow(BatchAlertProcessingWorkflow::run, Json(batch), options).await, &id)
-    }))
-    .await?;
-    Ok(Submitted { alerts })
+) -> Result<Vec<Carried>, Failure> {
+    let start = |(id, items)| chunk(client, link, id, Batch { items, process });
+    let (id, is_chosen) = match batch {
+        BatchId::Chosen(id) => (id, true),
+        BatchId::Generated(id) => (id, false),
+    };
+    let mut chunks = chunks(&id, items).into_iter();
+    let mut alerts = match chunks.next() {
+        Some(first) if is_chosen => start(first).await?,
+        first => try_join_all(first.into_iter().chain(chunks.by_ref()).map(start)).await?.concat(),
+    };
+    alerts.extend(try_join_all(chunks.map(start)).await?.into_iter().flatten());
+    Ok(alerts)
 }
 
-/// Whether a workflow was started now or is a repeat makes no difference to who asked.
-fn accept<H>(started: Result<H, WorkflowStartError>, id: &str) -> Result<(), WorkflowStartError> {
+async fn chunk(client: &Client, link: &Link, id: String, batch: Batch) -> Result<Vec<Carried>, Failure> {
+    let mut options = options(link, &id);
+    options.search_attributes = Some(search_attributes::of(batch.items.iter().map(|item| &item.alert)));
+    options.static_summary = Some(format!("{} alerts", batch.items.len()));
+    let batch = Arc::new(batch);
+    let run = BatchAlertProcessingWorkflow::run;
+    match is_repeat(client.start_workflow(run, Json(batch.clone()), options).await, &id)? {
+        false => Ok(carried(&id, &batch.items)),
+        true => {
+            let there = held(client, &id, batch.items.iter().map(|item| &item.alert)).await?;
+            Ok(carried(&id, &there))
+        }
+    }
+}
+
+/// Where the alerts of one batch workflow are: those with an identity run on their own.
+fn carried(batch: &str, items: &[AlertItem]) -> Vec<Carried> {
+    let carried = |item: &AlertItem| {
+        let workflow_id = if item.alert.identity().is_some() { &item.id } else { batch };
+        Carried { workflow_id: workflow_id.to_owned(), id: item.id.clone() }
+    };
+    items.iter().map(carried).collect()
+}
+
+/// Whether the workflow was there already.
+fn is_repeat<H>(started: Result<H, WorkflowStartError>, id: &str) -> Result<bool, Failure> {
     match started {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(false),
         Err(WorkflowStartError::AlreadyStarted { .. }) => {
             metric::repeated();
             tracing::info!(workflow = id, "repeat recognised");
-            Ok(())
+            Ok(true)
         }
-        Err(error) => Err(error),
+        Err(error) => Err(Failure::Start(error)),
+    }
+}
+
+/// What the workflow that is there carries, if it is what was posted: a repeat is answered with what Temporal holds.
+async fn held(
+    client: &Client,
+    id: &str,
+    posted: impl Iterator<Item = &Alert>,
+) -> Result<Vec<AlertItem>, Failure> {
+    match lookup::carried(client, id).await {
+        Ok(items) if items.iter().map(|item| &item.alert).eq(posted) => Ok(items),
+        Ok(_) | Err(LookupError::Foreign(_)) => Err(Failure::Reused(id.to_owned())),
+        Err(_) => Err(Failure::Unavailable),
     }
 }
 
@@ -167,37 +247,25 @@ fn summary(title: &str) -> String {
     title[..end].to_owned()
 }
 
-/// Cuts a request into batch workflows. The same request is always cut in the same way, so that a repeat finds the
-/// same ids.
-fn chunks(
-    batch_id: &str,
-    items: Vec<AlertItem>,
-    process: RetryPolicy,
-) -> (Vec<(String, Batch)>, Vec<Carried>) {
-    let empty = || Batch { inline: Vec::new(), children: Vec::new(), process };
-    let mut chunks: Vec<(String, Batch)> = vec![(batch_id.to_owned(), empty())];
-    let mut carried = Vec::with_capacity(items.len());
-    let mut seen = HashSet::new();
-    let (mut alerts, mut bytes) = (0, 0);
+/// Cuts a request into batch workflows, by id. The same request is always cut in the same way, so that a repeat finds
+/// the same ids. Alerts without an identity get theirs from their batch and their place in the request.
+fn chunks(batch_id: &str, items: Vec<AlertItem>) -> Vec<(String, Vec<AlertItem>)> {
+    let mut chunks = vec![(batch_id.to_owned(), Vec::new())];
+    let mut bytes = 0;
     for (index, mut item) in items.into_iter().enumerate() {
-        let size = serde_json::to_string(&item.alert).map_or(0, |text| text.len());
-        if alerts > 0 && (alerts == CHUNK_ALERTS || bytes + size > CHUNK_BYTES) {
-            chunks.push((format!("{batch_id}-{}", chunks.len() + 1), empty()));
-            (alerts, bytes) = (0, 0);
+        let size = alert::size(&item);
+        let number = chunks.len() + 1;
+        let is_full = |alerts: usize| alerts == CHUNK_ALERTS || alerts > 0 && bytes + size > CHUNK_BYTES;
+        if chunks.last().is_some_and(|(_, items)| is_full(items.len())) {
+            chunks.push((format!("{batch_id}~{number}"), Vec::new()));
+            bytes = 0;
         }
-        (alerts, bytes) = (alerts + 1, bytes + size);
-        let Some((chunk_id, batch)) = chunks.last_mut() else { continue };
+        bytes += size;
+        let Some((chunk, items)) = chunks.last_mut() else { continue };
         if item.id.is_empty() {
-            item.id = format!("{chunk_id}#{index}");
-            carried.push(Carried { workflow_id: chunk_id.clone(), id: item.id.clone() });
-            batch.inline.push(item);
-        } else {
-            carried.push(Carried { workflow_id: item.id.clone(), id: item.id.clone() });
-            // The same alert twice in one request is one alert.
-            if seen.insert(item.id.clone()) {
-                batch.children.push(item);
-            }
+            item.id = format!("{chunk}#{index}");
         }
+        items.push(item);
     }
-    (chunks, carried)
+    chunks
 }

@@ -2,6 +2,7 @@
 //! registry: what it needs is in its input or was recorded as the result of `process_alert`.
 #![expect(missing_docs, reason = "the macro makes a constant of each run method, without its documentation")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -16,8 +17,12 @@ use super::carry::carry;
 use super::json::Json;
 use super::search_attributes;
 use crate::alert::AlertItem;
-use crate::ledger::{Ledger, Outcome};
+use crate::ledger::{self, Ledger, Outcome};
 use crate::plan::RetryPolicy;
+
+/// The most that the ledgers of one batch workflow may have together, in bytes of JSON. Temporal takes 2 MB per payload
+/// and 4 MB per message, in which what the activities recorded comes along.
+const LEDGER_BYTES: usize = 1 << 20;
 
 /// What `AlertProcessingWorkflow` carries.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,10 +55,9 @@ impl AlertProcessingWorkflow {
 /// What a batch workflow carries: a chunk of one request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Batch {
-    /// Alerts without an identity: carried here.
-    pub inline: Vec<AlertItem>,
-    /// Alerts with an identity: each runs as its own workflow, under `AlertItem::id`, and outlives this one.
-    pub children: Vec<AlertItem>,
+    /// The alerts, in the order of the request. Those with an identity run as workflows of their own, under
+    /// `AlertItem::id`, and outlive this one; the others are carried here.
+    pub items: Vec<AlertItem>,
     /// As in [`Job`].
     pub process: RetryPolicy,
 }
@@ -87,18 +91,23 @@ impl BatchAlertProcessingWorkflow {
     #[run]
     pub async fn run(
         ctx: &mut WorkflowContext<Self>,
-        batch: Json<Batch>,
+        batch: Json<Arc<Batch>>,
     ) -> WorkflowResult<Json<BatchLedger>> {
-        let (ctx, Json(batch)) = (&*ctx, batch);
-        let process = &batch.process;
-        let inline = join_all(batch.inline.into_iter().map(|item| carry(ctx, Arc::new(item), process)));
-        let children = join_all(batch.children.into_iter().map(|item| start_child(ctx, item, *process)));
+        let (ctx, Batch { items, process }) = (&*ctx, Arc::unwrap_or_clone(batch.0));
+        let is_identified = |item: &AlertItem| item.alert.identity().is_some();
+        let (mut identified, unidentified): (Vec<_>, Vec<_>) = items.into_iter().partition(is_identified);
+        // The same alert twice in one request is one alert.
+        let mut seen = BTreeSet::new();
+        identified.retain(|item| seen.insert(item.id.clone()));
+        let inline = join_all(unidentified.into_iter().map(|item| carry(ctx, Arc::new(item), &process)));
+        let children = join_all(identified.into_iter().map(|item| start_child(ctx, item, process)));
         let (inline, children) = join!(inline, children);
-        let alerts = inline.into_iter().collect::<WorkflowResult<Vec<Ledger>>>()?;
+        let mut alerts = inline.into_iter().collect::<WorkflowResult<Vec<Ledger>>>()?;
         let children = children.into_iter().collect::<WorkflowResult<Vec<Child>>>()?;
         if let Some(worst) = worst(&alerts) {
             ctx.upsert_search_attributes([search_attributes::OUTCOME.value_set(worst.as_str().to_owned())]);
         }
+        ledger::fit(&mut alerts, LEDGER_BYTES);
         Ok(Json(BatchLedger { alerts, children }))
     }
 }
@@ -113,7 +122,7 @@ async fn start_child<W>(
         .workflow_id(workflow_id.clone())
         .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
         .parent_close_policy(ParentClosePolicy::Abandon)
-        .search_attributes(search_attributes::of(&item.alert))
+        .search_attributes(search_attributes::of([&item.alert]))
         .build();
     match ctx.start_child_workflow(AlertProcessingWorkflow::run, Job { item, process }, options).await {
         Ok(_) => Ok(Child { workflow_id, started: true }),

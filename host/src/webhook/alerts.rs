@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
-use futures::StreamExt;
+use futures::future::join_all;
 use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::Value;
@@ -26,8 +26,6 @@ use crate::temporal::{self, Found, FoundAlert, Link, Pending, Submitted};
 
 /// How long a synchronous post waits when it does not say.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many workflows one request waits for at a time.
-const WAITERS: usize = 64;
 
 /// Accept alerts. Answers as soon as Temporal holds them.
 #[utoipa::path(
@@ -38,9 +36,10 @@ const WAITERS: usize = 64;
     responses(
         (status = 200, description = "Temporal holds the alerts", body = WebhookResponse),
         (status = 400, description = "The request is wrong; nothing was accepted", body = WebhookResponse),
+        (status = 409, description = "The batch_id was used before, for other alerts", body = WebhookResponse),
         (status = 413, description = "The body is over the limit", body = WebhookResponse),
         (status = 415, description = "The body is not declared as JSON", body = WebhookResponse),
-        (status = 500, description = "Temporal does not answer; nothing was accepted", body = WebhookResponse),
+        (status = 500, description = "Temporal does not answer; nothing is confirmed", body = WebhookResponse),
     )
 )]
 pub(super) async fn post_alerts(
@@ -48,7 +47,7 @@ pub(super) async fn post_alerts(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<WebhookResponse>, ApiError> {
-    let submitted = accept(&surroundings, &headers, body).await?;
+    let submitted = accept(&surroundings, &headers, WebhookRequest::read(&headers, body)?).await?;
     Ok(Json(WebhookResponse::accepted(submitted, None)))
 }
 
@@ -62,9 +61,10 @@ pub(super) async fn post_alerts(
     responses(
         (status = 200, description = "Temporal holds the alerts; `results` tells of each", body = WebhookResponse),
         (status = 400, description = "The request is wrong; nothing was accepted", body = WebhookResponse),
+        (status = 409, description = "The batch_id was used before, for other alerts", body = WebhookResponse),
         (status = 413, description = "The body is over the limit", body = WebhookResponse),
         (status = 415, description = "The body is not declared as JSON", body = WebhookResponse),
-        (status = 500, description = "Temporal does not answer; nothing was accepted", body = WebhookResponse),
+        (status = 500, description = "Temporal does not answer; nothing is confirmed", body = WebhookResponse),
     )
 )]
 pub(super) async fn post_alerts_sync(
@@ -73,8 +73,14 @@ pub(super) async fn post_alerts_sync(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<WebhookResponse>, ApiError> {
-    let timeout = timeout(query.as_deref(), surroundings.sync_timeout_max)?;
-    let submitted = accept(&surroundings, &headers, body).await?;
+    let timeout = timeout(query.as_deref(), surroundings.sync_timeout_max);
+    let (timeout, request) = match (timeout, WebhookRequest::read(&headers, body)) {
+        (Ok(timeout), Ok(request)) => (timeout, request),
+        (Err(fault), Ok(_)) => return Err(ApiError::invalid(vec![fault])),
+        (Ok(_), Err(error)) => return Err(error),
+        (Err(fault), Err(error)) => return Err(error.and(fault)),
+    };
+    let submitted = accept(&surroundings, &headers, request).await?;
     let results = results(&surroundings.link, &submitted, Instant::now() + timeout).await;
     Ok(Json(WebhookResponse::accepted(submitted, Some(results))))
 }
@@ -95,6 +101,9 @@ pub(super) struct AlertAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     alerts: Option<Vec<FoundAlert>>,
+    /// Of a batch: the workflows of its alerts that run on their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    children: Vec<String>,
     /// What is being tried again.
     pending: Vec<Pending>,
     /// When this was answered.
@@ -125,6 +134,7 @@ pub(super) async fn get_alert(
     let mut found = temporal::lookup(&surroundings.link, workflow_id).await?;
     if carried_inline.is_some() {
         found.alerts.retain(|alert| alert.id == id);
+        found.children.clear();
         if found.alerts.is_empty() {
             return Err(temporal::LookupError::NotFound(id).into());
         }
@@ -134,22 +144,24 @@ pub(super) async fn get_alert(
 
 impl From<Found> for AlertAnswer {
     fn from(found: Found) -> Self {
-        let Found { workflow_id, state, mut alerts, pending } = found;
-        let alert = if alerts.len() == 1 { alerts.pop() } else { None };
-        let alerts = alert.is_none().then_some(alerts);
-        Self { success: true, workflow_id, state, alert, alerts, pending, timestamp: now() }
+        let Found { workflow_id, state, mut alerts, children, pending } = found;
+        let is_one = alerts.len() == 1 && children.is_empty();
+        let alert = if is_one { alerts.pop() } else { None };
+        let alerts = (!is_one).then_some(alerts);
+        Self { success: true, workflow_id, state, alert, alerts, children, pending, timestamp: now() }
     }
 }
 
 async fn accept(
     surroundings: &Surroundings,
     headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: WebhookRequest,
 ) -> Result<Submitted, ApiError> {
-    let request = WebhookRequest::read(headers, body)?;
-    metric::received(request.alerts.len());
+    let alerts = request.alerts.len();
+    metric::received(alerts);
     let submission = request.into_submission(&traceparent(headers));
-    let submitted = temporal::submit(&surroundings.link, surroundings.process, submission).await?;
+    let submitted = temporal::submit(&surroundings.link, surroundings.process, submission).await;
+    let submitted = submitted.map_err(|error| ApiError::from(error).with_alerts(alerts))?;
     metric::accepted(submitted.alerts.len());
     for carried in &submitted.alerts {
         tracing::info!(alert = carried.id, workflow = carried.workflow_id, "accepted");
@@ -161,8 +173,8 @@ async fn accept(
 async fn results(link: &Link, submitted: &Submitted, deadline: Instant) -> Vec<AlertResult> {
     let workflows: BTreeSet<String> =
         submitted.alerts.iter().map(|carried| carried.workflow_id.clone()).collect();
-    let waits = workflows.into_iter().map(|id| ledgers_by(link.clone(), id, deadline));
-    let ledgers: Vec<Vec<Ledger>> = futures::stream::iter(waits).buffer_unordered(WAITERS).collect().await;
+    // All at once: each may take as long as there is, and a request holds a bounded number.
+    let ledgers = join_all(workflows.into_iter().map(|id| ledgers_by(link.clone(), id, deadline))).await;
     let ledgers: BTreeMap<String, Ledger> =
         ledgers.into_iter().flatten().map(|ledger| (ledger.id.clone(), ledger)).collect();
     let result = |carried: &temporal::Carried| {
@@ -191,18 +203,14 @@ async fn ledgers_by(link: Link, workflow_id: String, deadline: Instant) -> Vec<L
 }
 
 /// `?timeout=30s`, cut to what the operator allows.
-fn timeout(query: Option<&str>, most: Duration) -> Result<Duration, ApiError> {
+fn timeout(query: Option<&str>, most: Duration) -> Result<Duration, Fault> {
     let pairs = url::form_urlencoded::parse(query.unwrap_or("").as_bytes());
     let given = pairs.filter(|(name, _)| name == "timeout").map(|(_, value)| value.into_owned()).last();
     let Some(text) = given else { return Ok(SYNC_TIMEOUT.min(most)) };
     let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     parsed.map(|duration| duration.min(most)).ok_or_else(|| {
         let message = format!("{text:?} is not a duration such as 30s, 1m30s or 500ms");
-        ApiError::invalid(vec![Fault {
-            path: "timeout".to_owned(),
-            value: Some(Value::String(text)),
-            message,
-        }])
+        Fault { path: "timeout".to_owned(), value: Some(Value::String(text)), message }
     })
 }
 

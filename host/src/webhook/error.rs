@@ -20,6 +20,9 @@ const REQUEST_ID: &str = "x-request-id";
 /// What a sender is asked to wait when Temporal is away, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 5;
 
+/// The code of a request whose content is wrong.
+const INVALID: &str = "invalid-request";
+
 /// A refusal.
 #[derive(Clone, Debug)]
 pub(super) struct ApiError {
@@ -28,11 +31,13 @@ pub(super) struct ApiError {
     message: String,
     faults: Vec<Fault>,
     retry_after: Option<u64>,
+    /// How many alerts the request brought, as far as that is known.
+    alerts: usize,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), faults: Vec::new(), retry_after: None }
+        Self { status, code, message: message.into(), faults: Vec::new(), retry_after: None, alerts: 0 }
     }
 
     /// The request's content is wrong.
@@ -41,7 +46,21 @@ impl ApiError {
             [only] => only.to_string(),
             several => format!("{} faults: see `errors`", several.len()),
         };
-        Self { faults, ..Self::new(StatusCode::BAD_REQUEST, "invalid-request", message) }
+        Self { faults, ..Self::new(StatusCode::BAD_REQUEST, INVALID, message) }
+    }
+
+    /// The same refusal with one more fault, if it is about faults.
+    pub(super) fn and(mut self, fault: Fault) -> Self {
+        if self.code != INVALID {
+            return self;
+        }
+        self.faults.insert(0, fault);
+        Self::invalid(self.faults).with_alerts(self.alerts)
+    }
+
+    /// The refusal of a request that brought so many alerts.
+    pub(super) fn with_alerts(self, alerts: usize) -> Self {
+        Self { alerts, ..self }
     }
 
     pub(super) fn body_too_large() -> Self {
@@ -71,7 +90,7 @@ impl ApiError {
     }
 
     fn render(self, request_id: &str) -> Response {
-        metric::refused(self.code);
+        metric::refused(self.code, self.alerts);
         let body = WebhookResponse::refused(self.message, self.faults, self.code, request_id);
         let mut response = (self.status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after {
@@ -91,12 +110,23 @@ impl IntoResponse for ApiError {
 impl From<SubmitError> for ApiError {
     fn from(error: SubmitError) -> Self {
         match &error {
-            SubmitError::Unavailable { .. } => {
-                Self::temporal_unavailable(format!("{error}: nothing was accepted, send it again"))
-            }
+            SubmitError::Unavailable { .. } => Self::temporal_unavailable(format!(
+                "{error}: nothing is confirmed, send it again; with an `id` and `starts_at`, or a `batch_id`, \
+                 nothing runs twice"
+            )),
             SubmitError::Refused { source, .. } => {
                 tracing::error!(%error, %source, "alerts not accepted");
-                Self { retry_after: Some(RETRY_AFTER_SECONDS), ..Self::internal(error.to_string()) }
+                let message = format!("{error}: {source}");
+                Self { retry_after: Some(RETRY_AFTER_SECONDS), ..Self::internal(message) }
+            }
+            SubmitError::Reused { batch_id } => {
+                let fault = Fault {
+                    path: "batch_id".to_owned(),
+                    value: batch_id.strip_prefix("batch-").map(Into::into),
+                    message: "was used before, for other alerts: use another one".to_owned(),
+                };
+                let message = error.to_string();
+                Self { faults: vec![fault], ..Self::new(StatusCode::CONFLICT, "batch-id-reused", message) }
             }
         }
     }
@@ -134,12 +164,14 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
 }
 
 pub(super) async fn not_found(uri: Uri) -> ApiError {
-    let message = format!("there is nothing at {}: see /docs", uri.path());
+    let message =
+        format!("there is nothing at {} here: GET /docs of a webhook lists what there is", uri.path());
     ApiError::new(StatusCode::NOT_FOUND, "not-found", message)
 }
 
 pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
-    let message = format!("{} does not take {method}: see /docs", uri.path());
+    let message =
+        format!("{} does not take {method}: GET /docs of a webhook lists what it takes", uri.path());
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", message)
 }
 

@@ -1,6 +1,6 @@
 //! What is posted: read, checked against the schema that the API publishes, and turned into what is submitted.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -14,9 +14,15 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::error::ApiError;
-use crate::alert::{Alert, AlertItem, stamp};
+use crate::alert::{self, Alert, AlertItem, stamp};
 use crate::fault::{self, Fault};
-use crate::temporal::Submission;
+use crate::temporal::{BatchId, Submission};
+
+/// The largest `metadata`, in bytes of JSON: every alert of the request carries it.
+const MOST_METADATA: usize = 16 << 10;
+/// The fields of an alert that may be absent.
+const OPTIONAL: [&str; 10] =
+    ["id", "status", "dedup_key", "starts_at", "ends_at", "context", "labels", "links", "data", "metrics"];
 
 /// A request: one alert or many.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -24,11 +30,11 @@ pub(super) struct WebhookRequest {
     /// The alerts, 1 to 1,000.
     #[schema(min_items = 1, max_items = 1000)]
     pub(super) alerts: Vec<Alert>,
-    /// The sender's own identifier of the request: a repeat with the same one is recognised.
+    /// The sender's own identifier of the request: a repeat with the same alerts is recognised, one with others refused.
     #[serde(default)]
     #[schema(nullable = false, min_length = 1, max_length = 200, example = "nightly-42")]
     pub(super) batch_id: Option<String>,
-    /// Facts about the request, of any shape; plugins and ledgers get them with each alert.
+    /// Facts about the request, of any shape, at most 16 KiB; plugins and ledgers get them with each alert.
     #[serde(default)]
     #[schema(value_type = Object, example = json!({"region": "eu-west-1"}))]
     pub(super) metadata: Map<String, Value>,
@@ -46,17 +52,18 @@ impl WebhookRequest {
             ApiError::invalid(vec![Fault::whole(format!("the body is not JSON: {error}"))])
         })?;
         forget_nulls(&mut document);
-        parse(&document).map_err(ApiError::invalid)
+        let alerts = document.get("alerts").and_then(Value::as_array).map_or(0, Vec::len);
+        parse(&document).map_err(|faults| ApiError::invalid(faults).with_alerts(alerts))
     }
 
     /// What Temporal is to hold.
     pub(super) fn into_submission(self, traceparent: &str) -> Submission {
         let received_at = Timestamp::now();
+        let is_batch = self.is_batch();
         let Self { alerts, batch_id, metadata } = self;
-        let several = alerts.len() > 1;
-        let named = batch_id.map(|id| format!("batch-{id}"));
+        let (named, metadata) = (batch_id.map(|id| format!("batch-{id}")), Arc::new(metadata));
         let item = |alert: Alert| {
-            let id = match (alert.identity(), several, &named) {
+            let id = match (alert.identity(), is_batch, &named) {
                 (None, true, _) => String::new(),
                 (None, false, Some(batch)) => batch.clone(),
                 _ => alert.workflow_id(received_at, || Uuid::new_v4().simple().to_string()),
@@ -66,32 +73,90 @@ impl WebhookRequest {
         };
         let mut items: Vec<AlertItem> = alerts.into_iter().map(item).collect();
         match items.pop() {
-            Some(only) if items.is_empty() => Submission::One(Box::new(only)),
+            Some(only) if !is_batch => Submission::One(Box::new(only)),
             last => {
                 items.extend(last);
-                let generated = || format!("batch-{}-{}", stamp(received_at), Uuid::new_v4().simple());
-                Submission::Many { batch_id: named.unwrap_or_else(generated), items }
+                let generated = || {
+                    BatchId::Generated(format!("batch-{}-{}", stamp(received_at), Uuid::new_v4().simple()))
+                };
+                Submission::Many { batch: named.map_or_else(generated, BatchId::Chosen), items }
             }
+        }
+    }
+
+    /// Whether a batch workflow is needed: for several alerts, and for one whose own id would be another one when the
+    /// request is repeated, since it has the time of receipt in it.
+    fn is_batch(&self) -> bool {
+        match self.alerts.as_slice() {
+            [only] => self.batch_id.is_some() && only.identity().is_some() && only.starts_at.is_none(),
+            _ => true,
         }
     }
 }
 
 fn parse(document: &Value) -> Result<WebhookRequest, Vec<Fault>> {
     static SCHEMA: LazyLock<Validator> = LazyLock::new(fault::validator::<WebhookRequest>);
-    let faults = fault::faults(&SCHEMA, document);
+    let mut faults = fault::faults(&SCHEMA, document);
+    faults.extend(beyond_schema(document));
     if !faults.is_empty() {
         return Err(faults);
     }
     WebhookRequest::deserialize(document).map_err(|error| vec![Fault::whole(error.to_string())])
 }
 
-/// Many senders write `null` for what they do not have: as good as leaving it out.
+/// What a JSON Schema cannot say: sizes in bytes, depth, and texts that have to work as parts of an id.
+fn beyond_schema(document: &Value) -> Vec<Fault> {
+    let metadata = document.get("metadata").and_then(|metadata| alert::bounds_fault(metadata, MOST_METADATA));
+    let mut faults = Vec::from_iter(metadata.map(|message| fault_at("metadata", None, message)));
+    faults.extend(id_fault(document, "batch_id", "batch_id"));
+    faults.extend(numbered_fault(document));
+    for (index, alert) in document.get("alerts").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        let at = format!("alerts[{index}]");
+        let bounds = alert::bounds_fault(alert, alert::MOST_BYTES);
+        faults.extend(bounds.map(|message| fault_at(&at, None, message)));
+        for key in ["id", "dedup_key"] {
+            faults.extend(id_fault(alert, key, &format!("{at}.{key}")));
+        }
+    }
+    faults
+}
+
+fn fault_at(path: &str, value: Option<&Value>, message: String) -> Fault {
+    Fault { path: path.to_owned(), value: value.cloned(), message }
+}
+
+/// Databases, logs and URLs do without control characters.
+fn id_fault(parent: &Value, key: &str, path: &str) -> Option<Fault> {
+    let value = parent.get(key)?;
+    let has_control = value.as_str()?.chars().any(char::is_control);
+    has_control.then(|| fault_at(path, Some(value), format!("{value} has control characters")))
+}
+
+/// `batch-<batch_id>` with such an end is how the host numbers the parts of a batch (`~2`) and the alerts in it (`#0`).
+fn numbered_fault(document: &Value) -> Option<Fault> {
+    let value = document.get("batch_id")?;
+    let (_, number) = value.as_str()?.rsplit_once(['~', '#'])?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| {
+        let message =
+            format!("{value} ends in ~ or # and a number, which has a meaning in ids: use - instead");
+        fault_at("batch_id", Some(value), message)
+    })
+}
+
+/// Many senders write `null` for what they do not have: as good as leaving it out. What is not ours stays as it is.
 fn forget_nulls(document: &mut Value) {
+    let forget = |object: &mut Map<String, Value>, optional: &[&str]| {
+        object.retain(|key, value| !(value.is_null() && optional.contains(&key.as_str())));
+    };
     let Value::Object(request) = document else { return };
-    request.retain(|_, value| !value.is_null());
+    forget(request, &["batch_id", "metadata"]);
     let Some(Value::Array(alerts)) = request.get_mut("alerts") else { return };
     for alert in alerts.iter_mut().filter_map(Value::as_object_mut) {
-        alert.retain(|_, value| !value.is_null());
+        forget(alert, &OPTIONAL);
+        if let Some(Value::Object(context)) = alert.get_mut("context") {
+            forget(context, &["environment", "service"]);
+        }
     }
 }
 
@@ -158,8 +223,8 @@ mod tests {
     fn ids(document: &Value) -> (Option<String>, Vec<String>) {
         match read(document).unwrap().into_submission("trace") {
             Submission::One(item) => (None, vec![item.id.clone()]),
-            Submission::Many { batch_id, items } => {
-                (Some(batch_id), items.into_iter().map(|item| item.id).collect())
+            Submission::Many { batch: BatchId::Chosen(id) | BatchId::Generated(id), items } => {
+                (Some(id), items.into_iter().map(|item| item.id).collect())
             }
         }
     }
@@ -200,6 +265,40 @@ mod tests {
         assert!(
             read(&json!({"alerts": [alert(json!({"id": null, "context": null}))], "batch_id": null})).is_ok()
         );
+        let theirs = json!({"x_vendor": null, "context": {"service": null, "region": null}});
+        let kept = &read(&json!({"alerts": [alert(theirs)]})).unwrap().alerts[0];
+        assert_eq!(kept.extra.get("x_vendor"), Some(&Value::Null));
+        assert_eq!(kept.context.as_ref().unwrap().extra.get("region"), Some(&Value::Null));
+    }
+
+    #[test]
+    fn what_temporal_or_an_id_could_not_carry_is_refused() {
+        let mut deep = json!(1);
+        for _ in 0..70 {
+            deep = json!([deep]);
+        }
+        let document = json!({
+            "alerts": [
+                alert(json!({"data": {"filler": "x".repeat(600 << 10)}})),
+                alert(json!({"id": "a\u{0}b"})),
+                alert(json!({"data": {"deep": deep}})),
+            ],
+            "batch_id": "nightly#7",
+            "metadata": {"filler": "x".repeat(17 << 10)},
+        });
+        let said = faults(&document);
+        for expected in [
+            "alerts[0]: has 614",
+            "alerts[1].id: \"a\\u0000b\" has control characters",
+            "alerts[2]: is nested 72 levels deep, more than 64",
+            "batch_id: \"nightly#7\" ends in ~ or #",
+            "metadata: has 174",
+        ] {
+            assert!(
+                said.iter().any(|fault| fault.starts_with(expected)),
+                "{expected} is missing in {said:#?}"
+            );
+        }
     }
 
     #[test]
@@ -214,6 +313,8 @@ mod tests {
             ids(&json!({"alerts": [known], "batch_id": "b"})),
             (None, vec!["alert-a-20231201-143022".to_owned()])
         );
+        let without_start = alert(json!({"id": "a"}));
+        assert_eq!(ids(&json!({"alerts": [without_start], "batch_id": "b"})).0.as_deref(), Some("batch-b"));
     }
 
     #[test]

@@ -111,5 +111,5 @@ pub(super) async fn get_plugins(State(surroundings): State<Surroundings>) -> Jso
     responses((status = 200, description = "All metrics", body = String, content_type = "text/plain"))
 )]
 pub(super) async fn get_metrics(State(surroundings): State<Surroundings>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], surroundings.metrics.render().await)
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], surroundings.metrics.render())
 }

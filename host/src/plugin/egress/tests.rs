@@ -60,7 +60,11 @@ fn everything(address: SocketAddr) -> Grants {
 
 fn call_within(grants: Grants, secrets: Secrets, deadline: Duration) -> EgressCall {
     let connector = Connector::new(&EgressConfig::default()).unwrap();
-    EgressCall::new(Arc::new(Egress::new("test", grants, secrets, connector)), StdInstant::now() + deadline)
+    EgressCall::new(
+        Arc::new(Egress::new("test", grants, secrets, connector)),
+        "a".into(),
+        StdInstant::now() + deadline,
+    )
 }
 
 fn call(grants: Grants) -> EgressCall {
@@ -251,7 +255,7 @@ async fn tls_trusts_the_configured_authorities_and_no_others() {
     let through = |config: &EgressConfig| {
         let connector = Connector::new(config).unwrap();
         let egress = Egress::new("test", granted(), Secrets::default(), connector);
-        EgressCall::new(Arc::new(egress), StdInstant::now() + Duration::from_secs(10))
+        EgressCall::new(Arc::new(egress), "a".into(), StdInstant::now() + Duration::from_secs(10))
     };
     let url = format!("https://{address}/");
     assert_eq!(text(send(&mut through(&trusting), request(&url, "")).await.unwrap()).await, "ok");

@@ -236,10 +236,7 @@ fn values_that_cannot_be_sent_are_refused_at_start_without_repeating_them() {
 }
 
 #[test]
-fn debug_shows_no_value_and_variables_are_named() {
+fn debug_shows_no_value() {
     let shown = format!("{:?}", sample().load());
     assert!(shown.contains("PATH") && !shown.contains("T000") && !shown.contains("MfKQ"), "{shown}");
-    let table = "[A]\nenv = \"PATH\"\nhosts = [\"a.example\"]";
-    let secrets = Secrets::load(toml::from_str(table).unwrap()).unwrap();
-    assert_eq!(secrets.variables().collect::<Vec<_>>(), ["PATH"]);
 }
