@@ -19,7 +19,7 @@ use super::files::PluginFile;
 use super::grants::Grants;
 use super::imports::HostState;
 use super::limits::{Bounds, Limits};
-use super::loaded::Plugin;
+use super::loaded::{Meter, Plugin};
 use super::secrets::Secrets;
 use super::sidecar::Sidecar;
 use crate::fault::Fault;
@@ -122,10 +122,11 @@ impl Loader {
         Plugin {
             generation,
             loaded_at: jiff::Timestamp::now(),
-            compiled,
             egress: Arc::new(Egress::new(&file.name, grants, self.secrets.clone(), self.connector.clone())),
             permits: Semaphore::new(sidecar.bounds.concurrency as usize),
+            meter: Meter::new(&file.name, compiled.contract.role),
             name: file.name.into(),
+            compiled,
             sidecar,
             sidecar_text: file.sidecar,
             runtime: self.runtime.clone(),

@@ -34,7 +34,25 @@ pub struct Plugin {
     pub(super) sidecar_text: Option<String>,
     pub(super) egress: Arc<Egress>,
     pub(super) permits: Semaphore,
+    pub(super) meter: Meter,
     pub(super) runtime: Arc<Runtime>,
+}
+
+/// Where the durations of one plugin's calls are recorded.
+pub(super) struct Meter {
+    ok: metrics::Histogram,
+    error: metrics::Histogram,
+}
+
+impl Meter {
+    pub(super) fn new(plugin: &str, role: Role) -> Self {
+        let durations = |result: &str| {
+            let labels =
+                [("plugin", plugin.to_owned()), ("role", role.to_string()), ("result", result.to_owned())];
+            metrics::histogram!("campanile_plugin_call_duration_seconds", &labels)
+        };
+        Self { ok: durations("ok"), error: durations("error") }
+    }
 }
 
 impl Plugin {
@@ -173,15 +191,12 @@ impl Plugin {
     }
 
     fn measure(&self, duration: Duration, error: Option<&CallError>) {
+        let Some(error) = error else { return self.meter.ok.record(duration) };
+        self.meter.error.record(duration);
         let (plugin, role) = (self.name.to_string(), self.role().as_str());
-        let result = if error.is_some() { "error" } else { "ok" };
-        let labels = [("plugin", plugin.clone()), ("role", role.to_owned()), ("result", result.to_owned())];
-        metrics::histogram!("campanile_plugin_call_duration_seconds", &labels).record(duration.as_secs_f64());
-        if let Some(error) = error {
-            let labels =
-                [("plugin", plugin), ("role", role.to_owned()), ("reason", error.reason.as_str().to_owned())];
-            metrics::counter!("campanile_plugin_failures_total", &labels).increment(1);
-        }
+        let labels =
+            [("plugin", plugin), ("role", role.to_owned()), ("reason", error.reason.as_str().to_owned())];
+        metrics::counter!("campanile_plugin_failures_total", &labels).increment(1);
     }
 
     fn checked_decision(&self, decision: bindings::RawDecision) -> Result<Decision, CallError> {
