@@ -38,7 +38,7 @@ async fn every_recorded_history_replays() {
         replayed.unwrap_or_else(|error| panic!("{name} does not replay: {error}"));
         names.push(name);
     }
-    assert!(names.len() >= 4, "{names:?}");
+    assert!(names.len() >= 8, "{names:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,6 +71,10 @@ async fn record_histories() {
     record("alert-failed", &host.submit_sync(&[alert("failed")]).await).await;
     receiver.script("/pager", [Answer::status(200).after(Duration::from_secs(5))], Answer::status(200));
     record("alert-slow", &host.submit_sync(&[alert("slow")]).await).await;
+    let slow = Plugin::guest("misbehave").sidecar("[limits]\ndeadline = \"3s\"\n");
+    let patient = Settings::new().plugin(slow).plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let spinning = labelled(alert("processed durably"), "do", "spin");
+    record("alert-processed-durably", &patient.submit_sync(&[spinning]).await).await;
     receiver.fail("/pager", 1, 503);
     record(
         "batch-mixed",

@@ -54,8 +54,8 @@ pub(super) enum ContractError {
         "this is machine code that wasmtime compiled earlier (.cwasm), which is never loaded: drop the .wasm it was made from"
     )]
     Precompiled,
-    #[error("this is not WebAssembly: it begins with {0:02x?}, not with 00 61 73 6d")]
-    NotWasm(Vec<u8>),
+    #[error("this is not WebAssembly: it begins with {0}, not with 00 61 73 6d")]
+    NotWasm(String),
     #[error(
         "this is a core module, not a component: build it with `cargo build --release --target wasm32-wasip2` or \
          `cargo component build --release`"
@@ -114,7 +114,10 @@ fn check_magic(bytes: &[u8]) -> Result<(), ContractError> {
         _ if MAGIC.starts_with(bytes) => {
             Err(ContractError::Damaged(format!("it ends after {} bytes", bytes.len())))
         }
-        _ => Err(ContractError::NotWasm(bytes.iter().take(4).copied().collect())),
+        _ => {
+            let start: Vec<String> = bytes.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+            Err(ContractError::NotWasm(start.join(" ")))
+        }
     }
 }
 
@@ -318,7 +321,7 @@ mod tests {
         assert!(text(b"\n(component)").contains("WebAssembly text"));
         assert!(text(b"\x7fELF\x02\x01").contains(".cwasm"));
         assert!(text(b"\0as").contains("ends after 3 bytes"));
-        assert!(text(b"GIF89a").contains("begins with [47, 49, 46, 38]"));
+        assert!(text(b"GIF89a").contains("begins with 47 49 46 38, not"));
         assert!(text(b"\0asm\x01\0\0\0").contains("core module"));
         let whole = component(&[], &["campanile:notifier/notifier@0.1.0"]);
         assert!(text(&whole[..whole.len() - 5]).contains("truncated or damaged"));

@@ -172,7 +172,7 @@ struct Launch {
 impl Launch {
     /// The development server, told to be careful: every commit synced (`synchronous=FULL`, 2). And to be quick: a
     /// write-ahead journal (several times faster than the default one), no pacing of activity tasks to 20 steps a second,
-    /// and no fourteen queries per alert that look for new search attributes (a fifth of what a server can carry).
+    /// and search attributes that are cached instead of read from the database at every use.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.executable);
         command

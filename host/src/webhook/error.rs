@@ -20,6 +20,8 @@ const REQUEST_ID: &str = "x-request-id";
 /// What a sender is asked to wait when Temporal is away, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 5;
 
+/// How many faults of a request are logged; its sender gets all of them.
+const LOGGED_FAULTS: usize = 3;
 /// The code of a request whose content is wrong.
 const INVALID: &str = "invalid-request";
 
@@ -154,7 +156,9 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         let (code, status) = (error.code, error.status.as_u16());
-        tracing::warn!(request = id, %method, path, status, code, error = error.message, "request refused");
+        let faults: Vec<String> = error.faults.iter().take(LOGGED_FAULTS).map(ToString::to_string).collect();
+        let (text, faults) = (&error.message, faults.join("; "));
+        tracing::warn!(request = id, %method, path, status, code, error = text, faults, "request refused");
         response = error.render(&id);
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
