@@ -196,7 +196,7 @@ async fn a_second_signal_does_not_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_can_be_stopped_while_it_starts() {
+async fn a_host_that_has_not_found_its_server_can_be_stopped() {
     let host = Host::listening(&Settings::new().server(Server::At("127.0.0.1:1".to_owned()))).await;
     host.process().signal(Signal::INT);
     let status = host.process().wait(Duration::from_secs(3)).await.expect("it stops at once");
