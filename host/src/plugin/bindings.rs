@@ -183,3 +183,18 @@ impl From<Failure> for CallError {
         CallError::from_guest(&failure.code, &failure.message, retry)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_can_ask_for_an_hour_at_most() {
+        let asked = |after_ms| {
+            let retry = wit::Retry::After(after_ms);
+            CallError::from(Failure { code: "busy".to_owned(), message: String::new(), retry }).retry
+        };
+        assert_eq!(asked(5_000), Retry::After { after_ms: 5_000 });
+        assert_eq!(asked(u64::MAX), Retry::After { after_ms: 3_600_000 });
+    }
+}
