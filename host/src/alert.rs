@@ -260,7 +260,7 @@ pub struct AlertItem {
     pub traceparent: String,
 }
 
-fn is_empty(metadata: &Arc<Map<String, Value>>) -> bool {
+pub(crate) fn is_empty(metadata: &Arc<Map<String, Value>>) -> bool {
     metadata.is_empty()
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::alert::{Alert, size};
+use crate::alert::{self, Alert, size};
 
 /// The longest text of an abridged ledger, in characters.
 const ABRIDGED: usize = 200;
@@ -52,7 +52,7 @@ pub struct Ledger {
     /// The alert after processing.
     pub alert: Alert,
     /// The metadata of the request that brought it.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, skip_serializing_if = "alert::is_empty")]
     #[schema(value_type = Object)]
     pub metadata: Arc<Map<String, Value>>,
     /// When the webhook accepted it.
@@ -62,10 +62,6 @@ pub struct Ledger {
     pub decisions: Vec<String>,
     /// Every call, in the order in which the calls were decided.
     pub steps: Vec<Step>,
-}
-
-fn is_empty(metadata: &Arc<Map<String, Value>>) -> bool {
-    metadata.is_empty()
 }
 
 impl Ledger {
@@ -83,7 +79,7 @@ impl Ledger {
             step.error.iter_mut().for_each(|error| cut(&mut error.message));
         }
         self.decisions.push(
-            "this ledger is abridged: all of its batch are too large to be kept in full; \
+            "this ledger is abridged: those of its batch together are too large to be kept; \
              the alert as posted is in the workflow's input"
                 .to_owned(),
         );
