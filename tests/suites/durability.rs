@@ -166,7 +166,8 @@ async fn a_fixed_plugin_heals_the_deliveries_that_were_retrying() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_for_an_answer_gets_it_from_a_host_that_is_told_to_stop() {
     let receiver = Receiver::start().await;
-    receiver.always("/pager", Answer::status(200).after(Duration::from_secs(1)));
+    // The second attempt is the worker's to poll for: it must still be there.
+    receiver.fail("/pager", 1, 503);
     let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
     let waiting = host.ledger(alert("last answer"));
     let stopping = async {
