@@ -260,6 +260,15 @@ pub struct AlertItem {
     pub traceparent: String,
 }
 
+impl AlertItem {
+    /// The same item with another alert in it.
+    pub fn with(&self, alert: Alert) -> Self {
+        let Self { id, alert: _, metadata, received_at, traceparent } = self;
+        let (id, metadata, traceparent) = (id.clone(), metadata.clone(), traceparent.clone());
+        Self { id, alert, metadata, received_at: *received_at, traceparent }
+    }
+}
+
 pub(crate) fn is_empty(metadata: &Arc<Map<String, Value>>) -> bool {
     metadata.is_empty()
 }

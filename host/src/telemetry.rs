@@ -96,7 +96,7 @@ impl Metrics {
             }
         });
         let failed = |error: &dyn std::fmt::Display| TelemetryError::Runtime(error.to_string());
-        let meter: Arc<dyn CoreMeter> = Arc::new(SdkMeter);
+        let meter: Arc<dyn CoreMeter> = Arc::new(SdkMeter::default());
         let attributes = NewAttributes::default();
         let temporal = TemporalMeter::new(meter.clone(), attributes, TaskQueueLabelStrategy::UseNormal);
         let telemetry = TelemetryOptions::builder().metrics(meter).build();

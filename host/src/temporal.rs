@@ -2,8 +2,10 @@
 
 mod activities;
 mod carry;
+mod chain;
 mod embedded;
 mod failure;
+mod input;
 mod json;
 mod link;
 mod lookup;

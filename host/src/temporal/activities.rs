@@ -7,24 +7,22 @@ use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::carry::LOCAL_TIMEOUT;
+use super::chain::Chain;
+use super::input::Input;
 use super::json::Json;
 use super::{ActivityConfig, failure};
-use crate::alert::{self, Alert, AlertItem};
-use crate::ledger::{Activity, DeliveryResult, Outcome, Retry, Step, StepError, StepResult};
-use crate::plan::{self, Candidate, Plan, RetryPolicy, Target};
-use crate::plugin::{CallError, Called, Change, Decision, Delivery, Plugin, Reason, Receipt, Registry, Role};
+use crate::alert::{Alert, AlertItem};
+use crate::ledger::{Activity, DeliveryResult, Outcome, Step, StepError, StepResult};
+use crate::plan::{Plan, Target};
+use crate::plugin::{CallError, Called, Change, Delivery, Receipt, Registry, Role};
 use crate::telemetry::metric;
 
 /// What is kept free of an activity's timeout, so that its own error comes before Temporal's timeout.
 const MARGIN: Duration = Duration::from_millis(200);
-
-/// How much larger the processors together may make an alert, in bytes of JSON: a batch has many of them to carry.
-const MOST_GROWTH: usize = 16 << 10;
 
 /// The activities' surroundings.
 #[derive(Clone)]
@@ -96,10 +94,10 @@ impl AlertActivities {
     pub async fn process_alert(
         self: Arc<Self>,
         ctx: ActivityContext,
-        call: Json<Processing>,
+        call: Input<Processing>,
     ) -> Result<Json<Processed>, ActivityError> {
         let started = Instant::now();
-        let chain = Chain::new(&call.item, self.clone());
+        let chain = Chain::new(call.item.clone(), self.clone());
         let processed = match call.skip_processors {
             true => Ok(chain.unprocessed()),
             false => chain.run(budget(&ctx), ctx.info().is_local).await,
@@ -117,7 +115,7 @@ impl AlertActivities {
     pub async fn send_notification(
         self: Arc<Self>,
         ctx: ActivityContext,
-        call: Json<Notification>,
+        call: Input<Notification>,
     ) -> Result<Json<Step>, ActivityError> {
         let attempt = attempt(&ctx, call.attempts_before);
         let Notification { item, target, .. } = &*call;
@@ -142,7 +140,7 @@ impl AlertActivities {
     pub async fn update_alert_status(
         self: Arc<Self>,
         ctx: ActivityContext,
-        call: Json<StatusUpdate>,
+        call: Input<StatusUpdate>,
     ) -> Result<Json<Step>, ActivityError> {
         let attempt = attempt(&ctx, call.attempts_before);
         let StatusUpdate { item, target, outcome, deliveries, .. } = &*call;
@@ -248,187 +246,10 @@ fn jitter() -> f64 {
     f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }
 
-fn step_error(error: CallError) -> StepError {
+pub(super) fn step_error(error: CallError) -> StepError {
     StepError { code: error.code, message: error.message, retry: error.retry }
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+pub(super) fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
-}
-
-/// One alert on its way through the processors.
-struct Chain {
-    host: Arc<AlertActivities>,
-    item: AlertItem,
-    document: Value,
-    /// The largest that processors may make the alert, in bytes of JSON; known once one wants to change it.
-    most: Option<usize>,
-    changed: bool,
-    decisions: Vec<String>,
-    steps: Vec<Step>,
-}
-
-impl Chain {
-    fn new(item: &AlertItem, host: Arc<AlertActivities>) -> Self {
-        // An alert came from JSON, so it goes back into JSON.
-        let document = serde_json::to_value(&item.alert).unwrap_or_default();
-        Self {
-            host,
-            item: item.clone(),
-            document,
-            most: None,
-            changed: false,
-            decisions: Vec::new(),
-            steps: Vec::new(),
-        }
-    }
-
-    /// All processors within `budget`. In a first, local attempt one that needs longer is an error: the durable
-    /// attempts that follow have the time.
-    async fn run(mut self, budget: Duration, is_local: bool) -> Result<Processed, StepError> {
-        let deadline = Instant::now() + budget;
-        for processor in self.host.registry.processors() {
-            if !self.is_wanted_by(&processor) {
-                continue;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let called = processor.process(&self.item, left).await;
-            if let (true, Err(error)) = (is_local, &called.result)
-                && (error.reason == Reason::Busy
-                    || error.reason == Reason::Deadline && left < processor.deadline())
-            {
-                return Err(step_error(error.clone()));
-            }
-            if let Some(reason) = self.apply(&processor, called) {
-                self.decisions.push(format!("{}: dropped the alert: {reason}", processor.name()));
-                let updaters = self.host.updaters(&self.document);
-                return Ok(self.into_processed(plan::dropped(updaters)));
-            }
-        }
-        Ok(self.routed())
-    }
-
-    /// The alert as it came, since its processing did not end.
-    fn unprocessed(mut self) -> Processed {
-        tracing::warn!(alert = self.item.id, "processing did not end: the alert goes on unprocessed");
-        self.decisions
-            .push("the processors did not end in any attempt: the alert goes on unprocessed".to_owned());
-        self.routed()
-    }
-
-    fn routed(self) -> Processed {
-        let decided = self.host.decide(&self.document);
-        if decided.0.unrouted {
-            metric::unrouted();
-            tracing::warn!(alert = self.item.id, "no receiver took the alert");
-        }
-        self.into_processed(decided)
-    }
-
-    fn is_wanted_by(&mut self, processor: &Plugin) -> bool {
-        match processor.wants(&self.document) {
-            Ok(wanted) => wanted,
-            Err(error) => {
-                let name = processor.name();
-                self.decisions.push(format!("{name}: skipped, its `when` could not be evaluated: {error}"));
-                false
-            }
-        }
-    }
-
-    /// Records what a processor did and applies its change. Returns the reason if it dropped the alert.
-    fn apply(&mut self, processor: &Plugin, called: Called<Decision>) -> Option<String> {
-        let duration_ms = milliseconds(called.duration);
-        let (message, dropped, error) = match called.result {
-            Ok(Decision::Keep) => (None, None, None),
-            Ok(Decision::Drop(reason)) => (Some(format!("dropped: {reason}")), Some(reason), None),
-            Ok(Decision::Change(patch)) => match self.patch(&patch) {
-                Ok(()) => (Some("changed".to_owned()), None, None),
-                Err(error) => (None, None, Some(error)),
-            },
-            Err(error) => (None, None, Some(step_error(error))),
-        };
-        if let Some(StepError { code, message, .. }) = &error {
-            let plugin = processor.name();
-            tracing::warn!(
-                alert = self.item.id,
-                plugin,
-                code,
-                error = message,
-                "processor failed: the alert goes on"
-            );
-        }
-        self.steps.push(Step {
-            activity: Activity::ProcessAlert,
-            plugin: processor.name().to_owned(),
-            digest: Some(called.digest),
-            generation: Some(called.generation),
-            attempts: 1,
-            duration_ms,
-            result: if error.is_some() { StepResult::Failed } else { StepResult::Ok },
-            message,
-            receipt_id: None,
-            error,
-        });
-        dropped
-    }
-
-    /// Applies a merge patch if the result is a valid alert with the same identity.
-    fn patch(&mut self, patch: &Value) -> Result<(), StepError> {
-        let refuse =
-            |message: String| StepError { code: "invalid-output".to_owned(), message, retry: Retry::Never };
-        let mut document = self.document.clone();
-        json_patch::merge(&mut document, patch);
-        let alert = alert::parse(&document).map_err(|faults| {
-            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            refuse(format!("the patched alert is not valid: {}", faults.join("; ")))
-        })?;
-        let most = *self.most.get_or_insert_with(|| alert::size(&self.document) + MOST_GROWTH);
-        if let Some(fault) = alert::bounds_fault(&document, most.min(alert::MOST_BYTES)) {
-            return Err(refuse(format!(
-                "the patched alert {fault}: all processors together may add {MOST_GROWTH}"
-            )));
-        }
-        let identity =
-            |alert: &Alert| (alert.id.clone(), alert.dedup_key.clone(), alert.starts_at, alert.status);
-        if identity(&alert) != identity(&self.item.alert) {
-            let fields = "`id`, `dedup_key`, `starts_at` and `status`";
-            return Err(refuse(format!("the patch changes the alert's identity: {fields} must stay")));
-        }
-        self.item.alert = alert;
-        self.document = document;
-        self.changed = true;
-        Ok(())
-    }
-
-    fn into_processed(mut self, (plan, reasons): (Plan, Vec<String>)) -> Processed {
-        self.decisions.extend(reasons);
-        Processed {
-            alert: self.changed.then_some(self.item.alert),
-            plan,
-            decisions: self.decisions,
-            steps: self.steps,
-        }
-    }
-}
-
-impl AlertActivities {
-    /// Who gets the alert, by the plugins that are loaded now.
-    fn decide(&self, document: &Value) -> (Plan, Vec<String>) {
-        let notifiers = candidates(self.registry.notifiers(), document, self.config.send_notification);
-        plan::decide(notifiers, self.updaters(document), &self.catch_all)
-    }
-
-    fn updaters(&self, document: &Value) -> Vec<Candidate> {
-        candidates(self.registry.updaters(), document, self.config.update_alert_status)
-    }
-}
-
-fn candidates(plugins: Vec<Arc<Plugin>>, document: &Value, policy: RetryPolicy) -> Vec<Candidate> {
-    let candidate = |plugin: &Arc<Plugin>| Candidate {
-        name: plugin.name().to_owned(),
-        wants: plugin.wants(document),
-        retry: policy.overridden_by(plugin.retry()),
-    };
-    plugins.iter().map(candidate).collect()
 }

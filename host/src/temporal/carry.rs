@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use temporalio_common::RetryPolicy as TemporalRetryPolicy;
+use temporalio_common::{ActivityDefinition, RetryPolicy as TemporalRetryPolicy};
 use temporalio_sdk::workflows::{join, join_all};
 use temporalio_sdk::{
     ActivityExecutionError, ActivityOptions, LocalActivityOptions, WorkflowContext, WorkflowResult,
@@ -15,6 +15,7 @@ use temporalio_sdk::{
 
 use super::activities::{AlertActivities, Notification, Processed, Processing, StatusUpdate};
 use super::failure;
+use super::input::Input;
 use super::json::Json;
 use crate::alert::AlertItem;
 use crate::ledger::{Activity, DeliveryResult, DeliveryState, Ledger, Outcome, Retry, Step, StepResult};
@@ -64,7 +65,7 @@ async fn process<W>(
     retry: &RetryPolicy,
 ) -> WorkflowResult<Processed> {
     let call = |skip_processors| Processing { item: item.clone(), skip_processors };
-    match ctx.execute_local_activity(AlertActivities::process_alert, call(false), local()).await {
+    match locally(ctx, AlertActivities::process_alert, call(false)).await {
         Err(ActivityExecutionError::Failed(_)) => {}
         done => return Ok(done?.0),
     }
@@ -145,7 +146,7 @@ async fn notify_first<W>(
     target: &Target,
 ) -> WorkflowResult<First> {
     let call = Notification { item: item.clone(), target: target.clone(), attempts_before: 0 };
-    let result = ctx.execute_local_activity(AlertActivities::send_notification, call, local()).await;
+    let result = locally(ctx, AlertActivities::send_notification, call).await;
     first(ctx, Activity::SendNotification, target, result)
 }
 
@@ -185,8 +186,7 @@ async fn update_all<W>(
 }
 
 async fn update<W>(ctx: &WorkflowContext<W>, target: &Target, call: StatusUpdate) -> WorkflowResult<Step> {
-    let result =
-        ctx.execute_local_activity(AlertActivities::update_alert_status, call.clone(), local()).await;
+    let result = locally(ctx, AlertActivities::update_alert_status, call.clone()).await;
     match first(ctx, Activity::UpdateAlertStatus, target, result)? {
         First::Done(step) => Ok(step),
         First::Again(step, delay) => {
@@ -218,11 +218,22 @@ fn first<W>(
     Ok(First::Again(step, delay))
 }
 
-fn local() -> LocalActivityOptions {
-    LocalActivityOptions::builder()
+/// Makes the first attempt of an activity, in this process.
+async fn locally<W, A, T>(
+    ctx: &WorkflowContext<W>,
+    activity: A,
+    call: T,
+) -> Result<A::Output, ActivityExecutionError>
+where
+    A: ActivityDefinition<Input = Input<T>>,
+    T: Send + Sync + 'static,
+{
+    let options = LocalActivityOptions::builder()
         .start_to_close_timeout(LOCAL_TIMEOUT)
         .retry_policy(TemporalRetryPolicy::builder().maximum_attempts(1).build())
-        .build()
+        .build();
+    let (call, _loan) = Input::lent(call);
+    ctx.execute_local_activity(activity, call, options).await
 }
 
 /// Options of the attempts after the first. Each failure carries the delay to the next (`failure::from_step`), so

@@ -11,7 +11,7 @@ use temporalio_common::data_converters::{
 };
 use temporalio_common::protos::temporal::api::common::v1::Payload;
 
-const ENCODING: &str = "encoding";
+pub(super) const ENCODING: &str = "encoding";
 const JSON: &[u8] = b"json/plain";
 
 /// A value that travels as JSON.
