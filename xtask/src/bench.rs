@@ -62,9 +62,23 @@ impl Bench {
                 elapsed % 60
             ));
         }
-        // Our own code optimised like the dependencies, which are the same as for tests and not built anew.
+        // Our own code as it is shipped, too; the dependencies are those of the tests and not built anew.
+        let shipped = ["campanile", "tests"].map(|package| {
+            let own = format!("profile.dev.package.{package}");
+            [
+                format!("{own}.opt-level=3"),
+                format!("{own}.debug-assertions=false"),
+                format!("{own}.overflow-checks=false"),
+            ]
+        });
+        let shipped: Vec<String> =
+            shipped.concat().into_iter().flat_map(|set| ["--config".to_owned(), set]).collect();
+        run(cargo().args(&shipped).args(["build", "-p", "campanile"]).current_dir(root))?;
         let mut bench = cargo();
-        bench.args(["run", "-p", "tests", "--example", "bench"]).env("CARGO_PROFILE_DEV_OPT_LEVEL", "3");
+        bench
+            .args(&shipped)
+            .args(["run", "-p", "tests", "--example", "bench"])
+            .env("CAMPANILE_BIN", layout.host());
         run(bench.current_dir(root))
     }
 }
