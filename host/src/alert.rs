@@ -251,7 +251,14 @@ pub struct AlertItem {
     pub id: String,
     /// The alert.
     pub alert: Alert,
-    /// The `metadata` of the request that brought it, shared by all its alerts.
+    /// Where it comes from.
+    pub origin: Arc<Origin>,
+}
+
+/// What the alerts of one request have in common.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The request's `metadata`.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub metadata: Arc<Map<String, Value>>,
     /// When the webhook accepted it.
@@ -263,9 +270,7 @@ pub struct AlertItem {
 impl AlertItem {
     /// The same item with another alert in it.
     pub fn with(&self, alert: Alert) -> Self {
-        let Self { id, alert: _, metadata, received_at, traceparent } = self;
-        let (id, metadata, traceparent) = (id.clone(), metadata.clone(), traceparent.clone());
-        Self { id, alert, metadata, received_at: *received_at, traceparent }
+        Self { id: self.id.clone(), alert, origin: self.origin.clone() }
     }
 }
 

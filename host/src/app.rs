@@ -70,7 +70,7 @@ impl App {
         let polling = Arc::new(AtomicBool::new(false));
         let surroundings = Surroundings {
             link: self.link.clone(),
-            process: self.activities.process_alert,
+            activities: self.activities,
             registry: self.registry.clone(),
             metrics: self.metrics,
             accepts: self.config.role.accepts(),
@@ -87,7 +87,7 @@ impl App {
 
         let worker = self.registry.map(|registry| {
             let catch_all = self.config.file.routing.catch_all.clone();
-            let activities = AlertActivities { registry, config: self.activities, catch_all };
+            let activities = AlertActivities { registry, catch_all };
             tokio::spawn(work(self.runtime, self.link, activities, polling, not_working))
         });
         stop.await;

@@ -73,7 +73,6 @@ impl Ledger {
         data.clear();
         metrics.clear();
         extra.clear();
-        self.metadata = Arc::default();
         for step in &mut self.steps {
             step.message.iter_mut().for_each(cut);
             step.error.iter_mut().for_each(|error| cut(&mut error.message));

@@ -16,21 +16,44 @@ pub const LONGEST_DELAY: Duration = Duration::from_secs(60 * 60);
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The notifiers, each under its own name, in ascending order of (`order`, name).
-    pub receivers: Vec<Target>,
+    pub receivers: Vec<Planned>,
     /// The status updaters, likewise.
-    pub updaters: Vec<Target>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub updaters: Vec<Planned>,
     /// No receiver wanted the alert; `receivers` then holds the catch-all.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub unrouted: bool,
     /// A processor dropped the alert: there are no receivers, and the updaters are told so.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub dropped: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// One receiver or updater of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Target {
+pub struct Planned {
     /// The plugin's name. Each attempt uses the newest good generation of it.
+    pub name: String,
+    /// Its own retry policy, where it is not that of its activity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPolicy>,
+}
+
+impl Planned {
+    /// Whom to call, and how often; `usual` is the retry policy of the activity.
+    pub fn target(&self, usual: RetryPolicy) -> Target {
+        Target { name: self.name.clone(), retry: self.retry.unwrap_or(usual) }
+    }
+}
+
+/// Whom an activity calls.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// The plugin's name.
     pub name: String,
     /// How often and for how long it is tried.
     pub retry: RetryPolicy,
@@ -43,8 +66,8 @@ pub struct Candidate {
     pub name: String,
     /// What its `when` said; the error if it could not be evaluated.
     pub wants: Result<bool, String>,
-    /// Its retry policy.
-    pub retry: RetryPolicy,
+    /// Its own retry policy, if it has one.
+    pub retry: Option<RetryPolicy>,
 }
 
 /// Retry policy of one activity: Temporal's fields, plus the timeout of each attempt.
@@ -122,6 +145,11 @@ impl RetryPolicy {
 }
 
 impl RetryConfig {
+    /// Whether it sets anything.
+    pub fn is_set(&self) -> bool {
+        *self != Self::default()
+    }
+
     /// What is wrong with it beyond its schema; `path` says where it is set, such as `retry`.
     pub fn faults(&self, path: &str) -> Vec<Fault> {
         let times = [
@@ -155,7 +183,7 @@ pub fn decide(
     catch_all: &[String],
 ) -> (Plan, Vec<String>) {
     let mut reasons = Vec::new();
-    let spare: Vec<Target> = notifiers.iter().filter(|c| catch_all.contains(&c.name)).map(target).collect();
+    let spare: Vec<Planned> = notifiers.iter().filter(|c| catch_all.contains(&c.name)).map(planned).collect();
     let mut receivers = taken(notifiers, &mut reasons);
     let unrouted = receivers.is_empty();
     if unrouted {
@@ -182,27 +210,27 @@ pub fn dropped(updaters: Vec<Candidate>) -> (Plan, Vec<String>) {
     (Plan { updaters, dropped: true, ..Plan::default() }, reasons)
 }
 
-fn taken(candidates: Vec<Candidate>, reasons: &mut Vec<String>) -> Vec<Target> {
+fn taken(candidates: Vec<Candidate>, reasons: &mut Vec<String>) -> Vec<Planned> {
     let mut targets = Vec::new();
     for candidate in &candidates {
         let name = &candidate.name;
         match &candidate.wants {
-            Ok(true) => targets.push(target(candidate)),
+            Ok(true) => targets.push(planned(candidate)),
             Ok(false) => reasons.push(format!("{name}: left out: its `when` is false")),
             Err(error) => {
                 reasons.push(format!("{name}: taken although its `when` could not be evaluated: {error}"));
-                targets.push(target(candidate));
+                targets.push(planned(candidate));
             }
         }
     }
     targets
 }
 
-fn target(candidate: &Candidate) -> Target {
-    Target { name: candidate.name.clone(), retry: candidate.retry }
+fn planned(candidate: &Candidate) -> Planned {
+    Planned { name: candidate.name.clone(), retry: candidate.retry }
 }
 
-fn names(targets: &[Target]) -> String {
+fn names(targets: &[Planned]) -> String {
     targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
@@ -219,7 +247,7 @@ mod tests {
     };
 
     fn candidate(name: &str, wants: Result<bool, String>) -> Candidate {
-        Candidate { name: name.to_owned(), wants, retry: POLICY }
+        Candidate { name: name.to_owned(), wants, retry: None }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use jiff::SignedDuration;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
 use crate::plan::{RetryConfig, RetryPolicy};
@@ -30,7 +30,9 @@ pub use link::{Link, LinkConfig, LinkError, is_address_in_environment};
 pub use lookup::{Found, FoundAlert, LookupError, Pending, State, lookup, wait};
 pub use submit::{BatchId, Carried, Submission, SubmitError, Submitted, submit};
 pub use worker::{Worker, WorkerError};
-pub use workflows::{AlertProcessingWorkflow, Batch, BatchAlertProcessingWorkflow, BatchLedger, Child, Job};
+pub use workflows::{
+    AlertProcessingWorkflow, Batch, BatchAlert, BatchAlertProcessingWorkflow, BatchLedger, Child, Job,
+};
 
 /// The shortest retention that Temporal takes for a namespace.
 const SHORTEST_RETENTION: SignedDuration = SignedDuration::from_hours(24);
@@ -84,8 +86,8 @@ pub struct ActivitiesConfig {
     pub update_alert_status: RetryConfig,
 }
 
-/// The retry policies in force.
-#[derive(Clone, Copy, Debug)]
+/// The retry policies in force. They are part of what is submitted: a workflow keeps those it was started with.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct ActivityConfig {
     /// Of `process_alert`.
     pub process_alert: RetryPolicy,

@@ -20,10 +20,9 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::plan::RetryPolicy;
 use crate::plugin::Registry;
 use crate::telemetry::Metrics;
-use crate::temporal::Link;
+use crate::temporal::{ActivityConfig, Link};
 
 pub use response::{AlertResult, WebhookResponse};
 
@@ -35,8 +34,8 @@ const BODY_PAUSE: Duration = Duration::from_secs(30);
 pub struct Surroundings {
     /// The connection to Temporal.
     pub link: Link,
-    /// How `process_alert` is retried; part of what is submitted.
-    pub process: RetryPolicy,
+    /// How activities are retried; part of what is submitted.
+    pub activities: ActivityConfig,
     /// The plugins, where this process has them.
     pub registry: Option<Registry>,
     /// The metrics.

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use campanile::alert::AlertItem;
+use campanile::alert::{AlertItem, Origin};
 use campanile::plugin::{Decision, EgressConfig, Limits, PluginConfig, Registry, Secrets};
 use harness::alerts::alert;
 use harness::artifacts;
@@ -94,9 +95,11 @@ fn item() -> AlertItem {
     AlertItem {
         id: "alert-1".to_owned(),
         alert,
-        metadata: std::sync::Arc::default(),
-        received_at: jiff::Timestamp::now(),
-        traceparent: String::new(),
+        origin: Arc::new(Origin {
+            metadata: Arc::default(),
+            received_at: jiff::Timestamp::now(),
+            traceparent: String::new(),
+        }),
     }
 }
 

@@ -50,8 +50,7 @@ impl Host {
 
     /// Starts one and waits only until it listens.
     pub async fn listening(settings: &Settings) -> Self {
-        let address = address(&settings.server).await;
-        let (process, log) = launch(serve_command(settings, address));
+        let (process, log) = Self::launched(settings).await;
         let listening = log.find_within(PATIENCE, |event| event["message"] == "listening").await;
         let Some(listening) = listening else {
             panic!("the host does not listen; exit {:?}, log:\n{}", process.exited(), log.tail());
@@ -61,10 +60,15 @@ impl Host {
         Self { process, log, settings: settings.clone(), url }
     }
 
+    /// Starts its process and waits for nothing.
+    pub async fn launched(settings: &Settings) -> (Process, Log) {
+        let address = address(&settings.server).await;
+        launch(serve_command(settings, address))
+    }
+
     /// Starts one that is expected to give up, and waits for its exit status and its log.
     pub async fn refusing(settings: &Settings) -> (ExitStatus, Log) {
-        let address = address(&settings.server).await;
-        let (process, log) = launch(serve_command(settings, address));
+        let (process, log) = Self::launched(settings).await;
         let status = process.wait(PATIENCE).await;
         let status = status.unwrap_or_else(|| panic!("the host still runs; log:\n{}", log.tail()));
         log.finished().await;

@@ -1,9 +1,14 @@
 //! The HTTP contract: shapes, ids, times, and the one shape of every error.
 
+use std::time::Duration;
+
 use harness::alerts::{alert, identified, unique, with};
 use harness::web::{Reply, client};
 use harness::{Host, Plugin, Receiver, Settings, host};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// A host without plugins.
 async fn bare() -> Host {
@@ -202,4 +207,19 @@ async fn unknown_fields_and_metadata_reach_the_plugins_and_the_ledger() {
     }
     assert_eq!(seen["alert"]["metadata"], request["metadata"]);
     assert_eq!(ledger["metadata"], request["metadata"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_pauses_within_a_body_is_not_waited_for() {
+    let host = bare().await;
+    let address = host.url().strip_prefix("http://").expect("plain HTTP");
+    let mut connection = TcpStream::connect(address).await.expect("it listens");
+    let head = "POST /webhook/alerts HTTP/1.1\r\nhost: campanile\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n";
+    connection.write_all(format!("{head}{{\"alerts\":[").as_bytes()).await.expect("it reads");
+    let mut answer = vec![0; 4096];
+    let read =
+        timeout(Duration::from_secs(40), connection.read(&mut answer)).await.expect("an answer in time");
+    let answer = String::from_utf8_lossy(&answer[..read.expect("an answer")]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains(r#""code":"body-timeout""#), "{answer}");
 }

@@ -1,9 +1,12 @@
 //! The Temporal server that the host starts and looks after itself.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use harness::alerts::{alert, identified};
 use harness::process::{children, runs};
+use harness::tools::temporal_cli;
 use harness::wait::until_within;
 use harness::web::client;
 use harness::{Host, Plugin, Receiver, Server, Settings, until};
@@ -13,11 +16,14 @@ fn embedded() -> Settings {
     Settings::new().server(Server::Embedded)
 }
 
+fn command_line(id: i32) -> String {
+    fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default()
+}
+
 /// The process id of the Temporal server that a host started.
 fn temporal_of(host: &Host) -> i32 {
     let children = children(host.process().id());
-    let name = |id: &i32| std::fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
-    let found = children.iter().find(|id| name(id).contains("start-dev"));
+    let found = children.iter().find(|id| command_line(**id).contains("start-dev"));
     *found.unwrap_or_else(|| panic!("no Temporal server among the children {children:?}"))
 }
 
@@ -103,8 +109,8 @@ async fn a_database_of_another_version_is_not_opened_silently() {
     let versions = version_files(&settings);
     assert!(!versions.is_empty(), "no file in the data directory says which version wrote the database");
     for file in &versions {
-        let text = std::fs::read_to_string(file).expect("a version file is text");
-        std::fs::write(file, text.replace("1.9.1", "1.0.0")).expect("the data directory is writable");
+        let text = fs::read_to_string(file).expect("a version file is text");
+        fs::write(file, text.replace("1.9.1", "1.0.0")).expect("the data directory is writable");
     }
     let (status, log) = Host::refusing(&settings).await;
     assert!(!status.success());
@@ -116,12 +122,11 @@ fn version_files(settings: &Settings) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     let mut directories = vec![settings.data()];
     while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(directory).expect("a readable data directory").flatten() {
+        for entry in fs::read_dir(directory).expect("a readable data directory").flatten() {
             let path = entry.path();
             if path.is_dir() {
                 directories.push(path);
-            } else if std::fs::read_to_string(&path)
-                .is_ok_and(|text| text.len() < 4096 && text.contains("1.9.1"))
+            } else if fs::read_to_string(&path).is_ok_and(|text| text.len() < 4096 && text.contains("1.9.1"))
             {
                 found.push(path);
             }
@@ -146,7 +151,7 @@ async fn the_server_keeps_alerts_for_thirty_days_and_syncs_what_it_writes() {
     let namespace = ["operator", "namespace", "describe", "--namespace", "default"];
     let described = harness::temporal::ask(address, &namespace).await.expect("a namespace");
     assert_eq!(described["config"]["workflowExecutionRetentionTtl"], "2592000s", "{described}");
-    let command = std::fs::read_to_string(format!("/proc/{}/cmdline", temporal_of(&host))).expect("it runs");
+    let command = fs::read_to_string(format!("/proc/{}/cmdline", temporal_of(&host))).expect("it runs");
     for pragma in ["journal_mode=WAL", "synchronous=2"] {
         assert!(command.contains(pragma), "{pragma} is not in {command:?}");
     }
@@ -160,13 +165,12 @@ async fn an_upgrade_that_is_asked_for_backs_the_database_up_and_keeps_the_alerts
     host.completed(&ids[0]).await;
     assert!(host.stop().await.success());
     for file in &version_files(&settings) {
-        let text = std::fs::read_to_string(file).expect("a version file is text");
-        std::fs::write(file, text.replace("1.9.1", "1.0.0")).expect("the data directory is writable");
+        let text = fs::read_to_string(file).expect("a version file is text");
+        fs::write(file, text.replace("1.9.1", "1.0.0")).expect("the data directory is writable");
     }
     let host = settings.clone().argument("--temporal-upgrade").start().await;
     assert_eq!(host.completed(&ids[0]).await["outcome"], "unrouted");
-    let entries =
-        std::fs::read_dir(settings.data().join("temporal")).expect("a readable directory").flatten();
+    let entries = fs::read_dir(settings.data().join("temporal")).expect("a readable directory").flatten();
     let backups: Vec<_> =
         entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("backup-")).collect();
     assert_eq!(backups.len(), 1);
@@ -178,4 +182,26 @@ async fn what_the_environment_says_of_another_server_does_not_matter() {
     let settings = embedded().variable("TEMPORAL_NAMESPACE", "elsewhere").variable("TEMPORAL_API_KEY", "k");
     let host = settings.start().await;
     assert_eq!(host.get("/health").await.ok()["temporal"]["namespace"], "default");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_can_be_interrupted_while_the_server_does_not_answer() {
+    let settings = embedded();
+    let hangs = format!(
+        "#!/bin/sh\n[ \"$1\" = server ] && exec sleep 1000\nexec {} \"$@\"\n",
+        temporal_cli().display()
+    );
+    let hanging = settings.write("temporal", &hangs);
+    fs::set_permissions(&hanging, Permissions::from_mode(0o755)).expect("it is ours");
+    let settings = settings.argument("--temporal-cli").argument(&hanging.display().to_string());
+    let (process, log) = Host::launched(&settings).await;
+    let server = until("the host waits for its server", async || {
+        children(process.id()).into_iter().find(|id| command_line(*id).contains("1000"))
+    })
+    .await;
+    process.signal(Signal::INT);
+    let status = process.wait(Duration::from_secs(5)).await;
+    let status = status.unwrap_or_else(|| panic!("the host does not stop:\n{}", log.tail()));
+    assert!(status.success(), "{status:?}:\n{}", log.tail());
+    gone(server).await;
 }

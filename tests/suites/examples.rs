@@ -83,4 +83,9 @@ async fn the_example_request_is_accepted_with_its_batch_id_and_metadata() {
     for delivered in receiver.wait_for("/pager", 3).await {
         assert_eq!(delivered.json()["alert"]["metadata"], request["metadata"]);
     }
+    for id in host::ids(&answer) {
+        let state = host.completed(&id).await;
+        let alert = state["alerts"].get(0).unwrap_or(&state);
+        assert_eq!(alert["ledger"]["metadata"], request["metadata"], "{id}: {state}");
+    }
 }

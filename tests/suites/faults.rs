@@ -2,7 +2,7 @@
 
 use harness::alerts::{alert, labelled};
 use harness::{Host, Plugin, Receiver, Settings};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A host whose first receiver misbehaves on demand, with one attempt and a short deadline, and whose second does not.
 async fn host_with(receiver: &Receiver) -> Host {
@@ -63,10 +63,9 @@ async fn a_plugin_without_grants_reaches_nobody_and_the_log_says_what_to_add() {
     assert_eq!(ledger["outcome"], "failed");
     assert!(receiver.received("/pager").is_empty());
     let line = format!("POST {url}");
-    assert!(
-        host.log().has(|event| event.to_string().contains(&line)),
-        "the log does not name the grant {line}"
-    );
+    let refusal = host.log().wait_for(&line, |event| event.to_string().contains(&line)).await;
+    assert_eq!(refusal["level"], "WARN", "{refusal}");
+    assert_eq!((&refusal["plugin"], &refusal["alert"]), (&json!("pager"), &ledger["id"]), "{refusal}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,3 +76,31 @@ async fn outcome_severity_type_and_source_can_be_searched_for() {
         "a receiver's failure is not the workflow's"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_found_by_its_worst_outcome_its_highest_severity_and_what_its_alerts_share() {
+    let receiver = Receiver::start().await;
+    receiver.always("/gone", Answer::status(410));
+    let when = "when = 'alert.severity == \"low\"'";
+    let host = Settings::new()
+        .plugin(Plugin::recorder("pager", &receiver, ""))
+        .plugin(Plugin::recorder("gone", &receiver, when))
+        .start()
+        .await;
+    let raised = |severity: &str, source: &str| {
+        let source = json!({"name": source, "type": "x"});
+        with(alert(severity), json!({"severity": severity, "source": source, "type": "network"}))
+    };
+    let results =
+        host.submit_sync(&[raised("low", "a"), raised("critical", "b"), raised("medium", "a")]).await;
+    let id = results[0]["workflow_id"].as_str().expect("an id");
+    let query = format!(
+        "WorkflowId = '{id}' AND AlertOutcome = 'partial' AND AlertSeverity = 'critical' AND AlertType = 'network' \
+         AND AlertSource IS NULL"
+    );
+    until("the batch is found by its attributes", async || {
+        let found = Temporal::shared().await.ask(&["workflow", "list", "--query", &query]).await?;
+        (found.as_array()?.len() == 1).then_some(())
+    })
+    .await;
+}

@@ -100,7 +100,7 @@ pub(super) fn alert(item: &AlertItem) -> wit::Alert {
         status: status(alert.status),
         labels: alert.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         document: serde_json::to_string(alert).expect("an alert has only text keys"),
-        metadata: serde_json::to_string(&item.metadata).expect("metadata has only text keys"),
+        metadata: serde_json::to_string(&item.origin.metadata).expect("metadata has only text keys"),
     }
 }
 
@@ -111,7 +111,7 @@ pub(super) fn delivery(
         delivery_id: delivery.delivery_id.to_owned(),
         receiver: delivery.receiver.to_owned(),
         attempt: delivery.attempt,
-        traceparent: delivery.item.traceparent.clone(),
+        traceparent: delivery.item.origin.traceparent.clone(),
         alert: alert(delivery.item),
     }
 }
@@ -121,7 +121,7 @@ pub(super) fn change(change: &Change<'_>) -> updates::Change {
         change_id: change.change_id.to_owned(),
         updater: change.updater.to_owned(),
         attempt: change.attempt,
-        traceparent: change.item.traceparent.clone(),
+        traceparent: change.item.origin.traceparent.clone(),
         alert: alert(change.item),
         outcome: outcome(change.outcome),
         deliveries: change.deliveries.iter().map(delivery_result).collect(),

@@ -29,8 +29,6 @@ const MARGIN: Duration = Duration::from_millis(200);
 pub struct AlertActivities {
     /// The plugins.
     pub registry: Registry,
-    /// Retry policies.
-    pub config: ActivityConfig,
     /// The receivers of alerts that no route takes.
     pub catch_all: Vec<String>,
 }
@@ -40,6 +38,8 @@ pub struct AlertActivities {
 pub struct Processing {
     /// The alert as posted.
     pub item: Arc<AlertItem>,
+    /// How the activities that follow are retried, where a plugin sets nothing of its own.
+    pub activities: ActivityConfig,
     /// Only route it: the processors had their attempts.
     pub skip_processors: bool,
 }
@@ -97,7 +97,7 @@ impl AlertActivities {
         call: Input<Processing>,
     ) -> Result<Json<Processed>, ActivityError> {
         let started = Instant::now();
-        let chain = Chain::new(call.item.clone(), self.clone());
+        let chain = Chain::new(&call, self.clone());
         let processed = match call.skip_processors {
             true => Ok(chain.unprocessed()),
             false => chain.run(budget(&ctx), ctx.info().is_local).await,
@@ -129,7 +129,7 @@ impl AlertActivities {
         };
         let step = answered(Activity::SendNotification, &target.name, attempt, called);
         if step.result == StepResult::Ok {
-            let elapsed = Timestamp::now().duration_since(item.received_at);
+            let elapsed = Timestamp::now().duration_since(item.origin.received_at);
             metric::delivered(&target.name, elapsed.try_into().unwrap_or_default());
         }
         finish(&item.id, target, step)

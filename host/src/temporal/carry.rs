@@ -14,12 +14,12 @@ use temporalio_sdk::{
 };
 
 use super::activities::{AlertActivities, Notification, Processed, Processing, StatusUpdate};
-use super::failure;
 use super::input::Input;
 use super::json::Json;
+use super::{ActivityConfig, failure};
 use crate::alert::AlertItem;
 use crate::ledger::{Activity, DeliveryResult, DeliveryState, Ledger, Outcome, Retry, Step, StepResult};
-use crate::plan::{Plan, RetryPolicy, Target};
+use crate::plan::{Plan, Planned, RetryPolicy, Target};
 
 /// Longest duration of a local attempt. The workflow task that holds it may take 10 s; a crash repeats all
 /// attempts of an open task.
@@ -37,21 +37,21 @@ enum First {
 pub(super) async fn carry<W>(
     ctx: &WorkflowContext<W>,
     mut item: Arc<AlertItem>,
-    retry: &RetryPolicy,
+    activities: &ActivityConfig,
 ) -> WorkflowResult<Ledger> {
-    let processed = process(ctx, &item, retry).await?;
+    let processed = process(ctx, &item, activities).await?;
     if let Some(alert) = processed.alert {
-        Arc::make_mut(&mut item).alert = alert;
+        item = Arc::new(item.with(alert));
     }
     let mut steps = processed.steps;
-    let outcome = route(ctx, &item, &processed.plan, &mut steps).await?;
+    let outcome = route(ctx, &item, activities, &processed.plan, &mut steps).await?;
     let item = Arc::unwrap_or_clone(item);
     Ok(Ledger {
         id: item.id,
         outcome,
         alert: item.alert,
-        metadata: item.metadata,
-        received_at: item.received_at,
+        metadata: item.origin.metadata.clone(),
+        received_at: item.origin.received_at,
         decisions: processed.decisions,
         steps,
     })
@@ -62,9 +62,10 @@ pub(super) async fn carry<W>(
 async fn process<W>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
-    retry: &RetryPolicy,
+    activities: &ActivityConfig,
 ) -> WorkflowResult<Processed> {
-    let call = |skip_processors| Processing { item: item.clone(), skip_processors };
+    let retry = &activities.process_alert;
+    let call = |skip_processors| Processing { item: item.clone(), activities: *activities, skip_processors };
     match locally(ctx, AlertActivities::process_alert, call(false)).await {
         Err(ActivityExecutionError::Failed(_)) => {}
         done => return Ok(done?.0),
@@ -82,17 +83,21 @@ async fn process<W>(
 async fn route<W>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
+    activities: &ActivityConfig,
     plan: &Plan,
     steps: &mut Vec<Step>,
 ) -> WorkflowResult<Outcome> {
-    let first = join_all(plan.receivers.iter().map(|target| notify_first(ctx, item, target))).await;
+    let targets = |planned: &[Planned], usual| planned.iter().map(|one| one.target(usual)).collect();
+    let receivers: Vec<Target> = targets(&plan.receivers, activities.send_notification);
+    let updaters: Vec<Target> = targets(&plan.updaters, activities.update_alert_status);
+    let first = join_all(receivers.iter().map(|target| notify_first(ctx, item, target))).await;
     let first = first.into_iter().collect::<WorkflowResult<Vec<First>>>()?;
     let so_far: Vec<DeliveryResult> = first.iter().map(progress).collect();
     let is_final = so_far.iter().all(|delivery| delivery.state != DeliveryState::Pending);
     let early = outcome(plan, &so_far);
 
-    let updates = update_all(ctx, item, plan, early, &so_far);
-    let rest = join_all(first.into_iter().zip(&plan.receivers).map(|(first, target)| async move {
+    let updates = update_all(ctx, item, &updaters, early, &so_far);
+    let rest = join_all(first.into_iter().zip(&receivers).map(|(first, target)| async move {
         match first {
             First::Done(step) => Ok(step),
             First::Again(step, delay) => notify_durably(ctx, item, target, step, delay).await,
@@ -106,7 +111,7 @@ async fn route<W>(
 
     let last = outcome(plan, &results);
     if !is_final && last != early {
-        steps.extend(update_all(ctx, item, plan, last, &results).await?);
+        steps.extend(update_all(ctx, item, &updaters, last, &results).await?);
     }
     // Nothing is pending any more, so there is an outcome.
     Ok(last.unwrap_or(Outcome::Failed))
@@ -168,11 +173,11 @@ async fn notify_durably<W>(
 async fn update_all<W>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
-    plan: &Plan,
+    updaters: &[Target],
     outcome: Option<Outcome>,
     deliveries: &[DeliveryResult],
 ) -> WorkflowResult<Vec<Step>> {
-    let updates = plan.updaters.iter().map(|target| async move {
+    let updates = updaters.iter().map(|target| async move {
         let call = StatusUpdate {
             item: item.clone(),
             target: target.clone(),

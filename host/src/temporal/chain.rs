@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::activities::{AlertActivities, Processed, milliseconds, step_error};
+use super::ActivityConfig;
+use super::activities::{AlertActivities, Processed, Processing, milliseconds, step_error};
 use crate::alert::{self, Alert, AlertItem};
 use crate::ledger::{Activity, Retry, Step, StepError, StepResult};
 use crate::plan::{self, Candidate, Plan, RetryPolicy};
@@ -18,6 +19,7 @@ const MOST_GROWTH: usize = 16 << 10;
 /// One alert on its way through the processors.
 pub(super) struct Chain {
     host: Arc<AlertActivities>,
+    activities: ActivityConfig,
     item: Arc<AlertItem>,
     document: Value,
     /// The largest that processors may make the alert, in bytes of JSON; known once one wants to change it.
@@ -28,10 +30,20 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    pub(super) fn new(item: Arc<AlertItem>, host: Arc<AlertActivities>) -> Self {
+    pub(super) fn new(call: &Processing, host: Arc<AlertActivities>) -> Self {
+        let (item, activities) = (call.item.clone(), call.activities);
         // An alert came from JSON, so it goes back into JSON.
         let document = serde_json::to_value(&item.alert).unwrap_or_default();
-        Self { host, item, document, most: None, changed: false, decisions: Vec::new(), steps: Vec::new() }
+        Self {
+            host,
+            activities,
+            item,
+            document,
+            most: None,
+            changed: false,
+            decisions: Vec::new(),
+            steps: Vec::new(),
+        }
     }
 
     /// All processors within `budget`. In a first, local attempt one that needs longer is an error: the durable
@@ -52,7 +64,7 @@ impl Chain {
             }
             if let Some(reason) = self.apply(&processor, called) {
                 self.decisions.push(format!("{}: dropped the alert: {reason}", processor.name()));
-                let updaters = self.host.updaters(&self.document);
+                let updaters = self.updaters();
                 return Ok(self.into_processed(plan::dropped(updaters)));
             }
         }
@@ -68,7 +80,7 @@ impl Chain {
     }
 
     fn routed(self) -> Processed {
-        let decided = self.host.decide(&self.document);
+        let decided = self.decide();
         if decided.0.unrouted {
             metric::unrouted();
             tracing::warn!(alert = self.item.id, "no receiver took the alert");
@@ -161,25 +173,24 @@ impl Chain {
             steps: self.steps,
         }
     }
-}
 
-impl AlertActivities {
     /// Who gets the alert, by the plugins that are loaded now.
-    fn decide(&self, document: &Value) -> (Plan, Vec<String>) {
-        let notifiers = candidates(self.registry.notifiers(), document, self.config.send_notification);
-        plan::decide(notifiers, self.updaters(document), &self.catch_all)
+    fn decide(&self) -> (Plan, Vec<String>) {
+        let notifiers = self.host.registry.notifiers();
+        let notifiers = candidates(notifiers, &self.document, self.activities.send_notification);
+        plan::decide(notifiers, self.updaters(), &self.host.catch_all)
     }
 
-    fn updaters(&self, document: &Value) -> Vec<Candidate> {
-        candidates(self.registry.updaters(), document, self.config.update_alert_status)
+    fn updaters(&self) -> Vec<Candidate> {
+        candidates(self.host.registry.updaters(), &self.document, self.activities.update_alert_status)
     }
 }
 
-fn candidates(plugins: Vec<Arc<Plugin>>, document: &Value, policy: RetryPolicy) -> Vec<Candidate> {
+fn candidates(plugins: Vec<Arc<Plugin>>, document: &Value, usual: RetryPolicy) -> Vec<Candidate> {
     let candidate = |plugin: &Arc<Plugin>| Candidate {
         name: plugin.name().to_owned(),
         wants: plugin.wants(document),
-        retry: policy.overridden_by(plugin.retry()),
+        retry: plugin.retry().is_set().then(|| usual.overridden_by(plugin.retry())),
     };
     plugins.iter().map(candidate).collect()
 }

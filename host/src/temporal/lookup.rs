@@ -192,7 +192,8 @@ async fn result(handle: &Handle, workflow_id: &str) -> Result<(Vec<Ledger>, Vec<
 fn ledgers(value: &RawValue) -> Option<(Vec<Ledger>, Vec<String>)> {
     let payload = value.payloads.first()?;
     match decode::<BatchLedger>(payload) {
-        Some(BatchLedger { alerts, children }) => {
+        Some(BatchLedger { metadata, mut alerts, children }) => {
+            alerts.iter_mut().for_each(|ledger| ledger.metadata = metadata.clone());
             Some((alerts, children.into_iter().map(|child| child.workflow_id).collect()))
         }
         None => Some((vec![decode::<Ledger>(payload)?], Vec::new())),
@@ -235,7 +236,7 @@ fn started_with(event: &HistoryEvent) -> Option<Vec<AlertItem>> {
     };
     let payload = started.input.as_ref()?.payloads.first()?;
     match decode::<Batch>(payload) {
-        Some(batch) => Some(batch.items),
+        Some(batch) => Some(batch.into_items().collect()),
         None => Some(vec![decode::<Job>(payload)?.item]),
     }
 }

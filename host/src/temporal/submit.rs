@@ -7,13 +7,13 @@ use futures::future::try_join_all;
 use temporalio_client::errors::WorkflowStartError;
 use temporalio_client::{Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
 
+use super::ActivityConfig;
 use super::json::Json;
 use super::link::Link;
 use super::lookup::{self, LookupError};
 use super::search_attributes;
-use super::workflows::{AlertProcessingWorkflow, Batch, BatchAlertProcessingWorkflow, Job};
-use crate::alert::{self, Alert, AlertItem};
-use crate::plan::RetryPolicy;
+use super::workflows::{AlertProcessingWorkflow, Batch, BatchAlert, BatchAlertProcessingWorkflow, Job};
+use crate::alert::{self, Alert, AlertItem, Origin};
 use crate::telemetry::metric;
 
 /// How long Temporal may take to accept a request.
@@ -33,9 +33,11 @@ pub enum Submission {
     Many {
         /// The id of the first batch workflow; those after it have `~2`, `~3` … behind it.
         batch: BatchId,
+        /// Where the alerts come from.
+        origin: Arc<Origin>,
         /// The alerts in the order of the request: those with an identity carry their workflow's id, those without
         /// an empty one.
-        items: Vec<AlertItem>,
+        alerts: Vec<BatchAlert>,
     },
 }
 
@@ -92,15 +94,17 @@ pub enum SubmitError {
 /// Submits one request.
 pub async fn submit(
     link: &Link,
-    process: RetryPolicy,
+    activities: ActivityConfig,
     submission: Submission,
 ) -> Result<Submitted, SubmitError> {
     let unavailable = || SubmitError::Unavailable { address: link.address.to_string() };
     let client = link.client().ok_or_else(unavailable)?;
     let starting = async {
         match submission {
-            Submission::One(item) => one(&client, link, *item, process).await,
-            Submission::Many { batch, items } => many(&client, link, batch, items, process).await,
+            Submission::One(item) => one(&client, link, *item, activities).await,
+            Submission::Many { batch, origin, alerts } => {
+                many(&client, link, batch, Batch { origin, alerts, activities }).await
+            }
         }
     };
     let started = tokio::time::timeout(SUBMIT_TIMEOUT, starting).await;
@@ -139,7 +143,7 @@ async fn one(
     client: &Client,
     link: &Link,
     item: AlertItem,
-    process: RetryPolicy,
+    activities: ActivityConfig,
 ) -> Result<Vec<Carried>, Failure> {
     let id = item.id.clone();
     let mut options = options(link, &id);
@@ -148,7 +152,8 @@ async fn one(
     let alerts = vec![Carried { workflow_id: id.clone(), id: id.clone() }];
     // With an identity the id says which alert it is; a batch's id alone does not.
     let unidentified = item.alert.identity().is_none().then(|| item.alert.clone());
-    let started = client.start_workflow(AlertProcessingWorkflow::run, Json(Job { item, process }), options);
+    let started =
+        client.start_workflow(AlertProcessingWorkflow::run, Json(Job { item, activities }), options);
     if is_repeat(started.await, &id)?
         && let Some(alert) = unidentified
     {
@@ -159,19 +164,14 @@ async fn one(
 
 /// Under an id that the sender chose, starts the first chunk before the others: it tells whether the id was used before,
 /// for other alerts.
-async fn many(
-    client: &Client,
-    link: &Link,
-    batch: BatchId,
-    items: Vec<AlertItem>,
-    process: RetryPolicy,
-) -> Result<Vec<Carried>, Failure> {
-    let start = |(id, items)| chunk(client, link, id, Batch { items, process });
-    let (id, is_chosen) = match batch {
+async fn many(client: &Client, link: &Link, id: BatchId, batch: Batch) -> Result<Vec<Carried>, Failure> {
+    let Batch { origin, alerts, activities } = batch;
+    let start = |(id, alerts)| chunk(client, link, id, Batch { origin: origin.clone(), alerts, activities });
+    let (id, is_chosen) = match id {
         BatchId::Chosen(id) => (id, true),
         BatchId::Generated(id) => (id, false),
     };
-    let mut chunks = chunks(&id, items).into_iter();
+    let mut chunks = chunks(&id, alerts).into_iter();
     let mut alerts = match chunks.next() {
         Some(first) if is_chosen => start(first).await?,
         first => try_join_all(first.into_iter().chain(chunks.by_ref()).map(start)).await?.concat(),
@@ -182,26 +182,26 @@ async fn many(
 
 async fn chunk(client: &Client, link: &Link, id: String, batch: Batch) -> Result<Vec<Carried>, Failure> {
     let mut options = options(link, &id);
-    options.search_attributes = Some(search_attributes::of(batch.items.iter().map(|item| &item.alert)));
-    options.static_summary = Some(format!("{} alerts", batch.items.len()));
+    options.search_attributes = Some(search_attributes::of(batch.alerts.iter().map(|one| &one.alert)));
+    options.static_summary = Some(format!("{} alerts", batch.alerts.len()));
     let batch = Arc::new(batch);
     let run = BatchAlertProcessingWorkflow::run;
     match is_repeat(client.start_workflow(run, Json(batch.clone()), options).await, &id)? {
-        false => Ok(carried(&id, &batch.items)),
+        false => Ok(carried(&id, batch.alerts.iter().map(|one| (&one.id, &one.alert)))),
         true => {
-            let there = held(client, &id, batch.items.iter().map(|item| &item.alert)).await?;
-            Ok(carried(&id, &there))
+            let there = held(client, &id, batch.alerts.iter().map(|one| &one.alert)).await?;
+            Ok(carried(&id, there.iter().map(|item| (&item.id, &item.alert))))
         }
     }
 }
 
 /// Where the alerts of one batch workflow are: those with an identity run on their own.
-fn carried(batch: &str, items: &[AlertItem]) -> Vec<Carried> {
-    let carried = |item: &AlertItem| {
-        let workflow_id = if item.alert.identity().is_some() { &item.id } else { batch };
-        Carried { workflow_id: workflow_id.to_owned(), id: item.id.clone() }
+fn carried<'a>(batch: &str, alerts: impl Iterator<Item = (&'a String, &'a Alert)>) -> Vec<Carried> {
+    let carried = |(id, alert): (&String, &Alert)| {
+        let workflow_id = if alert.identity().is_some() { id } else { batch };
+        Carried { workflow_id: workflow_id.to_owned(), id: id.clone() }
     };
-    items.iter().map(carried).collect()
+    alerts.map(carried).collect()
 }
 
 /// Whether the workflow was there already.
@@ -249,23 +249,23 @@ fn summary(title: &str) -> String {
 
 /// Cuts a request into batch workflows, by id. The same request is always cut in the same way, so that a repeat finds
 /// the same ids. Alerts without an identity get theirs from their batch and their place in the request.
-fn chunks(batch_id: &str, items: Vec<AlertItem>) -> Vec<(String, Vec<AlertItem>)> {
+fn chunks(batch_id: &str, alerts: Vec<BatchAlert>) -> Vec<(String, Vec<BatchAlert>)> {
     let mut chunks = vec![(batch_id.to_owned(), Vec::new())];
     let mut bytes = 0;
-    for (index, mut item) in items.into_iter().enumerate() {
-        let size = alert::size(&item);
+    for (index, mut one) in alerts.into_iter().enumerate() {
+        let size = alert::size(&one);
         let number = chunks.len() + 1;
         let is_full = |alerts: usize| alerts == CHUNK_ALERTS || alerts > 0 && bytes + size > CHUNK_BYTES;
-        if chunks.last().is_some_and(|(_, items)| is_full(items.len())) {
+        if chunks.last().is_some_and(|(_, alerts)| is_full(alerts.len())) {
             chunks.push((format!("{batch_id}~{number}"), Vec::new()));
             bytes = 0;
         }
         bytes += size;
-        let Some((chunk, items)) = chunks.last_mut() else { continue };
-        if item.id.is_empty() {
-            item.id = format!("{chunk}#{index}");
+        let Some((chunk, alerts)) = chunks.last_mut() else { continue };
+        if one.id.is_empty() {
+            one.id = format!("{chunk}#{index}");
         }
-        items.push(item);
+        alerts.push(one);
     }
     chunks
 }

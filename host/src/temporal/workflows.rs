@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::workflows::{join, join_all};
 use temporalio_sdk::{
@@ -13,12 +14,12 @@ use temporalio_sdk::{
     WorkflowResult,
 };
 
+use super::ActivityConfig;
 use super::carry::carry;
 use super::json::Json;
 use super::search_attributes;
-use crate::alert::AlertItem;
+use crate::alert::{self, Alert, AlertItem, Origin};
 use crate::ledger::{self, Ledger, Outcome};
-use crate::plan::RetryPolicy;
 
 /// The most that the ledgers of one batch workflow may have together, in bytes of JSON. Temporal takes 2 MB per payload
 /// and 4 MB per message, in which what the activities recorded comes along.
@@ -29,8 +30,8 @@ const LEDGER_BYTES: usize = 1 << 20;
 pub struct Job {
     /// The alert.
     pub item: AlertItem,
-    /// How often and for how long a `process_alert` that does not finish is tried.
-    pub process: RetryPolicy,
+    /// How activities are retried.
+    pub activities: ActivityConfig,
 }
 
 /// One alert, from acceptance to its outcome.
@@ -43,8 +44,8 @@ impl AlertProcessingWorkflow {
     /// Completes with the full ledger; it does not fail because a receiver did.
     #[run]
     pub async fn run(ctx: &mut WorkflowContext<Self>, job: Json<Job>) -> WorkflowResult<Json<Ledger>> {
-        let Json(Job { item, process }) = job;
-        let ledger = carry(ctx, Arc::new(item), &process).await?;
+        let Json(Job { item, activities }) = job;
+        let ledger = carry(ctx, Arc::new(item), &activities).await?;
         ctx.upsert_search_attributes([
             search_attributes::OUTCOME.value_set(ledger.outcome.as_str().to_owned())
         ]);
@@ -55,16 +56,42 @@ impl AlertProcessingWorkflow {
 /// What a batch workflow carries: a chunk of one request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Batch {
+    /// Where its alerts come from.
+    pub origin: Arc<Origin>,
     /// The alerts, in the order of the request. Those with an identity run as workflows of their own, under
-    /// `AlertItem::id`, and outlive this one; the others are carried here.
-    pub items: Vec<AlertItem>,
+    /// [`BatchAlert::id`], and outlive this one; the others are carried here.
+    pub alerts: Vec<BatchAlert>,
     /// As in [`Job`].
-    pub process: RetryPolicy,
+    pub activities: ActivityConfig,
+}
+
+/// An alert of a batch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BatchAlert {
+    /// As in [`AlertItem`].
+    pub id: String,
+    /// The alert.
+    pub alert: Alert,
+}
+
+impl Batch {
+    /// Its alerts, each with all that belongs to it.
+    pub fn into_items(self) -> impl Iterator<Item = AlertItem> {
+        let Self { origin, alerts, .. } = self;
+        alerts.into_iter().map(move |BatchAlert { id, alert }| AlertItem {
+            id,
+            alert,
+            origin: origin.clone(),
+        })
+    }
 }
 
 /// The result of a batch workflow.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BatchLedger {
+    /// The metadata of the request, for all ledgers.
+    #[serde(default, skip_serializing_if = "alert::is_empty")]
+    pub metadata: Arc<Map<String, Value>>,
     /// The alerts it carried itself, in the order of the request.
     pub alerts: Vec<Ledger>,
     /// The alerts that run on their own.
@@ -93,29 +120,31 @@ impl BatchAlertProcessingWorkflow {
         ctx: &mut WorkflowContext<Self>,
         batch: Json<Arc<Batch>>,
     ) -> WorkflowResult<Json<BatchLedger>> {
-        let (ctx, Batch { items, process }) = (&*ctx, Arc::unwrap_or_clone(batch.0));
+        let (ctx, batch) = (&*ctx, Arc::unwrap_or_clone(batch.0));
+        let (activities, metadata) = (batch.activities, batch.origin.metadata.clone());
         let is_identified = |item: &AlertItem| item.alert.identity().is_some();
-        let (mut identified, unidentified): (Vec<_>, Vec<_>) = items.into_iter().partition(is_identified);
+        let (mut identified, unidentified): (Vec<_>, Vec<_>) = batch.into_items().partition(is_identified);
         // The same alert twice in one request is one alert.
         let mut seen = BTreeSet::new();
         identified.retain(|item| seen.insert(item.id.clone()));
-        let inline = join_all(unidentified.into_iter().map(|item| carry(ctx, Arc::new(item), &process)));
-        let children = join_all(identified.into_iter().map(|item| start_child(ctx, item, process)));
+        let inline = join_all(unidentified.into_iter().map(|item| carry(ctx, Arc::new(item), &activities)));
+        let children = join_all(identified.into_iter().map(|item| start_child(ctx, item, activities)));
         let (inline, children) = join!(inline, children);
         let mut alerts = inline.into_iter().collect::<WorkflowResult<Vec<Ledger>>>()?;
         let children = children.into_iter().collect::<WorkflowResult<Vec<Child>>>()?;
         if let Some(worst) = worst(&alerts) {
             ctx.upsert_search_attributes([search_attributes::OUTCOME.value_set(worst.as_str().to_owned())]);
         }
+        alerts.iter_mut().for_each(|ledger| ledger.metadata = Arc::default());
         ledger::fit(&mut alerts, LEDGER_BYTES);
-        Ok(Json(BatchLedger { alerts, children }))
+        Ok(Json(BatchLedger { metadata, alerts, children }))
     }
 }
 
 async fn start_child<W>(
     ctx: &WorkflowContext<W>,
     item: AlertItem,
-    process: RetryPolicy,
+    activities: ActivityConfig,
 ) -> WorkflowResult<Child> {
     let workflow_id = item.id.clone();
     let options = ChildWorkflowOptions::builder()
@@ -124,7 +153,7 @@ async fn start_child<W>(
         .parent_close_policy(ParentClosePolicy::Abandon)
         .search_attributes(search_attributes::of([&item.alert]))
         .build();
-    match ctx.start_child_workflow(AlertProcessingWorkflow::run, Job { item, process }, options).await {
+    match ctx.start_child_workflow(AlertProcessingWorkflow::run, Job { item, activities }, options).await {
         Ok(_) => Ok(Child { workflow_id, started: true }),
         // The only cause besides a namespace that is gone: somebody brought this alert before.
         Err(ChildWorkflowStartError::StartFailed { .. }) => Ok(Child { workflow_id, started: false }),

@@ -36,6 +36,7 @@ const SYNC_TIMEOUT: Duration = Duration::from_secs(30);
     responses(
         (status = 200, description = "Temporal holds the alerts", body = WebhookResponse),
         (status = 400, description = "The request is wrong; nothing was accepted", body = WebhookResponse),
+        (status = 408, description = "The body did not come to its end", body = WebhookResponse),
         (status = 409, description = "The batch_id was used before, for other alerts", body = WebhookResponse),
         (status = 413, description = "The body is over the limit", body = WebhookResponse),
         (status = 415, description = "The body is not declared as JSON", body = WebhookResponse),
@@ -61,6 +62,7 @@ pub(super) async fn post_alerts(
     responses(
         (status = 200, description = "Temporal holds the alerts; `results` tells of each", body = WebhookResponse),
         (status = 400, description = "The request is wrong; nothing was accepted", body = WebhookResponse),
+        (status = 408, description = "The body did not come to its end", body = WebhookResponse),
         (status = 409, description = "The batch_id was used before, for other alerts", body = WebhookResponse),
         (status = 413, description = "The body is over the limit", body = WebhookResponse),
         (status = 415, description = "The body is not declared as JSON", body = WebhookResponse),
@@ -160,7 +162,7 @@ async fn accept(
     let alerts = request.alerts.len();
     metric::received(alerts);
     let submission = request.into_submission(&traceparent(headers));
-    let submitted = temporal::submit(&surroundings.link, surroundings.process, submission).await;
+    let submitted = temporal::submit(&surroundings.link, surroundings.activities, submission).await;
     let submitted = submitted.map_err(|error| ApiError::from(error).with_alerts(alerts))?;
     metric::accepted(submitted.alerts.len());
     for carried in &submitted.alerts {

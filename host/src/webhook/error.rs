@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use uuid::Uuid;
 
+use super::BODY_PAUSE;
 use super::response::WebhookResponse;
 use crate::fault::Fault;
 use crate::telemetry::metric;
@@ -69,6 +70,13 @@ impl ApiError {
         let message =
             "the body is over the limit: send fewer alerts per request, or raise [webhook] body-limit";
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", message)
+    }
+
+    pub(super) fn body_timeout() -> Self {
+        let pause = BODY_PAUSE.as_secs();
+        let message =
+            format!("no more of the body came for {pause} seconds: nothing was accepted, send it again");
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", message)
     }
 
     pub(super) fn unsupported_media_type(given: Option<&str>) -> Self {

@@ -1,5 +1,7 @@
 //! What is posted: read, checked against the schema that the API publishes, and turned into what is submitted.
 
+use std::error::Error;
+use std::iter;
 use std::sync::{Arc, LazyLock};
 
 use axum::body::Bytes;
@@ -10,13 +12,14 @@ use jiff::Timestamp;
 use jsonschema::Validator;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use tower_http::timeout::TimeoutError;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::error::ApiError;
-use crate::alert::{self, Alert, AlertItem, stamp};
+use crate::alert::{self, Alert, AlertItem, Origin, stamp};
 use crate::fault::{self, Fault};
-use crate::temporal::{BatchId, Submission};
+use crate::temporal::{BatchAlert, BatchId, Submission};
 
 /// The largest `metadata`, in bytes of JSON: every alert of the request carries it.
 const MOST_METADATA: usize = 16 << 10;
@@ -46,6 +49,7 @@ impl WebhookRequest {
         require_json(headers)?;
         let body = body.map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => ApiError::body_too_large(),
+            _ if is_timeout(&rejection) => ApiError::body_timeout(),
             _ => ApiError::invalid(vec![Fault::whole(rejection.body_text())]),
         })?;
         let mut document: Value = serde_json::from_slice(&body).map_err(|error| {
@@ -61,25 +65,28 @@ impl WebhookRequest {
         let received_at = Timestamp::now();
         let is_batch = self.is_batch();
         let Self { alerts, batch_id, metadata } = self;
-        let (named, metadata) = (batch_id.map(|id| format!("batch-{id}")), Arc::new(metadata));
-        let item = |alert: Alert| {
+        let named = batch_id.map(|id| format!("batch-{id}"));
+        let metadata = Arc::new(metadata);
+        let origin = Arc::new(Origin { metadata, received_at, traceparent: traceparent.to_owned() });
+        let named_alert = |alert: Alert| {
             let id = match (alert.identity(), is_batch, &named) {
                 (None, true, _) => String::new(),
                 (None, false, Some(batch)) => batch.clone(),
                 _ => alert.workflow_id(received_at, || Uuid::new_v4().simple().to_string()),
             };
-            let metadata = metadata.clone();
-            AlertItem { id, alert, metadata, received_at, traceparent: traceparent.to_owned() }
+            BatchAlert { id, alert }
         };
-        let mut items: Vec<AlertItem> = alerts.into_iter().map(item).collect();
-        match items.pop() {
-            Some(only) if !is_batch => Submission::One(Box::new(only)),
+        let mut alerts: Vec<BatchAlert> = alerts.into_iter().map(named_alert).collect();
+        match alerts.pop() {
+            Some(BatchAlert { id, alert }) if !is_batch => {
+                Submission::One(Box::new(AlertItem { id, alert, origin }))
+            }
             last => {
-                items.extend(last);
+                alerts.extend(last);
                 let generated = || {
                     BatchId::Generated(format!("batch-{}-{}", stamp(received_at), Uuid::new_v4().simple()))
                 };
-                Submission::Many { batch: named.map_or_else(generated, BatchId::Chosen), items }
+                Submission::Many { batch: named.map_or_else(generated, BatchId::Chosen), origin, alerts }
             }
         }
     }
@@ -158,6 +165,10 @@ fn forget_nulls(document: &mut Value) {
             forget(context, &["environment", "service"]);
         }
     }
+}
+
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    iter::successors(Some(error), |&error| error.source()).any(|error| error.is::<TimeoutError>())
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
