@@ -27,7 +27,7 @@ pub(crate) struct Bench {
     /// Leave out the time from a changed line to a running host, which rebuilds the host
     #[arg(long)]
     no_rebuild: bool,
-    /// Also measure the time from a fresh clone to the first delivered alert, with an empty build directory: half an hour
+    /// Also measure the time from a fresh clone to the first delivered alert, with an empty build directory: twenty minutes
     /// on two cores
     #[arg(long)]
     cold: bool,
@@ -62,7 +62,7 @@ impl Bench {
                 elapsed % 60
             ));
         }
-        // Our own code as it is shipped, too; the dependencies are those of the tests and not built anew.
+        // Our own code at the level it is shipped at; the dependencies are those of the tests and not built anew.
         let shipped = ["campanile", "tests"].map(|package| {
             let own = format!("profile.dev.package.{package}");
             [

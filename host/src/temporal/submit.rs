@@ -20,8 +20,9 @@ use crate::telemetry::metric;
 const SUBMIT_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// The most alerts in one batch workflow: a crash repeats what an open workflow task held.
 const CHUNK_ALERTS: usize = 100;
-/// The most bytes of alerts in one batch workflow. Temporal takes 2 MB per payload, and a ledger can be several
-/// times as large as the alerts it tells of.
+/// The most bytes in one batch workflow of alerts, each with the metadata that its children and durable activities take
+/// along. Temporal takes 2 MB per payload and 4 MB per message, and a ledger can be several times as large as the alerts
+/// it tells of.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Where the alerts of a request go.
@@ -171,7 +172,7 @@ async fn many(client: &Client, link: &Link, id: BatchId, batch: Batch) -> Result
         BatchId::Chosen(id) => (id, true),
         BatchId::Generated(id) => (id, false),
     };
-    let mut chunks = chunks(&id, alerts).into_iter();
+    let mut chunks = chunks(&id, alerts, alert::size(&origin.metadata)).into_iter();
     let mut alerts = match chunks.next() {
         Some(first) if is_chosen => start(first).await?,
         first => try_join_all(first.into_iter().chain(chunks.by_ref()).map(start)).await?.concat(),
@@ -248,12 +249,13 @@ fn summary(title: &str) -> String {
 }
 
 /// Cuts a request into batch workflows, by id. The same request is always cut in the same way, so that a repeat finds
-/// the same ids. Alerts without an identity get theirs from their batch and their place in the request.
-fn chunks(batch_id: &str, alerts: Vec<BatchAlert>) -> Vec<(String, Vec<BatchAlert>)> {
+/// the same ids. Alerts without an identity get theirs from their batch and their place in the request. `metadata` is the size of what
+/// each takes along, in bytes of JSON.
+fn chunks(batch_id: &str, alerts: Vec<BatchAlert>, metadata: usize) -> Vec<(String, Vec<BatchAlert>)> {
     let mut chunks = vec![(batch_id.to_owned(), Vec::new())];
     let mut bytes = 0;
     for (index, mut one) in alerts.into_iter().enumerate() {
-        let size = alert::size(&one);
+        let size = alert::size(&one) + metadata;
         let number = chunks.len() + 1;
         let is_full = |alerts: usize| alerts == CHUNK_ALERTS || alerts > 0 && bytes + size > CHUNK_BYTES;
         if chunks.last().is_some_and(|(_, alerts)| is_full(alerts.len())) {
@@ -268,4 +270,24 @@ fn chunks(batch_id: &str, alerts: Vec<BatchAlert>) -> Vec<(String, Vec<BatchAler
         alerts.push(one);
     }
     chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_bounded_by_its_alerts_and_by_what_they_take_along() {
+        let alert = serde_json::json!({
+            "title": "t", "description": "d", "type": "custom", "severity": "low",
+            "source": {"name": "n", "type": "t"},
+        });
+        let alert: Alert = serde_json::from_value(alert).unwrap();
+        let sizes = |metadata| {
+            let alerts = vec![BatchAlert { id: String::new(), alert: alert.clone() }; 250];
+            chunks("batch-b", alerts, metadata).iter().map(|(_, alerts)| alerts.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(0), [100, 100, 50]);
+        assert_eq!(sizes(16 << 10).iter().max(), Some(&15));
+    }
 }

@@ -234,8 +234,8 @@ mod tests {
     fn ids(document: &Value) -> (Option<String>, Vec<String>) {
         match read(document).unwrap().into_submission("trace") {
             Submission::One(item) => (None, vec![item.id.clone()]),
-            Submission::Many { batch: BatchId::Chosen(id) | BatchId::Generated(id), items } => {
-                (Some(id), items.into_iter().map(|item| item.id).collect())
+            Submission::Many { batch: BatchId::Chosen(id) | BatchId::Generated(id), alerts, .. } => {
+                (Some(id), alerts.into_iter().map(|one| one.id).collect())
             }
         }
     }
