@@ -23,11 +23,14 @@ const METADATA: Metadata<'static> = Metadata::new("temporal", metrics::Level::IN
 /// A set of labels. What [`SdkMeter`] made is never dropped, so that its address tells it from all others.
 type Labels = Arc<HashMap<String, String>>;
 
+/// What a set was extended with, and the set that came of it.
+type Extension = (Vec<MetricKeyValue>, Labels);
+
 /// Makes the SDK's instruments and sets of labels.
 #[derive(Debug, Default)]
 pub(super) struct SdkMeter {
-    /// By the set that was extended: with what, and the set that came of it.
-    extended: RwLock<HashMap<usize, Vec<(Vec<MetricKeyValue>, Labels)>>>,
+    /// By the address of the set that was extended.
+    extended: RwLock<HashMap<usize, Vec<Extension>>>,
 }
 
 /// What is recorded under one name, whatever the labels.
@@ -90,7 +93,7 @@ impl CoreMeter for SdkMeter {
     fn extend_attributes(&self, existing: MetricAttributes, more: NewAttributes) -> MetricAttributes {
         let (existing, more) = (labels(&existing), more.attributes);
         let address = address(existing);
-        let found = |made: &[(Vec<MetricKeyValue>, Labels)]| {
+        let found = |made: &[Extension]| {
             made.iter().find(|(with, _)| *with == more).map(|(_, labels)| labels.clone())
         };
         if let Some(labels) = self.extended.read().get(&address).and_then(|made| found(made)) {
