@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::app::App;
 use crate::config::{Config, Flags};
@@ -22,17 +23,24 @@ impl Serve {
         telemetry::init_logs(config.log_format, config.log.as_deref())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(async {
-            let (mut first, mut second) = (Signals::new()?, Signals::new()?);
+            let mut signals = Signals::new()?;
+            let (stop, mut stopping) = watch::channel(false);
             let serving = async {
+                let mut told = async || {
+                    // A sender that is gone has stopped, too.
+                    let _ = stopping.wait_for(|stop| *stop).await;
+                };
                 let app = tokio::select! {
                     app = App::build(config) => app?,
-                    () = first.any() => return Ok(()),
+                    () = told() => return Ok(()),
                 };
-                app.run(first.any()).await
+                app.run(told()).await
             };
+            // From one stream: signals that nobody has looked at yet count as one.
             let forced = async {
-                second.any().await;
-                second.any().await;
+                signals.any().await;
+                stop.send_replace(true);
+                signals.any().await;
             };
             tokio::select! {
                 result = serving => result,
