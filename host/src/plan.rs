@@ -28,7 +28,6 @@ pub struct Plan {
     pub dropped: bool,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
 fn is_false(value: &bool) -> bool {
     !value
 }

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Key, Label, Metadata, Unit, with_recorder};
+use metrics::{Counter, Gauge, Histogram, Key, Label, Metadata, Unit, with_recorder};
 use parking_lot::RwLock;
 use temporalio_common::telemetry::metrics as sdk;
 use temporalio_common::telemetry::metrics::{
@@ -113,43 +113,43 @@ impl CoreMeter for SdkMeter {
     }
 
     fn counter(&self, parameters: MetricParameters) -> sdk::Counter {
-        let instrument = Instrument::<metrics::Counter>::new(&parameters, "_total");
+        let instrument = Instrument::<Counter>::new(&parameters, "_total");
         metrics::describe_counter!(instrument.name.clone(), parameters.description.clone());
         sdk::Counter::new(Arc::new(instrument))
     }
 
     fn histogram(&self, parameters: MetricParameters) -> sdk::Histogram {
-        let instrument = Instrument::<metrics::Histogram>::new(&parameters, "");
+        let instrument = Instrument::<Histogram>::new(&parameters, "");
         metrics::describe_histogram!(instrument.name.clone(), parameters.description.clone());
         sdk::Histogram::new(Arc::new(instrument))
     }
 
     fn histogram_f64(&self, parameters: MetricParameters) -> sdk::HistogramF64 {
-        let instrument = Instrument::<metrics::Histogram>::new(&parameters, "");
+        let instrument = Instrument::<Histogram>::new(&parameters, "");
         metrics::describe_histogram!(instrument.name.clone(), parameters.description.clone());
         sdk::HistogramF64::new(Arc::new(instrument))
     }
 
     fn histogram_duration(&self, parameters: MetricParameters) -> sdk::HistogramDuration {
-        let instrument = Instrument::<metrics::Histogram>::new(&parameters, "_seconds");
+        let instrument = Instrument::<Histogram>::new(&parameters, "_seconds");
         metrics::describe_histogram!(instrument.name.clone(), Unit::Seconds, parameters.description.clone());
         sdk::HistogramDuration::new(Arc::new(instrument))
     }
 
     fn gauge(&self, parameters: MetricParameters) -> sdk::Gauge {
-        let instrument = Instrument::<metrics::Gauge>::new(&parameters, "");
+        let instrument = Instrument::<Gauge>::new(&parameters, "");
         metrics::describe_gauge!(instrument.name.clone(), parameters.description.clone());
         sdk::Gauge::new(Arc::new(instrument))
     }
 
     fn gauge_f64(&self, parameters: MetricParameters) -> sdk::GaugeF64 {
-        let instrument = Instrument::<metrics::Gauge>::new(&parameters, "");
+        let instrument = Instrument::<Gauge>::new(&parameters, "");
         metrics::describe_gauge!(instrument.name.clone(), parameters.description.clone());
         sdk::GaugeF64::new(Arc::new(instrument))
     }
 
     fn up_down_counter(&self, parameters: MetricParameters) -> sdk::UpDownCounter {
-        let instrument = Instrument::<metrics::Gauge>::new(&parameters, "");
+        let instrument = Instrument::<Gauge>::new(&parameters, "");
         metrics::describe_gauge!(instrument.name.clone(), parameters.description.clone());
         sdk::UpDownCounter::new(Arc::new(instrument))
     }
@@ -178,25 +178,19 @@ macro_rules! instrument {
     )*};
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts that large do not occur")]
-mod kinds {
-    use metrics::{Counter, Gauge, Histogram};
-
-    use super::*;
-
-    instrument! {
-        CounterBase: Counter by register_counter, adds(value: u64), |counter| counter.increment(value);
-        UpDownCounterBase: Gauge by register_gauge, adds(value: i64), |gauge| gauge.increment(value as f64);
-        GaugeBase: Gauge by register_gauge, records(value: u64), |gauge| gauge.set(value as f64);
-        GaugeF64Base: Gauge by register_gauge, records(value: f64), |gauge| gauge.set(value);
-        HistogramBase: Histogram by register_histogram, records(value: u64),
-            |histogram| histogram.record(value as f64);
-        HistogramF64Base: Histogram by register_histogram, records(value: f64),
-            |histogram| histogram.record(value);
-        HistogramDurationBase: Histogram by register_histogram, records(value: Duration),
-            |histogram| histogram.record(value);
-    }
+instrument! {
+    CounterBase: Counter by register_counter, adds(value: u64), |counter| counter.increment(value);
+    UpDownCounterBase: Gauge by register_gauge, adds(value: i64), |gauge| gauge.increment(value as f64);
+    GaugeBase: Gauge by register_gauge, records(value: u64), |gauge| gauge.set(value as f64);
+    GaugeF64Base: Gauge by register_gauge, records(value: f64), |gauge| gauge.set(value);
+    HistogramBase: Histogram by register_histogram, records(value: u64),
+        |histogram| histogram.record(value as f64);
+    HistogramF64Base: Histogram by register_histogram, records(value: f64),
+        |histogram| histogram.record(value);
+    HistogramDurationBase: Histogram by register_histogram, records(value: Duration),
+        |histogram| histogram.record(value);
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -135,6 +135,7 @@ impl BatchAlertProcessingWorkflow {
         if let Some(worst) = worst(&alerts) {
             ctx.upsert_search_attributes([search_attributes::OUTCOME.value_set(worst.as_str().to_owned())]);
         }
+        // Once for all of them; a look-up puts it back into each.
         alerts.iter_mut().for_each(|ledger| ledger.metadata = Arc::default());
         ledger::fit(&mut alerts, LEDGER_BYTES);
         Ok(Json(BatchLedger { metadata, alerts, children }))
