@@ -1,5 +1,6 @@
 //! The composition root: the only file that knows every wall. Builds the process, runs it, takes it down.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -24,8 +25,6 @@ use crate::webhook::{self, Surroundings};
 const DRAIN: Duration = Duration::from_secs(10);
 /// The delay before a worker that stopped by itself is started again.
 const WORKER_RESTART: Duration = Duration::from_secs(1);
-/// How many plugin calls run at the same time in one host.
-const CONCURRENT_CALLS: u32 = 64;
 /// How long the embedded server keeps finished workflows when nothing is set.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -117,14 +116,25 @@ async fn open_plugins(config: &Config) -> anyhow::Result<Registry> {
     let plugins = PluginConfig {
         directory: config.plugins.clone(),
         poll_interval: PLUGIN_POLL,
-        cache_dir: Some(config.data_dir.join("cache")),
-        max_concurrent_calls: CONCURRENT_CALLS,
+        cache_dir: config.data_dir.join("cache"),
+        executable: executable()?,
+        compilation: file.compilation.clone(),
+        calls: file.calls.clone(),
         limits: file.limits.clone(),
         secrets,
         mail,
         egress: file.egress.clone(),
     };
     Registry::open(plugins).await.context("the plugin engine cannot be made")
+}
+
+/// This program, also after another version was put in its place: Linux keeps the file that runs.
+fn executable() -> anyhow::Result<PathBuf> {
+    let running = Path::new("/proc/self/exe");
+    match running.exists() {
+        true => Ok(running.to_owned()),
+        false => std::env::current_exe().context("the path of this program is not known"),
+    }
 }
 
 fn refused(section: &str, faults: &[Fault]) -> anyhow::Error {

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::plugin::Compile;
+
 /// A WebAssembly plugin host where alert activities are sandboxed modules
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]
@@ -29,6 +31,9 @@ enum Command {
     Plugins(plugins::Plugins),
     /// Ask a running host whether it can do its work; exit code 0 if it can
     Healthcheck(healthcheck::Healthcheck),
+    /// Compile a component: the host runs this by itself
+    #[command(hide = true)]
+    Compile(Compile),
 }
 
 /// Which host a command talks to.
@@ -55,6 +60,7 @@ impl Cli {
             Command::Send(send) => client(send.run()),
             Command::Plugins(plugins) => client(plugins.run()),
             Command::Healthcheck(healthcheck) => client(healthcheck.run()),
+            Command::Compile(compile) => compile.run().map(|()| ExitCode::SUCCESS),
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 use crate::fault::Fault;
-use crate::plugin::{EgressConfig, Limits, MailConfig, SecretConfig};
+use crate::plugin::{CallsConfig, CompilationConfig, EgressConfig, Limits, MailConfig, SecretConfig};
 use crate::telemetry::LogFormat;
 use crate::temporal::{ActivitiesConfig, TemporalConfig};
 use crate::toml_file;
@@ -122,6 +122,10 @@ pub struct ConfigFile {
     pub activities: ActivitiesConfig,
     /// Who gets what.
     pub routing: RoutingConfig,
+    /// What all calls of plugins together may take.
+    pub calls: CallsConfig,
+    /// What compiling a plugin may take.
+    pub compilation: CompilationConfig,
     /// Limits of plugins that set none of their own.
     pub limits: Limits,
     /// Outbound HTTP of plugins.
@@ -250,6 +254,8 @@ impl ConfigFile {
         let mut faults = process_alert.faults("activities.process-alert");
         faults.extend(send_notification.faults("activities.send-notification"));
         faults.extend(update_alert_status.faults("activities.update-alert-status"));
+        faults.extend(self.calls.faults("calls"));
+        faults.extend(self.compilation.faults("compilation"));
         faults.extend(self.limits.faults("limits"));
         faults.extend(self.temporal.faults("temporal"));
         faults

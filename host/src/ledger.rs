@@ -1,12 +1,16 @@
 //! What became of an alert, step by step: the result of its workflow and the answer to "why was I (not) paged?".
 //! No I/O.
 
+mod usage;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
+
+pub use usage::Usage;
 
 use crate::alert::{self, Alert, size};
 
@@ -134,6 +138,9 @@ pub struct Step {
     /// The last error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<StepError>,
+    /// What the last attempt used up; absent if the plugin was not called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 /// The three activities, by the names that Temporal's UI shows.

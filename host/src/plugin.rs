@@ -4,8 +4,11 @@
 //! `registry` knows what is loaded and `watch` keeps it true to the directory; `load` turns a file into a [`Plugin`];
 //! `call` runs one call of it with the imports of `imports`, within the bounds of `limits`.
 
+mod admission;
 mod bindings;
 mod call;
+mod calls;
+mod compile;
 mod contract;
 mod egress;
 mod engine;
@@ -18,10 +21,13 @@ mod limits;
 mod load;
 mod loaded;
 mod mail;
+mod meter;
 mod output;
+mod quarantine;
 mod registry;
 mod secrets;
 mod sidecar;
+mod threads;
 mod watch;
 
 use std::fmt;
@@ -31,11 +37,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use calls::CallsConfig;
+pub use compile::{CompilationConfig, Compile};
 pub use egress::EgressConfig;
 pub use engine::OpenError;
-pub use error::{CallError, Reason};
+pub use error::{Blame, CallError, Reason};
 pub use grants::GrantsConfig;
-pub use inventory::{Inventory, LoadedPlugin, RefusedFile};
+pub use inventory::{Inventory, LoadedPlugin, QuarantineStatus, RefusedFile};
 pub use limits::{ByteSize, Limits};
 pub use loaded::Plugin;
 pub use mail::{MailConfig, Mailer};
@@ -44,7 +52,7 @@ pub use secrets::{SecretConfig, Secrets};
 pub use sidecar::SidecarConfig;
 
 use crate::alert::AlertItem;
-use crate::ledger::{DeliveryResult, Outcome};
+use crate::ledger::{DeliveryResult, Outcome, Usage};
 
 /// What the wall needs to know.
 #[derive(Debug)]
@@ -53,10 +61,14 @@ pub struct PluginConfig {
     pub directory: PathBuf,
     /// How often the directory is looked at, besides the system's own notifications.
     pub poll_interval: Duration,
-    /// Where compiled code is kept over restarts; nowhere if absent.
-    pub cache_dir: Option<PathBuf>,
-    /// How many calls may run at once, over all plugins.
-    pub max_concurrent_calls: u32,
+    /// Where compiled code is kept, over restarts too: a directory of this program alone.
+    pub cache_dir: PathBuf,
+    /// This program, to be run again to compile plugins.
+    pub executable: PathBuf,
+    /// What compiling a plugin may take.
+    pub compilation: CompilationConfig,
+    /// What all calls together may take.
+    pub calls: CallsConfig,
     /// The limits of plugins whose own file says nothing.
     pub limits: Limits,
     /// The secrets that plugins may be granted.
@@ -167,6 +179,8 @@ pub struct Called<T> {
     pub generation: u64,
     /// How long it took, waiting for a free place included.
     pub duration: Duration,
+    /// What it used up; absent if it did not come to run.
+    pub usage: Option<Usage>,
     /// What it gave.
     pub result: Result<T, CallError>,
 }

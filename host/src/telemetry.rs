@@ -21,10 +21,22 @@ use self::sdk::SdkMeter;
 const DEFAULT_FILTER: &str = "info,temporalio_sdk_core=warn,temporalio_client=warn,temporalio_sdk=warn";
 /// How often the histograms' samples are folded, so that they do not pile up between scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// Upper bounds of the buckets of every histogram, in seconds: a plugin call takes a fraction of a millisecond, a
+/// Upper bounds of the buckets of histograms in seconds: a plugin call takes a fraction of a millisecond, a
 /// delivery that is retried takes minutes.
 const BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
+
+/// The same of those in bytes: a small guest has little more than one mebibyte.
+const BYTE_BUCKETS: [f64; 8] = [
+    65_536.0,
+    1_048_576.0,
+    2_097_152.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
+    268_435_456.0,
+    1_073_741_824.0,
+];
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, clap::ValueEnum)]
@@ -84,6 +96,7 @@ impl Metrics {
     pub fn init() -> Result<(Self, Runtime, TemporalMeter), TelemetryError> {
         let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?
+            .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTE_BUCKETS)?
             .build_recorder();
         let ours = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Twice)?;

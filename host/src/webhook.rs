@@ -1,5 +1,5 @@
 //! The HTTP wall: the webhook, what can be asked of it, and its description. Knows alerts and the engine that takes
-//! them; nothing of plugins but their inventory.
+//! them; nothing of plugins but their inventory and how to release one.
 
 mod alerts;
 mod error;
@@ -74,6 +74,7 @@ impl Surroundings {
         alerts::get_alert,
         status::get_health,
         status::get_plugins,
+        status::post_release,
         status::get_metrics
     )
 )]
@@ -89,6 +90,7 @@ pub fn router(surroundings: Surroundings) -> Router {
     let mut router = Router::new()
         .route("/health", get(status::get_health))
         .route("/plugins", get(status::get_plugins))
+        .route("/plugins/{name}/release", post(status::post_release))
         .route("/metrics", get(status::get_metrics));
     if surroundings.accepts {
         router = router

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campanile::alert::{AlertItem, Origin};
-use campanile::plugin::{Decision, EgressConfig, Limits, PluginConfig, Registry, Secrets};
+use campanile::plugin::{CallsConfig, Decision, EgressConfig, Limits, PluginConfig, Registry, Secrets};
 use harness::alerts::alert;
 use harness::artifacts;
 use wasmtime::component::{Component, Linker, ResourceTable};
@@ -77,8 +77,10 @@ fn config(directory: &Path) -> PluginConfig {
     PluginConfig {
         directory: directory.to_owned(),
         poll_interval: Duration::from_secs(60),
-        cache_dir: None,
-        max_concurrent_calls: 64,
+        cache_dir: directory.join(".cache"),
+        executable: harness::host::binary(),
+        compilation: Default::default(),
+        calls: CallsConfig::default(),
         limits: Limits::default(),
         secrets: Secrets::load(BTreeMap::new()).expect("no secrets, no faults"),
         mail: None,

@@ -194,7 +194,7 @@ async fn those_that_wait_for_ever_do_not_hide_those_that_are_done() {
     let host = settings.plugin(Plugin::recorder("pager", &receiver, "")).start().await;
     let alerts: Vec<_> =
         (0..70).map(|number| identified(if number < 66 { "stuck" } else { "quick" })).collect();
-    let answer = host.post("/webhook/alerts/sync?timeout=12s", &json!({"alerts": alerts})).await.ok();
+    let answer = host.post("/webhook/alerts/sync?timeout=20s", &json!({"alerts": alerts})).await.ok();
     for (number, result) in answer["results"].as_array().expect("results").iter().enumerate() {
         assert_eq!(result["completed"], number >= 66, "{number}: {result}");
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// A host whose first receiver misbehaves on demand, with one attempt and a short deadline, and whose second does not.
 async fn host_with(receiver: &Receiver) -> Host {
-    let sidecar = "[limits]\ndeadline = \"500ms\"\nmemory = \"32MiB\"\n[retry]\nmaximum-attempts = 1\n";
+    let sidecar = "[limits]\ndeadline = \"500ms\"\nmemory = \"32MiB\"\nquarantine-after = 0\n[retry]\nmaximum-attempts = 1\n";
     let settings = Settings::new().plugin(Plugin::guest("misbehave-notifier").sidecar(sidecar));
     settings.plugin(Plugin::recorder("pager", receiver, "")).start().await
 }

@@ -2,6 +2,7 @@
 //! sentence, has a host and a task queue of its own, and waits for signals.
 
 mod batches;
+mod calls;
 mod commands;
 mod containers;
 mod contract;
@@ -19,6 +20,7 @@ mod observability;
 mod outside;
 mod plugins;
 mod processors;
+mod quarantine;
 mod replay;
 mod roles;
 mod secrets;

@@ -141,6 +141,20 @@ async fn bad_plugins_are_reported_together_at_start_and_do_not_stop_the_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_takes_too_long_to_compile_is_refused_and_nothing_else_happens() {
+    let receiver = Receiver::start().await;
+    let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));
+    let host = settings.start().await;
+    drop(host);
+    let impatient = settings.clone().and_config("[compilation]\ntimeout = \"1ms\"\n");
+    let host = impatient.plugin(Plugin::shipped("triage")).start().await;
+    let refused = host.refused("triage.wasm").await;
+    assert_eq!(refused["reason"], "compiling it takes longer than 1ms ([compilation] timeout)");
+    host.loaded("pager", |_| true).await;
+    assert_eq!(host.ledger(alert("compiled before")).await["outcome"], "delivered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_no_plugins_are_left_alone() {
     let receiver = Receiver::start().await;
     let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));

@@ -58,7 +58,8 @@ async fn processors_run_one_after_the_other_in_their_order_and_routes_see_the_re
 #[tokio::test(flavor = "multi_thread")]
 async fn a_processor_that_fails_in_any_way_lets_the_alert_through() {
     let receiver = Receiver::start().await;
-    let host = host_with(&receiver, Plugin::guest("misbehave")).await;
+    let never = "[limits]\nquarantine-after = 0\n";
+    let host = host_with(&receiver, Plugin::guest("misbehave").sidecar(never)).await;
     let expected = [
         ("trap", "trap"),
         ("spin", "deadline"),

@@ -1,22 +1,28 @@
-//! One call of a plugin: a permit, a fresh store, limits, a deadline, an instance; and every way in which it can fail,
-//! as a [`CallError`].
+//! One call of a plugin: a fresh store on a thread for guests, limits, a deadline, an instance; and every way in which
+//! it can fail, as a [`CallError`].
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use rustix::time::{ClockId, clock_gettime};
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::Linker;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Trap, UpdateDeadline, WasmBacktrace};
-use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::{I32Exit, ResourceTableError};
 
+use super::admission::{Admission, Permit};
 use super::bindings::Failure;
 use super::egress::Egress;
-use super::error::{CallError, LONGEST_MESSAGE, Reason, one_line};
-use super::imports::HostState;
+use super::error::{CallError, LONGEST_MESSAGE, Reason, one_line, shown};
+use super::imports::{HostState, MOST_RESOURCES};
 use super::limits::{Bounds, ByteSize};
 use super::mail::Mailer;
 use super::sidecar::Settings;
+use super::threads::Threads;
+use crate::ledger::Usage;
 
 /// The most bytes that a guest may hand to one host function, or back as its answer.
 const HOSTCALL_BYTES: usize = 4 << 20;
@@ -33,60 +39,76 @@ pub(super) struct Runtime {
     pub engine: Engine,
     pub linker: Linker<HostState>,
     pub mail: Option<Mailer>,
-    /// The places for calls, over all plugins.
-    pub places: Semaphore,
+    pub admission: Arc<Admission>,
+    pub threads: Threads,
 }
 
 /// What one call may do.
-pub(super) struct Terms<'a> {
+pub(super) struct Terms {
     pub plugin: Arc<str>,
     /// The identity of the alert that it is about, for the log.
     pub alert: Arc<str>,
-    pub bounds: &'a Bounds,
+    pub bounds: Arc<Bounds>,
     pub deadline: Duration,
     pub settings: Settings,
     pub egress: Arc<Egress>,
+    /// Cancelled when the plugin was replaced and its calls had their time to end.
+    pub retired: CancellationToken,
+    /// Held until the call is over, also where nobody waits for its answer any more.
+    pub permit: Option<Permit>,
+}
+
+/// How a call ended.
+pub(super) struct Ended<T> {
+    pub usage: Usage,
+    pub result: Result<T, CallError>,
 }
 
 impl Runtime {
-    /// Waits for a free place among the plugin's own and then among all, for at most `patience`.
-    pub(super) async fn admit<'a>(
-        &'a self,
-        plugin: &str,
-        own: &'a Semaphore,
-        patience: Duration,
-    ) -> Result<(SemaphorePermit<'a>, SemaphorePermit<'a>), CallError> {
-        let until = tokio::time::Instant::now() + patience;
-        let busy = |why| {
-            let text = format!("no call of {plugin} could start within {}: {why}", shown(patience));
-            CallError::of(Reason::Busy, text)
-        };
-        let own = tokio::time::timeout_at(until, own.acquire()).await.ok().and_then(Result::ok);
-        let own = own.ok_or_else(|| busy("as many as its `concurrency` allows are running"))?;
-        let place = tokio::time::timeout_at(until, self.places.acquire()).await.ok().and_then(Result::ok);
-        let place =
-            place.ok_or_else(|| busy("as many as this host runs at once, over all plugins, are running"))?;
-        Ok((own, place))
+    /// Runs `body` on a fresh store. If the future is dropped the call ends where it stands, at the latest when the
+    /// guest is next asked to yield.
+    pub(super) async fn run<T, F>(self: &Arc<Self>, terms: Terms, body: F) -> Ended<T>
+    where
+        F: for<'s> FnOnce(&'s mut Store) -> Answer<'s, T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let runtime = self.clone();
+        let ended = self.threads.run(async move { runtime.run_here(terms, body).await }).await;
+        ended.unwrap_or_else(|| {
+            let text = "the host panicked in this call: its log says where";
+            Ended { usage: Usage::default(), result: Err(CallError::of(Reason::Host, text)) }
+        })
     }
 
-    /// Runs `body` on a fresh store.
-    pub(super) async fn run<T, F>(&self, terms: Terms<'_>, body: F) -> Result<T, CallError>
+    async fn run_here<T, F>(&self, mut terms: Terms, body: F) -> Ended<T>
     where
         F: for<'s> FnOnce(&'s mut Store) -> Answer<'s, T>,
     {
-        let limit = terms.deadline;
-        let memory = terms.bounds.memory;
+        let _permit = terms.permit.take();
+        let (limit, bounds, retired) = (terms.deadline, terms.bounds.clone(), terms.retired.clone());
         let mut store = self.store(terms);
         // The deadline of the store interrupts a guest that computes, this one a guest that waits.
-        match tokio::time::timeout(limit, body(&mut store)).await {
-            Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(failure))) => Err(explained(failure.into(), store.data())),
-            Ok(Err(error)) => Err(crash(&error, store.data(), limit, memory)),
-            Err(_) => Err(too_late(limit)),
-        }
+        let (answer, cpu) = metered(async {
+            tokio::select! {
+                answer = tokio::time::timeout(limit, body(&mut store)) => Some(answer),
+                () = retired.cancelled() => None,
+            }
+        })
+        .await;
+        let result = match answer {
+            Some(Ok(Ok(Ok(answer)))) => Ok(answer),
+            Some(Ok(Ok(Err(failure)))) => Err(explained(failure.into(), store.data())),
+            Some(Ok(Err(error))) => Err(crash(&error, store.data(), limit, &bounds)),
+            Some(Err(_)) => Err(too_late(limit)),
+            None => Err(CallError::of(
+                Reason::Replaced,
+                "the plugin was replaced, and the call did not end in time",
+            )),
+        };
+        Ended { usage: store.data().usage(cpu), result }
     }
 
-    fn store(&self, terms: Terms<'_>) -> Store {
+    fn store(&self, terms: Terms) -> Store {
         let deadline = Instant::now() + terms.deadline;
         let mut store = Store::new(&self.engine, HostState::new(terms, self.mail.clone(), deadline));
         store.limiter(|state| &mut state.memory);
@@ -104,6 +126,25 @@ impl Runtime {
     }
 }
 
+/// Awaits a future and says how much processor time it took.
+async fn metered<T>(future: impl Future<Output = T>) -> (T, Duration) {
+    let mut future = pin!(future);
+    let mut used = Duration::ZERO;
+    let output = std::future::poll_fn(|cx| {
+        let before = thread_time();
+        let poll: Poll<T> = future.as_mut().poll(cx);
+        used += thread_time().saturating_sub(before);
+        poll
+    });
+    let output = output.await;
+    (output, used)
+}
+
+/// The processor time of this thread so far.
+fn thread_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
+}
+
 /// The plugin's own failure, with what the host knows of the request that failed last: the plugin only got a code.
 fn explained(failure: CallError, state: &HostState) -> CallError {
     match state.requests.failures().last() {
@@ -119,29 +160,43 @@ fn too_late(limit: Duration) -> CallError {
     CallError::of(Reason::Deadline, format!("it did not answer within {}", shown(limit)))
 }
 
-/// A time without the digits that nobody asked for: `1.5s`, `400ms`.
-fn shown(time: Duration) -> String {
-    let millis = (time + Duration::from_micros(500)).as_millis();
-    format!("{:?}", Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
-}
-
 /// What a call that ended without an answer died of.
-fn crash(error: &wasmtime::Error, state: &HostState, limit: Duration, memory: u64) -> CallError {
+fn crash(error: &wasmtime::Error, state: &HostState, limit: Duration, bounds: &Bounds) -> CallError {
     if state.memory.has_refused() {
-        return CallError::of(Reason::Memory, format!("memory limit {} reached", ByteSize(memory)));
+        let text = format!("memory limit {} reached (`memory` in [limits])", ByteSize(bounds.memory));
+        return CallError::of(Reason::Memory, text);
     }
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return CallError::of(Reason::Busy, "no memory was free for another call");
     }
+    // Every error that passes through the guest's code gets a backtrace of it; what has none came from its answer.
+    let in_answer = error.downcast_ref::<WasmBacktrace>().is_none();
+    if let Some(text) = host_limit(error) {
+        return CallError::of(if in_answer { Reason::InvalidOutput } else { Reason::HostCalls }, text);
+    }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => too_late(limit),
         Some(trap) => CallError::of(Reason::Trap, crash_text(&trap.to_string(), state)),
-        // Every error that passes through the guest's code gets a backtrace of it; what has none came from its answer.
-        None if error.downcast_ref::<WasmBacktrace>().is_none() => {
+        None if in_answer => {
             CallError::of(Reason::InvalidOutput, format!("its answer cannot be used: {}", error.root_cause()))
         }
         None => CallError::of(Reason::Trap, crash_text(&stop_text(error), state)),
     }
+}
+
+/// Which of the limits on what a guest may ask of the host was hit. Two of wasmtime's errors have no type of their own:
+/// a test with a guest that hits each sees to it that these texts stay what they are.
+fn host_limit(error: &wasmtime::Error) -> Option<String> {
+    let text = error.root_cause().to_string();
+    if text.contains("fuel allocated for hostcalls") {
+        let most = ByteSize(HOSTCALL_BYTES as u64);
+        return Some(format!("it passed more than {most} to a host function or back as its answer"));
+    }
+    if text.contains("store handle limit exceeded") {
+        return Some(format!("it held more than {MOST_HANDLES} handles at once"));
+    }
+    let is_full = matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full));
+    is_full.then(|| format!("it held more than {MOST_RESOURCES} resources of the host at once"))
 }
 
 fn stop_text(error: &wasmtime::Error) -> String {
@@ -156,17 +211,5 @@ fn crash_text(cause: &str, state: &HostState) -> String {
     match state.output.last_words() {
         Some(words) => format!("it crashed: {cause}; its last words: {words}"),
         None => format!("it crashed: {cause}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_shown_without_noise() {
-        assert_eq!(shown(Duration::from_micros(999_990)), "1s");
-        assert_eq!(shown(Duration::from_millis(1_500)), "1.5s");
-        assert_eq!(shown(Duration::from_micros(400_200)), "400ms");
     }
 }

@@ -13,6 +13,12 @@ const SERVED: Version = Version { major: 0, minor: 1, patch: 0 };
 const MAGIC: &[u8] = b"\0asm";
 /// The first bytes of what wasmtime compiles to.
 const ELF: &[u8] = b"\x7fELF";
+/// How many functions a component may have, over all its modules; Python's have some 40,000.
+const MOST_FUNCTIONS: u64 = 500_000;
+/// How deep components and modules may lie in each other.
+const DEEPEST: u32 = 16;
+/// How many components and modules may lie in it.
+const MOST_PARTS: u32 = 256;
 /// How many names a text lists.
 const MOST_NAMES: usize = 8;
 
@@ -63,6 +69,8 @@ pub(super) enum ContractError {
     CoreModule,
     #[error("the file is truncated or damaged: {0}")]
     Damaged(String),
+    #[error("it has more than {0}: nothing that a toolchain makes of a plugin is that large")]
+    TooLarge(String),
     #[error(
         "it exports none of the interfaces that make a plugin; expected one of {}; found {}",
         roles(),
@@ -131,13 +139,22 @@ struct Names {
 impl Names {
     fn read(bytes: &[u8]) -> Result<Self, ContractError> {
         let mut names = Self::default();
-        let mut depth = 0_u32;
+        let (mut depth, mut parts, mut functions) = (0_u32, 0_u32, 0_u64);
         for payload in Parser::new(0).parse_all(bytes) {
             match payload.map_err(damaged)? {
                 Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
                     return Err(ContractError::CoreModule);
                 }
-                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
+                    depth += 1;
+                    parts += 1;
+                    at_most(depth, DEEPEST, "components within each other")?;
+                    at_most(parts, MOST_PARTS, "components and modules in it")?;
+                }
+                Payload::CodeSectionStart { count, .. } => {
+                    functions += u64::from(count);
+                    at_most(functions, MOST_FUNCTIONS, "functions")?;
+                }
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::ComponentImportSection(imports) if depth == 0 => {
                     for import in imports {
@@ -154,6 +171,10 @@ impl Names {
         }
         Ok(names)
     }
+}
+
+fn at_most<N: PartialOrd + fmt::Display>(found: N, most: N, what: &str) -> Result<(), ContractError> {
+    if found > most { Err(ContractError::TooLarge(format!("{most} {what}"))) } else { Ok(()) }
 }
 
 fn damaged(error: wasmparser::BinaryReaderError) -> ContractError {
@@ -325,6 +346,19 @@ mod tests {
         assert!(text(b"\0asm\x01\0\0\0").contains("core module"));
         let whole = component(&[], &["campanile:notifier/notifier@0.1.0"]);
         assert!(text(&whole[..whole.len() - 5]).contains("truncated or damaged"));
+    }
+
+    #[test]
+    fn what_no_toolchain_makes_is_refused_unseen() {
+        let mut nested = component(&[], &["campanile:notifier/notifier@0.1.0"]);
+        for _ in 0..=DEEPEST {
+            let inner = std::mem::replace(&mut nested, component(&[], &[]));
+            section(&mut nested, 4, &inner);
+        }
+        assert!(text(&nested).contains("more than 16 components within each other"), "{}", text(&nested));
+        let mut wide = component(&[], &[]);
+        (0..=MOST_PARTS).for_each(|_| section(&mut wide, 1, b"\0asm\x01\0\0\0"));
+        assert!(text(&wide).contains("more than 256 components and modules"), "{}", text(&wide));
     }
 
     #[test]

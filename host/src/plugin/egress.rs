@@ -149,6 +149,15 @@ impl Limits {
     }
 }
 
+/// What a call sent and received.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Traffic {
+    pub requests: u64,
+    pub denied: u64,
+    pub bytes_out: u64,
+    pub bytes_in: u64,
+}
+
 /// The way out of one call: what wasmtime-wasi-http asks, with the call's deadline and counters.
 pub(super) struct EgressCall {
     egress: Arc<Egress>,
@@ -169,6 +178,10 @@ impl EgressCall {
     /// the code. At most one text per request.
     pub(super) fn failures(&self) -> Vec<String> {
         self.failures.lock().clone()
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic { requests: self.requests.into(), ..Traffic::default() }
     }
 
     /// Counts one more request.

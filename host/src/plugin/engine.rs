@@ -26,10 +26,7 @@ const MOST_CORE_INSTANCES: u32 = 64;
 /// Entries in one table; Python, JavaScript and C# need more than 20,000.
 const MOST_TABLE_ELEMENTS: usize = 100_000;
 /// What stays mapped in a free slot, so that small guests start with few page faults: it is cleared by hand instead.
-/// Where the kernel tells which pages were written (Linux 6.7), only those are, and a small guest needs no more;
-/// elsewhere all of it is, and 64 KiB is about what that may cost.
-const KEEP_RESIDENT: usize = 1 << 20;
-const KEEP_RESIDENT_UNSEEN: usize = 64 << 10;
+const KEEP_RESIDENT: usize = 64 << 10;
 /// What stays mapped of a free stack; it is zeroed between calls.
 const KEEP_RESIDENT_STACK: usize = 16 << 10;
 /// How many freed slots are given back to the kernel in one go: each go interrupts every core.
@@ -57,11 +54,9 @@ pub enum OpenError {
 }
 
 /// Makes the engine for `calls` calls at once and starts its clock, which ends with the last handle to the engine.
-pub(super) fn open(cache_dir: Option<&Path>, calls: u32) -> Result<Engine, OpenError> {
+pub(super) fn open(cache_dir: &Path, calls: u32) -> Result<Engine, OpenError> {
     let mut config = base_config();
-    if let Some(path) = cache_dir {
-        config.cache(Some(open_cache(path)?));
-    }
+    config.cache(Some(open_cache(cache_dir)?));
     let engine = pooled(config.clone(), calls).or_else(|error| {
         tracing::warn!(%error, "memory for the pool of plugin instances cannot be reserved: plugin calls will be slower");
         Engine::new(&config)
@@ -69,6 +64,13 @@ pub(super) fn open(cache_dir: Option<&Path>, calls: u32) -> Result<Engine, OpenE
     let engine = engine.map_err(refused)?;
     start_clock(&engine).map_err(|error| OpenError::Engine(error.into()))?;
     Ok(engine)
+}
+
+/// An engine that compiles what [`open`]'s runs, into the same cache.
+pub(super) fn for_compiling(cache_dir: &Path) -> Result<Engine, OpenError> {
+    let mut config = base_config();
+    config.cache(Some(open_cache(cache_dir)?));
+    Engine::new(&config).map_err(refused)
 }
 
 pub(super) fn refused(error: wasmtime::Error) -> OpenError {
@@ -83,6 +85,10 @@ fn base_config() -> Config {
         // Plugins speak WASI 0.2; without the machinery of 0.3 a guest has less of the host to attack.
         .concurrency_support(false)
         .wasm_memory64(false)
+        // Threads, garbage collection and exceptions are not even compiled in.
+        .shared_memory(false)
+        .gc_support(false)
+        .wasm_stack_switching(false)
         .async_stack_zeroing(true)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .wasm_backtrace_max_frames(NonZeroUsize::new(16))
@@ -92,10 +98,6 @@ fn base_config() -> Config {
 
 fn pooled(mut config: Config, calls: u32) -> wasmtime::Result<Engine> {
     let slots = calls.saturating_add(SPARE_SLOTS);
-    let keep_resident = match PoolingAllocationConfig::is_pagemap_scan_available() {
-        true => KEEP_RESIDENT,
-        false => KEEP_RESIDENT_UNSEEN,
-    };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots.saturating_mul(8))
@@ -110,9 +112,11 @@ fn pooled(mut config: Config, calls: u32) -> wasmtime::Result<Engine> {
         .max_core_instance_size(10 << 20)
         .max_memory_size(usize::try_from(MOST_MEMORY).unwrap_or(usize::MAX))
         .table_elements(MOST_TABLE_ELEMENTS)
-        .pagemap_scan(Enabled::Auto)
-        .linear_memory_keep_resident(keep_resident)
-        .table_keep_resident(keep_resident)
+        // Not by asking the kernel which pages were written: what it has swapped out it does not name, and the next
+        // plugin in the slot would read it (wasmtime pull request 14357).
+        .pagemap_scan(Enabled::No)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT)
         .async_stack_keep_resident(KEEP_RESIDENT_STACK)
         .decommit_batch_size(DECOMMIT_BATCH);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));

@@ -1,5 +1,7 @@
 //! Why a plugin call did not succeed, and whether to try again: data that the caller acts on without reading texts.
 
+use std::time::Duration;
+
 use crate::ledger::Retry;
 
 /// The longest message that is kept, in characters.
@@ -21,6 +23,8 @@ pub struct CallError {
     pub retry: Retry,
     /// Whose fault it is and of which kind.
     pub reason: Reason,
+    /// Whether the plugin had less time than its own deadline gives it, since the caller had no more.
+    pub cut_short: bool,
 }
 
 /// The kinds of failure: a closed set, since it labels a metric.
@@ -34,15 +38,51 @@ pub enum Reason {
     Deadline,
     /// It asked for more memory than it may have.
     Memory,
-    /// As many calls as allowed were running.
-    Busy,
+    /// It asked too much of the host: too many bytes in one call of it, or too many handles.
+    HostCalls,
     /// Its answer cannot be used: too large, or not what the contract says.
     InvalidOutput,
+    /// It failed so often that it is left alone for a while.
+    Quarantined,
+    /// As many calls as allowed were running.
+    Busy,
     /// No such plugin is loaded and enabled.
     NotLoaded,
+    /// It was replaced or removed while it ran, and its call did not end in time.
+    Replaced,
+    /// The host itself failed.
+    Host,
+}
+
+/// Whose fault a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// Whoever the plugin talks to, or the plugin: only it can tell.
+    Service,
+    /// The plugin.
+    Plugin,
+    /// What the operator put into the plugin directory or took out of it.
+    Operator,
+    /// The host: it has not the capacity, or a fault of its own.
+    Host,
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Reason; 11] = [
+        Reason::Guest,
+        Reason::Trap,
+        Reason::Deadline,
+        Reason::Memory,
+        Reason::HostCalls,
+        Reason::InvalidOutput,
+        Reason::Quarantined,
+        Reason::Busy,
+        Reason::NotLoaded,
+        Reason::Replaced,
+        Reason::Host,
+    ];
+
     /// The name, in kebab case.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -50,31 +90,38 @@ impl Reason {
             Reason::Trap => "trap",
             Reason::Deadline => "deadline",
             Reason::Memory => "memory",
-            Reason::Busy => "busy",
+            Reason::HostCalls => "host-calls",
             Reason::InvalidOutput => "invalid-output",
+            Reason::Quarantined => "quarantined",
+            Reason::Busy => "busy",
             Reason::NotLoaded => "not-loaded",
+            Reason::Replaced => "replaced",
+            Reason::Host => "host",
+        }
+    }
+
+    /// Whose fault it is.
+    pub fn blame(self) -> Blame {
+        match self {
+            Reason::Guest => Blame::Service,
+            Reason::Trap
+            | Reason::Deadline
+            | Reason::Memory
+            | Reason::HostCalls
+            | Reason::InvalidOutput
+            | Reason::Quarantined => Blame::Plugin,
+            Reason::NotLoaded | Reason::Replaced => Blame::Operator,
+            Reason::Busy | Reason::Host => Blame::Host,
         }
     }
 
     /// Whether a failure of this kind is worth another attempt. What can heal by itself or by a new version of the
     /// plugin is tried again; an answer that cannot be used comes from code that will give it again, and for a
-    /// notifier the message may well have been sent.
-    ///
-    /// | reason | retry |
-    /// |---|---|
-    /// | guest | as the plugin said |
-    /// | trap, deadline, memory | backoff |
-    /// | busy, not loaded | backoff |
-    /// | invalid output | never |
+    /// notifier the message may well have been sent. A plugin's own failure and a quarantine say themselves when.
     fn retry(self) -> Retry {
         match self {
             Reason::InvalidOutput => Retry::Never,
-            Reason::Guest
-            | Reason::Trap
-            | Reason::Deadline
-            | Reason::Memory
-            | Reason::Busy
-            | Reason::NotLoaded => Retry::Backoff,
+            _ => Retry::Backoff,
         }
     }
 }
@@ -87,6 +134,7 @@ impl CallError {
             message: one_line(message.as_ref(), LONGEST_MESSAGE),
             retry: reason.retry(),
             reason,
+            cut_short: false,
         }
     }
 
@@ -94,8 +142,14 @@ impl CallError {
     pub(super) fn from_guest(code: &str, message: &str, retry: Retry) -> Self {
         let code = if is_kebab(code) { code } else { NAMELESS_FAILURE };
         let message = one_line(message, LONGEST_MESSAGE);
-        Self { code: code.to_owned(), message, retry, reason: Reason::Guest }
+        Self { code: code.to_owned(), message, retry, reason: Reason::Guest, cut_short: false }
     }
+}
+
+/// A time without the digits that nobody asked for: `1.5s`, `400ms`.
+pub(super) fn shown(time: Duration) -> String {
+    let millis = (time + Duration::from_micros(500)).as_millis();
+    format!("{:?}", Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
 }
 
 /// A plugin's text as one harmless line: at most `longest` characters, control characters escaped.
@@ -150,11 +204,32 @@ mod tests {
     }
 
     #[test]
-    fn only_an_unusable_answer_is_not_tried_again() {
+    fn every_kind_has_a_code_somebody_to_blame_and_a_retry() {
         use Reason::*;
-        for reason in [Trap, Deadline, Memory, Busy, NotLoaded] {
-            assert_eq!(CallError::of(reason, "").retry, Retry::Backoff, "{reason:?}");
+        let table = [
+            (Guest, "guest", Blame::Service, Retry::Backoff),
+            (Trap, "trap", Blame::Plugin, Retry::Backoff),
+            (Deadline, "deadline", Blame::Plugin, Retry::Backoff),
+            (Memory, "memory", Blame::Plugin, Retry::Backoff),
+            (HostCalls, "host-calls", Blame::Plugin, Retry::Backoff),
+            (InvalidOutput, "invalid-output", Blame::Plugin, Retry::Never),
+            (Quarantined, "quarantined", Blame::Plugin, Retry::Backoff),
+            (Busy, "busy", Blame::Host, Retry::Backoff),
+            (NotLoaded, "not-loaded", Blame::Operator, Retry::Backoff),
+            (Replaced, "replaced", Blame::Operator, Retry::Backoff),
+            (Host, "host", Blame::Host, Retry::Backoff),
+        ];
+        assert_eq!(table.map(|(reason, ..)| reason), Reason::ALL);
+        for (reason, code, blame, retry) in table {
+            let error = CallError::of(reason, "");
+            assert_eq!((error.code.as_str(), reason.blame(), error.retry), (code, blame, retry));
         }
-        assert_eq!(CallError::of(InvalidOutput, "").retry, Retry::Never);
+    }
+
+    #[test]
+    fn times_are_shown_without_noise() {
+        assert_eq!(shown(Duration::from_micros(999_990)), "1s");
+        assert_eq!(shown(Duration::from_millis(1_500)), "1.5s");
+        assert_eq!(shown(Duration::from_micros(400_200)), "400ms");
     }
 }

@@ -1,7 +1,7 @@
 //! What a call can reach of the host: an empty WASI, the way out for HTTP, its settings, its log, and mail.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -15,9 +15,10 @@ use super::limits::MemoryMeter;
 use super::mail::{MailError, MailMessage, Mailer};
 use super::output::{Level, Output};
 use super::sidecar::Settings;
+use crate::ledger::Usage;
 
 /// The most resources (streams, requests, headers) that the host keeps for one call.
-const MOST_RESOURCES: usize = 1_000;
+pub(super) const MOST_RESOURCES: usize = 1_000;
 /// The most random bytes that one request for them gets.
 const MOST_RANDOM: u64 = 64 << 10;
 /// The most that one set of HTTP headers may hold, in bytes.
@@ -35,11 +36,14 @@ pub(super) struct HostState {
     settings: Settings,
     mail: Option<Mailer>,
     deadline: Instant,
+    config_reads: u64,
+    mails: u64,
+    denied_mails: u64,
 }
 
 impl HostState {
-    pub(super) fn new(terms: Terms<'_>, mail: Option<Mailer>, deadline: Instant) -> Self {
-        let output = Output::new(terms.plugin, terms.alert.clone(), terms.bounds);
+    pub(super) fn new(terms: Terms, mail: Option<Mailer>, deadline: Instant) -> Self {
+        let output = Output::new(terms.plugin, terms.alert.clone(), &terms.bounds);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MOST_HEADERS);
         let mut table = ResourceTable::new();
@@ -55,6 +59,27 @@ impl HostState {
             settings: terms.settings,
             mail,
             deadline,
+            config_reads: 0,
+            mails: 0,
+            denied_mails: 0,
+        }
+    }
+
+    /// What the call used up, besides `cpu`.
+    pub(super) fn usage(&self, cpu: Duration) -> Usage {
+        let (log_lines, log_bytes_dropped) = self.output.tally();
+        let traffic = self.requests.traffic();
+        Usage {
+            cpu_us: u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX),
+            memory: self.memory.used(),
+            config_reads: self.config_reads,
+            log_lines,
+            log_bytes_dropped,
+            http_requests: traffic.requests,
+            denied: traffic.denied + self.denied_mails,
+            bytes_out: traffic.bytes_out,
+            bytes_in: traffic.bytes_in,
+            mails: self.mails,
         }
     }
 }
@@ -89,11 +114,13 @@ impl WasiHttpView for HostState {
 
 impl store::Host for HostState {
     fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<String>, store::Error>> {
+        self.config_reads += 1;
         let found = self.settings.iter().find(|(name, _)| *name == key);
         Ok(Ok(found.map(|(_, value)| value.clone())))
     }
 
     fn get_all(&mut self) -> wasmtime::Result<Result<Vec<(String, String)>, store::Error>> {
+        self.config_reads += 1;
         Ok(Ok(self.settings.to_vec()))
     }
 }
@@ -119,6 +146,11 @@ impl sender::Host for HostState {
             return Ok(Err(sender::Error::Denied(text.to_owned())));
         };
         let sent = mailer.send(self.egress.grants(), message.into(), self.deadline.into()).await;
+        match &sent {
+            Ok(_) => self.mails += 1,
+            Err(MailError::Denied(_)) => self.denied_mails += 1,
+            Err(_) => {}
+        }
         Ok(sent.map_err(sender::Error::from))
     }
 }

@@ -45,12 +45,25 @@ pub struct LoadedPlugin {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub when: Option<String>,
+    /// Why it is not called for now, if it is in quarantine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub quarantine: Option<QuarantineStatus>,
     /// The HTTP requests it would like to make, whether granted or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wants_http: Vec<String>,
     /// The secrets it would like to use, whether granted or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wants_secrets: Vec<String>,
+}
+
+/// A plugin that failed so often that it is left alone for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QuarantineStatus {
+    /// What it did.
+    pub reason: String,
+    /// Seconds until one call is let through for trial.
+    pub seconds_left: u64,
 }
 
 /// One file that could not be loaded.
@@ -82,6 +95,10 @@ impl From<&Plugin> for LoadedPlugin {
             enabled: config.enabled,
             order: config.order,
             when: config.when.clone(),
+            quarantine: plugin.quarantine.status().map(|(reason, left)| QuarantineStatus {
+                reason,
+                seconds_left: left.as_secs_f64().ceil() as u64,
+            }),
             wants_http: description.http.clone(),
             wants_secrets: description.secrets.clone(),
         }

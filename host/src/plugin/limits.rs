@@ -40,6 +40,9 @@ pub struct Limits {
     pub log: Option<ByteSize>,
     /// How many lines one call may log; 500 if absent.
     pub log_lines: Option<u32>,
+    /// After how many offences in a row (crashes, limits that were hit, unusable answers) it is left alone for a while;
+    /// 5 if absent, 0 is never.
+    pub quarantine_after: Option<u32>,
 }
 
 /// Limits as calls apply them.
@@ -51,6 +54,7 @@ pub(super) struct Bounds {
     pub result: u64,
     pub log: u64,
     pub log_lines: u32,
+    pub quarantine_after: u32,
 }
 
 impl Limits {
@@ -66,6 +70,7 @@ impl Limits {
             result: size(self.result, wider.result, 1 << 20),
             log: size(self.log, wider.log, 64 << 10),
             log_lines: self.log_lines.or(wider.log_lines).unwrap_or(500),
+            quarantine_after: self.quarantine_after.or(wider.quarantine_after).unwrap_or(5),
         }
     }
 }
@@ -182,6 +187,11 @@ pub(super) struct MemoryMeter {
 impl MemoryMeter {
     pub(super) fn new(limit: u64) -> Self {
         Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), used: 0, last: 0, refused: false }
+    }
+
+    /// The most that it had, in bytes: nothing is given back during a call.
+    pub(super) fn used(&self) -> u64 {
+        self.used as u64
     }
 
     /// Whether the guest asked for more than it may have.

@@ -2,30 +2,32 @@
 //! types, does it describe itself, and does the operator's file fit it. Any "no" is a text for the operator.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Component, InstancePre};
 
 use super::Role;
 use super::bindings::{Description, Guest};
 use super::bindings::{notifier::NotifierPre, processor::ProcessorPre, status_updater::StatusUpdaterPre};
 use super::call::{Runtime, Terms};
+use super::compile::Compiler;
 use super::contract::{self, Contract};
 use super::egress::{Connector, Egress};
 use super::error::{CallError, one_line};
 use super::files::PluginFile;
 use super::grants::Grants;
 use super::imports::HostState;
-use super::limits::{Bounds, Limits};
-use super::loaded::{Meter, Plugin};
+use super::limits::{ByteSize, Limits};
+use super::loaded::Plugin;
+use super::meter::Meter;
+use super::quarantine::Quarantine;
 use super::secrets::Secrets;
 use super::sidecar::Sidecar;
 use crate::fault::Fault;
+use crate::toml_file;
 
-/// How many components are compiled at once; each uses all processors.
-const COMPILED_AT_ONCE: usize = 2;
 /// How long a plugin may take to describe itself.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(5);
 /// The longest name, version or summary that is kept, in characters.
@@ -74,12 +76,18 @@ pub(super) struct Loader {
     limits: Limits,
     secrets: Secrets,
     connector: Connector,
-    compiling: Semaphore,
+    compiler: Compiler,
 }
 
 impl Loader {
-    pub(super) fn new(runtime: Arc<Runtime>, limits: Limits, secrets: Secrets, connector: Connector) -> Self {
-        Self { runtime, limits, secrets, connector, compiling: Semaphore::new(COMPILED_AT_ONCE) }
+    pub(super) fn new(
+        runtime: Arc<Runtime>,
+        compiler: Compiler,
+        limits: Limits,
+        secrets: Secrets,
+        connector: Connector,
+    ) -> Self {
+        Self { runtime, limits, secrets, connector, compiler }
     }
 
     /// Makes a plugin of its files, as the given generation. `previous` is what runs under this name: if only its
@@ -108,7 +116,23 @@ impl Loader {
         let text = file.sidecar.as_deref();
         let sidecar = Sidecar::read(text, compiled.contract.role, &self.limits)?;
         sidecar.check_settings(&compiled.description.config_schema, text)?;
+        self.check_budget(&sidecar, text)?;
         Ok(sidecar)
+    }
+
+    /// A call that needs more memory than the host has for all would wait for ever.
+    fn check_budget(&self, sidecar: &Sidecar, text: Option<&str>) -> Result<(), Vec<Fault>> {
+        let (own, all) = (sidecar.bounds.memory, self.runtime.admission.memory());
+        if own <= all {
+            return Ok(());
+        }
+        let message = format!(
+            "one call may have {}, but all calls of this host together {} ([calls] memory)",
+            ByteSize(own),
+            ByteSize(all)
+        );
+        let fault = Fault { path: "limits.memory".to_owned(), value: None, message };
+        Err(toml_file::located(text.unwrap_or_default(), vec![fault]))
     }
 
     fn assemble(
@@ -119,12 +143,14 @@ impl Loader {
         sidecar: Sidecar,
     ) -> Plugin {
         let grants = sidecar.grants.clone();
+        let role = compiled.contract.role;
         Plugin {
             generation,
             loaded_at: jiff::Timestamp::now(),
             egress: Arc::new(Egress::new(&file.name, grants, self.secrets.clone(), self.connector.clone())),
-            permits: Semaphore::new(sidecar.bounds.concurrency as usize),
-            meter: Meter::new(&file.name, compiled.contract.role),
+            meter: Meter::new(&file.name, role),
+            quarantine: Quarantine::new(&file.name, sidecar.bounds.quarantine_after),
+            retired: CancellationToken::new(),
             name: file.name.into(),
             compiled,
             sidecar,
@@ -134,11 +160,12 @@ impl Loader {
     }
 
     async fn compile(&self, digest: String, file: &PluginFile) -> Result<Compiled, String> {
-        let contract = contract::inspect(&file.component).map_err(|error| error.to_string())?;
-        let _permit = self.compiling.acquire().await;
+        let bytes = file.component.clone();
+        let contract =
+            blocking(move || contract::inspect(&bytes)).await?.map_err(|error| error.to_string())?;
+        self.compiler.compile(&digest, &file.component).await?;
         let (runtime, bytes, role) = (self.runtime.clone(), file.component.clone(), contract.role);
-        let linked = tokio::task::spawn_blocking(move || link(&runtime, &bytes, role)).await;
-        let guest = linked.map_err(|error| format!("it could not be compiled: {error}"))??;
+        let guest = blocking(move || link(&runtime, &bytes, role)).await??;
         let description =
             self.describe(&file.name, role, &guest).await.map_err(|error| describe_text(&error))?;
         Ok(Compiled { digest, contract, guest, description })
@@ -146,33 +173,37 @@ impl Loader {
 
     /// Asks the plugin what it is, with no grants and no settings.
     async fn describe(&self, name: &str, role: Role, guest: &Guest) -> Result<Description, CallError> {
-        let bounds = Limits::default().over(&self.limits, role);
-        let terms = self.describe_terms(name, &bounds);
-        let guest = guest.clone();
-        let answer = self
+        let (terms, guest) = (self.describe_terms(name, role), guest.clone());
+        let ended = self
             .runtime
             .run(terms, move |store| Box::pin(async move { Ok(Ok(guest.describe(store).await?)) }));
-        answer.await.map(tidy)
+        ended.await.result.map(tidy)
     }
 
-    fn describe_terms<'a>(&self, name: &str, bounds: &'a Bounds) -> Terms<'a> {
+    fn describe_terms(&self, name: &str, role: Role) -> Terms {
         Terms {
             plugin: name.into(),
             alert: "".into(),
-            bounds,
+            bounds: Arc::new(Limits::default().over(&self.limits, role)),
             deadline: DESCRIBE_DEADLINE,
             settings: Arc::default(),
             egress: Arc::new(Egress::new(name, Grants::none(), Secrets::default(), self.connector.clone())),
+            retired: CancellationToken::new(),
+            permit: None,
         }
     }
 }
 
-/// Compiles, links and type-checks; this takes a while.
+/// Runs what takes a while beside what must not wait.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| "the host panicked while loading it: its log says where".to_owned())
+}
+
+/// Takes the compiled code from the cache, links and type-checks it.
 fn link(runtime: &Runtime, bytes: &[u8], role: Role) -> Result<Guest, String> {
-    let started = Instant::now();
     let component = Component::from_binary(&runtime.engine, bytes)
         .map_err(|error| chain("it does not compile", &error))?;
-    tracing::debug!(elapsed = ?started.elapsed(), "component compiled");
     let pre = runtime.linker.instantiate_pre(&component);
     let pre = pre.map_err(|error| chain("an import does not have the type that this host offers", &error))?;
     bind(pre, role).map_err(|error| chain("an export does not have the type that wit/ gives it", &error))

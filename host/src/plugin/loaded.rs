@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::bindings::{self, Guest};
-use super::call::{self, Runtime, Terms};
+use super::call::{self, Ended, Runtime, Terms};
 use super::egress::Egress;
-use super::error::{CallError, Reason, one_line};
+use super::error::{Blame, CallError, Reason, one_line};
 use super::limits::ByteSize;
 use super::load::Compiled;
+use super::meter::Meter;
+use super::quarantine::{Conduct, Quarantine};
 use super::sidecar::Sidecar;
 use super::{Called, Change, Decision, Delivery, Receipt, Role};
 use crate::alert::AlertItem;
@@ -33,26 +35,11 @@ pub struct Plugin {
     /// The text of the sidecar, to see whether it changed.
     pub(super) sidecar_text: Option<String>,
     pub(super) egress: Arc<Egress>,
-    pub(super) permits: Semaphore,
     pub(super) meter: Meter,
+    pub(super) quarantine: Quarantine,
+    /// Cancelled some time after it was replaced or removed: what still runs then is ended.
+    pub(super) retired: CancellationToken,
     pub(super) runtime: Arc<Runtime>,
-}
-
-/// Where the durations of one plugin's calls are recorded.
-pub(super) struct Meter {
-    ok: metrics::Histogram,
-    error: metrics::Histogram,
-}
-
-impl Meter {
-    pub(super) fn new(plugin: &str, role: Role) -> Self {
-        let durations = |result: &str| {
-            let labels =
-                [("plugin", plugin.to_owned()), ("role", role.to_string()), ("result", result.to_owned())];
-            metrics::histogram!("campanile_plugin_call_duration_seconds", &labels)
-        };
-        Self { ok: durations("ok"), error: durations("error") }
-    }
 }
 
 impl Plugin {
@@ -113,90 +100,94 @@ impl Plugin {
 
     /// Has an alert processed, within `budget` or the plugin's own deadline, whichever is shorter.
     pub async fn process(&self, item: &AlertItem, budget: Duration) -> Called<Decision> {
-        let decision = async {
-            let Guest::Processor(guest) = &self.compiled.guest else {
-                return Err(self.is_no(Role::Processor));
-            };
-            let (guest, alert) = (guest.clone(), bindings::alert(item));
-            let answer = self.call(&item.id, budget, move |store| {
-                Box::pin(async move {
-                    let guest = guest.instantiate_async(&mut *store).await?;
-                    guest.campanile_processor_processor().call_process(store, &alert).await
-                })
-            });
-            self.checked_decision(answer.await?)
-        };
-        self.timed(decision).await
+        let Guest::Processor(guest) = &self.compiled.guest else { return self.is_no(Role::Processor) };
+        let (guest, alert) = (guest.clone(), bindings::alert(item));
+        let call = self.call(item, budget, move |store| {
+            Box::pin(async move {
+                let guest = guest.instantiate_async(&mut *store).await?;
+                guest.campanile_processor_processor().call_process(store, &alert).await
+            })
+        });
+        self.concluded(call, |answer| self.checked_decision(answer)).await
     }
 
     /// Has an alert delivered, within `budget` or the plugin's own deadline, whichever is shorter.
     pub async fn notify(&self, delivery: &Delivery<'_>, budget: Duration) -> Called<Receipt> {
-        let receipt = async {
-            let Guest::Notifier(guest) = &self.compiled.guest else { return Err(self.is_no(Role::Notifier)) };
-            let (guest, message) = (guest.clone(), bindings::delivery(delivery));
-            let answer = self.call(&delivery.item.id, budget, move |store| {
-                Box::pin(async move {
-                    let guest = guest.instantiate_async(&mut *store).await?;
-                    guest.campanile_notifier_notifier().call_notify(store, &message).await
-                })
-            });
-            self.checked_receipt(answer.await?.into())
-        };
-        self.timed(receipt).await
+        let Guest::Notifier(guest) = &self.compiled.guest else { return self.is_no(Role::Notifier) };
+        let (guest, message) = (guest.clone(), bindings::delivery(delivery));
+        let call = self.call(delivery.item, budget, move |store| {
+            Box::pin(async move {
+                let guest = guest.instantiate_async(&mut *store).await?;
+                guest.campanile_notifier_notifier().call_notify(store, &message).await
+            })
+        });
+        self.concluded(call, |answer| self.checked_receipt(answer.into())).await
     }
 
     /// Has an outcome written back, within `budget` or the plugin's own deadline, whichever is shorter.
     pub async fn update_status(&self, change: &Change<'_>, budget: Duration) -> Called<Receipt> {
-        let receipt = async {
-            let Guest::StatusUpdater(guest) = &self.compiled.guest else {
-                return Err(self.is_no(Role::StatusUpdater));
-            };
-            let (guest, message) = (guest.clone(), bindings::change(change));
-            let answer = self.call(&change.item.id, budget, move |store| {
-                Box::pin(async move {
-                    let guest = guest.instantiate_async(&mut *store).await?;
-                    guest.campanile_status_updater_status_updater().call_update_status(store, &message).await
-                })
-            });
-            self.checked_receipt(answer.await?.into())
+        let Guest::StatusUpdater(guest) = &self.compiled.guest else {
+            return self.is_no(Role::StatusUpdater);
         };
-        self.timed(receipt).await
+        let (guest, message) = (guest.clone(), bindings::change(change));
+        let call = self.call(change.item, budget, move |store| {
+            Box::pin(async move {
+                let guest = guest.instantiate_async(&mut *store).await?;
+                guest.campanile_status_updater_status_updater().call_update_status(store, &message).await
+            })
+        });
+        self.concluded(call, |answer| self.checked_receipt(answer.into())).await
     }
 
-    async fn call<T, F>(&self, alert: &str, budget: Duration, body: F) -> Result<T, CallError>
+    /// Waits for a place, then runs one call on a fresh store.
+    async fn call<T, F>(&self, item: &AlertItem, budget: Duration, body: F) -> Result<Ended<T>, CallError>
     where
-        F: for<'s> FnOnce(&'s mut call::Store) -> call::Answer<'s, T>,
+        F: for<'s> FnOnce(&'s mut call::Store) -> call::Answer<'s, T> + Send + 'static,
+        T: Send + 'static,
     {
         let started = Instant::now();
-        // The other half of the budget is for the call itself.
-        let _permits = self.runtime.admit(&self.name, &self.permits, budget / 2).await?;
         let bounds = &self.sidecar.bounds;
+        // The other half of the budget is for the call itself.
+        let admission = &self.runtime.admission;
+        let permit = admission.admit(&self.name, bounds, item.alert.severity, budget / 2).await?;
         let terms = Terms {
             plugin: self.name.clone(),
-            alert: alert.into(),
-            bounds,
+            alert: item.id.as_str().into(),
+            bounds: bounds.clone(),
             deadline: bounds.deadline.min(budget.saturating_sub(started.elapsed())),
             settings: self.sidecar.settings.clone(),
             egress: self.egress.clone(),
+            retired: self.retired.clone(),
+            permit: Some(permit),
         };
-        self.runtime.run(terms, body).await
+        let mut ended = self.runtime.run(terms, body).await;
+        if let Err(error) = &mut ended.result {
+            error.cut_short = error.reason == Reason::Deadline && started.elapsed() < bounds.deadline;
+        }
+        Ok(ended)
     }
 
-    async fn timed<T>(&self, call: impl Future<Output = Result<T, CallError>>) -> Called<T> {
+    /// Makes a call unless the plugin is in quarantine, checks what it answered, and keeps the records.
+    async fn concluded<T, U>(
+        &self,
+        call: impl Future<Output = Result<Ended<T>, CallError>>,
+        check: impl FnOnce(T) -> Result<U, CallError>,
+    ) -> Called<U> {
         let started = Instant::now();
-        let result = call.await;
+        let (usage, result) = match self.quarantine.enter() {
+            Err(error) => (None, Err(error)),
+            Ok(pass) => {
+                let (usage, result) = match call.await {
+                    Ok(ended) => (Some(ended.usage), ended.result.and_then(check)),
+                    Err(error) => (None, Err(error)),
+                };
+                pass.conclude(conduct(result.as_ref().err()));
+                (usage, result)
+            }
+        };
         let duration = started.elapsed();
-        self.measure(duration, result.as_ref().err());
-        Called { digest: self.digest().to_owned(), generation: self.generation, duration, result }
-    }
-
-    fn measure(&self, duration: Duration, error: Option<&CallError>) {
-        let Some(error) = error else { return self.meter.ok.record(duration) };
-        self.meter.error.record(duration);
-        let (plugin, role) = (self.name.to_string(), self.role().as_str());
-        let labels =
-            [("plugin", plugin), ("role", role.to_owned()), ("reason", error.reason.as_str().to_owned())];
-        metrics::counter!("campanile_plugin_failures_total", &labels).increment(1);
+        self.meter.record(duration, usage.as_ref(), result.as_ref().err());
+        Called { digest: self.digest().to_owned(), generation: self.generation, duration, usage, result }
     }
 
     fn checked_decision(&self, decision: bindings::RawDecision) -> Result<Decision, CallError> {
@@ -218,9 +209,26 @@ impl Plugin {
         Ok(Receipt { id, message: one_line(&receipt.message, LONGEST_TEXT) })
     }
 
-    fn is_no(&self, role: Role) -> CallError {
+    fn is_no<T>(&self, role: Role) -> Called<T> {
         let text = format!("{} is a {}, not a {role}", self.name, self.role());
-        CallError::of(Reason::NotLoaded, text)
+        Called {
+            digest: self.digest().to_owned(),
+            generation: self.generation,
+            duration: Duration::ZERO,
+            usage: None,
+            result: Err(CallError::of(Reason::NotLoaded, text)),
+        }
+    }
+}
+
+/// What the end of a call says of the plugin. That it was given less time than it may have is not its fault.
+fn conduct(error: Option<&CallError>) -> Conduct<'_> {
+    match error {
+        None => Conduct::Good,
+        Some(error) if error.reason == Reason::Guest => Conduct::Good,
+        Some(error) if error.cut_short => Conduct::Unknown,
+        Some(error) if error.reason.blame() == Blame::Plugin => Conduct::Offence(&error.message),
+        Some(_) => Conduct::Unknown,
     }
 }
 

@@ -44,6 +44,7 @@ struct Budget {
     alert: Arc<str>,
     bytes: u64,
     lines: u32,
+    logged_lines: u64,
     dropped_bytes: u64,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
@@ -59,6 +60,7 @@ impl Output {
             alert,
             bytes: bounds.log,
             lines: bounds.log_lines,
+            logged_lines: 0,
             dropped_bytes: 0,
             stdout: Vec::new(),
             stderr: Vec::new(),
@@ -77,6 +79,13 @@ impl Output {
         budget.flush();
         let words = Vec::from(budget.last_words.clone()).join(" ");
         (!words.is_empty()).then_some(words)
+    }
+
+    /// How many lines it has logged, and how many bytes were over the limit.
+    pub(super) fn tally(&self) -> (u64, u64) {
+        let mut budget = self.0.lock();
+        budget.flush();
+        (budget.logged_lines, budget.dropped_bytes)
     }
 
     /// The stream that guests know as stdout; its lines are logged as information.
@@ -98,6 +107,7 @@ impl Budget {
             return;
         }
         self.lines -= 1;
+        self.logged_lines += 1;
         self.bytes -= size;
         emit(
             level,

@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
+use super::admission::Admission;
 use super::call::Runtime;
+use super::calls::CallsConfig;
+use super::compile::Compiler;
 use super::egress::Connector;
 use super::engine::{self, OpenError};
 use super::error::{CallError, Reason};
@@ -19,6 +22,8 @@ use super::inventory::{Inventory, LoadedPlugin, RefusedFile};
 use super::load::{Loader, Refusal};
 use super::loaded::Plugin;
 use super::mail::Mailer;
+use super::meter;
+use super::threads::Threads;
 use super::watch::Watcher;
 use super::{PluginConfig, Role};
 
@@ -36,12 +41,13 @@ impl Registry {
     ///
     /// The engine cannot be made, or what `config` says about the way out cannot be used.
     pub async fn open(config: PluginConfig) -> Result<Self, OpenError> {
-        describe_metrics();
+        meter::describe();
         let connector = Connector::new(&config.egress).map_err(OpenError::Egress)?;
-        let engine = engine::open(config.cache_dir.as_deref(), config.max_concurrent_calls)?;
-        let runtime = Arc::new(runtime(engine, config.mail, config.max_concurrent_calls)?);
-        let loader = Loader::new(runtime, config.limits, config.secrets, connector);
-        let catalog = Arc::new(Catalog::new(config.directory));
+        let engine = engine::open(&config.cache_dir, config.calls.concurrency)?;
+        let compiler = Compiler::new(&engine, config.executable, config.cache_dir, config.compilation);
+        let runtime = Arc::new(runtime(engine, config.mail, &config.calls)?);
+        let loader = Loader::new(runtime, compiler, config.limits, config.secrets, connector);
+        let catalog = Arc::new(Catalog::new(config.directory, config.calls.drain));
         let mut watcher = Watcher::new(loader, config.poll_interval);
         watcher.load_all(&catalog).await;
         tokio::spawn(watcher.run(Arc::downgrade(&catalog)));
@@ -86,6 +92,11 @@ impl Registry {
         }
     }
 
+    /// Ends the quarantine of a plugin. Whether it was in one; `None` if no such plugin is loaded.
+    pub fn release(&self, name: &str) -> Option<bool> {
+        Some(self.catalog.find(name)?.quarantine.release())
+    }
+
     /// What is loaded and what was refused.
     pub fn inventory(&self) -> Inventory {
         let pages = self.catalog.pages.load();
@@ -100,31 +111,19 @@ fn not_loaded(text: String) -> CallError {
     CallError::of(Reason::NotLoaded, text)
 }
 
-fn runtime(engine: Engine, mail: Option<Mailer>, calls: u32) -> Result<Runtime, OpenError> {
+fn runtime(engine: Engine, mail: Option<Mailer>, calls: &CallsConfig) -> Result<Runtime, OpenError> {
     let mut linker = Linker::new(&engine);
     imports::link(&mut linker).map_err(engine::refused)?;
-    Ok(Runtime { engine, linker, mail, places: Semaphore::new(calls as usize) })
-}
-
-fn describe_metrics() {
-    use metrics::Unit::{Count, Seconds};
-    metrics::describe_histogram!(
-        "campanile_plugin_call_duration_seconds",
-        Seconds,
-        "Duration of plugin calls."
-    );
-    metrics::describe_counter!(
-        "campanile_plugin_failures_total",
-        Count,
-        "Plugin calls that failed, by reason."
-    );
-    metrics::describe_gauge!("campanile_plugins_loaded", Count, "Plugins that are loaded, by role.");
-    metrics::describe_gauge!("campanile_plugins_refused", Count, "Plugin files that could not be loaded.");
+    let admission = Admission::new(calls.concurrency, calls.memory());
+    let threads = Threads::start().map_err(|error| OpenError::Engine(error.into()))?;
+    Ok(Runtime { engine, linker, mail, admission, threads })
 }
 
 /// What is known about the directory.
 pub(super) struct Catalog {
     pub directory: PathBuf,
+    /// How long calls of a plugin that was replaced or removed may go on.
+    drain: Duration,
     pages: ArcSwap<Pages>,
 }
 
@@ -137,8 +136,8 @@ struct Pages {
 }
 
 impl Catalog {
-    fn new(directory: PathBuf) -> Self {
-        Self { directory, pages: ArcSwap::default() }
+    fn new(directory: PathBuf, drain: Duration) -> Self {
+        Self { directory, drain, pages: ArcSwap::default() }
     }
 
     /// What runs under this name.
@@ -151,13 +150,24 @@ impl Catalog {
         let plugin = Arc::new(plugin);
         let (name, role) = (plugin.name(), plugin.role());
         let (digest, generation, enabled) = (plugin.digest(), plugin.generation(), plugin.is_enabled());
-        let what = if self.find(name).is_some() { "replaced" } else { "loaded" };
+        let before = self.find(name);
+        let what = if before.is_some() { "replaced" } else { "loaded" };
         tracing::info!(plugin = name, %role, digest, generation, enabled, "plugin {what}");
         self.change(|pages| {
             pages.plugins.retain(|other| other.name() != name);
             pages.plugins.push(plugin.clone());
             pages.plugins.sort_by(|a, b| (a.order(), a.name()).cmp(&(b.order(), b.name())));
             pages.refused.remove(name);
+        });
+        before.into_iter().for_each(|before| self.retire(&before));
+    }
+
+    /// Gives the calls that a plugin still runs the time to end.
+    fn retire(&self, plugin: &Plugin) {
+        let (drain, retired) = (self.drain, plugin.retired.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(drain).await;
+            retired.cancel();
         });
     }
 
@@ -185,9 +195,10 @@ impl Catalog {
         self.change(|pages| _ = pages.refused.insert(name.to_owned(), refused.clone()));
     }
 
-    /// Removes a plugin whose file is gone; calls that run end as they would have.
+    /// Removes a plugin whose file is gone; calls that run have the time to end.
     pub(super) fn unload(&self, name: &str) {
-        if let Some(plugin) = self.find(name) {
+        let plugin = self.find(name);
+        if let Some(plugin) = &plugin {
             let (digest, generation) = (plugin.digest(), plugin.generation());
             tracing::info!(plugin = name, digest, generation, "plugin unloaded: its file is gone");
         }
@@ -195,6 +206,7 @@ impl Catalog {
             pages.plugins.retain(|plugin| plugin.name() != name);
             pages.refused.remove(name);
         });
+        plugin.into_iter().for_each(|plugin| self.retire(&plugin));
     }
 
     fn change(&self, change: impl Fn(&mut Pages)) {
@@ -229,7 +241,6 @@ impl Catalog {
 mod tests {
     use super::*;
     use std::path::Path;
-    use std::time::Duration;
 
     const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
@@ -237,8 +248,10 @@ mod tests {
         let config = PluginConfig {
             directory: directory.to_owned(),
             poll_interval: Duration::from_millis(100),
-            cache_dir: None,
-            max_concurrent_calls: 2,
+            cache_dir: std::env::temp_dir().join("campanile-unit-tests"),
+            executable: "no executable is needed".into(),
+            compilation: Default::default(),
+            calls: CallsConfig { concurrency: 2, ..CallsConfig::default() },
             limits: Default::default(),
             secrets: Default::default(),
             mail: None,

@@ -55,7 +55,7 @@ pub(super) struct Sidecar {
     pub when: Option<Condition>,
     pub settings: Settings,
     pub grants: Grants,
-    pub bounds: Bounds,
+    pub bounds: Arc<Bounds>,
 }
 
 /// A plugin's settings as it reads them: names and texts.
@@ -69,7 +69,7 @@ impl Sidecar {
     }
 
     fn build(config: SidecarConfig, role: Role, host: &Limits) -> Result<Self, Vec<Fault>> {
-        let bounds = config.limits.over(host, role);
+        let bounds = Arc::new(config.limits.over(host, role));
         let mut faults = config.limits.faults("limits");
         faults.extend(config.retry.faults("retry"));
         let when = config.when.as_deref().map(Condition::parse).transpose();

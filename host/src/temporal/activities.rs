@@ -24,6 +24,9 @@ use crate::telemetry::metric;
 /// What is kept free of an activity's timeout, so that its own error comes before Temporal's timeout.
 const MARGIN: Duration = Duration::from_millis(200);
 
+/// How often a durable attempt tells Temporal that it goes on, and learns whether it is to end.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
+
 /// The activities' surroundings.
 #[derive(Clone)]
 pub struct AlertActivities {
@@ -100,7 +103,9 @@ impl AlertActivities {
         let chain = Chain::new(&call, self.clone());
         let processed = match call.skip_processors {
             true => Ok(chain.unprocessed()),
-            false => chain.run(budget(&ctx), ctx.info().is_local).await,
+            false => {
+                attended(&ctx, &call.item.id, None, chain.run(budget(&ctx), ctx.info().is_local)).await?
+            }
         };
         let result = if processed.is_ok() { StepResult::Ok } else { StepResult::Failed };
         metric::activity(Activity::ProcessAlert, started.elapsed(), result);
@@ -124,7 +129,8 @@ impl AlertActivities {
             Err(error) => Err(error),
             Ok(plugin) => {
                 let delivery = Delivery { delivery_id: &delivery_id, receiver: &target.name, attempt, item };
-                Ok(plugin.notify(&delivery, budget(&ctx)).await)
+                let notified = plugin.notify(&delivery, budget(&ctx));
+                Ok(attended(&ctx, &item.id, Some(&target.name), notified).await?)
             }
         };
         let step = answered(Activity::SendNotification, &target.name, attempt, called);
@@ -156,12 +162,39 @@ impl AlertActivities {
                     outcome: *outcome,
                     deliveries,
                 };
-                Ok(plugin.update_status(&change, budget(&ctx)).await)
+                let updated = plugin.update_status(&change, budget(&ctx));
+                Ok(attended(&ctx, &item.id, Some(&target.name), updated).await?)
             }
         };
         let step = answered(Activity::UpdateAlertStatus, &target.name, attempt, called);
         finish(&item.id, target, step)
     }
+}
+
+/// Awaits a call, and ends it if Temporal cancels the activity: it says so in answer to a heartbeat. The worker takes the
+/// same way when it was told to stop and the call did not end in time.
+async fn attended<T>(
+    ctx: &ActivityContext,
+    alert: &str,
+    plugin: Option<&str>,
+    call: impl Future<Output = T>,
+) -> Result<T, ActivityError> {
+    let heart = async {
+        loop {
+            tokio::time::sleep(HEARTBEAT).await;
+            if let Err(error) = ctx.record_heartbeat(()).await {
+                tracing::debug!(%error, "no heartbeat");
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        value = call => return Ok(value),
+        () = ctx.cancelled() => {}
+        () = heart => {}
+    }
+    tracing::info!(alert, plugin, "call ended: temporal cancelled the attempt");
+    Err(ActivityError::cancelled())
 }
 
 /// The number of this attempt, counted from 1 over the local and the durable ones.
@@ -192,6 +225,7 @@ fn answered(
         message: None,
         receipt_id: None,
         error: None,
+        usage: None,
     };
     let called = match called {
         Ok(called) => called,
@@ -201,6 +235,7 @@ fn answered(
         digest: Some(called.digest),
         generation: Some(called.generation),
         duration_ms: milliseconds(called.duration),
+        usage: called.usage,
         ..empty
     };
     match called.result {

@@ -25,6 +25,9 @@ use crate::plan::{Plan, Planned, RetryPolicy, Target};
 /// attempts of an open task.
 pub(super) const LOCAL_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long Temporal waits for a durable attempt's heartbeat before it takes the worker for lost.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Where one step stands after its first attempt.
 enum First {
     /// It is over.
@@ -257,5 +260,6 @@ fn durable(item: &AlertItem, name: &str, policy: &RetryPolicy, attempts_before: 
     ActivityOptions::with_start_to_close_timeout(policy.timeout())
         .activity_id(format!("{}/{name}", item.id))
         .retry_policy(retry)
+        .heartbeat_timeout(HEARTBEAT_TIMEOUT)
         .build()
 }

@@ -132,6 +132,7 @@ impl Chain {
             message,
             receipt_id: None,
             error,
+            usage: called.usage,
         });
         dropped
     }

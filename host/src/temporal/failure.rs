@@ -69,6 +69,7 @@ pub(super) fn into_step(
         message: None,
         receipt_id: None,
         error: Some(StepError { code: code.to_owned(), message, retry: Retry::Backoff }),
+        usage: None,
     })
 }
 
@@ -103,6 +104,7 @@ mod tests {
             message: None,
             receipt_id: None,
             error: Some(StepError { code: "http-503".to_owned(), message: "m".to_owned(), retry }),
+            usage: None,
         }
     }
 

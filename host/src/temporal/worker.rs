@@ -9,7 +9,7 @@ use temporalio_client::Client;
 use temporalio_sdk::{Runtime, Worker as SdkWorker, WorkerOptions};
 use tokio::sync::watch;
 
-use super::activities::AlertActivities;
+use super::activities::{AlertActivities, HEARTBEAT};
 use super::workflows::{AlertProcessingWorkflow, BatchAlertProcessingWorkflow};
 
 /// How long running activities may go on after shutdown has begun.
@@ -38,6 +38,8 @@ impl Worker {
         let refused = |error: &dyn std::fmt::Display| WorkerError(error.to_string());
         let options = WorkerOptions::new(task_queue)
             .graceful_shutdown_period(GRACE)
+            // Each heartbeat goes out, since its answer brings cancellations.
+            .max_heartbeat_throttle_interval(HEARTBEAT)
             .register_activities(activities)
             .register_workflow::<AlertProcessingWorkflow>()
             .map_err(|error| refused(&error))?

@@ -85,6 +85,12 @@ impl ApiError {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", message)
     }
 
+    pub(super) fn unknown_plugin(name: &str) -> Self {
+        let message =
+            format!("no plugin {name} is loaded in this process: GET /plugins lists those that are");
+        Self::new(StatusCode::NOT_FOUND, "unknown-plugin", message)
+    }
+
     fn temporal_unavailable(message: String) -> Self {
         let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "temporal-unavailable", message);
         Self { retry_after: Some(RETRY_AFTER_SECONDS), ..error }

@@ -1,7 +1,7 @@
 //! How the host itself is: health, plugins, metrics.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -9,6 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Surroundings;
+use super::error::ApiError;
+use super::response::WebhookResponse;
 use crate::plugin::Inventory;
 
 /// Whether the host can do its work now.
@@ -101,6 +103,37 @@ impl From<Inventory> for PluginHealth {
 )]
 pub(super) async fn get_plugins(State(surroundings): State<Surroundings>) -> Json<Inventory> {
     Json(surroundings.registry.map(|registry| registry.inventory()).unwrap_or_default())
+}
+
+/// What came of a request to release a plugin.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Released {
+    /// The plugin.
+    plugin: String,
+    /// Whether it was in quarantine.
+    was_quarantined: bool,
+}
+
+/// End the quarantine of a plugin, in this process.
+#[utoipa::path(
+    post,
+    path = "/plugins/{name}/release",
+    tag = "host",
+    params(("name" = String, Path, description = "The plugin's name")),
+    responses(
+        (status = 200, description = "It is called again", body = Released),
+        (status = 404, description = "No such plugin is loaded here", body = WebhookResponse),
+    )
+)]
+pub(super) async fn post_release(
+    State(surroundings): State<Surroundings>,
+    Path(plugin): Path<String>,
+) -> Result<Json<Released>, ApiError> {
+    let released = surroundings.registry.and_then(|registry| registry.release(&plugin));
+    match released {
+        Some(was_quarantined) => Ok(Json(Released { plugin, was_quarantined })),
+        None => Err(ApiError::unknown_plugin(&plugin)),
+    }
 }
 
 /// Metrics in Prometheus' text form.
