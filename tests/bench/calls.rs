@@ -1,24 +1,22 @@
-//! One call of `triage` through the host's plugin wall, beside the same component called by wasmtime alone with the
-//! same kind of allocator: fresh store, instantiate, call, return.
+//! One call of the triage plugin through the plugin wall, beside the same call with wasmtime alone: an engine and an
+//! allocator, a fresh instance, and none of the limits.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use campanile::alert::{AlertItem, Origin};
-use campanile::plugin::{CallsConfig, Decision, EgressConfig, Limits, PluginConfig, Registry, Secrets};
-use harness::alerts::alert;
+use campanile::alert::AlertItem;
+use campanile::plugin::{Decision, Plugin};
+use futures::future::join_all;
 use harness::artifacts;
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::measure::{Figures, quantile};
+use crate::measure::{Figures, microseconds, quantile};
+use crate::wall::{BUDGET, Wall, item};
 
 const ROUNDS: usize = 5;
 const CALLS: usize = 1_000;
-const BUDGET: Duration = Duration::from_secs(1);
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -42,67 +40,61 @@ impl WasiView for State {
     }
 }
 
-/// Measures both.
+/// Measures both, with one caller and with eight.
 pub(crate) async fn measure(figures: &mut Figures) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    std::fs::write(directory.path().join("triage.wasm"), artifacts::shipped("triage"))
-        .expect("a writable directory");
-    let registry = Registry::open(config(directory.path())).await.expect("an engine");
-    let plugin = registry.processors().pop().expect("triage is loaded");
-    let item = item();
-    let bare = Bare::new();
-    let given = given(&item);
-
-    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        for _ in 0..CALLS {
-            let started = Instant::now();
-            bare.call(&given).await;
-            theirs.push(started.elapsed());
+    let wall = Wall::open(&[("triage", artifacts::shipped("triage"), "")]).await;
+    let (plugin, item, bare) = (wall.plugin("triage"), Arc::new(item("called")), Arc::new(Bare::new()));
+    let given = Arc::new(given(&item));
+    for callers in [1, 8] {
+        let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let (bare, given) = (bare.clone(), given.clone());
+            theirs.extend(by(callers, move || Bare::call(bare.clone(), given.clone())).await);
+            let (plugin, item) = (plugin.clone(), item.clone());
+            ours.extend(by(callers, move || call(plugin.clone(), item.clone())).await);
         }
-        for _ in 0..CALLS {
-            let started = Instant::now();
-            let called = plugin.process(&item, BUDGET).await;
-            assert!(matches!(called.result, Ok(Decision::Change(_))), "triage changes every alert");
-            ours.push(started.elapsed());
+        compare(figures, callers, &mut theirs, &mut ours);
+    }
+}
+
+fn compare(figures: &mut Figures, callers: usize, theirs: &mut [Duration], ours: &mut [Duration]) {
+    let who = if callers == 1 { "1 caller".to_owned() } else { format!("{callers} callers") };
+    for (name, share, most) in [("p50", 0.5, 1.3), ("p99", 0.99, 2.0)] {
+        let (theirs, ours) = (quantile(theirs, share), quantile(ours, share));
+        figures.add(&format!("floor: triage called by wasmtime alone, {who}, {name}"), microseconds(theirs));
+        figures.add(&format!("triage called through the plugin wall, {who}, {name}"), microseconds(ours));
+        let times = ours.as_secs_f64() / theirs.as_secs_f64();
+        figures.at_most(&format!("plugin call, {who}, {name}: times the floor"), times, most);
+    }
+}
+
+/// How long each of [`CALLS`] calls took, by so many callers. Several share the processors: then each call is a task of its
+/// own, so that waiting for a thread counts on both sides.
+async fn by<F>(callers: usize, call: impl Fn() -> F + Clone + Send + 'static) -> Vec<Duration>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let caller = || {
+        let call = call.clone();
+        async move {
+            let mut taken = Vec::new();
+            for _ in 0..CALLS / callers {
+                let started = Instant::now();
+                match callers {
+                    1 => call().await,
+                    _ => tokio::spawn(call()).await.expect("a call that ends well"),
+                }
+                taken.push(started.elapsed());
+            }
+            taken
         }
-    }
-    let (theirs, ours) = (quantile(&mut theirs, 0.5), quantile(&mut ours, 0.5));
-    figures.add("floor: triage called by wasmtime alone, p50", microseconds(theirs));
-    figures.add("triage called through the plugin wall, p50", microseconds(ours));
-    figures.at_most("plugin call: times the floor", ours.as_secs_f64() / theirs.as_secs_f64(), 1.5);
+    };
+    join_all((0..callers).map(|_| caller())).await.concat()
 }
 
-fn config(directory: &Path) -> PluginConfig {
-    PluginConfig {
-        directory: directory.to_owned(),
-        poll_interval: Duration::from_secs(60),
-        cache_dir: directory.join(".cache"),
-        executable: harness::host::binary(),
-        compilation: Default::default(),
-        calls: CallsConfig::default(),
-        limits: Limits::default(),
-        secrets: Secrets::load(BTreeMap::new()).expect("no secrets, no faults"),
-        mail: None,
-        egress: EgressConfig::default(),
-    }
-}
-
-fn microseconds(duration: Duration) -> String {
-    format!("{:.0} µs", duration.as_secs_f64() * 1_000_000.0)
-}
-
-fn item() -> AlertItem {
-    let alert = serde_json::from_value(alert("called")).expect("a valid alert");
-    AlertItem {
-        id: "alert-1".to_owned(),
-        alert,
-        origin: Arc::new(Origin {
-            metadata: Arc::default(),
-            received_at: jiff::Timestamp::now(),
-            traceparent: String::new(),
-        }),
-    }
+async fn call(plugin: Arc<Plugin>, item: Arc<AlertItem>) {
+    let called = plugin.process(&item, BUDGET).await;
+    assert!(matches!(called.result, Ok(Decision::Change(_))), "triage changes every alert");
 }
 
 fn given(item: &AlertItem) -> Alert {
@@ -136,12 +128,12 @@ impl Bare {
         Self { engine, plugin }
     }
 
-    async fn call(&self, alert: &Alert) {
+    async fn call(self: Arc<Self>, alert: Arc<Alert>) {
         let state = State { wasi: WasiCtx::builder().build(), table: ResourceTable::new() };
         let mut store = Store::new(&self.engine, state);
         let plugin = self.plugin.instantiate_async(&mut store).await.expect("an instance");
         let processor = plugin.campanile_processor_processor();
-        let decision = processor.call_process(&mut store, alert).await.expect("no trap");
+        let decision = processor.call_process(&mut store, &alert).await.expect("no trap");
         assert!(decision.is_ok(), "triage changes every alert");
     }
 }

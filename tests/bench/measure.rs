@@ -65,3 +65,8 @@ pub(crate) fn quantile(samples: &mut [Duration], share: f64) -> Duration {
 pub(crate) fn milliseconds(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1_000.0)
 }
+
+/// `123 µs`.
+pub(crate) fn microseconds(duration: Duration) -> String {
+    format!("{:.0} µs", duration.as_secs_f64() * 1_000_000.0)
+}

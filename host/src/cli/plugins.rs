@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::Target;
 use super::table::table;
-use crate::plugin::Inventory;
+use crate::plugin::{Inventory, QuarantineStatus};
 
 #[derive(Args, Debug)]
 pub(super) struct Plugins {
@@ -24,8 +24,11 @@ impl Plugins {
         let inventory: Inventory = response.error_for_status()?.json().await?;
         let mut loaded = table(&["PLUGIN", "ROLE", "VERSION", "GENERATION", "DIGEST", "FILE"]);
         for plugin in &inventory.loaded {
-            let name =
-                if plugin.enabled { plugin.name.clone() } else { format!("{} (disabled)", plugin.name) };
+            let name = match (&plugin.quarantine, plugin.enabled) {
+                (_, false) => format!("{} (disabled)", plugin.name),
+                (Some(_), true) => format!("{} (quarantined)", plugin.name),
+                (None, true) => plugin.name.clone(),
+            };
             let digest: String = plugin.digest.chars().take(19).collect();
             let generation = plugin.generation.to_string();
             loaded.add_row([
@@ -38,6 +41,12 @@ impl Plugins {
             ]);
         }
         println!("{loaded}");
+        for plugin in &inventory.loaded {
+            if let Some(quarantine) = &plugin.quarantine {
+                let QuarantineStatus { reason, seconds_left } = quarantine;
+                println!("\nquarantined for another {seconds_left} s: {}\n  it {reason}", plugin.name);
+            }
+        }
         for refused in &inventory.refused {
             println!("\nrefused: {}\n  {}", refused.file, refused.reason);
         }

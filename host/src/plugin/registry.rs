@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
@@ -31,6 +32,7 @@ use super::{PluginConfig, Role};
 #[derive(Clone)]
 pub struct Registry {
     catalog: Arc<Catalog>,
+    threads: Handle,
 }
 
 impl Registry {
@@ -46,12 +48,18 @@ impl Registry {
         let engine = engine::open(&config.cache_dir, config.calls.concurrency)?;
         let compiler = Compiler::new(&engine, config.executable, config.cache_dir, config.compilation);
         let runtime = Arc::new(runtime(engine, config.mail, &config.calls)?);
+        let threads = runtime.threads.handle().clone();
         let loader = Loader::new(runtime, compiler, config.limits, config.secrets, connector);
         let catalog = Arc::new(Catalog::new(config.directory, config.calls.drain));
         let mut watcher = Watcher::new(loader, config.poll_interval);
         watcher.load_all(&catalog).await;
         tokio::spawn(watcher.run(Arc::downgrade(&catalog)));
-        Ok(Self { catalog })
+        Ok(Self { catalog, threads })
+    }
+
+    /// The threads on which guests run. Calls can be made from everywhere, but from there they cost no change of threads.
+    pub fn threads(&self) -> &Handle {
+        &self.threads
     }
 
     /// The enabled processors, in ascending order of (`order`, name).

@@ -40,7 +40,7 @@ impl Worker {
             .graceful_shutdown_period(GRACE)
             // Each heartbeat goes out, since its answer brings cancellations.
             .max_heartbeat_throttle_interval(HEARTBEAT)
-            .register_activities(activities)
+            .register_activities(activities.clone())
             .register_workflow::<AlertProcessingWorkflow>()
             .map_err(|error| refused(&error))?
             .register_workflow::<BatchAlertProcessingWorkflow>()
@@ -49,7 +49,8 @@ impl Worker {
         let mut worker = SdkWorker::new(runtime, client, options).map_err(|error| refused(&error))?;
         let shutdown = Box::new(worker.shutdown_handle());
         let (sender, ended) = watch::channel(false);
-        let handle = tokio::runtime::Handle::current();
+        // What this spawns are the activities, which call plugins.
+        let handle = activities.registry.threads().clone();
         let run = move || {
             polling.store(true, Ordering::Relaxed);
             if let Err(error) = handle.block_on(worker.run()) {
