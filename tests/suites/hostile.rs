@@ -1,8 +1,11 @@
-//! Plugins that mean harm, one deed after the other, beside a plugin that must not feel it.
+//! Plugins that mean harm, one deed after the other, beside a plugin that must not feel it: the list is in
+//! `docs/sandbox.md`.
 
 mod calls;
 mod canary;
+mod crafted;
 mod deeds;
+mod handmade;
 mod isolation;
 mod loading;
 mod reload;
@@ -73,6 +76,13 @@ fn every_guest_is_run_by_a_test() {
         let named = format!("\"{guest}\"");
         assert!(sources.contains(&named), "no test runs tests/guests/{guest}");
     }
+}
+
+#[test]
+fn every_deed_is_in_the_documentation() {
+    let page = project::text("docs/sandbox.md");
+    let missing = deeds::names().chain(handmade::names()).filter(|name| !page.contains(&format!("`{name}`")));
+    assert_none(missing.map(|name| format!("docs/sandbox.md does not say what `{name}` does")).collect());
 }
 
 /// The Rust files of a directory, one after the other.
