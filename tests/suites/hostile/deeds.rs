@@ -110,7 +110,7 @@ pub(super) const DESCRIPTIONS: [(&str, Option<&str>); 9] = [
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let deeds = DEEDS.into_iter().map(|(name, _)| name);
     let answers = ANSWERS.into_iter().map(|(name, ..)| name);
-    // No harm, and no way to end that a call could have: tests of processors ask for it.
+    // `drop` does no harm: the tests of processors ask for it.
     deeds.chain(answers).chain(DESCRIPTIONS.into_iter().map(|(name, _)| name)).chain(["drop"])
 }
 
