@@ -115,3 +115,23 @@ fn status(id: i32) -> Option<(String, i32)> {
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
     Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
 }
+
+/// What a process holds of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Holdings {
+    /// Its resident memory, in MiB.
+    pub memory: u64,
+    /// Its open files and sockets.
+    pub files: usize,
+    /// Its threads.
+    pub threads: usize,
+}
+
+/// What a running process holds now.
+pub fn holdings(id: i32) -> Holdings {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says so");
+    let kib: u64 = memory.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
+    let count = |what: &str| std::fs::read_dir(format!("/proc/{id}/{what}")).expect("it runs").count();
+    Holdings { memory: kib >> 10, files: count("fd"), threads: count("task") }
+}

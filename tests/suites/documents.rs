@@ -51,7 +51,13 @@ fn every_path_named_in_the_architecture_exists() {
 fn every_link_in_the_documents_leads_somewhere() {
     let mut documents =
         vec!["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
-    documents.extend(["docs/operators.md", "docs/authors.md", "docs/adr/README.md", "plugins/README.md"]);
+    documents.extend([
+        "docs/operators.md",
+        "docs/authors.md",
+        "docs/sandbox.md",
+        "docs/adr/README.md",
+        "plugins/README.md",
+    ]);
     for document in documents {
         let text = project::text(document);
         let home = Path::new(document).parent().expect("a file is somewhere");

@@ -15,6 +15,7 @@ mod examples;
 mod faults;
 mod garbage;
 mod history;
+mod hostile;
 mod identity;
 mod observability;
 mod outside;

@@ -17,7 +17,7 @@ use super::calls::CallsConfig;
 use super::compile::Compiler;
 use super::egress::Connector;
 use super::engine::{self, OpenError};
-use super::error::{CallError, Reason};
+use super::error::{CallError, Reason, one_line};
 use super::imports;
 use super::inventory::{Inventory, LoadedPlugin, RefusedFile};
 use super::load::{Loader, Refusal};
@@ -27,6 +27,9 @@ use super::meter;
 use super::threads::Threads;
 use super::watch::Watcher;
 use super::{PluginConfig, Role};
+
+/// The longest reason of a refusal that is kept, in characters: a file's own names may be in it.
+const LONGEST_REASON: usize = 2_048;
 
 /// Every plugin of the directory. Cheap to clone; while one clone lives, the directory is watched.
 #[derive(Clone)]
@@ -186,11 +189,12 @@ impl Catalog {
 
     /// Lists a refusal; what runs under this name stays.
     pub(super) fn refuse(&self, name: &str, refusal: Refusal) {
-        let known = self.pages.load().refused.get(name).is_some_and(|known| known.reason == refusal.reason);
+        let reason = one_line(&refusal.reason, LONGEST_REASON);
+        let known = self.pages.load().refused.get(name).is_some_and(|known| known.reason == reason);
         if known {
             return;
         }
-        let Refusal { file, reason } = refusal;
+        let file = refusal.file;
         match self.find(name) {
             Some(kept) => tracing::warn!(
                 file,

@@ -8,11 +8,17 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::Role;
+use super::error::one_line;
 use super::grants::{Grants, GrantsConfig};
 use super::limits::{Bounds, Limits};
 use crate::fault::{self, Fault};
 use crate::plan::RetryConfig;
 use crate::toml_file;
+
+/// The largest schema for a plugin's settings, in bytes.
+const LARGEST_SCHEMA: usize = 64 << 10;
+/// The longest text about what is wrong with it, in characters: the schema's own words may be in it.
+const LONGEST_REASON: usize = 512;
 
 /// The file as it is written.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -89,7 +95,7 @@ impl Sidecar {
         if schema.trim().is_empty() {
             return self.check_no_settings(text);
         }
-        let schema = serde_json::from_str(schema).map_err(|error| bad_schema(&error))?;
+        let schema = read_schema(schema)?;
         let validator = jsonschema::validator_for(&schema).map_err(|error| bad_schema(&error))?;
         let found = fault::faults(&validator, &Value::Object(self.config.config.clone()));
         if found.is_empty() {
@@ -114,7 +120,34 @@ impl Sidecar {
     }
 }
 
+/// The schema comes from the plugin: what would take the host much time or space to check is refused.
+fn read_schema(text: &str) -> Result<Value, Vec<Fault>> {
+    if text.len() > LARGEST_SCHEMA {
+        return Err(bad_schema(&format!("it has {} bytes, more than {LARGEST_SCHEMA}", text.len())));
+    }
+    let schema = serde_json::from_str(text).map_err(|error| bad_schema(&error))?;
+    match refers(&schema) {
+        true => Err(bad_schema(&"it has a `$ref`: write out in place what that refers to")),
+        false => Ok(schema),
+    }
+}
+
+/// Whether any part refers to another. If each refers twice to the next, sixty parts take longer to check than anybody
+/// waits.
+fn refers(schema: &Value) -> bool {
+    match schema {
+        Value::Object(members) => members.iter().any(|(key, part)| is_reference(key) || refers(part)),
+        Value::Array(parts) => parts.iter().any(refers),
+        _ => false,
+    }
+}
+
+fn is_reference(key: &str) -> bool {
+    matches!(key, "$ref" | "$dynamicRef" | "$recursiveRef")
+}
+
 fn bad_schema(error: &dyn std::fmt::Display) -> Vec<Fault> {
+    let error = one_line(&error.to_string(), LONGEST_REASON);
     vec![Fault::whole(format!(
         "the JSON Schema that the plugin gives for its settings cannot be used: {error}"
     ))]
@@ -228,6 +261,20 @@ mod tests {
         assert!(said[1].starts_with("config.url: 3 is a number"), "{said:?}");
         assert!(sidecar.check_settings("", Some(text)).is_err());
         assert!(sidecar.check_settings("{", Some(text)).unwrap_err()[0].message.contains("JSON Schema"));
+    }
+
+    #[test]
+    fn a_schema_that_could_keep_the_host_busy_is_refused() {
+        let sidecar = sidecar("[config]\nurl = 'x'").unwrap();
+        let said = |schema: &str| sidecar.check_settings(schema, None).unwrap_err()[0].message.clone();
+        let twice = |level: u32| json!({"allOf": vec![json!({"$ref": format!("#/$defs/l{level}")}); 2]});
+        let mut levels = json!({"l0": {"type": "object"}});
+        (1..64).for_each(|level| levels[format!("l{level}")] = twice(level - 1));
+        assert!(said(&json!({"$ref": "#/$defs/l63", "$defs": levels}).to_string()).contains("`$ref`"));
+        assert!(
+            said(&format!("{{\"title\": \"{}\"}}", "x".repeat(LARGEST_SCHEMA))).contains("more than 65536")
+        );
+        assert!(said(&format!("{{\"type\": \"{}\"}}", "x".repeat(9_000))).len() < 1_000);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! A notifier that does what the label `do` says: trap, spin, eat memory, recurse, chatter, fail for good, fail for
-//! now, or answer with a receipt of many megabytes.
+//! A notifier that does what it is asked: by the label `do` in `notify`, by its script at instantiation and in `describe`.
 
 use exports::campanile::notifier::notifier::{Delivery, Description, Failure, Guest, Receipt};
-use guest_support::{label, misdeed};
+use guest_support::answers::{self, Answer};
+use guest_support::{deeds, label, scripted};
 
 use campanile::types::types::Retry;
 
@@ -14,36 +14,43 @@ wit_bindgen::generate!({
 
 struct Misbehave;
 
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_INSTANTIATION: extern "C" fn() = deeds::initialise;
+
 impl Guest for Misbehave {
     fn describe() -> Description {
+        let what = scripted("describe");
+        deeds::commit(&what);
         Description {
             name: "misbehave-notifier".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: "Does what the label `do` says.".to_owned(),
-            config_schema: String::new(),
-            http: Vec::new(),
+            summary: answers::text(&what).unwrap_or_else(|| "Does what it is asked.".to_owned()),
+            config_schema: answers::schema(&what),
+            http: answers::wishes(&what),
             secrets: Vec::new(),
         }
     }
 
     fn notify(delivery: Delivery) -> Result<Receipt, Failure> {
         let what = label(&delivery.alert.labels, "do").unwrap_or_default();
-        misdeed::commit(what);
-        match what {
-            "never" => Err(failure(Retry::Never)),
-            "backoff" => Err(failure(Retry::Backoff)),
-            "big" => Ok(receipt("x".repeat(8 << 20))),
-            _ => Ok(receipt("behaved for once".to_owned())),
+        deeds::commit(what);
+        match answers::answer(what) {
+            Answer::Ordinary | Answer::Drop => receipt(None, "behaved for once".to_owned()),
+            Answer::Text(text) => receipt(None, text),
+            Answer::Id(id) => receipt(Some(id), String::new()),
+            Answer::Failure(code, again) => Err(failure(code, again)),
         }
     }
 }
 
-fn failure(retry: Retry) -> Failure {
-    Failure { code: "as-asked".to_owned(), message: "failing as asked".to_owned(), retry }
+fn receipt(id: Option<String>, message: String) -> Result<Receipt, Failure> {
+    Ok(Receipt { id, message })
 }
 
-fn receipt(message: String) -> Receipt {
-    Receipt { id: None, message }
+fn failure(code: String, again: bool) -> Failure {
+    let retry = if again { Retry::Backoff } else { Retry::Never };
+    Failure { code, message: "failing as asked".to_owned(), retry }
 }
 
 export!(Misbehave);

@@ -1,8 +1,8 @@
-//! A processor that does what the label `do` says: trap, spin, eat memory, recurse, chatter, answer with garbage, with
-//! a patch that no alert survives, with another identity, fail with a code of its own, or drop the alert.
+//! A processor that does what it is asked: by the label `do` in `process`, by its script at instantiation and in `describe`.
 
 use exports::campanile::processor::processor::{Alert, Decision, Description, Failure, Guest};
-use guest_support::{label, misdeed};
+use guest_support::answers::{self, Answer};
+use guest_support::{deeds, label, scripted};
 
 use campanile::types::types::Retry;
 
@@ -14,42 +14,39 @@ wit_bindgen::generate!({
 
 struct Misbehave;
 
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_INSTANTIATION: extern "C" fn() = deeds::initialise;
+
 impl Guest for Misbehave {
     fn describe() -> Description {
+        let what = scripted("describe");
+        deeds::commit(&what);
         Description {
             name: "misbehave".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: "Does what the label `do` says.".to_owned(),
-            config_schema: String::new(),
-            http: Vec::new(),
+            summary: answers::text(&what).unwrap_or_else(|| "Does what it is asked.".to_owned()),
+            config_schema: answers::schema(&what),
+            http: answers::wishes(&what),
             secrets: Vec::new(),
         }
     }
 
     fn process(alert: Alert) -> Result<Decision, Failure> {
         let what = label(&alert.labels, "do").unwrap_or_default();
-        misdeed::commit(what);
-        match what {
-            "garbage" => change("{ this is not JSON"),
-            "scalar" => change("42"),
-            "invalid" => change(r#"{"severity": "urgent"}"#),
-            "strip" => change(r#"{"title": null}"#),
-            "identity" => change(r#"{"id": "somebody-else"}"#),
-            "huge" => change(&serde_json::json!({"data": {"filler": "x".repeat(1 << 20)}}).to_string()),
-            "fail" => Err(refusal("no-mood")),
-            "shout" => Err(refusal("NOT A CODE\n\u{1b}[31m")),
-            "drop" => Ok(Decision::Drop("the label asked for it".to_owned())),
-            _ => Ok(Decision::Keep),
+        deeds::commit(what);
+        match answers::answer(what) {
+            Answer::Ordinary | Answer::Id(_) => Ok(Decision::Keep),
+            Answer::Text(text) => Ok(Decision::Change(text)),
+            Answer::Drop => Ok(Decision::Drop("the label asked for it".to_owned())),
+            Answer::Failure(code, again) => Err(failure(code, again)),
         }
     }
 }
 
-fn change(patch: &str) -> Result<Decision, Failure> {
-    Ok(Decision::Change(patch.to_owned()))
-}
-
-fn refusal(code: &str) -> Failure {
-    Failure { code: code.to_owned(), message: "failing as asked".to_owned(), retry: Retry::Never }
+fn failure(code: String, again: bool) -> Failure {
+    let retry = if again { Retry::Backoff } else { Retry::Never };
+    Failure { code, message: "failing as asked".to_owned(), retry }
 }
 
 export!(Misbehave);

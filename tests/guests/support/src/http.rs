@@ -28,7 +28,8 @@ pub fn post(url: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer, S
     answer.map(|response| read(&response)).map_err(|error| format!("{error:?}"))
 }
 
-fn request(url: &str, headers: &[(&str, &str)]) -> Result<OutgoingRequest, String> {
+/// The head of a POST to `url`.
+pub(crate) fn request(url: &str, headers: &[(&str, &str)]) -> Result<OutgoingRequest, String> {
     let (scheme, rest) = url.split_once("://").ok_or_else(|| format!("{url:?} is not a URL"))?;
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let fields = Fields::new();

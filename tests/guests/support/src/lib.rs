@@ -1,7 +1,14 @@
 //! What the guests of the tests share: one HTTP POST, reading the configuration, and the art of misbehaving.
 
+pub mod answers;
+pub mod deeds;
 pub mod http;
-pub mod misdeed;
+
+mod calls;
+mod cpu;
+mod memory;
+mod script;
+mod wasi;
 
 mod bindings {
     wit_bindgen::generate!({
@@ -9,6 +16,10 @@ mod bindings {
         inline: "package tests:support; world support {
             import wasi:http/outgoing-handler@0.2.12;
             import wasi:config/store@0.2.0-rc.1;
+            import wasi:logging/logging@0.1.0-draft;
+            import wasi:clocks/monotonic-clock@0.2.12;
+            import wasi:random/random@0.2.12;
+            import wasi:cli/stdout@0.2.12;
         }",
         generate_all,
     });
@@ -22,4 +33,9 @@ pub fn config(key: &str) -> String {
 /// The value of a label, if the alert carries it.
 pub fn label<'a>(labels: &'a [(String, String)], name: &str) -> Option<&'a str> {
     labels.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// The deed that its script asks for at this place of a guest's life; empty if none is.
+pub fn scripted(place: &str) -> String {
+    script::at(place)
 }

@@ -1,0 +1,144 @@
+//! How each deed of the hostile guests has to end.
+
+use serde_json::Value;
+
+/// How a call ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    /// It answers as if nothing had been.
+    Well,
+    /// It crashes, with these words in the message.
+    Trap(&'static str),
+    /// It is stopped at its deadline.
+    Deadline,
+    /// It is refused more memory and crashes of it.
+    Memory,
+    /// It asks too much of the host, as these words say.
+    HostCalls(&'static str),
+    /// What it answers cannot be used; the message has these words.
+    Unusable(&'static str),
+    /// It fails with a code of its own.
+    Failure(&'static str),
+}
+
+use End::{Deadline, Failure, HostCalls, Memory, Trap, Unusable, Well};
+
+/// The deeds that any function of a guest can do.
+pub(super) const DEEDS: [(&str, End); 47] = [
+    ("abort", Trap("unreachable")),
+    ("backtrack", Deadline),
+    ("borrow-flood", Deadline),
+    ("busy-poll", Deadline),
+    ("clock-flood", Deadline),
+    ("config-enumerate", Well),
+    ("config-flood", Deadline),
+    ("dirty-lines", Well),
+    ("eat", Memory),
+    ("endless-line", Well),
+    ("environment", Well),
+    ("exit-0", Trap("exit with code 0")),
+    ("exit-1", Trap("exit with code 1")),
+    ("far-read", Trap("out of bounds memory access")),
+    ("field-flood", HostCalls("it held more than 1000")),
+    ("files", Well),
+    ("fill", Deadline),
+    ("forged-handle", Trap("handle")),
+    ("forged-log-lines", Well),
+    ("grow", Well),
+    ("header-count", Trap("total size of fields exceeds limit")),
+    ("header-size", Trap("total size of fields exceeds limit")),
+    ("late-future", Well),
+    ("log-flood", Deadline),
+    ("log-large", Well),
+    ("odd-values", Well),
+    ("pollable-flood", HostCalls("it held more than 1000")),
+    ("poll-nothing", Trap("empty")),
+    ("print-flood", Deadline),
+    ("random-flood", Deadline),
+    ("random-huge", Trap("exceeds limit 65536")),
+    ("recurse", Trap("call stack exhausted")),
+    ("recurse-calling", Trap("call stack exhausted")),
+    ("recurse-wide", Trap("out of bounds memory access")),
+    ("remember", Well),
+    ("request-flood", HostCalls("it held more than 1000")),
+    ("reserve", Well),
+    ("sleep", Deadline),
+    ("sleep-past", Well),
+    ("slow-burn", Well),
+    ("sockets", Well),
+    ("spin", Deadline),
+    ("stdin", Well),
+    ("stream-flood", HostCalls("it held more than 1000")),
+    ("trap", Trap("trapping as asked")),
+    ("twice-dropped", Trap("handle")),
+    ("unreachable", Trap("unreachable")),
+];
+
+/// Answers, and how they end for a processor, whose text is a change, and for the others, whose text is a message.
+pub(super) const ANSWERS: [(&str, End, End); 15] = [
+    ("backoff", Failure("as-asked"), Failure("as-asked")),
+    ("big", Unusable("it passed more than 4 MiB"), Unusable("it passed more than 4 MiB")),
+    ("code-flood", Failure("code-"), Failure("code-")),
+    ("deep", Unusable("recursion limit"), Well),
+    ("fail", Failure("no-mood"), Failure("no-mood")),
+    ("garbage", Unusable("it is not JSON"), Well),
+    ("huge", Unusable("more than 16384"), Unusable("more than the limit of 1 MiB")),
+    ("identity", Unusable("id"), Well),
+    ("invalid", Unusable("urgent"), Well),
+    ("long", Unusable("more than 16384"), Unusable("more than the limit of 1 MiB")),
+    ("long-id", Well, Well),
+    ("never", Failure("as-asked"), Failure("as-asked")),
+    ("scalar", Unusable("an object"), Well),
+    ("shout", Failure("plugin-error"), Failure("plugin-error")),
+    ("strip", Unusable("title"), Well),
+];
+
+/// What a guest may say of itself, and the words of the refusal; none if it is loaded all the same.
+pub(super) const DESCRIPTIONS: [(&str, Option<&str>); 9] = [
+    ("big", Some("it passed more than 4 MiB")),
+    ("garbage", None),
+    ("long", None),
+    ("many", Some("it passed more than 4 MiB")),
+    ("schema-deep", Some("more than 65536")),
+    ("schema-flood", Some("it has a `$ref`")),
+    ("schema-large", Some("more than 65536")),
+    ("schema-loud", Some("Schema")),
+    ("schema-pattern", Some("is not a \"regex\"")),
+];
+
+/// The names of all that a guest can do, say, or be.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    let deeds = DEEDS.into_iter().map(|(name, _)| name);
+    let answers = ANSWERS.into_iter().map(|(name, ..)| name);
+    // `drop` does no harm: the tests of processors ask for it.
+    deeds.chain(answers).chain(DESCRIPTIONS.into_iter().map(|(name, _)| name)).chain(["drop"])
+}
+
+impl End {
+    /// What is wrong with a step of a ledger.
+    pub(super) fn fault(self, step: &Value) -> Option<String> {
+        let (code, words) = match self {
+            End::Well => return (step["result"] != "ok").then(|| format!("it should end well: {step}")),
+            End::Trap(words) => ("trap", words),
+            End::Deadline => ("deadline", "it did not answer within 300ms"),
+            End::Memory => ("memory", "memory limit 32 MiB reached (`memory` in [limits])"),
+            End::HostCalls(words) => ("host-calls", words),
+            End::Unusable(words) => ("invalid-output", words),
+            End::Failure(code) => (code, "failing as asked"),
+        };
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (found, message) = (text(&step["error"]["code"]), text(&step["error"]["message"]));
+        let fits = found.starts_with(code) && message.contains(words);
+        (!fits).then(|| format!("it should end with {code}, {words:?}: {step}"))
+    }
+
+    /// The words of the refusal of a plugin that does the deed while it is loaded; none if it is loaded all the same.
+    pub(super) fn refusal(self) -> Option<&'static str> {
+        match self {
+            End::Well | End::Failure(_) => None,
+            End::Trap(words) | End::HostCalls(words) | End::Unusable(words) => Some(words),
+            End::Deadline => Some("it did not answer within 5s"),
+            End::Memory => Some("memory limit 32 MiB reached (`memory` in [limits])"),
+        }
+    }
+}
