@@ -119,10 +119,11 @@ impl Loader {
         sidecar: Sidecar,
     ) -> Plugin {
         let grants = sidecar.grants.clone();
+        self.secrets.say_undeclared(&file.name, &grants);
         Plugin {
             generation,
             loaded_at: jiff::Timestamp::now(),
-            egress: Arc::new(Egress::new(&file.name, grants, self.secrets.clone(), self.connector.clone())),
+            egress: self.egress(&file.name, grants, &sidecar.bounds),
             permits: Semaphore::new(sidecar.bounds.concurrency as usize),
             meter: Meter::new(&file.name, compiled.contract.role),
             name: file.name.into(),
@@ -162,8 +163,12 @@ impl Loader {
             bounds,
             deadline: DESCRIBE_DEADLINE,
             settings: Arc::default(),
-            egress: Arc::new(Egress::new(name, Grants::none(), Secrets::default(), self.connector.clone())),
+            egress: self.egress(name, Grants::none(), bounds),
         }
+    }
+
+    fn egress(&self, name: &str, grants: Grants, bounds: &Bounds) -> Arc<Egress> {
+        Arc::new(Egress::new(name, grants, self.secrets.clone(), bounds.http, self.connector.clone()))
     }
 }
 

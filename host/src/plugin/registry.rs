@@ -40,10 +40,12 @@ impl Registry {
         let connector = Connector::new(&config.egress).map_err(OpenError::Egress)?;
         let engine = engine::open(config.cache_dir.as_deref(), config.max_concurrent_calls)?;
         let runtime = Arc::new(runtime(engine, config.mail, config.max_concurrent_calls)?);
-        let loader = Loader::new(runtime, config.limits, config.secrets, connector);
+        let loader = Loader::new(runtime, config.limits, config.secrets.clone(), connector);
         let catalog = Arc::new(Catalog::new(config.directory));
         let mut watcher = Watcher::new(loader, config.poll_interval);
         watcher.load_all(&catalog).await;
+        let plugins = &catalog.pages.load().plugins;
+        config.secrets.say_unused(plugins.iter().map(|plugin| plugin.egress.grants()));
         tokio::spawn(watcher.run(Arc::downgrade(&catalog)));
         Ok(Self { catalog })
     }
