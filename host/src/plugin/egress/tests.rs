@@ -1,9 +1,12 @@
 //! Requests over real sockets to servers on loopback, with and without the grants for it. Beside what is here: which
-//! addresses (`destinations`), limits (`limits`) and secrets (`secrets`).
+//! addresses (`destinations`), what servers may answer (`answers`), slow ones (`slow`), limits (`limits`) and secrets
+//! (`secrets`).
 
+mod answers;
 mod destinations;
 mod limits;
 mod secrets;
+mod slow;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
