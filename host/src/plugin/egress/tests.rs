@@ -1,12 +1,13 @@
 //! Requests over real sockets to servers on loopback, with and without the grants for it. Beside what is here: which
-//! addresses (`destinations`), what servers may answer (`answers`), slow ones (`slow`), limits (`limits`) and secrets
-//! (`secrets`).
+//! addresses (`destinations`), what servers may answer (`answers`), slow ones (`slow`), limits (`limits`), secrets
+//! (`secrets`), and URLs at random (`urls`).
 
 mod answers;
 mod destinations;
 mod limits;
 mod secrets;
 mod slow;
+mod urls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
