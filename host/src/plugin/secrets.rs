@@ -116,9 +116,13 @@ enum Usage {
 }
 
 impl Usage {
-    /// Whether only something made of the value is sent.
-    fn signs(&self) -> bool {
-        matches!(self, Self::StandardWebhooks | Self::Sigv4(_))
+    /// Whether nothing is sent that others could use again: only a signature made with the value.
+    fn only_signs(&self) -> bool {
+        match self {
+            Self::StandardWebhooks => true,
+            Self::Sigv4(scope) => scope.session_token().is_none(),
+            Self::Text | Self::Bearer | Self::Basic { .. } => false,
+        }
     }
 }
 

@@ -208,7 +208,7 @@ impl<'a> Request<'a> {
         if fitting.peek().is_none() {
             return Err(SecretError::WrongHost { name: owned(), host: self.host() });
         }
-        if !secret.usage.signs() && !fitting.any(|destination| destination.is_private(&self.url)) {
+        if !secret.usage.only_signs() && !fitting.any(|destination| destination.is_private(&self.url)) {
             return Err(SecretError::ClearText { name: owned(), host: self.host() });
         }
         Ok(secret)

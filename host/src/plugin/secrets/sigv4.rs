@@ -6,7 +6,7 @@ use aws_sigv4::http_request::{
     UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4::SigningParams;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -82,6 +82,8 @@ impl Scope {
     fn settings(&self, body: &[u8]) -> SigningSettings {
         let is_s3 = self.service == "s3" || self.service.starts_with("s3-") || self.service == "s3express";
         let mut settings = SigningSettings::default();
+        // Proxies in front of a service change it.
+        settings.excluded_headers.get_or_insert_default().push(ACCEPT_ENCODING.as_str().into());
         if is_s3 {
             settings.percent_encoding_mode = PercentEncodingMode::Single;
             settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
