@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Config, PLUGIN_POLL, Role, list};
 use crate::fault::Fault;
-use crate::plugin::{Mailer, PluginConfig, Registry, Secrets};
+use crate::plugin::{MailSetup, Mailer, PluginConfig, Registry, Secrets};
 use crate::telemetry::Metrics;
 use crate::temporal::{
     self, ActivityConfig, AlertActivities, Embedded, EmbeddedConfig, Link, LinkConfig, Worker,
@@ -27,6 +27,29 @@ const DRAIN: Duration = Duration::from_secs(10);
 const WORKER_RESTART: Duration = Duration::from_secs(1);
 /// How long the embedded server keeps finished workflows when nothing is set.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// What the process keeps to itself: the secrets that plugins use, and the password of the mail server.
+pub struct Kept {
+    secrets: Secrets,
+    mail: Option<MailSetup>,
+}
+
+impl Kept {
+    /// Reads it from files and from the environment, which is why it comes before everything that has threads or children:
+    /// nobody else can look at the environment or change it meanwhile. A process without plugins keeps nothing.
+    ///
+    /// # Errors
+    /// What is wrong with the tables, or cannot be read.
+    pub fn read(config: &Config) -> anyhow::Result<Self> {
+        if !config.role.works() {
+            return Ok(Self { secrets: Secrets::default(), mail: None });
+        }
+        let file = &config.file;
+        let secrets = Secrets::load(file.secrets.clone()).map_err(|faults| refused("[secrets]", &faults))?;
+        let mail = file.mail.clone().map(MailSetup::read).transpose();
+        Ok(Self { secrets, mail: mail.map_err(|faults| refused("[mail]", &faults))? })
+    }
+}
 
 /// A host, built and bound but not yet serving.
 pub struct App {
@@ -41,14 +64,14 @@ pub struct App {
 }
 
 impl App {
-    /// Builds the process: listener, secrets, plugins, Temporal. Fails on what an operator has to mend; a plugin that
+    /// Builds the process: listener, plugins, Temporal. Fails on what an operator has to mend; a plugin that
     /// cannot be loaded or a Temporal that cannot be reached is not among that.
-    pub async fn build(config: Config) -> anyhow::Result<Self> {
+    pub async fn build(config: Config, kept: Kept) -> anyhow::Result<Self> {
         let (metrics, runtime, meter) = Metrics::init()?;
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
             format!("cannot listen on {}: choose another address with --listen", config.listen)
         })?;
-        let registry = if config.role.works() { Some(open_plugins(&config).await?) } else { None };
+        let registry = if config.role.works() { Some(open_plugins(&config, kept).await?) } else { None };
         let embedded = start_embedded(&config).await?;
         let link = connect(&config, embedded.as_ref(), meter)?;
         let activities = ActivityConfig::from(&config.file.activities);
@@ -108,11 +131,8 @@ impl App {
     }
 }
 
-async fn open_plugins(config: &Config) -> anyhow::Result<Registry> {
+async fn open_plugins(config: &Config, kept: Kept) -> anyhow::Result<Registry> {
     let file = &config.file;
-    let secrets = Secrets::load(file.secrets.clone()).map_err(|faults| refused("[secrets]", &faults))?;
-    let mail =
-        file.mail.clone().map(Mailer::connect).transpose().map_err(|faults| refused("[mail]", &faults))?;
     let plugins = PluginConfig {
         directory: config.plugins.clone(),
         poll_interval: PLUGIN_POLL,
@@ -121,8 +141,8 @@ async fn open_plugins(config: &Config) -> anyhow::Result<Registry> {
         compilation: file.compilation.clone(),
         calls: file.calls.clone(),
         limits: file.limits.clone(),
-        secrets,
-        mail,
+        secrets: kept.secrets,
+        mail: kept.mail.map(Mailer::new),
         egress: file.egress.clone(),
     };
     Registry::open(plugins).await.context("the plugin engine cannot be made")

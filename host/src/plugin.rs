@@ -46,7 +46,7 @@ pub use grants::GrantsConfig;
 pub use inventory::{Inventory, LoadedPlugin, QuarantineStatus, RefusedFile};
 pub use limits::{ByteSize, Limits};
 pub use loaded::Plugin;
-pub use mail::{MailConfig, Mailer};
+pub use mail::{MailConfig, MailSetup, Mailer};
 pub use registry::Registry;
 pub use secrets::{SecretConfig, Secrets};
 pub use sidecar::SidecarConfig;

@@ -24,9 +24,12 @@ async fn every_call_has_a_receipt_in_the_ledger_and_in_the_metrics() {
     assert_eq!((number("http_requests"), number("denied")), (1, 0), "{ledger}");
     assert!(number("cpu_us") > 0 && number("config_reads") > 0, "{usage}");
     assert!((1 << 16..64 << 20).contains(&number("memory")), "{usage}");
+    assert!(number("bytes_out") > 100 && number("bytes_in") > 10, "{usage}");
+    assert_eq!(step(&ledger, "denied")["usage"]["denied"], 1, "{ledger}");
     let metrics = host.get("/metrics").await.text;
     for line in [
         "campanile_plugin_http_requests_total{plugin=\"pager\"} 1",
+        "campanile_plugin_denied_total{plugin=\"denied\"} 1",
         "campanile_plugin_cpu_seconds_count{plugin=\"pager\"} 1",
         "campanile_plugin_memory_bytes_count{plugin=\"pager\"} 1",
     ] {

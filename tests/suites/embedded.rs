@@ -185,6 +185,22 @@ async fn what_the_environment_says_of_another_server_does_not_matter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_server_gets_nothing_of_the_environment() {
+    let host = embedded()
+        .and_config("\n[secrets.TOKEN]\nenv = \"TESTS_SECRET\"\nhosts = [\"example.com\"]\n")
+        .variable("TESTS_SECRET", "hush-hush")
+        .start()
+        .await;
+    let environment = fs::read(format!("/proc/{}/environ", temporal_of(&host))).expect("it runs");
+    let environment = String::from_utf8_lossy(&environment);
+    let names: Vec<_> =
+        environment.split_terminator('\0').filter_map(|pair| pair.split('=').next()).collect();
+    assert_eq!(names, ["HOME", "PATH"], "{environment}");
+    let own = fs::read(format!("/proc/{}/environ", host.process().id())).expect("it runs");
+    assert!(String::from_utf8_lossy(&own).contains("hush-hush"), "the host had it to hand on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_can_be_interrupted_while_the_server_does_not_answer() {
     let settings = embedded();
     let hangs = format!(

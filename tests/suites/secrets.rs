@@ -1,7 +1,7 @@
 //! Secrets: the host fills them in; neither the plugin, nor the log, nor any answer shows them.
 
 use harness::alerts::alert;
-use harness::{Host, Plugin, Receiver, Settings, artifacts};
+use harness::{Answer, Host, Plugin, Receiver, Settings, artifacts};
 
 const VALUE: &str = "T000/B000/hush-hush-hush";
 
@@ -59,4 +59,102 @@ async fn a_secret_that_the_operator_did_not_set_stops_the_host_at_once() {
     let (status, log) = Host::refusing(&settings).await;
     assert!(!status.success());
     assert!(log.tail().contains("TESTS_NO_SUCH"), "{}", log.tail());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_says_of_a_secret_is_shown_to_nobody() {
+    let receiver = Receiver::start().await;
+    let said = format!("no such token: Bearer {VALUE}");
+    receiver.always("/alerts", Answer::status(400).body(&said));
+    let sidecar = format!(
+        "[config]\nurl = \"{}\"\nauthorization = \"${{secret:TOKEN}}\"\n\
+         [grants]\nhttp = [\"POST {}\"]\nprivate-networks = [\"127.0.0.0/8\"]\nsecrets = [\"TOKEN\"]\n",
+        receiver.url("/alerts"),
+        receiver.url("/**"),
+    );
+    let config = "\n[secrets.TOKEN]\nenv = \"TESTS_SECRET\"\nkind = \"bearer\"\nhosts = [\"127.0.0.1\"]\n";
+    let host = Settings::new()
+        .and_config(config)
+        .variable("TESTS_SECRET", VALUE)
+        .argument("--log")
+        .argument("debug,campanile=trace,plugin=trace,hyper=trace,hyper_util=trace,rustls=trace")
+        .plugin(Plugin::new("tracker", artifacts::shipped("webhook")).sidecar(&sidecar))
+        .start()
+        .await;
+    let results = host.submit_sync(&[alert("with a token")]).await;
+    assert_eq!(receiver.received("/alerts")[0].header("authorization"), format!("Bearer {VALUE}"));
+    let ledger = results[0].to_string();
+    assert!(ledger.contains("no such token: Bearer [secret]") && !ledger.contains("hush"), "{ledger}");
+    assert!(!host.log().has(|event| event.to_string().contains("hush")), "the log holds the secret");
+}
+
+/// A host whose recorder is set to put a secret into the body.
+async fn host_with_body(receiver: &Receiver, grants: &str) -> Host {
+    let sidecar = format!(
+        "[config]\nurl = \"{}\"\nbody = \"key ${{secret:KEY}}\"\n[retry]\nmaximum-attempts = 1\n\
+         [grants]\nhttp = [\"POST {}\"]\nprivate-networks = [\"127.0.0.0/8\"]\n{grants}\n",
+        receiver.url("/pager"),
+        receiver.url("/**"),
+    );
+    Settings::new()
+        .and_config("\n[secrets.KEY]\nenv = \"TESTS_SECRET\"\nhosts = [\"127.0.0.1\"]\n")
+        .variable("TESTS_SECRET", "hush\"hush")
+        .plugin(Plugin::new("pager", artifacts::guest("recorder")).sidecar(&sidecar))
+        .start()
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_goes_into_a_body_by_its_own_grant_and_never_by_what_an_alert_says() {
+    let receiver = Receiver::start().await;
+    let host = host_with_body(&receiver, "secrets-in-body = [\"KEY\"]").await;
+    let results = host.submit_sync(&[alert("about ${secret:KEY} and ${secret:OTHER}")]).await;
+    assert_eq!(results[0]["outcome"], "delivered", "{results:?}");
+    let body = receiver.received("/pager")[0].json();
+    assert_eq!(body["setting"], "key hush\"hush");
+    assert_eq!(body["alert"]["title"], "about ${secret:KEY} and ${secret:OTHER}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_a_body_without_that_grant_is_refused_with_the_line_to_add() {
+    let receiver = Receiver::start().await;
+    let host = host_with_body(&receiver, "secrets = [\"KEY\"]").await;
+    let results = host.submit_sync(&[alert("without")]).await;
+    assert_eq!(results[0]["outcome"], "failed", "{results:?}");
+    let line = "add to [grants]: secrets-in-body = [\\\"KEY\\\"]";
+    assert!(results[0].to_string().contains(line), "{results:?}");
+    assert!(receiver.received("/pager").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_that_are_granted_or_declared_alone_are_said_and_stop_nobody() {
+    let receiver = Receiver::start().await;
+    let granting = Plugin::recorder("pager", &receiver, "").and("secrets = [\"LOST\"]\n");
+    let host = Settings::new()
+        .and_config("\n[secrets.IDLE]\nenv = \"TESTS_SECRET\"\nhosts = [\"127.0.0.1\"]\n")
+        .variable("TESTS_SECRET", VALUE)
+        .plugin(granting)
+        .start()
+        .await;
+    let says = |level: &str, text: &str| {
+        host.log().has(|event| {
+            event["level"] == level && event["message"].as_str().is_some_and(|said| said.contains(text))
+        })
+    };
+    assert!(says("WARN", "secret LOST is granted but not declared; add [secrets.LOST]"));
+    assert!(says("INFO", "secret IDLE is declared but granted to no plugin"));
+    assert_eq!(host.ledger(alert("all the same")).await["outcome"], "delivered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proxies_of_the_environment_are_not_used() {
+    let (receiver, proxy) = (Receiver::start().await, Receiver::start().await);
+    let mut settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        settings = settings.variable(name, &proxy.url(""));
+    }
+    let host = settings.start().await;
+    assert_eq!(host.ledger(alert("directly")).await["outcome"], "delivered");
+    assert_eq!(receiver.received("/pager").len(), 1);
+    assert!(proxy.received("/pager").is_empty(), "the proxy saw the request");
 }

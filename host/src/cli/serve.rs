@@ -7,7 +7,7 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::app::App;
+use crate::app::{App, Kept};
 use crate::config::{Config, Flags};
 use crate::telemetry;
 
@@ -21,6 +21,7 @@ impl Serve {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let config = Config::load(self.flags)?;
         telemetry::init_logs(config.log_format, config.log.as_deref())?;
+        let kept = Kept::read(&config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(async {
             let mut signals = Signals::new()?;
@@ -31,7 +32,7 @@ impl Serve {
                     let _ = stopping.wait_for(|stop| *stop).await;
                 };
                 let app = tokio::select! {
-                    app = App::build(config) => app?,
+                    app = App::build(config, kept) => app?,
                     () = told() => return Ok(()),
                 };
                 app.run(told()).await

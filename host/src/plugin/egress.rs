@@ -5,41 +5,38 @@
 
 mod addresses;
 mod body;
+mod call;
 mod connect;
+mod exchange;
 mod failure;
+mod journal;
 mod outgoing;
+mod resolver;
 
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant as StdInstant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{EXPECT, HeaderName, TE, TRAILER};
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
-use wasmtime_wasi_http::{
-    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
-};
+use wasmtime_wasi_http::{Error, WasiBody};
 
-use self::body::{ResponseBody, read_whole};
-use self::connect::Stream;
+use self::body::{drain, read_whole};
+use self::call::Times;
+use self::exchange::Exchange;
 use self::failure::Failure;
+use self::journal::{Entry, Journal};
 use self::outgoing::Outgoing;
 use super::grants::Grants;
-use super::secrets::Secrets;
+use super::limits::HttpBounds;
+use super::secrets::{Scrubber, Secrets};
 
+pub(super) use self::call::EgressCall;
 pub(super) use self::connect::{Connector, read_roots};
 
-/// How many requests one call may send.
-const MOST_REQUESTS: u32 = 10;
-/// The most that a response's head may hold, in bytes.
-const MOST_HEAD: usize = 64 * 1024;
 /// How long a plugin whose request is refused may take to finish the body. Reading it lets the plugin come to the point
 /// where it learns why.
 const REFUSED_BODY: Duration = Duration::from_secs(1);
@@ -65,21 +62,27 @@ impl Default for EgressConfig {
 
 /// One plugin's way out; shared by all its calls.
 pub(super) struct Egress {
-    plugin: String,
+    plugin: Arc<str>,
     grants: Grants,
     secrets: Secrets,
+    scrubber: Scrubber,
+    bounds: HttpBounds,
+    places: Arc<Semaphore>,
     connector: Connector,
 }
 
 impl Egress {
     /// `plugin` is its name in the log; `secrets` are the host's, of which `grants` picks.
     pub(super) fn new(
-        plugin: impl Into<String>,
+        plugin: &str,
         grants: Grants,
         secrets: Secrets,
+        bounds: HttpBounds,
         connector: Connector,
     ) -> Self {
-        Self { plugin: plugin.into(), grants, secrets, connector }
+        let scrubber = secrets.scrubber(&grants);
+        let places = Arc::new(Semaphore::new(bounds.connections as usize));
+        Self { plugin: plugin.into(), grants, secrets, scrubber, bounds, places, connector }
     }
 
     /// What the plugin may reach.
@@ -87,177 +90,50 @@ impl Egress {
         &self.grants
     }
 
-    async fn send(&self, request: Request<WasiBody>, limits: Limits) -> Result<Response<WasiBody>, Failure> {
+    fn journal(&self, alert: Arc<str>) -> Journal {
+        Journal::new(self.plugin.clone(), alert, self.scrubber.clone(), self.bounds.requests)
+    }
+
+    async fn send(
+        &self,
+        request: Request<WasiBody>,
+        admitted: Result<(), Failure>,
+        times: Times,
+        entry: &Entry,
+    ) -> Result<Response<WasiBody>, Failure> {
         let (head, body) = request.into_parts();
-        let mut outgoing = match Outgoing::prepare(head, &self.grants, &self.secrets) {
+        let prepared = admitted.and_then(|()| Outgoing::prepare(head, &self.grants, &self.secrets));
+        let mut outgoing = match prepared {
             Ok(outgoing) => outgoing,
             Err(failure) => {
-                _ = read_whole(body, limits.deadline.min(Instant::now() + REFUSED_BODY)).await;
+                drain(body, self.bounds.request_body, times.deadline.min(Instant::now() + REFUSED_BODY))
+                    .await;
                 return Err(failure);
             }
         };
-        let body = read_whole(body, limits.deadline).await?;
-        outgoing.sign(&body)?;
+        let most = self.bounds.request_body;
+        let body = read_whole(body, most, times.deadline).await?;
+        let body = outgoing.fill_body(body, &self.grants, &self.secrets, entry.mark(), most)?;
+        if self.scrubber.is_needed() {
+            outgoing.ask_for_plain_answer();
+        }
         let url = outgoing.url().clone();
         let request = outgoing.into_request(body)?;
-        let connected_by = limits.deadline.min(Instant::now() + limits.connect.min(self.connector.timeout()));
+        let place = self.place(times.deadline).await?;
+        let connected_by = times.deadline.min(Instant::now() + times.connect.min(self.connector.timeout()));
         let stream = self.connector.connect(&url, &self.grants, connected_by).await?;
-        exchange(stream, request, limits).await
-    }
-}
-
-/// Sends one request over a fresh connection, which the response's body then owns.
-async fn exchange(
-    stream: Box<dyn Stream>,
-    request: Request<Full<Bytes>>,
-    limits: Limits,
-) -> Result<Response<WasiBody>, Failure> {
-    let late = |_| Failure::new(Error::HttpResponseTimeout, "the server did not answer in time");
-    let answered_by = limits.deadline.min(Instant::now() + limits.first_byte);
-    let mut builder = http1::Builder::new();
-    let handshake = builder.max_buf_size(MOST_HEAD).handshake(TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await.map_err(|error| Failure::exchange(&error))?;
-    // What goes wrong with the connection is seen by whoever waits for the answer or reads its body.
-    let connection = wasmtime_wasi::runtime::spawn(async move { _ = connection.await });
-    let answer = timeout_at(answered_by, sender.send_request(request)).await.map_err(late)?;
-    let (head, incoming) = answer.map_err(|error| Failure::exchange(&error))?.into_parts();
-    let body = ResponseBody::new(incoming, limits.between_bytes, limits.deadline, connection)?;
-    Ok(Response::from_parts(head, body.boxed_unsync()))
-}
-
-/// What one request may take.
-#[derive(Clone, Copy)]
-struct Limits {
-    deadline: Instant,
-    connect: Duration,
-    first_byte: Duration,
-    between_bytes: Duration,
-}
-
-impl Limits {
-    fn new(deadline: Instant, options: Option<RequestOptions>) -> Self {
-        let options = options.unwrap_or_default();
-        // A plugin can ask for less than the call has left, never for more; the sum with an instant must not overflow.
-        let left = deadline.saturating_duration_since(Instant::now());
-        let asked = |limit: Option<Duration>| limit.map_or(left, |limit| limit.min(left));
-        Self {
-            deadline,
-            connect: asked(options.connect_timeout),
-            first_byte: asked(options.first_byte_timeout),
-            between_bytes: asked(options.between_bytes_timeout),
-        }
-    }
-}
-
-/// What a call sent and received.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Traffic {
-    pub requests: u64,
-    pub denied: u64,
-    pub bytes_out: u64,
-    pub bytes_in: u64,
-}
-
-/// The way out of one call: what wasmtime-wasi-http asks, with the call's deadline and counters.
-pub(super) struct EgressCall {
-    egress: Arc<Egress>,
-    deadline: Instant,
-    requests: u32,
-    failures: Arc<Mutex<Vec<String>>>,
-    /// The identity of the alert that the call is about, for the log.
-    alert: Arc<str>,
-}
-
-impl EgressCall {
-    /// Nothing that the call starts outlives `deadline`.
-    pub(super) fn new(egress: Arc<Egress>, alert: Arc<str>, deadline: StdInstant) -> Self {
-        Self { egress, deadline: Instant::from_std(deadline), requests: 0, failures: Arc::default(), alert }
+        let exchange = Exchange { bounds: &self.bounds, scrubber: &self.scrubber, times, entry };
+        exchange.run(stream, place, request).await
     }
 
-    /// Why requests of this call were refused or failed so far, in the operator's words: the plugin itself only gets
-    /// the code. At most one text per request.
-    pub(super) fn failures(&self) -> Vec<String> {
-        self.failures.lock().clone()
-    }
-
-    pub(super) fn traffic(&self) -> Traffic {
-        Traffic { requests: self.requests.into(), ..Traffic::default() }
-    }
-
-    /// Counts one more request.
-    fn admit(&mut self) -> Result<(), Failure> {
-        self.requests = self.requests.saturating_add(1);
-        if self.requests <= MOST_REQUESTS {
-            return Ok(());
-        }
-        Err(Failure::new(Error::ConnectionLimitReached, format!("a call may send {MOST_REQUESTS} requests")))
-    }
-}
-
-/// Notes a failure for the ledger and the log, and hands the code on to the plugin.
-fn report(
-    failure: Failure,
-    plugin: &str,
-    alert: &str,
-    requested: &str,
-    failures: &Mutex<Vec<String>>,
-) -> Error {
-    let mut failures = failures.lock();
-    // One more than can be sent: a plugin that goes on after the last one is told of once.
-    if failures.len() <= MOST_REQUESTS as usize {
-        let text = format!("{requested}: {}", failure.text);
-        match failure.code {
-            Error::HttpRequestDenied | Error::DestinationIpProhibited => {
-                tracing::warn!(target: "plugin", plugin, alert, "http request refused: {text}");
-            }
-            _ => tracing::warn!(target: "plugin", plugin, alert, "http request failed: {text}"),
-        }
-        failures.push(text);
-    }
-    failure.code
-}
-
-/// What a future of [`WasiHttpHooks::send_request`] resolves to: the response, and what drives it on (nothing, since the
-/// body owns its connection).
-type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
-
-impl WasiHttpHooks for EgressCall {
-    fn send_request(
-        &mut self,
-        request: Request<WasiBody>,
-        options: Option<RequestOptions>,
-        _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> Box<dyn Future<Output = Sent> + Send> {
-        let admitted = self.admit();
-        let limits = Limits::new(self.deadline, options);
-        let (egress, alert, failures) = (self.egress.clone(), self.alert.clone(), self.failures.clone());
-        Box::new(async move {
-            let requested = outgoing::shown(request.method(), request.uri());
-            let sent = match admitted {
-                Ok(()) => egress.send(request, limits).await,
-                Err(failure) => Err(failure),
-            };
-            match sent {
-                Ok(response) => Ok((response, Box::new(async { Ok(()) }) as _)),
-                Err(failure) => Err(report(failure, &egress.plugin, &alert, &requested, &failures)),
-            }
+    /// Waits for a place among the plugin's connections.
+    async fn place(&self, by: Instant) -> Result<OwnedSemaphorePermit, Failure> {
+        let place = timeout_at(by, self.places.clone().acquire_owned()).await;
+        place.ok().and_then(Result::ok).ok_or_else(|| {
+            let text = "no other connection of the plugin was closed in time";
+            Failure::limit(Error::ConnectionLimitReached, text, "connections", self.bounds.connections)
         })
     }
-
-    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
-        static FILTER: LazyLock<ForbiddenHeaderFilter> = LazyLock::new(|| Arc::new(is_forbidden));
-        FILTER.clone()
-    }
-
-    /// The host writes that header itself, from the URL that was checked.
-    fn set_host_header(&mut self) -> bool {
-        false
-    }
-}
-
-/// The connection's own headers, which plugins neither set nor see.
-fn is_forbidden(name: &HeaderName) -> bool {
-    DEFAULT_FORBIDDEN_HEADERS.contains(name) || [EXPECT, TE, TRAILER].contains(name)
 }
 
 #[cfg(test)]

@@ -23,8 +23,10 @@ pub struct GrantsConfig {
     /// `GET,POST`, or `*`. Host: a name, an address, or `*.example.com` for every name below it. Port: the scheme's own
     /// unless given. Path: `*` stands for one segment, `**` at the end for the rest.
     pub http: Vec<String>,
-    /// Secrets of the host's configuration that it may use, by name.
+    /// Secrets of the host's configuration that it may use in path, query and headers, by name.
     pub secrets: Vec<String>,
+    /// Secrets that it may use in the body of a request, by name.
+    pub secrets_in_body: Vec<String>,
     /// Addresses outside the public internet that granted names may lead to, such as `10.1.0.0/16` or `127.0.0.1`.
     pub private_networks: Vec<String>,
     /// Whom it may send mail to: `ops@example.com`, `*@example.com` or `*@*.example.com`.
@@ -36,6 +38,7 @@ pub struct GrantsConfig {
 pub struct Grants {
     http: Vec<HttpGrant>,
     secrets: BTreeSet<String>,
+    secrets_in_body: BTreeSet<String>,
     networks: Vec<IpNet>,
     mail: Vec<MailPattern>,
 }
@@ -51,9 +54,19 @@ impl Grants {
         self.http.iter().any(|grant| grant.matches(method, url))
     }
 
-    /// Whether the secret of this name may be used.
+    /// Whether the secret of this name may be used in path, query and headers.
     pub fn allows_secret(&self, name: &str) -> bool {
         self.secrets.contains(name)
+    }
+
+    /// Whether the secret of this name may be used in a body.
+    pub fn allows_secret_in_body(&self, name: &str) -> bool {
+        self.secrets_in_body.contains(name)
+    }
+
+    /// The names of all secrets that may be used somewhere.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.secrets.union(&self.secrets_in_body).map(String::as_str)
     }
 
     /// Whether an address outside the public internet was granted.
@@ -78,6 +91,7 @@ impl TryFrom<GrantsConfig> for Grants {
             networks: parsed(&config.private_networks, "private-networks", parse_network, &mut faults),
             mail: parsed(&config.mail, "mail", MailPattern::parse, &mut faults),
             secrets: config.secrets.into_iter().collect(),
+            secrets_in_body: config.secrets_in_body.into_iter().collect(),
         };
         if faults.is_empty() { Ok(grants) } else { Err(faults) }
     }

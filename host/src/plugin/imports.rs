@@ -48,15 +48,16 @@ impl HostState {
         http.set_field_size_limit(MOST_HEADERS);
         let mut table = ResourceTable::new();
         table.set_max_capacity(MOST_RESOURCES);
+        let requests = EgressCall::new(terms.egress.clone(), terms.alert, deadline);
         Self {
             memory: MemoryMeter::new(terms.bounds.memory),
-            requests: EgressCall::new(terms.egress.clone(), terms.alert, deadline),
+            settings: requests.mark(&terms.settings),
+            requests,
             egress: terms.egress,
             wasi: empty_wasi(&output),
             output,
             http,
             table,
-            settings: terms.settings,
             mail,
             deadline,
             config_reads: 0,

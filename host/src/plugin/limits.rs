@@ -17,6 +17,15 @@ pub(super) const MOST_MEMORY: u64 = 1 << 30;
 const LONGEST_DEADLINE: Duration = Duration::from_secs(600);
 /// The most calls of one plugin at once that can be granted.
 const MOST_CONCURRENCY: u32 = 1_000;
+/// The most that can be granted of requests per call, of headers per response and of connections at once.
+const MOST_REQUESTS: u32 = 1_000;
+const MOST_HEADERS: u32 = 10_000;
+const MOST_CONNECTIONS: u32 = 1_000;
+/// The largest body that can be granted, in bytes.
+const LARGEST_BODY: u64 = 64 << 20;
+/// The range of a response's head, in bytes: the HTTP client reads in steps of the smallest.
+const SMALLEST_HEAD: u64 = 8 << 10;
+const LARGEST_HEAD: u64 = 1 << 20;
 /// What one table entry costs the host, in bytes.
 const TABLE_ENTRY: usize = size_of::<usize>();
 
@@ -43,6 +52,18 @@ pub struct Limits {
     /// After how many offences in a row (crashes, limits that were hit, unusable answers) it is left alone for a while;
     /// 5 if absent, 0 is never.
     pub quarantine_after: Option<u32>,
+    /// How many HTTP requests one call may send; 10 if absent.
+    pub requests: Option<u32>,
+    /// How large the body of a request may be, such as `1MiB` (the default).
+    pub request_body: Option<ByteSize>,
+    /// How large the body of a response may be, such as `4MiB` (the default).
+    pub response_body: Option<ByteSize>,
+    /// How large the head of a response may be, such as `64KiB` (the default).
+    pub response_head: Option<ByteSize>,
+    /// How many headers a response may have; 100 if absent.
+    pub response_headers: Option<u32>,
+    /// How many connections may be open at once, over all calls of the plugin; 8 if absent. What is above waits.
+    pub connections: Option<u32>,
 }
 
 /// Limits as calls apply them.
@@ -55,6 +76,18 @@ pub(super) struct Bounds {
     pub log: u64,
     pub log_lines: u32,
     pub quarantine_after: u32,
+    pub http: HttpBounds,
+}
+
+/// The limits of requests as calls apply them. Each is named in a message as it is in `[limits]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HttpBounds {
+    pub requests: u32,
+    pub request_body: u64,
+    pub response_body: u64,
+    pub response_head: u64,
+    pub response_headers: u32,
+    pub connections: u32,
 }
 
 impl Limits {
@@ -71,6 +104,14 @@ impl Limits {
             log: size(self.log, wider.log, 64 << 10),
             log_lines: self.log_lines.or(wider.log_lines).unwrap_or(500),
             quarantine_after: self.quarantine_after.or(wider.quarantine_after).unwrap_or(5),
+            http: HttpBounds {
+                requests: self.requests.or(wider.requests).unwrap_or(10),
+                request_body: size(self.request_body, wider.request_body, 1 << 20),
+                response_body: size(self.response_body, wider.response_body, 4 << 20),
+                response_head: size(self.response_head, wider.response_head, 64 << 10),
+                response_headers: self.response_headers.or(wider.response_headers).unwrap_or(100),
+                connections: self.connections.or(wider.connections).unwrap_or(8),
+            },
         }
     }
 }
@@ -105,7 +146,38 @@ impl Bounds {
             ),
         ];
         let wrong = checks.into_iter().filter(|(_, is_wrong, _)| *is_wrong);
-        wrong.map(|(key, _, message)| Fault { path: format!("{path}.{key}"), value: None, message }).collect()
+        let wrong = wrong.map(|(key, _, message)| (key, message)).chain(self.http.faults());
+        wrong.map(|(key, message)| Fault { path: format!("{path}.{key}"), value: None, message }).collect()
+    }
+}
+
+impl HttpBounds {
+    /// The keys that are out of range, each with what is wrong.
+    fn faults(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let numbers = [
+            ("requests", self.requests, 0, MOST_REQUESTS),
+            ("response-headers", self.response_headers, 1, MOST_HEADERS),
+            ("connections", self.connections, 1, MOST_CONNECTIONS),
+        ];
+        let sizes = [
+            ("request-body", self.request_body, 0, LARGEST_BODY),
+            ("response-body", self.response_body, 0, LARGEST_BODY),
+            ("response-head", self.response_head, SMALLEST_HEAD, LARGEST_HEAD),
+        ];
+        let numbers = numbers.into_iter().map(|(key, value, least, most)| (key, out_of(value, least, most)));
+        let sizes = sizes
+            .into_iter()
+            .map(|(key, value, least, most)| (key, out_of(ByteSize(value), ByteSize(least), ByteSize(most))));
+        numbers.chain(sizes).filter_map(|(key, message)| Some((key, message?)))
+    }
+}
+
+/// What is wrong with a value that is outside its range.
+fn out_of<T: PartialOrd + fmt::Display>(value: T, least: T, most: T) -> Option<String> {
+    match value {
+        value if value < least => Some(format!("{value} is less than {least}")),
+        value if value > most => Some(format!("{value} is more than {most}")),
+        _ => None,
     }
 }
 
@@ -272,6 +344,23 @@ mod tests {
             texts,
             ["limits.memory: 2 GiB is more than 1 GiB", "limits.concurrency: must be at least 1"]
         );
+    }
+
+    #[test]
+    fn limits_of_requests_have_ranges_too() {
+        let own: Limits = toml::from_str(
+            "requests = 1001\nrequest-body = \"65MiB\"\nresponse-head = \"1KiB\"\nconnections = 0\n\
+             response-headers = 50\nresponse-body = \"64MiB\"",
+        )
+        .unwrap();
+        let texts: Vec<_> = own.faults("limits").iter().map(Fault::to_string).collect();
+        let expected = [
+            "limits.requests: 1001 is more than 1000",
+            "limits.connections: 0 is less than 1",
+            "limits.request-body: 65 MiB is more than 64 MiB",
+            "limits.response-head: 1 KiB is less than 8 KiB",
+        ];
+        assert_eq!(texts, expected);
     }
 
     #[test]

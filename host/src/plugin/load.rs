@@ -19,7 +19,7 @@ use super::error::{CallError, one_line};
 use super::files::PluginFile;
 use super::grants::Grants;
 use super::imports::HostState;
-use super::limits::{ByteSize, Limits};
+use super::limits::{Bounds, ByteSize, Limits};
 use super::loaded::Plugin;
 use super::meter::Meter;
 use super::quarantine::Quarantine;
@@ -143,11 +143,12 @@ impl Loader {
         sidecar: Sidecar,
     ) -> Plugin {
         let grants = sidecar.grants.clone();
+        self.secrets.say_undeclared(&file.name, &grants);
         let role = compiled.contract.role;
         Plugin {
             generation,
             loaded_at: jiff::Timestamp::now(),
-            egress: Arc::new(Egress::new(&file.name, grants, self.secrets.clone(), self.connector.clone())),
+            egress: self.egress(&file.name, grants, &sidecar.bounds),
             meter: Meter::new(&file.name, role),
             quarantine: Quarantine::new(&file.name, sidecar.bounds.quarantine_after),
             retired: CancellationToken::new(),
@@ -181,16 +182,21 @@ impl Loader {
     }
 
     fn describe_terms(&self, name: &str, role: Role) -> Terms {
+        let bounds = Arc::new(Limits::default().over(&self.limits, role));
         Terms {
             plugin: name.into(),
             alert: "".into(),
-            bounds: Arc::new(Limits::default().over(&self.limits, role)),
             deadline: DESCRIBE_DEADLINE,
             settings: Arc::default(),
-            egress: Arc::new(Egress::new(name, Grants::none(), Secrets::default(), self.connector.clone())),
+            egress: self.egress(name, Grants::none(), &bounds),
+            bounds,
             retired: CancellationToken::new(),
             permit: None,
         }
+    }
+
+    fn egress(&self, name: &str, grants: Grants, bounds: &Bounds) -> Arc<Egress> {
+        Arc::new(Egress::new(name, grants, self.secrets.clone(), bounds.http, self.connector.clone()))
     }
 }
 

@@ -129,12 +129,19 @@ struct Inner {
     transport: ArcSwap<AsyncSmtpTransport<Tokio1Executor>>,
 }
 
-impl Mailer {
-    /// Prepares everything but the connection, which the first message opens. Needs a tokio runtime.
+/// The table `[mail]`, understood, with the password read.
+pub struct MailSetup {
+    from: Mailbox,
+    timeout: Duration,
+    builder: AsyncSmtpTransportBuilder,
+}
+
+impl MailSetup {
+    /// Reads what the table names.
     ///
     /// # Errors
     /// All that is wrong with the table, with paths such as `mail.password-file`.
-    pub fn connect(config: MailConfig) -> Result<Self, Vec<Fault>> {
+    pub fn read(config: MailConfig) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
         let from = sender(&config, &mut faults);
         let credentials = credentials(&config, &mut faults);
@@ -149,8 +156,16 @@ impl Mailer {
         if let Some(credentials) = credentials {
             builder = builder.credentials(credentials);
         }
+        Ok(Self { from, timeout: config.timeout, builder })
+    }
+}
+
+impl Mailer {
+    /// Prepares everything but the connection, which the first message opens. Needs a tokio runtime.
+    pub fn new(setup: MailSetup) -> Self {
+        let MailSetup { from, timeout, builder } = setup;
         let transport = ArcSwap::from_pointee(builder.clone().build());
-        Ok(Self { inner: Arc::new(Inner { from, timeout: config.timeout, builder, transport }) })
+        Self { inner: Arc::new(Inner { from, timeout, builder, transport }) }
     }
 
     /// Sends one message and returns the server's answer. A message that is under way when the caller goes away is

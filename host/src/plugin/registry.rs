@@ -52,10 +52,12 @@ impl Registry {
         let compiler = Compiler::new(&engine, config.executable, config.cache_dir, config.compilation);
         let runtime = Arc::new(runtime(engine, config.mail, &config.calls)?);
         let threads = runtime.threads.handle().clone();
-        let loader = Loader::new(runtime, compiler, config.limits, config.secrets, connector);
+        let loader = Loader::new(runtime, compiler, config.limits, config.secrets.clone(), connector);
         let catalog = Arc::new(Catalog::new(config.directory, config.calls.drain));
         let mut watcher = Watcher::new(loader, config.poll_interval);
         watcher.load_all(&catalog).await;
+        let plugins = &catalog.pages.load().plugins;
+        config.secrets.say_unused(plugins.iter().map(|plugin| plugin.egress.grants()));
         tokio::spawn(watcher.run(Arc::downgrade(&catalog)));
         Ok(Self { catalog, threads })
     }

@@ -1,35 +1,45 @@
 //! Secrets that plugins use and never see. A plugin's configuration holds the placeholder `${secret:NAME}`; the plugin
-//! puts that text into the path, the query or a header of a request, and the host fills in the value just before it
-//! sends, if the plugin's sidecar grants the name and the host's configuration lets that secret go to that host.
+//! puts that text into a request, and the host fills in the value just before it sends, if the plugin's sidecar grants
+//! the name and the host's configuration lets that secret go to that host. What comes back is searched for the value.
 //!
 //! | `kind` | where the placeholder goes | what the host sends |
 //! |---|---|---|
-//! | `text` | path, query, any header | the value; in a URL percent-encoded, except `/` in the path |
+//! | `text` | path, query, any header; the body if `secrets-in-body` grants it | the value; in a URL percent-encoded, except `/` in the path; in JSON escaped |
 //! | `bearer` | header `authorization`, alone or behind `Bearer` | `Bearer <value>` |
 //! | `basic` | header `authorization`, alone or behind `Basic` | `Basic base64(<username>:<value>)` |
 //! | `standard-webhooks` | header `webhook-signature`, beside `webhook-id` | the signature, and `webhook-timestamp` |
+//! | `sigv4` | header `authorization`, alone | the signature, `x-amz-date`, and what else AWS wants |
 
+mod body;
+mod destination;
 mod fill;
+mod mark;
+mod read;
+mod scrub;
 mod sign;
+mod sigv4;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::{env, fs};
 
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
 
-use super::grants::{HostPattern, host_of};
+use self::destination::Destination;
+use super::grants::Grants;
 use crate::fault::Fault;
 
+pub(super) use destination::is_loopback;
 pub(super) use fill::placeholder;
-pub(super) use sign::Signer;
+pub(super) use mark::Mark;
+pub(super) use read::from_environment;
+pub(super) use scrub::{Scrubber, Scrubbing};
+pub(super) use sign::{Signer, Unsigned};
 
 /// One table `[secrets.NAME]` of the host's configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SecretConfig {
     /// The environment variable that holds the value. Either this or `file`.
@@ -47,13 +57,28 @@ pub struct SecretConfig {
     /// The user's name; for `kind = "basic"` only.
     #[serde(default)]
     pub username: Option<String>,
+    /// The access key that the value belongs to, such as `AKIAIOSFODNN7EXAMPLE`; for `kind = "sigv4"` only.
+    #[serde(default)]
+    pub access_key_id: Option<String>,
+    /// The AWS region that is signed for, such as `eu-central-1`; for `kind = "sigv4"` only.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// The AWS service that is signed for, such as `sns`; for `kind = "sigv4"` only.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// The environment variable that holds the session token of a temporary key; for `kind = "sigv4"` only.
+    #[serde(default)]
+    pub session_token_env: Option<String>,
+    /// The file that holds it, instead of a variable.
+    #[serde(default)]
+    pub session_token_file: Option<PathBuf>,
 }
 
 /// How a secret is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecretKind {
-    /// As it is, in path, query or header.
+    /// As it is, in path, query, header, or a body that is granted.
     #[default]
     Text,
     /// As a bearer token.
@@ -62,6 +87,8 @@ pub enum SecretKind {
     Basic,
     /// As the key that signs the body in the Standard Webhooks form; the value itself is never sent.
     StandardWebhooks,
+    /// As the secret access key that signs the request for AWS (Signature Version 4); the value itself is never sent.
+    Sigv4,
 }
 
 /// Every secret of the host, read once. Cheap to clone; its `Debug` shows names only.
@@ -74,9 +101,29 @@ pub struct Secrets {
 #[derive(Debug)]
 struct Secret {
     value: SecretString,
-    kind: SecretKind,
-    username: String,
+    usage: Usage,
     destinations: Vec<Destination>,
+}
+
+/// A kind, with what belongs to it.
+#[derive(Debug)]
+enum Usage {
+    Text,
+    Bearer,
+    Basic { username: String },
+    StandardWebhooks,
+    Sigv4(sigv4::Scope),
+}
+
+impl Usage {
+    /// Whether nothing is sent that others could use again: only a signature made with the value.
+    fn only_signs(&self) -> bool {
+        match self {
+            Self::StandardWebhooks => true,
+            Self::Sigv4(scope) => scope.session_token().is_none(),
+            Self::Text | Self::Bearer | Self::Basic { .. } => false,
+        }
+    }
 }
 
 impl Secrets {
@@ -88,175 +135,56 @@ impl Secrets {
         let mut faults = Vec::new();
         let mut secrets = BTreeMap::new();
         for (name, table) in config {
-            match Secret::load(&name, table) {
+            match read::secret(&name, table) {
                 Ok(secret) => _ = secrets.insert(name, secret),
                 Err(found) => faults.extend(found),
             }
         }
         if faults.is_empty() { Ok(Self { secrets: Arc::new(secrets) }) } else { Err(faults) }
     }
+
+    /// Says which secrets a plugin is granted that are not declared: requests that use them will be refused, and everything
+    /// else goes on.
+    pub(super) fn say_undeclared(&self, plugin: &str, grants: &Grants) {
+        for name in grants.secrets().filter(|name| !self.secrets.contains_key(*name)) {
+            tracing::warn!(
+                plugin,
+                "secret {name} is granted but not declared; add [secrets.{name}] to the host's configuration"
+            );
+        }
+    }
+
+    /// Says which secrets are declared and granted to none of the plugins: there may be a typing error.
+    pub(super) fn say_unused<'a>(&self, grants: impl Iterator<Item = &'a Grants>) {
+        let used: BTreeSet<_> = grants.flat_map(Grants::secrets).collect();
+        for name in self.secrets.keys().filter(|name| !used.contains(name.as_str())) {
+            tracing::info!("secret {name} is declared but granted to no plugin");
+        }
+    }
+
+    /// What keeps the values of all secrets that are granted out of what a plugin gets to see: of a secret that one
+    /// request left somewhere, another can be the answer.
+    pub(super) fn scrubber(&self, grants: &Grants) -> Scrubber {
+        let granted = grants.secrets().filter_map(|name| self.secrets.get(name));
+        Scrubber::new(granted.flat_map(Secret::forms))
+    }
 }
 
 impl Secret {
-    fn load(name: &str, config: SecretConfig) -> Result<Self, Vec<Fault>> {
-        let mut faults = Faults { name, found: Vec::new() };
-        if !is_name(name) {
-            faults.add("", format!("\"{name}\" is not a name: letters, digits, _ and -, at most 64"));
-        }
-        let destinations = destinations(&config.hosts, &mut faults);
-        check_username(&config, &mut faults);
-        let value = read(&config).and_then(|value| usable(value, config.kind));
-        match value {
-            Ok(value) if faults.found.is_empty() => Ok(Self {
-                value: value.into(),
-                kind: config.kind,
-                username: config.username.unwrap_or_default(),
-                destinations,
-            }),
-            Ok(_) => Err(faults.found),
-            Err((key, message)) => {
-                faults.add(key, message);
-                Err(faults.found)
-            }
-        }
-    }
-
     fn value(&self) -> &str {
         self.value.expose_secret()
     }
-}
 
-struct Faults<'a> {
-    name: &'a str,
-    found: Vec<Fault>,
-}
-
-impl Faults<'_> {
-    fn add(&mut self, key: &str, message: String) {
-        let dot = if key.is_empty() { "" } else { "." };
-        self.found.push(Fault { path: format!("secrets.{}{dot}{key}", self.name), value: None, message });
-    }
-}
-
-/// Whether this can be the name of a secret, and so stand in a placeholder.
-fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(fill::is_name_byte)
-}
-
-fn check_username(config: &SecretConfig, faults: &mut Faults<'_>) {
-    match (&config.username, config.kind) {
-        (None, SecretKind::Basic) => faults.add("username", "is required for kind = \"basic\"".to_owned()),
-        (Some(name), SecretKind::Basic) if name.contains(|odd: char| odd == ':' || odd.is_control()) => {
-            faults.add(
-                "username",
-                "holds a colon or control character, which HTTP basic authentication forbids".to_owned(),
-            );
+    /// The texts that betray it, in clear.
+    fn forms(&self) -> Vec<String> {
+        let mut forms = vec![self.value().to_owned()];
+        match &self.usage {
+            Usage::Text | Usage::Bearer => {}
+            Usage::Basic { username } => forms.push(format!("{username}:{}", self.value())),
+            Usage::StandardWebhooks => forms.extend(sign::bare_key(self.value())),
+            Usage::Sigv4(scope) => forms.extend(scope.session_token().map(str::to_owned)),
         }
-        (Some(_), SecretKind::Text | SecretKind::Bearer | SecretKind::StandardWebhooks) => {
-            faults.add("username", "has a meaning for kind = \"basic\" only".to_owned());
-        }
-        _ => {}
-    }
-}
-
-/// The value as it is configured, or the key at fault and what is wrong.
-fn read(config: &SecretConfig) -> Result<String, (&'static str, String)> {
-    let (key, text) = match (&config.env, &config.file) {
-        (Some(variable), None) => ("env", from_environment(variable)),
-        (None, Some(file)) => {
-            let text = fs::read_to_string(file)
-                .map_err(|error| format!("{} cannot be read: {error}", file.display()));
-            ("file", text)
-        }
-        _ => return Err(("", "needs either env = \"VARIABLE\" or file = \"/path\"".to_owned())),
-    };
-    let text = text.map_err(|message| (key, message))?;
-    let value = text.trim_end_matches(['\r', '\n']);
-    if value.is_empty() {
-        return Err((key, "leads to an empty value".to_owned()));
-    }
-    Ok(value.to_owned())
-}
-
-/// The value of an environment variable, or why there is none. Names that no variable can have are refused first, since
-/// the standard library panics on them.
-pub(super) fn from_environment(variable: &str) -> Result<String, String> {
-    if variable.is_empty() || variable.contains(['=', '\0']) {
-        return Err(format!("\"{variable}\" is not the name of an environment variable"));
-    }
-    env::var(variable).map_err(|error| match error {
-        env::VarError::NotPresent => format!("the environment variable {variable} is not set"),
-        env::VarError::NotUnicode(_) => format!("the environment variable {variable} is not UTF-8"),
-    })
-}
-
-fn usable(value: String, kind: SecretKind) -> Result<String, (&'static str, String)> {
-    let usable = match kind {
-        SecretKind::StandardWebhooks => sign::is_key(&value),
-        SecretKind::Text | SecretKind::Bearer | SecretKind::Basic => !value.contains(char::is_control),
-    };
-    match (usable, kind) {
-        (true, _) => Ok(value),
-        (false, SecretKind::StandardWebhooks) => Err((
-            "",
-            "is not a Standard Webhooks key: base64, with or without whsec_ in front; make one with \
-             `openssl rand -base64 32`"
-                .to_owned(),
-        )),
-        (false, _) => Err(("", "holds a control character, such as a line break inside".to_owned())),
-    }
-}
-
-/// Where a secret may go: one entry of `hosts`.
-#[derive(Debug)]
-struct Destination {
-    host: HostPattern,
-    /// Any port if absent.
-    port: Option<u16>,
-    clear_text: bool,
-}
-
-impl Destination {
-    fn parse(text: &str) -> Result<Self, String> {
-        let (clear_text, authority) = match text.strip_prefix("http://") {
-            Some(authority) => (true, authority),
-            None => (false, text.strip_prefix("https://").unwrap_or(text)),
-        };
-        let (host, port) = HostPattern::parse_authority(authority)?;
-        Ok(Self { host, port, clear_text })
-    }
-
-    fn matches(&self, url: &Url) -> bool {
-        self.host.matches(url) && self.port.is_none_or(|port| url.port_or_known_default() == Some(port))
-    }
-
-    /// Whether what is sent stays between the two ends.
-    fn is_private(&self, url: &Url) -> bool {
-        self.clear_text || url.scheme() == "https" || host_of(url).is_some_and(|host| is_loopback(&host))
-    }
-}
-
-fn destinations(hosts: &[String], faults: &mut Faults<'_>) -> Vec<Destination> {
-    if hosts.is_empty() {
-        faults
-            .add("hosts", "is empty; name where the secret may go, such as [\"hooks.slack.com\"]".to_owned());
-    }
-    let mut destinations = Vec::new();
-    for (index, host) in hosts.iter().enumerate() {
-        match Destination::parse(host) {
-            Ok(destination) => destinations.push(destination),
-            Err(message) => faults.add(&format!("hosts[{index}]"), message),
-        }
-    }
-    destinations
-}
-
-/// Whether a host is this machine by its very name.
-pub(super) fn is_loopback(host: &Host<String>) -> bool {
-    match host {
-        Host::Domain(name) => name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
+        forms
     }
 }
 

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::LazyLock;
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
 use wasmtime_wasi_http::Error;
 
 use super::failure::Failure;
+use super::resolver::Resolver;
 use crate::plugin::grants::{Grants, host_of};
 
 /// How many addresses of one name are tried.
@@ -110,8 +110,13 @@ fn is_allowed(address: IpAddr, grants: &Grants) -> bool {
 
 /// The addresses of the URL's host that may be dialled, looked up once: whoever dials them asks no name server again,
 /// so a name cannot lead elsewhere in between.
-pub(super) async fn resolve(url: &Url, grants: &Grants, by: Instant) -> Result<Vec<SocketAddr>, Failure> {
-    let found = look_up(url, by).await?;
+pub(super) async fn resolve(
+    resolver: &Resolver,
+    url: &Url,
+    grants: &Grants,
+    by: Instant,
+) -> Result<Vec<SocketAddr>, Failure> {
+    let found = look_up(resolver, url, by).await?;
     let allowed: Vec<_> = found.iter().copied().filter(|found| is_allowed(found.ip(), grants)).collect();
     match found.first() {
         Some(first) if allowed.is_empty() => Err(prohibited(url, first.ip().to_canonical())),
@@ -120,7 +125,7 @@ pub(super) async fn resolve(url: &Url, grants: &Grants, by: Instant) -> Result<V
     }
 }
 
-async fn look_up(url: &Url, by: Instant) -> Result<Vec<SocketAddr>, Failure> {
+async fn look_up(resolver: &Resolver, url: &Url, by: Instant) -> Result<Vec<SocketAddr>, Failure> {
     let port = url.port_or_known_default().unwrap_or_default();
     let name = match host_of(url) {
         Some(Host::Ipv4(address)) => return Ok(vec![(address, port).into()]),
@@ -128,8 +133,8 @@ async fn look_up(url: &Url, by: Instant) -> Result<Vec<SocketAddr>, Failure> {
         Some(Host::Domain(name)) => name,
         None => return Err(Failure::new(Error::HttpRequestUriInvalid, "the URL has no host")),
     };
-    match timeout_at(by, lookup_host((name.as_str(), port))).await {
-        Ok(Ok(addresses)) => Ok(addresses.collect()),
+    match timeout_at(by, resolver.look_up(&name, port)).await {
+        Ok(Ok(addresses)) => Ok(addresses),
         Ok(Err(error)) => Err(unknown_name(url, &io_text(&error))),
         Err(_) => Err(Failure::new(Error::DnsTimeout, format!("looking up {name} took too long"))),
     }
@@ -255,12 +260,14 @@ mod tests {
         for url in
             ["http://localhost:1/", "http://2130706433/", "http://[::ffff:127.0.0.1]/", "http://0x7f.1/"]
         {
-            let failure = resolve(&Url::parse(url).unwrap(), &Grants::none(), by).await.unwrap_err();
+            let (resolver, url) = (Resolver::System, Url::parse(url).unwrap());
+            let failure = resolve(&resolver, &url, &Grants::none(), by).await.unwrap_err();
             assert!(matches!(failure.code, Error::DestinationIpProhibited), "{url}: {failure:?}");
             assert!(failure.text.contains("private-networks = [\""), "{failure:?}");
         }
         let url = Url::parse("http://localhost:81/").unwrap();
-        let found = resolve(&url, &granted(&["127.0.0.1", "::1"]), by).await.unwrap();
+        let grants = granted(&["127.0.0.1", "::1"]);
+        let found = resolve(&Resolver::System, &url, &grants, by).await.unwrap();
         assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 81), "{found:?}");
     }
 }

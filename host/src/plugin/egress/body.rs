@@ -1,31 +1,32 @@
-//! Bodies within bounds: the plugin's is read whole, the server's is passed on as it comes.
+//! Bodies within bounds: the plugin's is read whole, the server's is passed on as it comes, without secrets.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use wasmtime_wasi::runtime::AbortOnDropJoinHandle;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use super::failure::{Failure, hyper_code};
+use super::call::Times;
+use super::failure::Failure;
+use super::journal::Entry;
+use crate::plugin::limits::ByteSize;
+use crate::plugin::secrets::Scrubbing;
 
-/// The most that a request's body may hold, in bytes.
-pub(super) const MOST_SENT: usize = 1024 * 1024;
-/// The most that a response's body may hold, in bytes.
-pub(super) const MOST_RECEIVED: u64 = 4 * 1024 * 1024;
-
-/// The whole body that the plugin writes. Trailers are left out.
-pub(super) async fn read_whole(body: WasiBody, by: Instant) -> Result<Bytes, Failure> {
-    match timeout_at(by, Limited::new(body, MOST_SENT).collect()).await {
+/// The whole body that the plugin writes, at most `most` bytes. Trailers are left out.
+pub(super) async fn read_whole(body: WasiBody, most: u64, by: Instant) -> Result<Bytes, Failure> {
+    let limit = usize::try_from(most).unwrap_or(usize::MAX);
+    match timeout_at(by, Limited::new(body, limit).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let text = format!("the request's body is larger than {MOST_SENT} bytes");
-            Err(Failure::new(Error::HttpRequestBodySize(Some(MOST_SENT as u64 + 1)), text))
+            let code = Error::HttpRequestBodySize(Some(most.saturating_add(1)));
+            Err(Failure::limit(code, "the request's body is too large", "request-body", ByteSize(most)))
         }
         Ok(Err(_)) => {
             Err(Failure::new(Error::HttpProtocolError, "the plugin did not finish the request's body"))
@@ -37,45 +38,82 @@ pub(super) async fn read_whole(body: WasiBody, by: Instant) -> Result<Bytes, Fai
     }
 }
 
-/// A response's body: at most [`MOST_RECEIVED`] bytes, each part within `pause` of the one before, all of it by the
-/// deadline. Owns the connection, so that dropping the body closes it.
+/// Reads the body of a request that is refused, and forgets it, so that the plugin comes to the point where it learns
+/// why; at most `most` bytes, and not past `by`.
+pub(super) async fn drain(body: WasiBody, most: u64, by: Instant) {
+    let mut body = Limited::new(body, usize::try_from(most).unwrap_or(usize::MAX));
+    _ = timeout_at(by, async { while let Some(Ok(_)) = body.frame().await {} }).await;
+}
+
+/// An answer that has begun, with what it holds as long as it lasts.
+pub(super) struct Opened {
+    pub incoming: Incoming,
+    pub scrubbing: Scrubbing,
+    pub _connection: AbortOnDropJoinHandle<()>,
+    pub _place: OwnedSemaphorePermit,
+}
+
+/// A response's body: at most so many bytes, each part within a pause of the one before, all of it by the deadline. Owns
+/// the connection, so that dropping the body closes it.
 pub(super) struct ResponseBody {
-    incoming: Incoming,
+    opened: Opened,
+    trailers: Option<HeaderMap>,
+    most: u64,
     left: u64,
-    pause: Duration,
-    deadline: Instant,
+    times: Times,
     patience: Pin<Box<Sleep>>,
-    _connection: AbortOnDropJoinHandle<()>,
+    entry: Entry,
 }
 
 impl ResponseBody {
-    pub(super) fn new(
-        incoming: Incoming,
-        pause: Duration,
-        deadline: Instant,
-        connection: AbortOnDropJoinHandle<()>,
-    ) -> Result<Self, Failure> {
-        if incoming.size_hint().lower() > MOST_RECEIVED {
-            return Err(Failure::new(
-                too_large(),
-                format!("the response's body is larger than {MOST_RECEIVED} bytes"),
-            ));
+    pub(super) fn new(opened: Opened, most: u64, times: Times, entry: Entry) -> Result<Self, Failure> {
+        let announced = opened.incoming.size_hint().lower();
+        let patience = Box::pin(sleep_until(Self::next(&times)));
+        let body = Self { opened, trailers: None, most, left: most, times, patience, entry };
+        if announced > most { Err(body.too_large()) } else { Ok(body) }
+    }
+
+    /// Until when the next part must have come.
+    fn next(times: &Times) -> Instant {
+        times.deadline.min(Instant::now() + times.between_bytes)
+    }
+
+    /// What the plugin gets of the next part; nothing if all of it is held back.
+    fn accept(&mut self, frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, Failure> {
+        self.patience.as_mut().reset(Self::next(&self.times));
+        match frame.into_data() {
+            Ok(part) => {
+                self.left = self.left.checked_sub(part.len() as u64).ok_or_else(|| self.too_large())?;
+                let clean = self.opened.scrubbing.push(part);
+                Ok((!clean.is_empty()).then(|| Frame::data(clean)))
+            }
+            Err(other) => {
+                self.trailers = other.into_trailers().ok().map(|mut trailers| {
+                    self.opened.scrubbing.headers(&mut trailers);
+                    trailers
+                });
+                Ok(self.rest())
+            }
         }
-        let patience = Box::pin(sleep_until(deadline.min(Instant::now() + pause)));
-        Ok(Self { incoming, left: MOST_RECEIVED, pause, deadline, patience, _connection: connection })
     }
 
-    fn accept(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Error> {
-        let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-        self.left = self.left.checked_sub(length).ok_or_else(too_large)?;
-        let next = self.deadline.min(Instant::now() + self.pause);
-        self.patience.as_mut().reset(next);
-        Ok(frame)
+    /// What was held back, and then the trailers.
+    fn rest(&mut self) -> Option<Frame<Bytes>> {
+        match self.opened.scrubbing.finish() {
+            rest if rest.is_empty() => self.trailers.take().map(Frame::trailers),
+            rest => Some(Frame::data(rest)),
+        }
     }
-}
 
-fn too_large() -> Error {
-    Error::HttpResponseBodySize(Some(MOST_RECEIVED + 1))
+    fn too_large(&self) -> Failure {
+        let code = Error::HttpResponseBodySize(Some(self.most.saturating_add(1)));
+        Failure::limit(code, "the response's body is too large", "response-body", ByteSize(self.most))
+    }
+
+    fn late(&self) -> Failure {
+        let text = "the response's body stopped coming; no more of it came in time";
+        Failure::new(Error::ConnectionReadTimeout, text)
+    }
 }
 
 impl Body for ResponseBody {
@@ -86,23 +124,33 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match pin!(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(frame) => Poll::Ready(frame.map(|frame| match frame {
-                Ok(frame) => self.accept(frame),
-                Err(error) => Err(hyper_code(&error)),
-            })),
-            Poll::Pending => {
-                ready!(self.patience.as_mut().poll(cx));
-                Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
+        loop {
+            let polled = pin!(&mut self.opened.incoming).poll_frame(cx);
+            let accepted = match polled {
+                Poll::Ready(None) => return Poll::Ready(self.rest().map(Ok)),
+                Poll::Ready(Some(Ok(frame))) => self.accept(frame),
+                Poll::Ready(Some(Err(error))) => Err(Failure::broken_off(&error)),
+                Poll::Pending => {
+                    ready!(self.patience.as_mut().poll(cx));
+                    Err(self.late())
+                }
+            };
+            match accepted {
+                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(None) => {}
+                Err(failure) => return Poll::Ready(Some(Err(self.entry.fail(failure)))),
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.trailers.is_none() && self.opened.scrubbing.is_empty() && self.opened.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match self.opened.scrubbing.is_idle() {
+            true => self.opened.incoming.size_hint(),
+            false => SizeHint::default(),
+        }
     }
 }

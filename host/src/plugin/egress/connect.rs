@@ -19,6 +19,7 @@ use wasmtime_wasi_http::Error;
 use super::EgressConfig;
 use super::addresses::resolve;
 use super::failure::Failure;
+use super::resolver::Resolver;
 use crate::fault::Fault;
 use crate::plugin::grants::{Grants, host_of};
 
@@ -27,6 +28,7 @@ use crate::plugin::grants::{Grants, host_of};
 pub(in crate::plugin) struct Connector {
     tls: TlsConnector,
     timeout: Duration,
+    pub(super) resolver: Resolver,
 }
 
 /// A connection, encrypted or not.
@@ -52,7 +54,7 @@ impl Connector {
             .with_root_certificates(roots)
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { tls: Arc::new(tls).into(), timeout: config.connect_timeout })
+        Ok(Self { tls: Arc::new(tls).into(), timeout: config.connect_timeout, resolver: Resolver::System })
     }
 
     /// How long looking up, connecting and the TLS handshake may take in all.
@@ -66,7 +68,7 @@ impl Connector {
         grants: &Grants,
         by: Instant,
     ) -> Result<Box<dyn Stream>, Failure> {
-        let addresses = resolve(url, grants, by).await?;
+        let addresses = resolve(&self.resolver, url, grants, by).await?;
         let stream = dial(&addresses, by).await?;
         let peer = url.host_str().unwrap_or_default();
         if url.scheme() != "https" {

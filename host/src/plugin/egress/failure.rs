@@ -6,6 +6,8 @@ use std::io;
 
 use wasmtime_wasi_http::Error;
 
+use crate::plugin::limits::ByteSize;
+
 /// A request that was refused or failed.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -24,6 +26,26 @@ impl Failure {
         Self::new(Error::HttpRequestDenied, text)
     }
 
+    /// A limit of the plugin was reached; the text names it as it stands in `[limits]`.
+    pub(super) fn limit(code: Error, what: &str, key: &str, value: impl Limit) -> Self {
+        let value = value.written();
+        Self::new(code, format!("{what}: the limit is {key} = {value}; to allow more, raise it in [limits]"))
+    }
+
+    /// Whether the host said no, rather than the network.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(
+            self.code,
+            Error::HttpRequestDenied
+                | Error::DestinationIpProhibited
+                | Error::ConnectionLimitReached
+                | Error::HttpRequestBodySize(_)
+                | Error::HttpRequestMethodInvalid
+                | Error::HttpRequestUriInvalid
+                | Error::HttpRequestUriTooLong
+        )
+    }
+
     /// The connection to `peer` could not be made.
     pub(super) fn connect(error: &io::Error, peer: &str) -> Self {
         Self::new(io_code(error), format!("cannot connect to {peer}: {error}"))
@@ -39,10 +61,32 @@ impl Failure {
     pub(super) fn exchange(error: &hyper::Error) -> Self {
         Self::new(hyper_code(error), format!("the exchange failed: {}", innermost(error)))
     }
+
+    /// The answer began, but its end did not come.
+    pub(super) fn broken_off(error: &hyper::Error) -> Self {
+        Self::new(hyper_code(error), format!("the response's body broke off: {}", innermost(error)))
+    }
+}
+
+/// A limit as it is written in `[limits]`.
+pub(super) trait Limit {
+    fn written(self) -> String;
+}
+
+impl Limit for u32 {
+    fn written(self) -> String {
+        self.to_string()
+    }
+}
+
+impl Limit for ByteSize {
+    fn written(self) -> String {
+        format!("\"{self}\"")
+    }
 }
 
 /// The code of an error while the body is read.
-pub(super) fn hyper_code(error: &hyper::Error) -> Error {
+fn hyper_code(error: &hyper::Error) -> Error {
     let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     match io {
         Some(io) => tls_code(io).unwrap_or_else(|| io_code(io)),

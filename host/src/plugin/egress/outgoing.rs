@@ -1,7 +1,9 @@
 //! From what the plugin asked for to what may be sent: the URL normalised, secrets filled in, the grant checked.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, RANGE, USER_AGENT,
+};
 use http::{Method, Request, Uri, request};
 use http_body_util::Full;
 use jiff::Timestamp;
@@ -10,7 +12,7 @@ use wasmtime_wasi_http::Error;
 
 use super::failure::Failure;
 use crate::plugin::grants::{Grants, host_of, http_line};
-use crate::plugin::secrets::{Secrets, Signer};
+use crate::plugin::secrets::{Mark, Secrets, Signer, Unsigned};
 
 /// The longest URL that is sent, in bytes.
 const LONGEST_URL: usize = 8 * 1024;
@@ -21,7 +23,7 @@ pub(super) struct Outgoing {
     method: Method,
     url: Url,
     headers: HeaderMap,
-    signer: Option<Signer>,
+    signers: Vec<Signer>,
 }
 
 impl Outgoing {
@@ -34,43 +36,67 @@ impl Outgoing {
         let denied = |line: String| {
             Failure::denied(format!("it is not granted; to allow it, add to [grants]: {line}"))
         };
-        let signer = secrets
+        let signers = secrets
             .fill(grants, &mut url, &mut headers)
             .map_err(|error| Failure::denied(error.to_string()))?;
         if !grants.allows_http(&head.method, &url) {
             return Err(denied(http_line(&head.method, &asked)));
         }
-        Ok(Self { method: head.method, url, headers, signer })
+        Ok(Self { method: head.method, url, headers, signers })
     }
 
     pub(super) fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Signs the body if the plugin asked for it.
-    pub(super) fn sign(&mut self, body: &[u8]) -> Result<(), Failure> {
-        let Some(signer) = &self.signer else { return Ok(()) };
-        signer
-            .sign(&mut self.headers, body, Timestamp::now())
-            .map_err(|error| Failure::denied(format!("secret {} cannot sign: {error}", signer.name())))
+    /// Fills the secrets into the body, if they are granted there.
+    pub(super) fn fill_body(
+        &self,
+        body: Bytes,
+        grants: &Grants,
+        secrets: &Secrets,
+        mark: &Mark,
+        most: u64,
+    ) -> Result<Bytes, Failure> {
+        secrets
+            .fill_body(grants, mark, &self.url, &self.headers, body, most)
+            .map_err(|error| Failure::denied(error.to_string()))
     }
 
-    /// The request as it goes over the wire. The length is the body's own, whatever the plugin announced, and the
-    /// connection serves one request.
-    pub(super) fn into_request(self, body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {
+    /// Asks for an answer that can be searched for secrets: neither encoded nor in pieces.
+    pub(super) fn ask_for_plain_answer(&mut self) {
+        self.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        self.headers.remove(RANGE);
+    }
+
+    /// The request as it goes over the wire, signed. The length is the body's own, whatever the plugin announced, and
+    /// the connection serves one request.
+    pub(super) fn into_request(mut self, body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {
         let invalid =
             |_| Failure::new(Error::HttpRequestUriInvalid, "the URL holds a character that cannot be sent");
+        let uri = self.url[Position::BeforePath..Position::AfterQuery].parse().map_err(invalid)?;
+        let host = &self.url[Position::BeforeHost..Position::BeforePath];
+        self.headers.remove(CONTENT_LENGTH);
+        self.headers.insert(HOST, host.parse().expect("a parsed URL has a host that can be sent"));
+        self.sign(&body)?;
+        self.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        self.headers.entry(USER_AGENT).or_insert(PRODUCT);
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = self.method;
-        *request.uri_mut() = self.url[Position::BeforePath..Position::AfterQuery].parse().map_err(invalid)?;
-        let host = &self.url[Position::BeforeHost..Position::BeforePath];
-        let mut headers = self.headers;
-        headers.remove(CONTENT_LENGTH);
-        headers.insert(HOST, host.parse().expect("a parsed URL has a host that can be sent"));
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        headers.entry(USER_AGENT).or_insert(PRODUCT);
-        *request.headers_mut() = headers;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = self.headers;
         Ok(request)
+    }
+
+    /// Signs what the plugin asked to have signed.
+    fn sign(&mut self, body: &[u8]) -> Result<(), Failure> {
+        let Self { method, url, headers, signers } = self;
+        for signer in signers.iter() {
+            signer
+                .sign(&mut Unsigned { method, url, headers, body }, Timestamp::now())
+                .map_err(|error| Failure::denied(format!("secret {} cannot sign: {error}", signer.name())))?;
+        }
+        Ok(())
     }
 }
 

@@ -1,19 +1,36 @@
-//! Requests over real sockets to a server on loopback, with and without the grants for it.
+//! Requests over real sockets to servers on loopback, with and without the grants for it. Beside what is here: which
+//! addresses (`destinations`), what servers may answer (`answers`), slow ones (`slow`), limits (`limits`), secrets
+//! (`secrets`), and URLs at random (`urls`).
+
+mod answers;
+mod destinations;
+mod limits;
+mod secrets;
+mod slow;
+mod urls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Instant as StdInstant;
 
 use axum::Router;
 use axum::body::Body as AxumBody;
 use axum::extract::Request as AxumRequest;
 use axum::routing::{any, post};
-use http::StatusCode;
-use http_body_util::Empty;
+use bytes::Bytes;
+use http::{HeaderName, StatusCode};
+use http_body_util::{BodyExt, Empty, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks};
 
+use super::resolver::Resolver;
+use super::resolver::table::Table;
 use super::*;
+use crate::plugin::Role;
 use crate::plugin::grants::GrantsConfig;
+use crate::plugin::limits::Limits;
 use crate::plugin::secrets::SecretConfig;
 
 /// Answers with the request as it came: its line, headers and body.
@@ -43,13 +60,57 @@ async fn server() -> SocketAddr {
     address
 }
 
+/// A server that does as it is told with each connection, once a request's head was read; and how many it had.
+async fn raw<F>(
+    at: &str,
+    answer: impl Fn(TcpStream, String) -> F + Send + 'static,
+) -> (SocketAddr, Arc<AtomicUsize>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind((at, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counter = connections.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counter.fetch_add(1, SeqCst);
+            let head = read_head(&mut stream).await;
+            tokio::spawn(answer(stream, head));
+        }
+    });
+    (address, connections)
+}
+
+async fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let Ok(byte) = stream.read_u8().await else { break };
+        head.push(byte);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// A server that gives every request these bytes and closes the connection.
+async fn answering(bytes: impl Into<Bytes>) -> SocketAddr {
+    let bytes = bytes.into();
+    let answer = move |mut stream: TcpStream, _| {
+        let bytes = bytes.clone();
+        async move {
+            _ = stream.write_all(&bytes).await;
+            _ = stream.shutdown().await;
+        }
+    };
+    raw("127.0.0.1", answer).await.0
+}
+
 fn grants(http: &[String], networks: &[&str], secrets: &[&str]) -> Grants {
     let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let config = GrantsConfig {
         http: http.to_vec(),
         private_networks: owned(networks),
         secrets: owned(secrets),
-        mail: Vec::new(),
+        ..GrantsConfig::default()
     };
     config.try_into().unwrap()
 }
@@ -58,21 +119,40 @@ fn everything(address: SocketAddr) -> Grants {
     grants(&[format!("* http://{address}/**")], &["127.0.0.0/8"], &["TOKEN"])
 }
 
+/// A way out with the limits that this part of a sidecar sets.
+fn egress(grants: Grants, secrets: Secrets, limits: &str) -> Egress {
+    let limits: Limits = toml::from_str(limits).unwrap();
+    let bounds = limits.over(&Limits::default(), Role::Notifier).http;
+    Egress::new("test", grants, secrets, bounds, Connector::new(&EgressConfig::default()).unwrap())
+}
+
+fn call_of(egress: &Arc<Egress>, deadline: Duration) -> EgressCall {
+    EgressCall::new(egress.clone(), "a".into(), StdInstant::now() + deadline)
+}
+
 fn call_within(grants: Grants, secrets: Secrets, deadline: Duration) -> EgressCall {
-    let connector = Connector::new(&EgressConfig::default()).unwrap();
-    EgressCall::new(
-        Arc::new(Egress::new("test", grants, secrets, connector)),
-        "a".into(),
-        StdInstant::now() + deadline,
-    )
+    call_of(&Arc::new(egress(grants, secrets, "")), deadline)
 }
 
 fn call(grants: Grants) -> EgressCall {
     call_within(grants, Secrets::default(), Duration::from_secs(10))
 }
 
+fn limited(address: SocketAddr, limits: &str) -> EgressCall {
+    let egress = egress(everything(address), Secrets::default(), limits);
+    call_of(&Arc::new(egress), Duration::from_secs(10))
+}
+
 async fn send(call: &mut EgressCall, request: Request<WasiBody>) -> Result<Response<WasiBody>, Error> {
-    let sent = call.send_request(request, None, Box::new(async { Ok(()) }));
+    send_with(call, request, None).await
+}
+
+async fn send_with(
+    call: &mut EgressCall,
+    request: Request<WasiBody>,
+    options: Option<RequestOptions>,
+) -> Result<Response<WasiBody>, Error> {
+    let sent = call.send_request(request, options, Box::new(async { Ok(()) }));
     Box::into_pin(sent).await.map(|(response, _)| response)
 }
 
@@ -81,8 +161,27 @@ fn request(url: &str, body: impl Into<Bytes>) -> Request<WasiBody> {
     Request::post(url).body(body).unwrap()
 }
 
+async fn whole(response: Response<WasiBody>) -> Result<Bytes, Error> {
+    Ok(response.into_body().collect().await?.to_bytes())
+}
+
 async fn text(response: Response<WasiBody>) -> String {
-    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    String::from_utf8(whole(response).await.unwrap().to_vec()).unwrap()
+}
+
+/// The secret TOKEN, a text that may go to this machine.
+fn token(value: &str) -> Secrets {
+    secret(value, |_| ())
+}
+
+/// The same, changed.
+fn secret(value: &str, change: impl Fn(&mut SecretConfig)) -> Secrets {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, value).unwrap();
+    let hosts = vec!["127.0.0.1".to_owned()];
+    let mut config = SecretConfig { file: Some(file.path().into()), hosts, ..SecretConfig::default() };
+    change(&mut config);
+    Secrets::load(BTreeMap::from([("TOKEN".to_owned(), config)])).unwrap()
 }
 
 #[tokio::test]
@@ -134,21 +233,11 @@ async fn a_redirect_is_handed_to_the_plugin() {
 #[tokio::test]
 async fn a_secret_is_filled_in_and_named_by_its_placeholder_only() {
     let address = server().await;
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(&file, "v4lue").unwrap();
-    let hosts = vec!["127.0.0.1".to_owned()];
-    let config = SecretConfig {
-        env: None,
-        file: Some(file.path().into()),
-        kind: Default::default(),
-        hosts,
-        username: None,
-    };
-    let secrets = Secrets::load(BTreeMap::from([("TOKEN".to_owned(), config)])).unwrap();
+    let secrets = token("v4lue");
     let url = format!("http://{address}/echo/${{secret:TOKEN}}");
     let mut allowed = call_within(everything(address), secrets.clone(), Duration::from_secs(10));
     let got = text(send(&mut allowed, request(&url, "")).await.unwrap()).await;
-    assert!(got.starts_with("POST /echo/v4lue\n"), "{got}");
+    assert!(got.starts_with("POST /echo/[secret]\n"), "{got}");
     let narrow = grants(&[format!("POST http://{address}/other")], &["127.0.0.1"], &["TOKEN"]);
     let mut denied = call_within(narrow, secrets, Duration::from_secs(10));
     assert!(matches!(send(&mut denied, request(&url, "")).await, Err(Error::HttpRequestDenied)));
@@ -157,40 +246,6 @@ async fn a_secret_is_filled_in_and_named_by_its_placeholder_only() {
         said.contains("${secret:TOKEN}") && said.contains("/echo/**") && !said.contains("v4lue"),
         "{said}"
     );
-}
-
-#[tokio::test]
-async fn the_deadline_of_the_call_ends_every_wait() {
-    let address = server().await;
-    let mut waiting = call_within(everything(address), Secrets::default(), Duration::from_millis(200));
-    let silent = send(&mut waiting, request(&format!("http://{address}/silent"), "")).await;
-    assert!(matches!(silent, Err(Error::HttpResponseTimeout)), "{silent:?}");
-    let mut unfinished = call_within(everything(address), Secrets::default(), Duration::from_millis(200));
-    let body = http_body_util::StreamBody::new(futures::stream::pending::<
-        Result<hyper::body::Frame<Bytes>, Error>,
-    >());
-    let request = Request::post(format!("http://{address}/echo/a")).body(body.boxed_unsync()).unwrap();
-    assert!(matches!(send(&mut unfinished, request).await, Err(Error::ConnectionWriteTimeout)));
-}
-
-#[tokio::test]
-async fn sizes_and_numbers_are_bounded() {
-    let address = server().await;
-    let mut call = call(everything(address));
-    let large =
-        send(&mut call, request(&format!("http://{address}/echo/a"), vec![b'x'; body::MOST_SENT + 1])).await;
-    assert!(matches!(large, Err(Error::HttpRequestBodySize(Some(_)))));
-    let endless = send(&mut call, request(&format!("http://{address}/endless"), "")).await.unwrap();
-    let read = endless.into_body().collect().await;
-    assert!(matches!(read, Err(Error::HttpResponseBodySize(Some(_)))));
-    for _ in 2..MOST_REQUESTS {
-        send(&mut call, request(&format!("http://{address}/echo/a"), "")).await.unwrap();
-    }
-    for _ in 0..100 {
-        let over = send(&mut call, request(&format!("http://{address}/echo/a"), "")).await;
-        assert!(matches!(over, Err(Error::ConnectionLimitReached)));
-    }
-    assert!(call.failures().len() <= MOST_REQUESTS as usize + 1);
 }
 
 #[tokio::test]
@@ -254,8 +309,8 @@ async fn tls_trusts_the_configured_authorities_and_no_others() {
     let granted = || grants(&[format!("POST https://{address}/")], &["127.0.0.1"], &[]);
     let through = |config: &EgressConfig| {
         let connector = Connector::new(config).unwrap();
-        let egress = Egress::new("test", granted(), Secrets::default(), connector);
-        EgressCall::new(Arc::new(egress), "a".into(), StdInstant::now() + Duration::from_secs(10))
+        let egress = Egress { connector, ..egress(granted(), Secrets::default(), "") };
+        call_of(&Arc::new(egress), Duration::from_secs(10))
     };
     let url = format!("https://{address}/");
     assert_eq!(text(send(&mut through(&trusting), request(&url, "")).await.unwrap()).await, "ok");

@@ -98,7 +98,7 @@ fn all_faults_are_listed_with_what_to_write_instead() {
         .to_vec(),
         private_networks: vec!["10.0.0.0/40".to_owned()],
         mail: ["*", "example.com", "a b@example.com", "*x@example.com"].map(str::to_owned).to_vec(),
-        secrets: Vec::new(),
+        ..GrantsConfig::default()
     };
     let faults = Grants::try_from(config).unwrap_err();
     assert_eq!(faults.len(), 17, "{faults:#?}");

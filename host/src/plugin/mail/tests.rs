@@ -79,19 +79,23 @@ fn grants() -> Grants {
     Grants::try_from(GrantsConfig { mail, ..GrantsConfig::default() }).unwrap()
 }
 
+fn mailer(config: MailConfig) -> Mailer {
+    Mailer::new(MailSetup::read(config).unwrap_or_else(|faults| panic!("{faults:?}")))
+}
+
 async fn sent(mailer: &Mailer, message: MailMessage) -> Result<String, MailError> {
     mailer.send(&grants(), message, Instant::now() + Duration::from_secs(5)).await
 }
 
 async fn against(script: Script) -> Result<String, MailError> {
     let (address, _lines) = server(script).await;
-    sent(&Mailer::connect(config(address)).unwrap(), message()).await
+    sent(&mailer(config(address)), message()).await
 }
 
 /// The lines of one message on the wire, from its first header to the final dot.
 async fn transcript(message: MailMessage) -> Vec<String> {
     let (address, mut lines) = server(ACCEPTS).await;
-    let mailer = Mailer::connect(config(address)).unwrap();
+    let mailer = mailer(config(address));
     assert_eq!(sent(&mailer, message).await.unwrap(), "250 2.0.0 queued as 17");
     let mut found = Vec::new();
     while let Some(line) = lines.recv().await {
@@ -135,7 +139,7 @@ async fn without_html_the_text_stands_alone() {
 
 #[tokio::test]
 async fn nothing_that_a_plugin_writes_becomes_a_header_or_a_recipient() {
-    let mailer = Mailer::connect(config("127.0.0.1:1".parse().unwrap())).unwrap();
+    let mailer = mailer(config("127.0.0.1:1".parse().unwrap()));
     let to = |text: &str| MailMessage { to: vec![text.to_owned()], ..message() };
     let invalid = [
         to("ops@example.org\r\nBcc: spy@example.net"),
@@ -156,7 +160,7 @@ async fn nothing_that_a_plugin_writes_becomes_a_header_or_a_recipient() {
 
 #[tokio::test]
 async fn only_granted_recipients_and_senders_of_the_own_domain_are_used() {
-    let mailer = Mailer::connect(config("127.0.0.1:1".parse().unwrap())).unwrap();
+    let mailer = mailer(config("127.0.0.1:1".parse().unwrap()));
     let to = vec!["ops@example.org".to_owned(), "Spy <spy@example.net>".to_owned()];
     let text =
         "mail to spy@example.net is not granted; to allow it, add to [grants]: mail = [\"spy@example.net\"]";
@@ -181,7 +185,7 @@ async fn the_servers_answers_are_told_apart() {
         let answer = against(script).await;
         assert!(matches!(answer, Err(MailError::Unavailable(_))), "{script:?}: {answer:?}");
     }
-    let nobody = Mailer::connect(config("127.0.0.1:1".parse().unwrap())).unwrap();
+    let nobody = mailer(config("127.0.0.1:1".parse().unwrap()));
     assert!(matches!(sent(&nobody, message()).await, Err(MailError::Unavailable(_))));
 }
 
@@ -193,7 +197,7 @@ async fn a_refused_login_is_worth_a_retry_and_says_no_password() {
     let mut config = config(address);
     config.username = Some("campanile".to_owned());
     config.password_file = Some(password.path().into());
-    let mailer = Mailer::connect(config).unwrap();
+    let mailer = mailer(config);
     let Err(MailError::Unavailable(text)) = sent(&mailer, message()).await else {
         panic!("the login was refused")
     };
@@ -213,7 +217,7 @@ async fn a_refused_login_is_worth_a_retry_and_says_no_password() {
 #[tokio::test]
 async fn a_silent_server_does_not_outlast_the_deadline() {
     let (address, _lines) = server(&[(".", "silence")]).await;
-    let mailer = Mailer::connect(config(address)).unwrap();
+    let mailer = mailer(config(address));
     let deadline = Instant::now() + Duration::from_millis(200);
     let answer = mailer.send(&grants(), message(), deadline).await;
     assert!(matches!(answer, Err(MailError::Unavailable(_))), "{answer:?}");
@@ -225,7 +229,7 @@ async fn without_starttls_nothing_is_sent() {
     let (address, mut lines) = server(ACCEPTS).await;
     let mut config = config(address);
     config.tls = MailTls::Starttls;
-    let answer = sent(&Mailer::connect(config).unwrap(), message()).await;
+    let answer = sent(&mailer(config), message()).await;
     assert!(matches!(answer, Err(MailError::Unavailable(_))), "{answer:?}");
     assert!(lines.recv().await.unwrap().starts_with("EHLO"));
     assert!(!matches!(lines.try_recv(), Ok(line) if line.starts_with("MAIL") || line.starts_with("AUTH")));
@@ -240,15 +244,15 @@ async fn all_faults_of_the_table_are_listed() {
         username = "u"
         password-file = "/nonexistent/password"
     "#;
-    let faults = Mailer::connect(toml::from_str(table).unwrap()).unwrap_err();
+    let faults = MailSetup::read(toml::from_str(table).unwrap()).err().unwrap();
     let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
     assert_eq!(paths, ["mail.timeout", "mail.from", "mail.password-file", "mail.host"]);
     let clear =
         "host = \"smtp.example.com\"\ntls = \"none\"\nfrom = \"a@example.com\"\npassword-env = \"PATH\"";
-    let faults = Mailer::connect(toml::from_str(clear).unwrap()).unwrap_err();
+    let faults = MailSetup::read(toml::from_str(clear).unwrap()).err().unwrap();
     let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
     assert_eq!(paths, ["mail.username", "mail.tls"]);
     let allowed =
         "host = \"smtp.example.com\"\ntls = \"none\"\nfrom = \"a@example.com\"\nallow-plaintext = true";
-    assert!(Mailer::connect(toml::from_str(allowed).unwrap()).is_ok());
+    assert!(MailSetup::read(toml::from_str(allowed).unwrap()).is_ok());
 }

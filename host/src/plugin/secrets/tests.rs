@@ -1,13 +1,19 @@
-//! What is filled in where, what is refused, and that no value leaks.
+//! What is filled in where, what is refused, and that no value leaks. What goes into bodies is in `body`.
 
+mod body;
+
+use std::fs;
+
+use http::Method;
 use http::header::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use standardwebhooks::Webhook;
+use url::Url;
 
 use super::fill::SecretError;
 use super::sign::SignError;
 use super::*;
-use crate::plugin::grants::{Grants, GrantsConfig};
+use crate::plugin::grants::GrantsConfig;
 
 const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -26,8 +32,17 @@ impl Sample {
         fs::write(&file, value).unwrap();
         let username = (kind == SecretKind::Basic).then(|| "user".to_owned());
         let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-        self.config
-            .insert(name.to_owned(), SecretConfig { env: None, file: Some(file), kind, hosts, username });
+        let config = SecretConfig { file: Some(file), kind, hosts, username, ..SecretConfig::default() };
+        self.config.insert(name.to_owned(), config);
+        self
+    }
+
+    fn add_sigv4(mut self, name: &str, hosts: &[&str]) -> Self {
+        let given = |text: &str| Some(text.to_owned());
+        self = self.add(name, SecretKind::Sigv4, "wJalrXUtnFEMI", hosts);
+        let config = self.config.get_mut(name).unwrap();
+        (config.access_key_id, config.region, config.service) =
+            (given("AKIDEXAMPLE"), given("us-east-1"), given("sns"));
         self
     }
 
@@ -46,6 +61,8 @@ fn sample() -> Sample {
         .add("PASSWORD", SecretKind::Basic, "pass:word", hosts)
         .add("KEY", SecretKind::StandardWebhooks, KEY, hosts)
         .add("CLEAR", SecretKind::Text, "v", &["http://plain.example:81", "hooks.example"])
+        .add("LONG", SecretKind::Text, &"x".repeat(100), hosts)
+        .add_sigv4("AWS", hosts)
 }
 
 fn granted(names: &[&str]) -> Grants {
@@ -54,7 +71,7 @@ fn granted(names: &[&str]) -> Grants {
 }
 
 fn everything() -> Grants {
-    granted(&["PATH", "ODD", "DOTS", "TOKEN", "PASSWORD", "KEY", "CLEAR", "NOWHERE"])
+    granted(&["PATH", "ODD", "DOTS", "TOKEN", "PASSWORD", "KEY", "CLEAR", "AWS", "NOWHERE"])
 }
 
 fn filled(
@@ -128,6 +145,7 @@ fn a_placeholder_goes_only_where_it_may() {
         ("https://hooks.example/${secret:TOKEN}", "cannot be used in the path; a bearer token is"),
         ("https://hooks.example/?${secret:PASSWORD}", "cannot be used in the query; a basic password is"),
         ("https://hooks.example/?${secret:KEY}", "cannot be used in the query; a signing key is"),
+        ("https://hooks.example/?${secret:AWS}", "cannot be used in the query; an AWS key is"),
     ];
     for (url, expected) in table {
         let error = filled(&secrets, url, ("x-none", "")).unwrap_err().to_string();
@@ -143,6 +161,10 @@ fn a_placeholder_goes_only_where_it_may() {
         ("x-key", "${secret:KEY}"),
         ("webhook-signature", "v1,${secret:KEY}"),
         ("webhook-signature", "${secret:TOKEN}"),
+        ("webhook-signature", "${secret:AWS}"),
+        ("x-key", "${secret:AWS}"),
+        ("authorization", "AWS4 ${secret:AWS}"),
+        ("authorization", "${secret:KEY}"),
     ] {
         let error = filled(&secrets, "https://hooks.example/", (header, value)).unwrap_err();
         assert!(matches!(error, SecretError::WrongPlace { .. }), "{header}: {value}: {error}");
@@ -167,7 +189,15 @@ fn what_is_no_placeholder_stays_as_it_is() {
         assert_eq!(placeholder(text), None, "{text}");
     }
     let found = placeholder("$${secret:A-1_b}x").unwrap();
-    assert_eq!((found.name, found.range), ("A-1_b", 1..16));
+    assert_eq!((found.name, found.mark, found.range), ("A-1_b", None, 1..16));
+    let found = placeholder("%24%7Bsecret%3AA.0f%7D").unwrap();
+    assert_eq!((found.name, found.mark, found.range), ("A", Some("0f"), 0..22));
+}
+
+fn sign(signer: &Signer, headers: &mut HeaderMap, body: &[u8]) -> Result<(), SignError> {
+    let url = Url::parse("https://hooks.example/").unwrap();
+    let mut request = Unsigned { method: &Method::POST, url: &url, headers, body };
+    signer.sign(&mut request, Timestamp::now())
 }
 
 #[test]
@@ -178,13 +208,51 @@ fn a_signature_verifies_and_covers_the_body() {
     headers.insert("webhook-id", HeaderValue::from_static("delivery-1"));
     headers.insert("webhook-timestamp", HeaderValue::from_static("1"));
     headers.insert("webhook-signature", HeaderValue::from_static("${secret:KEY}"));
-    let signer = sample.load().fill(&everything(), &mut url, &mut headers).unwrap().unwrap();
-    signer.sign(&mut headers, b"{}", Timestamp::now()).unwrap();
+    let signers = sample.load().fill(&everything(), &mut url, &mut headers).unwrap();
+    let [signer] = &*signers else { panic!("{signers:?}") };
+    sign(signer, &mut headers, b"{}").unwrap();
     Webhook::new(KEY).unwrap().verify(b"{}", &headers).unwrap();
     assert!(Webhook::new(KEY).unwrap().verify(b"{ }", &headers).is_err());
-    assert_eq!(signer.sign(&mut headers, b"\xff", Timestamp::now()), Err(SignError::Body));
+    assert_eq!(sign(signer, &mut headers, b"\xff"), Err(SignError::Body));
     headers.remove("webhook-id");
-    assert_eq!(signer.sign(&mut headers, b"{}", Timestamp::now()), Err(SignError::Id));
+    assert_eq!(sign(signer, &mut headers, b"{}"), Err(SignError::Id));
+}
+
+#[test]
+fn a_signature_for_aws_comes_last_and_covers_the_other() {
+    let mut url = Url::parse("https://hooks.example/").unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("host", HeaderValue::from_static("hooks.example"));
+    headers.insert("authorization", HeaderValue::from_static("${secret:AWS}"));
+    headers.insert("webhook-id", HeaderValue::from_static("delivery-1"));
+    headers.insert("webhook-signature", HeaderValue::from_static("${secret:KEY}"));
+    headers.insert("x-key", HeaderValue::from_static("${secret:PATH}"));
+    for signer in sample().load().fill(&everything(), &mut url, &mut headers).unwrap() {
+        sign(&signer, &mut headers, b"{}").unwrap();
+    }
+    let authorization = headers["authorization"].to_str().unwrap();
+    let covered = "host;webhook-id;webhook-signature;webhook-timestamp;x-amz-content-sha256;x-amz-date";
+    assert!(authorization.contains(&format!("SignedHeaders={covered},")), "{authorization}");
+    assert!(!authorization.contains("x-key"), "another secret would be in the text that is signed");
+}
+
+#[test]
+fn marked_placeholders_still_work_in_the_head() {
+    let marked =
+        Mark::new().apply(&[("url".to_owned(), "https://hooks.example/${secret:PATH}".to_owned())].into());
+    assert_ne!(marked[0].1, "https://hooks.example/${secret:PATH}");
+    let (url, headers) = filled(&sample().load(), &marked[0].1, ("x-none", "")).unwrap();
+    assert_eq!((url.as_str(), headers.len()), ("https://hooks.example/T000/B000/XXXX", 1));
+}
+
+#[test]
+fn only_what_is_granted_is_searched_for() {
+    let text = "T000/B000/XXXX s3cret dXNlcjpwYXNzOndvcmQ= MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw wJalrXUtnFEMI";
+    let scrubbed = |names: &[&str]| sample().load().scrubber(&granted(names)).text(text);
+    assert_eq!(scrubbed(&[]), text);
+    assert_eq!(scrubbed(&["PATH"]), text.replace("T000/B000/XXXX", "[secret]"));
+    let all = scrubbed(&["PATH", "TOKEN", "PASSWORD", "KEY", "AWS"]);
+    assert_eq!(all, "[secret] [secret] [secret] [secret] [secret]");
 }
 
 #[test]
@@ -203,6 +271,13 @@ fn all_faults_of_all_secrets_are_listed() {
         env = "A=B"
         hosts = ["hooks.example"]
         username = "u"
+        [E]
+        file = "/nonexistent/secret"
+        hosts = ["sns.eu-central-1.amazonaws.com"]
+        kind = "sigv4"
+        region = "eu central"
+        session-token-env = "CAMPANILE_TEST_UNSET_VARIABLE"
+        session-token-file = "/nonexistent/token"
     "#;
     let faults = Secrets::load(toml::from_str(table).unwrap()).unwrap_err();
     let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
@@ -216,6 +291,11 @@ fn all_faults_of_all_secrets_are_listed() {
         "secrets.D:",
         "secrets.D:.username",
         "secrets.D:.env",
+        "secrets.E.access-key-id",
+        "secrets.E.service",
+        "secrets.E.region",
+        "secrets.E.file",
+        "secrets.E.session-token-env",
     ];
     assert_eq!(paths, expected, "{faults:#?}");
 }

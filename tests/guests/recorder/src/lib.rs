@@ -1,5 +1,6 @@
 //! A notifier that posts all it was given, as JSON, to the setting `url`. It maps the answer as the shipped notifiers
-//! do: 429 and 5xx are worth a retry (after `Retry-After`, if told), every other error is not.
+//! do: 429 and 5xx are worth a retry (after `Retry-After`, if told), every other error is not. The settings `header` and
+//! `body`, if set, go into the header `x-setting` and the field `setting`.
 
 use exports::campanile::notifier::notifier::{Delivery, Description, Failure, Guest, Receipt};
 use guest_support::config;
@@ -23,7 +24,8 @@ impl Guest for Recorder {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "Posts what it was given to a URL.".to_owned(),
             config_schema: r#"{"type": "object", "additionalProperties": false, "required": ["url"],
-                "properties": {"url": {"type": "string"}, "header": {"type": "string"}}}"#
+                "properties": {"url": {"type": "string"}, "header": {"type": "string"},
+                "body": {"type": "string"}}}"#
                 .to_owned(),
             http: vec!["POST http://127.0.0.1:*/**".to_owned()],
             secrets: Vec::new(),
@@ -32,6 +34,7 @@ impl Guest for Recorder {
 
     fn notify(delivery: Delivery) -> Result<Receipt, Failure> {
         let body = json!({
+            "setting": config("body"),
             "delivery_id": delivery.delivery_id,
             "receiver": delivery.receiver,
             "attempt": delivery.attempt,

@@ -1,0 +1,121 @@
+//! What one call's requests came to: how many and how much, and why some failed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+use wasmtime_wasi_http::Error;
+
+use super::failure::Failure;
+use crate::plugin::secrets::{Mark, Scrubber};
+
+/// What a call's requests amount to so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::plugin) struct Traffic {
+    /// The requests that the plugin asked for.
+    pub requests: u64,
+    /// Those of them that the host refused, by a grant or a limit.
+    pub denied: u64,
+    /// What was sent, heads and bodies, without TLS, in bytes.
+    pub bytes_out: u64,
+    /// What was received, likewise.
+    pub bytes_in: u64,
+}
+
+/// The requests of one call.
+pub(super) struct Journal {
+    pub plugin: Arc<str>,
+    /// The identity of the alert that the call is about, for the log.
+    pub alert: Arc<str>,
+    pub mark: Mark,
+    scrubber: Scrubber,
+    /// How many requests may be sent.
+    most: u32,
+    failures: Mutex<Vec<String>>,
+    requests: AtomicU64,
+    denied: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Journal {
+    pub(super) fn new(plugin: Arc<str>, alert: Arc<str>, scrubber: Scrubber, most: u32) -> Self {
+        Self {
+            plugin,
+            alert,
+            mark: Mark::new(),
+            scrubber,
+            most,
+            failures: Mutex::default(),
+            requests: AtomicU64::default(),
+            denied: AtomicU64::default(),
+            sent: AtomicU64::default(),
+            received: AtomicU64::default(),
+        }
+    }
+
+    /// Counts one more request.
+    pub(super) fn admit(&self) -> Result<(), Failure> {
+        match self.requests.fetch_add(1, Relaxed) {
+            before if before < u64::from(self.most) => Ok(()),
+            _ => {
+                let text = "a call may send no more requests";
+                Err(Failure::limit(Error::ConnectionLimitReached, text, "requests", self.most))
+            }
+        }
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic {
+            requests: self.requests.load(Relaxed),
+            denied: self.denied.load(Relaxed),
+            bytes_out: self.sent.load(Relaxed),
+            bytes_in: self.received.load(Relaxed),
+        }
+    }
+
+    pub(super) fn failures(&self) -> Vec<String> {
+        self.failures.lock().clone()
+    }
+}
+
+/// One request in the journal, as the operator is told of it.
+#[derive(Clone)]
+pub(super) struct Entry {
+    journal: Arc<Journal>,
+    requested: String,
+}
+
+impl Entry {
+    pub(super) fn new(journal: Arc<Journal>, requested: &str) -> Self {
+        let requested = journal.mark.remove(requested);
+        Self { journal, requested }
+    }
+
+    pub(super) fn mark(&self) -> &Mark {
+        &self.journal.mark
+    }
+
+    pub(super) fn count_sent(&self, bytes: usize) {
+        self.journal.sent.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(super) fn count_received(&self, bytes: usize) {
+        self.journal.received.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Notes a failure for the ledger and the log, and hands the code on to the plugin.
+    pub(super) fn fail(&self, failure: Failure) -> Error {
+        let Journal { plugin, alert, mark, scrubber, most, failures, denied, .. } = &*self.journal;
+        let mut failures = failures.lock();
+        denied.fetch_add(u64::from(failure.is_refusal()), Relaxed);
+        // One more than can be sent: a plugin that goes on after the last one is told of once.
+        if failures.len() <= *most as usize {
+            let text = scrubber.text(&mark.remove(&format!("{}: {}", self.requested, failure.text)));
+            let what = if failure.is_refusal() { "refused" } else { "failed" };
+            tracing::warn!(target: "plugin", plugin = &**plugin, alert = &**alert, "http request {what}: {text}");
+            failures.push(text);
+        }
+        failure.code
+    }
+}

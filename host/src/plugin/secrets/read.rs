@@ -1,0 +1,185 @@
+//! From a table `[secrets.NAME]` to a secret: its keys checked, its value read.
+
+use std::path::Path;
+use std::{env, fs};
+
+use super::destination::destinations;
+use super::{Secret, SecretConfig, SecretKind, Usage, fill, sign, sigv4};
+use crate::fault::Fault;
+
+/// The faults of one table.
+pub(super) struct Faults<'a> {
+    name: &'a str,
+    found: Vec<Fault>,
+}
+
+impl Faults<'_> {
+    pub(super) fn add(&mut self, key: &str, message: impl Into<String>) {
+        let dot = if key.is_empty() { "" } else { "." };
+        let path = format!("secrets.{}{dot}{key}", self.name);
+        self.found.push(Fault { path, value: None, message: message.into() });
+    }
+
+    /// The value, or a fault in its place.
+    fn take<T>(&mut self, result: Result<T, KeyFault>) -> Option<T> {
+        result.map_err(|(key, message)| self.add(key, message)).ok()
+    }
+}
+
+/// The key at fault and what is wrong.
+type KeyFault = (&'static str, String);
+
+/// Reads one table.
+pub(super) fn secret(name: &str, config: SecretConfig) -> Result<Secret, Vec<Fault>> {
+    let mut faults = Faults { name, found: Vec::new() };
+    if !is_name(name) {
+        faults.add("", format!("\"{name}\" is not a name: letters, digits, _ and -, at most 64"));
+    }
+    let destinations = destinations(&config.hosts, &mut faults);
+    check_keys(&config, &mut faults);
+    let value = value(&config).and_then(|value| usable(value, config.kind));
+    let value = faults.take(value);
+    let session_token = faults.take(session_token(&config));
+    match (value, session_token) {
+        (Some(value), Some(session_token)) if faults.found.is_empty() => {
+            let usage = usage(config, session_token);
+            Ok(Secret { value: value.into(), usage, destinations })
+        }
+        _ => Err(faults.found),
+    }
+}
+
+/// Whether this can be the name of a secret, and so stand in a placeholder.
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(fill::is_name_byte)
+}
+
+fn usage(config: SecretConfig, session_token: Option<String>) -> Usage {
+    let given = Option::unwrap_or_default;
+    match config.kind {
+        SecretKind::Text => Usage::Text,
+        SecretKind::Bearer => Usage::Bearer,
+        SecretKind::Basic => Usage::Basic { username: given(config.username) },
+        SecretKind::StandardWebhooks => Usage::StandardWebhooks,
+        SecretKind::Sigv4 => {
+            let [access_key_id, region, service] =
+                [config.access_key_id, config.region, config.service].map(given);
+            Usage::Sigv4(sigv4::Scope::new(access_key_id, region, service, session_token))
+        }
+    }
+}
+
+/// Checks the keys that belong to one kind alone.
+fn check_keys(config: &SecretConfig, faults: &mut Faults<'_>) {
+    use SecretKind::{Basic, Sigv4};
+    let text = |key: &Option<String>| key.is_some();
+    let keys = [
+        ("username", Basic, true, text(&config.username)),
+        ("access-key-id", Sigv4, true, text(&config.access_key_id)),
+        ("region", Sigv4, true, text(&config.region)),
+        ("service", Sigv4, true, text(&config.service)),
+        ("session-token-env", Sigv4, false, text(&config.session_token_env)),
+        ("session-token-file", Sigv4, false, config.session_token_file.is_some()),
+    ];
+    for (key, kind, is_required, is_given) in keys {
+        let kind_text = if kind == Basic { "basic" } else { "sigv4" };
+        match (is_given, config.kind == kind) {
+            (true, false) => faults.add(key, format!("has a meaning for kind = \"{kind_text}\" only")),
+            (false, true) if is_required => {
+                faults.add(key, format!("is required for kind = \"{kind_text}\""))
+            }
+            _ => {}
+        }
+    }
+    check_texts(config, faults);
+}
+
+fn check_texts(config: &SecretConfig, faults: &mut Faults<'_>) {
+    let odd = |c: char| c == ':' || c.is_control();
+    if config.kind == SecretKind::Basic && config.username.as_ref().is_some_and(|name| name.contains(odd)) {
+        let message = "holds a colon or control character, which HTTP basic authentication forbids";
+        faults.add("username", message);
+    }
+    let names = [
+        ("access-key-id", &config.access_key_id, "an access key such as AKIAIOSFODNN7EXAMPLE"),
+        ("region", &config.region, "an AWS region such as eu-central-1"),
+        ("service", &config.service, "an AWS service such as sns"),
+    ];
+    for (key, given, what) in names {
+        if let Some(text) = given.as_ref().filter(|text| !is_name(text)) {
+            faults.add(key, format!("\"{text}\" is not {what}"));
+        }
+    }
+}
+
+/// The value as it is configured.
+fn value(config: &SecretConfig) -> Result<String, KeyFault> {
+    let found = read(config.env.as_deref(), config.file.as_deref(), ["env", "file"])?;
+    found.ok_or_else(|| ("", "needs either env = \"VARIABLE\" or file = \"/path\"".to_owned()))
+}
+
+/// The session token of a temporary AWS key, if there is one.
+fn session_token(config: &SecretConfig) -> Result<Option<String>, KeyFault> {
+    let keys = ["session-token-env", "session-token-file"];
+    let token = read(config.session_token_env.as_deref(), config.session_token_file.as_deref(), keys)?;
+    match token {
+        Some(token) if token.contains(|odd: char| !odd.is_ascii_graphic()) => {
+            Err(("", "has a session token that is not plain text".to_owned()))
+        }
+        token => Ok(token),
+    }
+}
+
+/// What a variable or a file holds; nothing if neither is named.
+fn read(
+    variable: Option<&str>,
+    file: Option<&Path>,
+    [env_key, file_key]: [&'static str; 2],
+) -> Result<Option<String>, KeyFault> {
+    let (key, text) = match (variable, file) {
+        (None, None) => return Ok(None),
+        (Some(variable), None) => (env_key, from_environment(variable)),
+        (None, Some(file)) => (file_key, from_file(file)),
+        (Some(_), Some(_)) => return Err((env_key, format!("stands beside {file_key}; give one of them"))),
+    };
+    let text = text.map_err(|message| (key, message))?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err((key, "leads to an empty value".to_owned())),
+        value => Ok(Some(value.to_owned())),
+    }
+}
+
+fn from_file(file: &Path) -> Result<String, String> {
+    fs::read_to_string(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))
+}
+
+/// The value of an environment variable, or why there is none. Names that no variable can have are refused first, since
+/// the standard library panics on them.
+pub(in crate::plugin) fn from_environment(variable: &str) -> Result<String, String> {
+    if variable.is_empty() || variable.contains(['=', '\0']) {
+        return Err(format!("\"{variable}\" is not the name of an environment variable"));
+    }
+    env::var(variable).map_err(|error| match error {
+        env::VarError::NotPresent => format!("the environment variable {variable} is not set"),
+        env::VarError::NotUnicode(_) => format!("the environment variable {variable} is not UTF-8"),
+    })
+}
+
+fn usable(value: String, kind: SecretKind) -> Result<String, KeyFault> {
+    let usable = match kind {
+        SecretKind::StandardWebhooks => sign::is_key(&value),
+        SecretKind::Text | SecretKind::Bearer | SecretKind::Basic | SecretKind::Sigv4 => {
+            !value.contains(char::is_control)
+        }
+    };
+    match (usable, kind) {
+        (true, _) => Ok(value),
+        (false, SecretKind::StandardWebhooks) => Err((
+            "",
+            "is not a Standard Webhooks key: base64, with or without whsec_ in front; make one with \
+             `openssl rand -base64 32`"
+                .to_owned(),
+        )),
+        (false, _) => Err(("", "holds a control character, such as a line break inside".to_owned())),
+    }
+}
