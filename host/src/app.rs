@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Config, PLUGIN_POLL, Role, list};
 use crate::fault::Fault;
-use crate::plugin::{Mailer, PluginConfig, Registry, Secrets};
+use crate::plugin::{Mailer, PluginConfig, Registry, Secrets, Trust};
 use crate::telemetry::Metrics;
 use crate::temporal::{
     self, ActivityConfig, AlertActivities, Embedded, EmbeddedConfig, Link, LinkConfig, Worker,
@@ -114,6 +114,8 @@ async fn open_plugins(config: &Config) -> anyhow::Result<Registry> {
     let secrets = Secrets::load(file.secrets.clone()).map_err(|faults| refused("[secrets]", &faults))?;
     let mail =
         file.mail.clone().map(Mailer::connect).transpose().map_err(|faults| refused("[mail]", &faults))?;
+    let trust = Trust::open(&file.trust, config.lock.clone(), &config.plugins)
+        .map_err(|faults| refused("[trust]", &faults))?;
     let plugins = PluginConfig {
         directory: config.plugins.clone(),
         poll_interval: PLUGIN_POLL,
@@ -123,6 +125,7 @@ async fn open_plugins(config: &Config) -> anyhow::Result<Registry> {
         secrets,
         mail,
         egress: file.egress.clone(),
+        trust,
     };
     Registry::open(plugins).await.context("the plugin engine cannot be made")
 }

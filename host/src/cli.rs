@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod healthcheck;
+mod plugin;
 mod plugins;
 mod send;
 mod serve;
@@ -27,6 +28,8 @@ enum Command {
     Send(send::Send),
     /// Show what a running host has loaded, and what it refused and why
     Plugins(plugins::Plugins),
+    /// Make keys for plugins, sign, verify and lock them; needs no running host
+    Plugin(plugin::Plugin),
     /// Ask a running host whether it can do its work; exit code 0 if it can
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -54,6 +57,7 @@ impl Cli {
             Command::Serve(serve) => serve.run(),
             Command::Send(send) => client(send.run()),
             Command::Plugins(plugins) => client(plugins.run()),
+            Command::Plugin(plugin) => plugin.run(),
             Command::Healthcheck(healthcheck) => client(healthcheck.run()),
         }
     }

@@ -13,6 +13,7 @@ mod error;
 mod files;
 mod grants;
 mod imports;
+mod intake;
 mod inventory;
 mod limits;
 mod load;
@@ -22,6 +23,7 @@ mod output;
 mod registry;
 mod secrets;
 mod sidecar;
+mod trust;
 mod watch;
 
 use std::fmt;
@@ -42,6 +44,10 @@ pub use mail::{MailConfig, Mailer};
 pub use registry::Registry;
 pub use secrets::{SecretConfig, Secrets};
 pub use sidecar::SidecarConfig;
+pub use trust::{
+    LockChange, LockError, PASSWORD_VARIABLE, PublicKey, Signed, SigningError, SigningKey, Trust,
+    TrustConfig, sign_file, verify_file, write_lock,
+};
 
 use crate::alert::AlertItem;
 use crate::ledger::{DeliveryResult, Outcome};
@@ -65,6 +71,8 @@ pub struct PluginConfig {
     pub mail: Option<Mailer>,
     /// How requests of plugins leave the host.
     pub egress: EgressConfig,
+    /// What is asked of plugins before they are loaded.
+    pub trust: Trust,
 }
 
 /// What a plugin is for.

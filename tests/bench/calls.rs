@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campanile::alert::{AlertItem, Origin};
-use campanile::plugin::{Decision, EgressConfig, Limits, PluginConfig, Registry, Secrets};
+use campanile::plugin::{Decision, EgressConfig, Limits, PluginConfig, Registry, Secrets, Trust};
 use harness::alerts::alert;
 use harness::artifacts;
 use wasmtime::component::{Component, Linker, ResourceTable};
@@ -83,6 +83,7 @@ fn config(directory: &Path) -> PluginConfig {
         secrets: Secrets::load(BTreeMap::new()).expect("no secrets, no faults"),
         mail: None,
         egress: EgressConfig::default(),
+        trust: Trust::default(),
     }
 }
 

@@ -96,6 +96,11 @@ impl Settings {
         self
     }
 
+    /// The text of its configuration file.
+    pub fn config_text(&self) -> &str {
+        &self.config
+    }
+
     /// Starts the host and waits until it can take and work on alerts.
     pub async fn start(&self) -> Host {
         Host::start(self).await

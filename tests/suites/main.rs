@@ -24,4 +24,5 @@ mod roles;
 mod secrets;
 mod shipped;
 mod toolchains;
+mod trust;
 mod unreachable;

@@ -68,6 +68,11 @@ impl Refusal {
     }
 }
 
+/// What identifies a file: `sha256:…`.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+}
+
 /// Turns files into plugins.
 pub(super) struct Loader {
     runtime: Arc<Runtime>,
@@ -90,7 +95,7 @@ impl Loader {
         generation: u64,
         previous: Option<&Plugin>,
     ) -> Result<Option<Plugin>, Refusal> {
-        let digest = format!("sha256:{}", hex::encode(Sha256::digest(&file.component)));
+        let digest = digest(&file.component);
         let compiled = match previous {
             Some(plugin) if plugin.digest() == digest && plugin.sidecar_text == file.sidecar => {
                 return Ok(None);

@@ -42,7 +42,7 @@ impl Registry {
         let runtime = Arc::new(runtime(engine, config.mail, config.max_concurrent_calls)?);
         let loader = Loader::new(runtime, config.limits, config.secrets, connector);
         let catalog = Arc::new(Catalog::new(config.directory));
-        let mut watcher = Watcher::new(loader, config.poll_interval);
+        let mut watcher = Watcher::new(loader, config.trust, config.poll_interval);
         watcher.load_all(&catalog).await;
         tokio::spawn(watcher.run(Arc::downgrade(&catalog)));
         Ok(Self { catalog })
@@ -243,6 +243,7 @@ mod tests {
             secrets: Default::default(),
             mail: None,
             egress: Default::default(),
+            trust: Default::default(),
         };
         Registry::open(config).await.unwrap()
     }

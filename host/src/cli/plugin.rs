@@ -1,0 +1,46 @@
+//! `campanile plugin …`: commands about plugin files, one file per command.
+
+mod keygen;
+mod lock;
+mod sign;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use crate::plugin::PASSWORD_VARIABLE;
+
+#[derive(Args, Debug)]
+pub(super) struct Plugin {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a key to sign plugins with, and show what hosts need to trust it
+    Keygen(keygen::Keygen),
+    /// Sign components and sidecars
+    Sign(sign::Sign),
+    /// Verify the signatures of components and sidecars
+    Verify(verify::Verify),
+    /// Write the lock file, so that it admits what is in the plugin directory now and nothing else
+    Lock(lock::Lock),
+}
+
+impl Plugin {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Keygen(keygen) => keygen.run(),
+            Command::Sign(sign) => sign.run(),
+            Command::Verify(verify) => verify.run(),
+            Command::Lock(lock) => lock.run(),
+        }
+    }
+}
+
+/// The password of a secret key, if one is given.
+fn password() -> Option<String> {
+    std::env::var(PASSWORD_VARIABLE).ok()
+}
