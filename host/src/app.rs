@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use temporalio_common::telemetry::metrics::TemporalMeter;
 use temporalio_sdk::Runtime;
 use tokio::net::TcpListener;
@@ -110,28 +110,37 @@ impl App {
 }
 
 async fn open_plugins(config: &Config) -> anyhow::Result<Registry> {
-    let file = &config.file;
-    let secrets = Secrets::load(file.secrets.clone()).map_err(|faults| refused("[secrets]", &faults))?;
-    let mail =
-        file.mail.clone().map(Mailer::connect).transpose().map_err(|faults| refused("[mail]", &faults))?;
-    let trust = Trust::open(&file.trust, config.lock.clone(), &config.plugins)
-        .map_err(|faults| refused("[trust]", &faults))?;
-    let plugins = PluginConfig {
-        directory: config.plugins.clone(),
-        poll_interval: PLUGIN_POLL,
-        cache_dir: Some(config.data_dir.join("cache")),
-        max_concurrent_calls: CONCURRENT_CALLS,
-        limits: file.limits.clone(),
-        secrets,
-        mail,
-        egress: file.egress.clone(),
-        trust,
-    };
+    let plugins = plugin_config(config)
+        .map_err(|faults| anyhow!("the configuration is not usable:\n{}", list(&faults)))?;
     Registry::open(plugins).await.context("the plugin engine cannot be made")
 }
 
-fn refused(section: &str, faults: &[Fault]) -> anyhow::Error {
-    anyhow::anyhow!("{section} of the configuration is not usable:\n{}", list(faults))
+/// What the plugins' wall needs to know. Reads secrets, passwords and keys; needs a tokio runtime.
+///
+/// # Errors
+///
+/// Everything that is wrong with the tables `secrets`, `mail` and `trust`.
+pub fn plugin_config(config: &Config) -> Result<PluginConfig, Vec<Fault>> {
+    let file = &config.file;
+    let secrets = Secrets::load(file.secrets.clone());
+    let mail = file.mail.clone().map(Mailer::connect).transpose();
+    let trust = Trust::open(&file.trust, config.lock.clone(), &config.plugins);
+    match (secrets, mail, trust) {
+        (Ok(secrets), Ok(mail), Ok(trust)) => Ok(PluginConfig {
+            directory: config.plugins.clone(),
+            poll_interval: PLUGIN_POLL,
+            cache_dir: Some(config.data_dir.join("cache")),
+            max_concurrent_calls: CONCURRENT_CALLS,
+            limits: file.limits.clone(),
+            secrets,
+            mail,
+            egress: file.egress.clone(),
+            trust,
+        }),
+        (secrets, mail, trust) => {
+            Err([secrets.err(), mail.err(), trust.err()].into_iter().flatten().flatten().collect())
+        }
+    }
 }
 
 /// The embedded server, unless a Temporal server is named somewhere.

@@ -6,7 +6,9 @@
 
 mod bindings;
 mod call;
+mod check;
 mod contract;
+mod doors;
 mod egress;
 mod engine;
 mod error;
@@ -33,6 +35,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use check::{Checked, Checker, Profile, Verdict, Wish};
 pub use egress::EgressConfig;
 pub use engine::OpenError;
 pub use error::{CallError, Reason};

@@ -84,6 +84,13 @@ impl Settings {
         self
     }
 
+    /// With this part of its configuration file replaced.
+    pub fn replace_in_config(mut self, from: &str, to: &str) -> Self {
+        assert!(self.config.contains(from), "{from:?} is not in the configuration");
+        self.config = self.config.replace(from, to);
+        self
+    }
+
     /// With one more argument of `serve`. A flag comes in place of the harness's own.
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());

@@ -2,6 +2,7 @@
 //! sentence, has a host and a task queue of its own, and waits for signals.
 
 mod batches;
+mod check;
 mod commands;
 mod containers;
 mod contract;

@@ -1,5 +1,6 @@
 //! `campanile plugin …`: commands about plugin files, one file per command.
 
+mod check;
 mod keygen;
 mod lock;
 mod sign;
@@ -19,6 +20,9 @@ pub(super) struct Plugin {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Check components with the sidecars beside them as a host would load them, and show what they ask for, what they get
+    /// and which lines would grant the rest; exit code 0 if a host would load them
+    Check(check::Check),
     /// Make a key to sign plugins with, and show what hosts need to trust it
     Keygen(keygen::Keygen),
     /// Sign components and sidecars
@@ -32,6 +36,7 @@ enum Command {
 impl Plugin {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            Command::Check(check) => super::client(check.run()),
             Command::Keygen(keygen) => keygen.run(),
             Command::Sign(sign) => sign.run(),
             Command::Verify(verify) => verify.run(),

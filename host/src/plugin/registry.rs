@@ -11,6 +11,7 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 use super::call::Runtime;
+use super::doors;
 use super::egress::Connector;
 use super::engine::{self, OpenError};
 use super::error::{CallError, Reason};
@@ -37,10 +38,10 @@ impl Registry {
     /// The engine cannot be made, or what `config` says about the way out cannot be used.
     pub async fn open(config: PluginConfig) -> Result<Self, OpenError> {
         describe_metrics();
-        let connector = Connector::new(&config.egress).map_err(OpenError::Egress)?;
-        let engine = engine::open(config.cache_dir.as_deref(), config.max_concurrent_calls)?;
-        let runtime = Arc::new(runtime(engine, config.mail, config.max_concurrent_calls)?);
-        let loader = Loader::new(runtime, config.limits, config.secrets, connector);
+        let loader = loader(&config)?;
+        for door in doors::open_doors(&config.directory) {
+            tracing::warn!("{door}");
+        }
         let catalog = Arc::new(Catalog::new(config.directory));
         let mut watcher = Watcher::new(loader, config.trust, config.poll_interval);
         watcher.load_all(&catalog).await;
@@ -98,6 +99,14 @@ impl Registry {
 
 fn not_loaded(text: String) -> CallError {
     CallError::of(Reason::NotLoaded, text)
+}
+
+/// What turns files into plugins, as `config` says.
+pub(super) fn loader(config: &PluginConfig) -> Result<Loader, OpenError> {
+    let connector = Connector::new(&config.egress).map_err(OpenError::Egress)?;
+    let engine = engine::open(config.cache_dir.as_deref(), config.max_concurrent_calls)?;
+    let runtime = Arc::new(runtime(engine, config.mail.clone(), config.max_concurrent_calls)?);
+    Ok(Loader::new(runtime, config.limits.clone(), config.secrets.clone(), connector))
 }
 
 fn runtime(engine: Engine, mail: Option<Mailer>, calls: u32) -> Result<Runtime, OpenError> {
