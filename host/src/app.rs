@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Config, PLUGIN_POLL, Role, list};
 use crate::fault::Fault;
-use crate::plugin::{MailSetup, Mailer, PluginConfig, Registry, Secrets};
+use crate::plugin::{MailSetup, Mailer, PluginConfig, Registry, Secrets, Trust};
 use crate::telemetry::Metrics;
 use crate::temporal::{
     self, ActivityConfig, AlertActivities, Embedded, EmbeddedConfig, Link, LinkConfig, Worker,
@@ -29,6 +29,7 @@ const WORKER_RESTART: Duration = Duration::from_secs(1);
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What the process keeps to itself: the secrets that plugins use, and the password of the mail server.
+#[derive(Default)]
 pub struct Kept {
     secrets: Secrets,
     mail: Option<MailSetup>,
@@ -39,15 +40,19 @@ impl Kept {
     /// nobody else can look at the environment or change it meanwhile. A process without plugins keeps nothing.
     ///
     /// # Errors
-    /// What is wrong with the tables, or cannot be read.
-    pub fn read(config: &Config) -> anyhow::Result<Self> {
+    ///
+    /// Everything that is wrong with the tables `secrets` and `mail`, or cannot be read.
+    pub fn read(config: &Config) -> Result<Self, Vec<Fault>> {
         if !config.role.works() {
-            return Ok(Self { secrets: Secrets::default(), mail: None });
+            return Ok(Self::default());
         }
         let file = &config.file;
-        let secrets = Secrets::load(file.secrets.clone()).map_err(|faults| refused("[secrets]", &faults))?;
+        let secrets = Secrets::load(file.secrets.clone());
         let mail = file.mail.clone().map(MailSetup::read).transpose();
-        Ok(Self { secrets, mail: mail.map_err(|faults| refused("[mail]", &faults))? })
+        match (secrets, mail) {
+            (Ok(secrets), Ok(mail)) => Ok(Self { secrets, mail }),
+            (secrets, mail) => Err([secrets.err(), mail.err()].into_iter().flatten().flatten().collect()),
+        }
     }
 }
 
@@ -132,8 +137,19 @@ impl App {
 }
 
 async fn open_plugins(config: &Config, kept: Kept) -> anyhow::Result<Registry> {
+    let plugins = plugin_config(config, kept).map_err(|faults| unusable(&faults))?;
+    Registry::open(plugins).await.context("the plugin engine cannot be made")
+}
+
+/// What the plugins' wall needs to know. Reads the keys that plugins are signed with; needs a tokio runtime.
+///
+/// # Errors
+///
+/// Everything that is wrong with the table `trust`, or the path of this program is not known.
+pub fn plugin_config(config: &Config, kept: Kept) -> Result<PluginConfig, Vec<Fault>> {
     let file = &config.file;
-    let plugins = PluginConfig {
+    Ok(PluginConfig {
+        trust: Trust::open(&file.trust, config.lock.clone(), &config.plugins)?,
         directory: config.plugins.clone(),
         poll_interval: PLUGIN_POLL,
         cache_dir: config.data_dir.join("cache"),
@@ -144,21 +160,22 @@ async fn open_plugins(config: &Config, kept: Kept) -> anyhow::Result<Registry> {
         secrets: kept.secrets,
         mail: kept.mail.map(Mailer::new),
         egress: file.egress.clone(),
-    };
-    Registry::open(plugins).await.context("the plugin engine cannot be made")
+    })
 }
 
 /// This program, also after another version was put in its place: Linux keeps the file that runs.
-fn executable() -> anyhow::Result<PathBuf> {
+fn executable() -> Result<PathBuf, Vec<Fault>> {
     let running = Path::new("/proc/self/exe");
     match running.exists() {
         true => Ok(running.to_owned()),
-        false => std::env::current_exe().context("the path of this program is not known"),
+        false => std::env::current_exe()
+            .map_err(|error| vec![Fault::whole(format!("the path of this program is not known: {error}"))]),
     }
 }
 
-fn refused(section: &str, faults: &[Fault]) -> anyhow::Error {
-    anyhow::anyhow!("{section} of the configuration is not usable:\n{}", list(faults))
+/// A configuration that cannot be used, with every fault.
+pub fn unusable(faults: &[Fault]) -> anyhow::Error {
+    anyhow::anyhow!("the configuration is not usable:\n{}", list(faults))
 }
 
 /// The embedded server, unless a Temporal server is named somewhere.

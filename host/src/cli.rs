@@ -1,6 +1,8 @@
 //! The command line: one file per command.
 
+mod check;
 mod healthcheck;
+mod plugin;
 mod plugins;
 mod send;
 mod serve;
@@ -29,6 +31,10 @@ enum Command {
     Send(send::Send),
     /// Show what a running host has loaded, and what it refused and why
     Plugins(plugins::Plugins),
+    /// Check configuration and plugins without starting anything; exit code 0 if all is well
+    Check(check::Check),
+    /// Check, sign, verify and lock plugins; needs no running host
+    Plugin(plugin::Plugin),
     /// Ask a running host whether it can do its work; exit code 0 if it can
     Healthcheck(healthcheck::Healthcheck),
     /// Compile a component: the host runs this by itself
@@ -59,13 +65,15 @@ impl Cli {
             Command::Serve(serve) => serve.run(),
             Command::Send(send) => client(send.run()),
             Command::Plugins(plugins) => client(plugins.run()),
+            Command::Check(check) => client(check.run()),
+            Command::Plugin(plugin) => plugin.run(),
             Command::Healthcheck(healthcheck) => client(healthcheck.run()),
             Command::Compile(compile) => compile.run().map(|()| ExitCode::SUCCESS),
         }
     }
 }
 
-/// Runs a command that talks to a host.
+/// Runs a command that waits for something, such as a host's answer.
 fn client(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
 }

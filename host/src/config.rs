@@ -11,7 +11,9 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 use crate::fault::Fault;
-use crate::plugin::{CallsConfig, CompilationConfig, EgressConfig, Limits, MailConfig, SecretConfig};
+use crate::plugin::{
+    CallsConfig, CompilationConfig, EgressConfig, Limits, MailConfig, SecretConfig, TrustConfig,
+};
 use crate::telemetry::LogFormat;
 use crate::temporal::{ActivitiesConfig, TemporalConfig};
 use crate::toml_file;
@@ -126,6 +128,8 @@ pub struct ConfigFile {
     pub calls: CallsConfig,
     /// What compiling a plugin may take.
     pub compilation: CompilationConfig,
+    /// Which plugins may be loaded.
+    pub trust: TrustConfig,
     /// Limits of plugins that set none of their own.
     pub limits: Limits,
     /// Outbound HTTP of plugins.
@@ -189,6 +193,8 @@ pub struct Config {
     pub log: Option<String>,
     /// Take over a database of another version.
     pub temporal_upgrade: bool,
+    /// Where the lock file of the plugins is, if there is one.
+    pub lock: PathBuf,
     /// The rest of the file, with the flags that concern Temporal in place.
     pub file: ConfigFile,
 }
@@ -242,6 +248,7 @@ impl Config {
             log_format: flags.log_format.or(file.log.format).unwrap_or_default(),
             log: flags.log.or(file.log.filter.take()),
             temporal_upgrade: flags.temporal_upgrade,
+            lock: file.trust.lock_file(flags.config.as_deref()),
             file,
         })
     }

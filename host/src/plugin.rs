@@ -8,14 +8,17 @@ mod admission;
 mod bindings;
 mod call;
 mod calls;
+mod check;
 mod compile;
 mod contract;
+mod doors;
 mod egress;
 mod engine;
 mod error;
 mod files;
 mod grants;
 mod imports;
+mod intake;
 mod inventory;
 mod limits;
 mod load;
@@ -28,6 +31,7 @@ mod registry;
 mod secrets;
 mod sidecar;
 mod threads;
+mod trust;
 mod watch;
 
 use std::fmt;
@@ -38,6 +42,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use calls::CallsConfig;
+pub use check::{Checked, Checker, Profile, Verdict, Wish};
 pub use compile::{CompilationConfig, Compile};
 pub use egress::EgressConfig;
 pub use engine::OpenError;
@@ -50,6 +55,10 @@ pub use mail::{MailConfig, MailSetup, Mailer};
 pub use registry::Registry;
 pub use secrets::{SecretConfig, Secrets};
 pub use sidecar::SidecarConfig;
+pub use trust::{
+    LockChange, LockError, PASSWORD_VARIABLE, PublicKey, Signed, SigningError, SigningKey, Trust,
+    TrustConfig, sign_file, verify_file, write_lock,
+};
 
 use crate::alert::AlertItem;
 use crate::ledger::{DeliveryResult, Outcome, Usage};
@@ -77,6 +86,8 @@ pub struct PluginConfig {
     pub mail: Option<Mailer>,
     /// How requests of plugins leave the host.
     pub egress: EgressConfig,
+    /// What is asked of plugins before they are loaded.
+    pub trust: Trust,
 }
 
 /// What a plugin is for.

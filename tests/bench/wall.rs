@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use campanile::alert::{AlertItem, Origin};
 use campanile::plugin::{
-    CallsConfig, CompilationConfig, EgressConfig, Limits, Plugin, PluginConfig, Registry, Secrets,
+    CallsConfig, CompilationConfig, EgressConfig, Limits, Plugin, PluginConfig, Registry, Secrets, Trust,
 };
 use harness::alerts::{alert, labelled};
 use tempfile::TempDir;
@@ -64,6 +64,7 @@ pub(crate) fn config(directory: &Path) -> PluginConfig {
         secrets: Secrets::load(BTreeMap::new()).expect("no secrets, no faults"),
         mail: None,
         egress: EgressConfig::default(),
+        trust: Trust::default(),
     }
 }
 

@@ -84,6 +84,13 @@ impl Settings {
         self
     }
 
+    /// With this part of its configuration file replaced.
+    pub fn replace_in_config(mut self, from: &str, to: &str) -> Self {
+        assert!(self.config.contains(from), "{from:?} is not in the configuration");
+        self.config = self.config.replace(from, to);
+        self
+    }
+
     /// With one more argument of `serve`. A flag comes in place of the harness's own.
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
@@ -94,6 +101,11 @@ impl Settings {
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// The text of its configuration file.
+    pub fn config_text(&self) -> &str {
+        &self.config
     }
 
     /// Starts the host and waits until it can take and work on alerts.

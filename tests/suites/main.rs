@@ -3,6 +3,7 @@
 
 mod batches;
 mod calls;
+mod check;
 mod commands;
 mod containers;
 mod contract;
@@ -27,4 +28,5 @@ mod roles;
 mod secrets;
 mod shipped;
 mod toolchains;
+mod trust;
 mod unreachable;

@@ -7,7 +7,7 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::app::{App, Kept};
+use crate::app::{App, Kept, unusable};
 use crate::config::{Config, Flags};
 use crate::telemetry;
 
@@ -21,7 +21,7 @@ impl Serve {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let config = Config::load(self.flags)?;
         telemetry::init_logs(config.log_format, config.log.as_deref())?;
-        let kept = Kept::read(&config)?;
+        let kept = Kept::read(&config).map_err(|faults| unusable(&faults))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(async {
             let mut signals = Signals::new()?;

@@ -19,9 +19,9 @@ use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::engine;
 use super::error::{one_line, shown};
 use super::limits::ByteSize;
+use super::{PluginConfig, engine};
 use crate::fault::Fault;
 
 /// How many components are compiled at once; each uses all processors.
@@ -79,17 +79,17 @@ pub(super) struct Compiler {
 }
 
 impl Compiler {
-    /// A compiler for `engine`, whose cache is in `cache`; `executable` is this program.
-    pub(super) fn new(
-        engine: &Engine,
-        executable: PathBuf,
-        cache: PathBuf,
-        config: CompilationConfig,
-    ) -> Self {
+    /// A compiler for `engine`, as `config` says.
+    pub(super) fn new(engine: &Engine, config: &PluginConfig) -> Self {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        let places = Semaphore::new(COMPILED_AT_ONCE);
-        Self { executable, cache, config, engine: hasher.finish(), places }
+        Self {
+            executable: config.executable.clone(),
+            cache: config.cache_dir.clone(),
+            config: config.compilation.clone(),
+            engine: hasher.finish(),
+            places: Semaphore::new(COMPILED_AT_ONCE),
+        }
     }
 
     /// Compiles a component into the cache, unless that was done before. `digest` is `sha256:<hex>` of it.
@@ -222,8 +222,13 @@ mod tests {
     use std::process::ExitStatus;
 
     fn compiler() -> Compiler {
-        let directory = PathBuf::new();
-        Compiler::new(&Engine::default(), directory.clone(), directory, CompilationConfig::default())
+        Compiler {
+            executable: "/nowhere".into(),
+            cache: "/nowhere".into(),
+            config: CompilationConfig::default(),
+            engine: 0,
+            places: Semaphore::new(1),
+        }
     }
 
     #[test]
@@ -254,8 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_compiler_that_cannot_be_started_refuses_the_plugin() {
-        let compiler = Compiler { executable: "/nowhere".into(), ..compiler() };
-        let text = compiler.compile("sha256:00", b"").await.unwrap_err();
+        let text = compiler().compile("sha256:00", b"").await.unwrap_err();
         assert!(text.starts_with("no compiler could be started: "), "{text}");
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Contract {
     pub role: Role,
     /// The version of the role's interface that it was built for.
     pub version: String,
+    /// Whether it would like to send mail.
+    pub imports_mail: bool,
 }
 
 /// Why a file is not a plugin that this host can run; the text is the whole explanation.
@@ -106,7 +108,8 @@ pub(super) enum ImportError {
 pub(super) fn inspect(bytes: &[u8]) -> Result<Contract, ContractError> {
     check_magic(bytes)?;
     let names = Names::read(bytes)?;
-    let contract = role_of(&names.exports)?;
+    let mut contract = role_of(&names.exports)?;
+    contract.imports_mail = names.imports.iter().any(|import| package(import) == MAIL.0);
     let refused: Vec<_> =
         names.imports.iter().filter_map(|import| refuse_import(import, contract.role)).collect();
     if refused.is_empty() { Ok(contract) } else { Err(ContractError::Imports(refused)) }
@@ -195,7 +198,9 @@ fn role_of(exports: &[String]) -> Result<Contract, ContractError> {
     match found.as_slice() {
         [] => Err(ContractError::NoRole(exports.to_vec())),
         [(role, version, export)] => match version.parse::<Version>() {
-            Ok(version) if version.is_served() => Ok(Contract { role: *role, version: version.to_string() }),
+            Ok(version) if version.is_served() => {
+                Ok(Contract { role: *role, version: version.to_string(), imports_mail: false })
+            }
             _ => Err(ContractError::OtherVersion((*export).clone())),
         },
         several => {
@@ -205,8 +210,8 @@ fn role_of(exports: &[String]) -> Result<Contract, ContractError> {
 }
 
 fn refuse_import(import: &str, role: Role) -> Option<ImportError> {
-    let (interface, version) = split_version(import);
-    let package = interface.split('/').next().unwrap_or(interface);
+    let (_, version) = split_version(import);
+    let package = package(import);
     if package == MAIL.0 && role != Role::Notifier {
         return Some(ImportError::NotifiersOnly(import.to_owned()));
     }
@@ -228,6 +233,12 @@ fn is_same_line(version: &str, offered: &str) -> bool {
         (Ok(version), Ok(offered)) => (version.major, version.minor) == (offered.major, offered.minor),
         _ => false,
     }
+}
+
+/// `wasi:http` of `wasi:http/types@0.2.12`.
+fn package(name: &str) -> &str {
+    let (interface, _) = split_version(name);
+    interface.split_once('/').map_or(interface, |(package, _)| package)
 }
 
 fn split_version(name: &str) -> (&str, &str) {
@@ -333,7 +344,10 @@ mod tests {
             ],
             &["campanile:processor/processor@0.1.0"],
         );
-        assert_eq!(inspect(&bytes), Ok(Contract { role: Role::Processor, version: "0.1.0".to_owned() }));
+        let contract = |role, imports_mail| Contract { role, version: "0.1.0".to_owned(), imports_mail };
+        assert_eq!(inspect(&bytes), Ok(contract(Role::Processor, false)));
+        let mailing = component(&["campanile:mail/sender@0.1.0"], &["campanile:notifier/notifier@0.1.0"]);
+        assert_eq!(inspect(&mailing), Ok(contract(Role::Notifier, true)));
     }
 
     #[test]

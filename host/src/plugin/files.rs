@@ -1,8 +1,8 @@
-//! The plugin directory: which files count, when they changed, and reading them whole.
+//! The plugin directory: which files count, when they changed, and reading and writing them whole.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use super::limits::ByteSize;
 const LARGEST_COMPONENT: u64 = 64 << 20;
 /// The largest sidecar that is read, in bytes.
 const LARGEST_SIDECAR: u64 = 256 << 10;
+/// The largest signature that is read, in bytes.
+const LARGEST_SIGNATURE: u64 = 4 << 10;
 /// The longest name of a plugin, in characters.
 const LONGEST_NAME: usize = 64;
 
@@ -27,23 +29,44 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-/// The state of a plugin's two files.
+/// What a file of the directory is to its plugin, by the end of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Component,
+    Sidecar,
+    ComponentSignature,
+    SidecarSignature,
+}
+
+impl Part {
+    const ALL: [(Part, &str); 4] = [
+        (Part::Component, ".wasm"),
+        (Part::Sidecar, ".toml"),
+        (Part::ComponentSignature, ".wasm.minisig"),
+        (Part::SidecarSignature, ".toml.minisig"),
+    ];
+}
+
+/// The state of a plugin's files, and of what says whether they may be loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stamps {
-    component: Option<Stamp>,
-    sidecar: Option<Stamp>,
+    parts: [Option<Stamp>; Part::ALL.len()],
+    lock: Option<Stamp>,
 }
 
 impl Stamps {
     /// Whether there is a component, not just a sidecar.
     pub(super) fn has_component(&self) -> bool {
-        self.component.is_some()
+        self.has(Part::Component)
     }
 
-    /// When the younger of the two files was changed.
+    fn has(&self, part: Part) -> bool {
+        self.parts[part as usize].is_some()
+    }
+
+    /// When the youngest of the files was changed.
     pub(super) fn modified(&self) -> Option<SystemTime> {
-        let modified = |stamp: Option<Stamp>| stamp.and_then(|stamp| stamp.modified);
-        modified(self.component).max(modified(self.sidecar))
+        self.parts.iter().chain([&self.lock]).flatten().filter_map(|stamp| stamp.modified).max()
     }
 }
 
@@ -54,32 +77,32 @@ pub(super) struct PluginFile {
     pub sidecar: Option<String>,
 }
 
-/// The state of every plugin of the directory, by name. Only `NAME.wasm` and `NAME.toml` at the top count; what is
-/// hidden (so are the internals of a Kubernetes volume) or still being written under another name does not.
-pub(super) fn scan(directory: &Path) -> io::Result<BTreeMap<String, Stamps>> {
+/// The state of every plugin of the directory, by name. Only `NAME.wasm`, `NAME.toml` and their signatures at the top
+/// count; what is hidden (so are the internals of a Kubernetes volume) or still being written under another name does
+/// not. With a `lock` file, its state is part of every plugin's.
+pub(super) fn scan(directory: &Path, lock: Option<&Path>) -> io::Result<BTreeMap<String, Stamps>> {
+    let lock = lock.and_then(state);
     let mut found: BTreeMap<String, Stamps> = BTreeMap::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let Some((name, is_component)) = plugin_name(&path) else { continue };
-        // A link counts as what it leads to; one that leads nowhere, or a directory, is no plugin.
-        let Some(stamp) =
-            fs::metadata(&path).ok().filter(fs::Metadata::is_file).map(|metadata| stamp(&metadata))
-        else {
-            continue;
-        };
-        let stamps = found.entry(name.to_owned()).or_default();
-        match is_component {
-            true => stamps.component = Some(stamp),
-            false => stamps.sidecar = Some(stamp),
-        }
+        let Some((name, part)) = plugin_name(&path) else { continue };
+        let Some(stamp) = state(&path) else { continue };
+        let stamps = found.entry(name.to_owned()).or_insert(Stamps { lock, ..Stamps::default() });
+        stamps.parts[part as usize] = Some(stamp);
     }
+    // Signatures alone wait for what they sign.
+    found.retain(|_, stamps| stamps.has(Part::Component) || stamps.has(Part::Sidecar));
     Ok(found)
 }
 
-fn plugin_name(path: &Path) -> Option<(&str, bool)> {
+/// The state of a file. A link counts as what it leads to; what leads nowhere, or is a directory, has none.
+fn state(path: &Path) -> Option<Stamp> {
+    fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| stamp(&metadata))
+}
+
+fn plugin_name(path: &Path) -> Option<(&str, Part)> {
     let file = path.file_name()?.to_str().filter(|file| !file.starts_with('.'))?;
-    let component = file.strip_suffix(".wasm").map(|name| (name, true));
-    component.or_else(|| file.strip_suffix(".toml").map(|name| (name, false)))
+    Part::ALL.into_iter().find_map(|(part, end)| Some((file.strip_suffix(end)?, part)))
 }
 
 fn stamp(metadata: &fs::Metadata) -> Stamp {
@@ -111,6 +134,29 @@ pub(super) fn read(directory: &Path, name: &str) -> Result<PluginFile, String> {
     Ok(PluginFile { name: name.to_owned(), component: component.into(), sidecar })
 }
 
+/// Reads the signature beside `file`, in the form of text that signatures have.
+pub(super) fn read_signature(directory: &Path, file: &str) -> Result<String, String> {
+    let path = directory.join(format!("{file}.minisig"));
+    match path.try_exists() {
+        Ok(false) => Err(format!("it is not signed: there is no {} beside it", shown(&path))),
+        _ => read_capped(&path, LARGEST_SIGNATURE).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+    }
+}
+
+/// Writes a file so that nobody sees half of it: aside first, hidden, then renamed into place.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    let aside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let written = File::create(&aside)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&aside, path));
+    if written.is_err() {
+        // What is left of it is hidden, and of no use.
+        let _ = fs::remove_file(&aside);
+    }
+    written
+}
+
 fn read_text(path: &Path) -> Result<String, String> {
     let bytes = read_capped(path, LARGEST_SIDECAR)?;
     String::from_utf8(bytes).map_err(|error| format!("{} is not UTF-8: {error}", shown(path)))
@@ -136,16 +182,44 @@ mod tests {
 
     #[test]
     fn only_visible_plugin_files_at_the_top_count() {
-        let name = |file: &str| {
-            plugin_name(Path::new(file)).map(|(name, is_component)| (name.to_owned(), is_component))
-        };
-        assert_eq!(name("/p/slack.wasm"), Some(("slack".to_owned(), true)));
-        assert_eq!(name("/p/slack.toml"), Some(("slack".to_owned(), false)));
-        for ignored in
-            ["/p/.slack.wasm", "/p/slack.wasm.tmp", "/p/slack.wasm.part", "/p/README.md", "/p/..data"]
-        {
-            assert_eq!(name(ignored), None, "{ignored}");
+        for (file, part) in [
+            ("/p/slack.wasm", Part::Component),
+            ("/p/slack.toml", Part::Sidecar),
+            ("/p/slack.wasm.minisig", Part::ComponentSignature),
+            ("/p/slack.toml.minisig", Part::SidecarSignature),
+        ] {
+            assert_eq!(plugin_name(Path::new(file)), Some(("slack", part)), "{file}");
         }
+        for ignored in [
+            "/p/.slack.wasm",
+            "/p/slack.wasm.tmp",
+            "/p/slack.wasm.part",
+            "/p/README.md",
+            "/p/README.md.minisig",
+            "/p/..data",
+        ] {
+            assert_eq!(plugin_name(Path::new(ignored)), None, "{ignored}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_any_file_is_seen_and_a_signature_alone_is_no_plugin() {
+        let (directory, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let lock = outside.path().join("campanile.lock");
+        let look = || scan(directory.path(), Some(&lock)).unwrap();
+        fs::write(directory.path().join("slack.wasm.minisig"), "x").unwrap();
+        assert!(look().is_empty());
+        let mut seen = vec![];
+        for file in ["slack.wasm", "slack.toml", "slack.toml.minisig", "slack.wasm.minisig"] {
+            fs::write(directory.path().join(file), format!("now {file}")).unwrap();
+            seen.push(look()["slack"]);
+        }
+        fs::write(&lock, "").unwrap();
+        seen.push(look()["slack"]);
+        for (index, stamps) in seen.iter().enumerate() {
+            assert!(!seen[..index].contains(stamps), "{index}");
+        }
+        assert!(seen[0].has_component() && seen[4].modified() >= seen[0].modified());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What the operator lets a plugin reach: the `[grants]` table of its sidecar, parsed once, asked on every request.
 //! Nothing is granted that is not listed. No I/O.
 
+mod covers;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::load::Refusal;
 use super::{Plugin, Role};
 
 /// Every plugin file of the directory.
@@ -77,6 +78,13 @@ pub struct RefusedFile {
     /// Since when it is refused for this reason.
     #[schema(value_type = String, format = DateTime)]
     pub since: jiff::Timestamp,
+}
+
+impl From<Refusal> for RefusedFile {
+    /// Refused now.
+    fn from(Refusal { file, reason }: Refusal) -> Self {
+        Self { file, reason, since: jiff::Timestamp::now() }
+    }
 }
 
 impl From<&Plugin> for LoadedPlugin {

@@ -70,9 +70,14 @@ impl Refusal {
     }
 }
 
+/// What identifies a file: `sha256:…`.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+}
+
 /// Turns files into plugins.
 pub(super) struct Loader {
-    runtime: Arc<Runtime>,
+    pub runtime: Arc<Runtime>,
     limits: Limits,
     secrets: Secrets,
     connector: Connector,
@@ -98,18 +103,33 @@ impl Loader {
         generation: u64,
         previous: Option<&Plugin>,
     ) -> Result<Option<Plugin>, Refusal> {
-        let digest = format!("sha256:{}", hex::encode(Sha256::digest(&file.component)));
         let compiled = match previous {
-            Some(plugin) if plugin.digest() == digest && plugin.sidecar_text == file.sidecar => {
-                return Ok(None);
+            Some(plugin) if plugin.digest() == digest(&file.component) => {
+                if plugin.sidecar_text == file.sidecar {
+                    return Ok(None);
+                }
+                plugin.compiled.clone()
             }
-            Some(plugin) if plugin.digest() == digest => plugin.compiled.clone(),
-            _ => Arc::new(
-                self.compile(digest, &file).await.map_err(|reason| Refusal::component(&file.name, reason))?,
-            ),
+            _ => self.compiled(&file).await?,
         };
+        self.complete(file, generation, compiled).map(Some)
+    }
+
+    /// The first half: the component, which has described itself.
+    pub(super) async fn compiled(&self, file: &PluginFile) -> Result<Arc<Compiled>, Refusal> {
+        let compiled = self.compile(digest(&file.component), file).await;
+        compiled.map(Arc::new).map_err(|reason| Refusal::component(&file.name, reason))
+    }
+
+    /// The second half: the operator's file, which has to fit it.
+    pub(super) fn complete(
+        &self,
+        file: PluginFile,
+        generation: u64,
+        compiled: Arc<Compiled>,
+    ) -> Result<Plugin, Refusal> {
         let sidecar = self.sidecar(&file, &compiled).map_err(|faults| Refusal::sidecar(&file, &faults))?;
-        Ok(Some(self.assemble(file, generation, compiled, sidecar)))
+        Ok(self.assemble(file, generation, compiled, sidecar))
     }
 
     fn sidecar(&self, file: &PluginFile, compiled: &Compiled) -> Result<Sidecar, Vec<Fault>> {

@@ -15,6 +15,7 @@ use super::admission::Admission;
 use super::call::Runtime;
 use super::calls::CallsConfig;
 use super::compile::Compiler;
+use super::doors;
 use super::egress::Connector;
 use super::engine::{self, OpenError};
 use super::error::{CallError, Reason, one_line};
@@ -47,14 +48,13 @@ impl Registry {
     /// The engine cannot be made, or what `config` says about the way out cannot be used.
     pub async fn open(config: PluginConfig) -> Result<Self, OpenError> {
         meter::describe();
-        let connector = Connector::new(&config.egress).map_err(OpenError::Egress)?;
-        let engine = engine::open(&config.cache_dir, config.calls.concurrency)?;
-        let compiler = Compiler::new(&engine, config.executable, config.cache_dir, config.compilation);
-        let runtime = Arc::new(runtime(engine, config.mail, &config.calls)?);
-        let threads = runtime.threads.handle().clone();
-        let loader = Loader::new(runtime, compiler, config.limits, config.secrets.clone(), connector);
+        let loader = loader(&config)?;
+        let threads = loader.runtime.threads.handle().clone();
+        for door in doors::open_doors(&config.directory) {
+            tracing::warn!("{door}");
+        }
         let catalog = Arc::new(Catalog::new(config.directory, config.calls.drain));
-        let mut watcher = Watcher::new(loader, config.poll_interval);
+        let mut watcher = Watcher::new(loader, config.trust, config.poll_interval);
         watcher.load_all(&catalog).await;
         let plugins = &catalog.pages.load().plugins;
         config.secrets.say_unused(plugins.iter().map(|plugin| plugin.egress.grants()));
@@ -122,6 +122,15 @@ impl Registry {
 
 fn not_loaded(text: String) -> CallError {
     CallError::of(Reason::NotLoaded, text)
+}
+
+/// What turns files into plugins, as `config` says.
+pub(super) fn loader(config: &PluginConfig) -> Result<Loader, OpenError> {
+    let connector = Connector::new(&config.egress).map_err(OpenError::Egress)?;
+    let engine = engine::open(&config.cache_dir, config.calls.concurrency)?;
+    let compiler = Compiler::new(&engine, config);
+    let runtime = Arc::new(runtime(engine, config.mail.clone(), &config.calls)?);
+    Ok(Loader::new(runtime, compiler, config.limits.clone(), config.secrets.clone(), connector))
 }
 
 fn runtime(engine: Engine, mail: Option<Mailer>, calls: &CallsConfig) -> Result<Runtime, OpenError> {
@@ -270,6 +279,7 @@ mod tests {
             secrets: Default::default(),
             mail: None,
             egress: Default::default(),
+            trust: Default::default(),
         };
         Registry::open(config).await.unwrap()
     }

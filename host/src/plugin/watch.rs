@@ -14,9 +14,11 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
 use super::files::{self, Stamps};
+use super::intake;
 use super::load::{Loader, Refusal};
 use super::loaded::Plugin;
 use super::registry::Catalog;
+use super::trust::Trust;
 
 /// How long files must have stayed as they are before they are read.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -30,6 +32,7 @@ const LOADED_AT_ONCE: usize = 4;
 /// What was last seen of the directory.
 pub(super) struct Watcher {
     loader: Loader,
+    trust: Trust,
     poll: Duration,
     /// The files as they were when they were last loaded or refused.
     seen: BTreeMap<String, Stamps>,
@@ -41,9 +44,10 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new(loader: Loader, poll: Duration) -> Self {
+    pub(super) fn new(loader: Loader, trust: Trust, poll: Duration) -> Self {
         Self {
             loader,
+            trust,
             poll,
             seen: BTreeMap::new(),
             settling: BTreeMap::new(),
@@ -106,8 +110,8 @@ impl Watcher {
     }
 
     async fn scan(&mut self, directory: &Path) -> Option<BTreeMap<String, Stamps>> {
-        let path = directory.to_owned();
-        let found = tokio::task::spawn_blocking(move || files::scan(&path)).await.ok()?;
+        let (path, lock) = (directory.to_owned(), self.trust.lock().map(Path::to_owned));
+        let found = tokio::task::spawn_blocking(move || files::scan(&path, lock.as_deref())).await.ok()?;
         match found {
             Ok(found) => {
                 self.is_missing = false;
@@ -172,22 +176,11 @@ impl Watcher {
     ) -> Result<Option<Plugin>, Refusal> {
         if !stamps.has_component() {
             catalog.unload(name);
-            let reason = format!("there is no {name}.wasm beside it: settings without a plugin do nothing");
-            return Err(Refusal { file: format!("{name}.toml"), reason });
         }
-        if let Some(reason) = files::name_fault(name) {
-            return Err(Refusal::component(name, reason));
-        }
-        let file = read(&catalog.directory, name).await.map_err(|reason| Refusal::component(name, reason))?;
+        let file = intake::take(&catalog.directory, name, stamps, &self.trust).await?;
         let generation = self.generations.get(name).copied().unwrap_or_default() + 1;
         self.loader.load(file, generation, catalog.find(name).as_deref()).await
     }
-}
-
-async fn read(directory: &Path, name: &str) -> Result<files::PluginFile, String> {
-    let (directory, name) = (directory.to_owned(), name.to_owned());
-    let read = tokio::task::spawn_blocking(move || files::read(&directory, &name)).await;
-    read.map_err(|error| error.to_string())?
 }
 
 /// Whether nothing was written for so long that there is nothing to wait for.

@@ -1,0 +1,98 @@
+//! `campanile check`: everything that `campanile serve` would stop at or complain about, without starting anything.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::app::{Kept, plugin_config};
+use crate::config::{Config, ConfigFile, Flags};
+use crate::plugin::{Checked, Checker, PluginConfig, Role};
+
+#[derive(Args, Debug)]
+pub(super) struct Check {
+    #[command(flatten)]
+    flags: Flags,
+    /// Leave out the values of secrets and the mail server's password, which are rarely at hand in CI
+    #[arg(long)]
+    without_secrets: bool,
+}
+
+impl Check {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let config = Config::load(self.flags)?;
+        let (plugins, mut faults) = tables(&config, self.without_secrets);
+        let checked = match plugins.filter(|_| config.role.works()) {
+            Some(plugins) => look(plugins).await,
+            None => Ok(Vec::new()),
+        };
+        let count = checked.as_ref().map_or(0, Vec::len);
+        match checked {
+            Ok(checked) => faults.extend(plugin_faults(&checked, &config.file)),
+            Err(fault) => faults.push(fault),
+        }
+        Ok(told(&faults, count))
+    }
+}
+
+/// The configuration as plugins need it, and what is wrong with it. If something is, the plugins are looked at all the
+/// same, as far as that goes without secrets and mail.
+fn tables(config: &Config, without_secrets: bool) -> (Option<PluginConfig>, Vec<String>) {
+    let mut config = config.clone();
+    if without_secrets {
+        config.file.secrets.clear();
+        if let Some(mail) = &mut config.file.mail {
+            (mail.username, mail.password_file, mail.password_env) = (None, None, None);
+        }
+    }
+    let (kept, mut faults) = match Kept::read(&config) {
+        Ok(kept) => (kept, Vec::new()),
+        Err(faults) => (Kept::default(), faults),
+    };
+    let plugins = plugin_config(&config, kept).map_err(|more| faults.extend(more)).ok();
+    (plugins, faults.iter().map(ToString::to_string).collect())
+}
+
+async fn look(plugins: PluginConfig) -> Result<Vec<Checked>, String> {
+    let directory = plugins.directory.clone();
+    let checker = Checker::open(plugins).map_err(|error| error.to_string())?;
+    for door in checker.open_doors() {
+        println!("warning: {door}");
+    }
+    let unreadable = |error| format!("the plugin directory {} cannot be read: {error}", directory.display());
+    checker.directory().await.map_err(unreadable)
+}
+
+fn plugin_faults(checked: &[Checked], file: &ConfigFile) -> Vec<String> {
+    let refused = checked.iter().filter_map(|plugin| plugin.refused.as_ref());
+    let mut faults: Vec<_> = refused.map(|refused| format!("{}: {}", refused.file, refused.reason)).collect();
+    for plugin in checked {
+        let granted = plugin.profile.iter().flat_map(|profile| &profile.sidecar.grants.secrets);
+        let unknown = granted.filter(|secret| !file.secrets.contains_key(*secret));
+        faults.extend(unknown.map(|secret| {
+            format!("{}.toml: grants.secrets: the configuration has no [secrets.{secret}]", plugin.name)
+        }));
+    }
+    let missing = file.routing.catch_all.iter().enumerate().filter(|(_, name)| !may_notify(checked, name));
+    faults.extend(missing.map(|(index, name)| {
+        format!("routing.catch-all[{index}]: there is no notifier {name} in the plugin directory")
+    }));
+    faults
+}
+
+/// Whether there is a notifier of this name; a plugin that could not be asked might be one, and is told already.
+fn may_notify(checked: &[Checked], name: &str) -> bool {
+    let role = |plugin: &Checked| plugin.profile.as_ref().map(|profile| profile.role);
+    let found = checked.iter().find(|plugin| plugin.name == name);
+    found.is_some_and(|plugin| role(plugin).is_none_or(|role| role == Role::Notifier))
+}
+
+fn told(faults: &[String], plugins: usize) -> ExitCode {
+    if faults.is_empty() {
+        println!("the configuration is good, and a host would load every plugin ({plugins})");
+        return ExitCode::SUCCESS;
+    }
+    for fault in faults {
+        println!("{fault}");
+    }
+    ExitCode::FAILURE
+}
