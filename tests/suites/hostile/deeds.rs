@@ -120,7 +120,7 @@ impl End {
         let (code, words) = match self {
             End::Well => return (step["result"] != "ok").then(|| format!("it should end well: {step}")),
             End::Trap(words) => ("trap", words),
-            End::Deadline => ("deadline", "it did not answer within 300ms"),
+            End::Deadline => ("deadline", "it did not answer within 600ms"),
             End::Memory => ("memory", "memory limit 32 MiB reached (`memory` in [limits])"),
             End::HostCalls(words) => ("host-calls", words),
             End::Unusable(words) => ("invalid-output", words),
