@@ -7,7 +7,7 @@
 mod admission;
 mod bindings;
 mod call;
-mod calls;
+mod capacity;
 mod check;
 mod compile;
 mod contract;
@@ -41,7 +41,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use calls::CallsConfig;
+pub use capacity::CallsConfig;
 pub use check::{Checked, Checker, Profile, Verdict, Wish};
 pub use compile::{CompilationConfig, Compile};
 pub use egress::EgressConfig;

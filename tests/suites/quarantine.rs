@@ -1,6 +1,7 @@
 //! A plugin that keeps failing is left alone for a while, and everybody is told.
 
 use harness::alerts::{alert, labelled};
+use harness::cli::campanile;
 use harness::{Host, Plugin, Receiver, Settings, artifacts};
 use serde_json::{Value, json};
 
@@ -47,6 +48,11 @@ async fn crashes_in_a_row_lead_to_it_and_a_release_ends_it() {
     assert_eq!(code(&host, "well").await, "ok");
     assert_eq!(quarantine(&host).await, Value::Null);
     assert_eq!(receiver.received("/pager").len(), 8, "the other receiver had every alert");
+    let command = async |name: &str| campanile(&["plugin", "release", name, "--url", host.url()]).await;
+    let again = command("misbehave-notifier").await;
+    assert_eq!((again.code, again.stdout.trim()), (Some(0), "misbehave-notifier was not in quarantine"));
+    let nobody = command("nobody").await;
+    assert!(nobody.code == Some(1) && nobody.stderr.contains("no plugin nobody is loaded"), "{nobody:?}");
     let unknown = host.post("/plugins/nobody/release", &json!({})).await;
     assert_eq!((unknown.status, &unknown.json()["code"]), (404, &json!("unknown-plugin")));
 }
@@ -55,6 +61,12 @@ async fn crashes_in_a_row_lead_to_it_and_a_release_ends_it() {
 async fn a_new_version_starts_with_a_clean_slate() {
     let receiver = Receiver::start().await;
     let host = host_with(&receiver).await;
+    for _ in 0..3 {
+        assert_eq!(code(&host, "trap").await, "trap");
+    }
+    assert_eq!(code(&host, "well").await, "quarantined");
+    let released = campanile(&["plugin", "release", "misbehave-notifier", "--url", host.url()]).await;
+    assert_eq!(released.stdout.trim(), "misbehave-notifier is called again", "{released:?}");
     for _ in 0..3 {
         assert_eq!(code(&host, "trap").await, "trap");
     }

@@ -1,8 +1,9 @@
-//! `campanile plugin …`: commands about plugin files, one file per command.
+//! `campanile plugin …`: commands about single plugins, one file per command.
 
 mod check;
 mod keygen;
 mod lock;
+mod release;
 mod sign;
 mod verify;
 
@@ -31,6 +32,8 @@ enum Command {
     Verify(verify::Verify),
     /// Write the lock file, so that it admits what is in the plugin directory now and nothing else
     Lock(lock::Lock),
+    /// End the quarantine of a plugin in a running host
+    Release(release::Release),
 }
 
 impl Plugin {
@@ -41,6 +44,7 @@ impl Plugin {
             Command::Sign(sign) => sign.run(),
             Command::Verify(verify) => verify.run(),
             Command::Lock(lock) => lock.run(),
+            Command::Release(release) => super::client(release.run()),
         }
     }
 }

@@ -3,12 +3,13 @@
 
 use std::fmt;
 
+use semver::Version;
 use wasmparser::{Encoding, Parser, Payload};
 
 use super::Role;
 
 /// The version of the role interfaces that this host serves, and the older ones it still understands.
-const SERVED: Version = Version { major: 0, minor: 1, patch: 0 };
+const SERVED: Version = Version::new(0, 1, 0);
 /// The first bytes of every WebAssembly binary.
 const MAGIC: &[u8] = b"\0asm";
 /// The first bytes of what wasmtime compiles to.
@@ -198,7 +199,7 @@ fn role_of(exports: &[String]) -> Result<Contract, ContractError> {
     match found.as_slice() {
         [] => Err(ContractError::NoRole(exports.to_vec())),
         [(role, version, export)] => match version.parse::<Version>() {
-            Ok(version) if version.is_served() => {
+            Ok(version) if is_served(&version) => {
                 Ok(Contract { role: *role, version: version.to_string(), imports_mail: false })
             }
             _ => Err(ContractError::OtherVersion((*export).clone())),
@@ -227,12 +228,23 @@ fn refuse_import(import: &str, role: Role) -> Option<ImportError> {
     })
 }
 
+/// Plugins built for an earlier patch version run as well; a later one may expect what is not there yet.
+fn is_served(version: &Version) -> bool {
+    is_of_line(version, &SERVED) && version.patch <= SERVED.patch
+}
+
 /// `0.2.3` for `0.2.12`: both releases, and of one minor version.
 fn is_same_line(version: &str, offered: &str) -> bool {
-    match (version.parse::<Version>(), offered.parse::<Version>()) {
-        (Ok(version), Ok(offered)) => (version.major, version.minor) == (offered.major, offered.minor),
+    match (version.parse(), offered.parse()) {
+        (Ok(version), Ok(offered)) => is_of_line(&version, &offered),
         _ => false,
     }
+}
+
+/// A pre-release fits nothing but itself.
+fn is_of_line(version: &Version, other: &Version) -> bool {
+    let line = |version: &Version| (version.major, version.minor);
+    version.pre.is_empty() && other.pre.is_empty() && line(version) == line(other)
 }
 
 /// `wasi:http` of `wasi:http/types@0.2.12`.
@@ -256,38 +268,6 @@ fn listed(names: &[String]) -> String {
             format!("{} and {} more", names[..MOST_NAMES].join(", "), names.len() - MOST_NAMES)
         }
         names => names.join(", "),
-    }
-}
-
-/// A released version; pre-releases do not parse, since they fit nothing but themselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Version {
-    major: u64,
-    minor: u64,
-    patch: u64,
-}
-
-impl Version {
-    /// Plugins built for an earlier patch version run as well; a later one may expect what is not there yet.
-    fn is_served(self) -> bool {
-        (self.major, self.minor) == (SERVED.major, SERVED.minor) && (0..=SERVED.patch).contains(&self.patch)
-    }
-}
-
-impl std::str::FromStr for Version {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let mut parts = text.split('.').map(|part| part.parse::<u64>().map_err(drop));
-        let mut next = || parts.next().ok_or(())?;
-        let version = Self { major: next()?, minor: next()?, patch: next()? };
-        if parts.next().is_some() { Err(()) } else { Ok(version) }
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
     }
 }
 

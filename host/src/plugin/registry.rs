@@ -13,7 +13,7 @@ use wasmtime::component::Linker;
 
 use super::admission::Admission;
 use super::call::Runtime;
-use super::calls::CallsConfig;
+use super::capacity::CallsConfig;
 use super::compile::Compiler;
 use super::doors;
 use super::egress::Connector;

@@ -1,0 +1,40 @@
+//! `campanile plugin release`: ends the quarantine of a plugin in a running host.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::Value;
+
+use crate::cli::{Target, http};
+
+#[derive(Args, Debug)]
+pub(super) struct Release {
+    /// The plugin's name: that of its file, without .wasm
+    name: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Release {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let mut url: reqwest::Url = self.target.at("/plugins").parse()?;
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.extend([self.name.as_str(), "release"]);
+        }
+        let response = http(Duration::from_secs(5))?.post(url.clone()).send().await;
+        let response = response.with_context(|| format!("no answer from {url}: is the host running?"))?;
+        let is_ok = response.status().is_success();
+        let answer: Value =
+            response.json().await.with_context(|| format!("{url} does not answer with JSON"))?;
+        if !is_ok {
+            bail!("{}", answer["message"].as_str().unwrap_or("the host refuses"));
+        }
+        match answer["was_quarantined"] == true {
+            true => println!("{} is called again", self.name),
+            false => println!("{} was not in quarantine", self.name),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
