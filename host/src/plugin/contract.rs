@@ -230,7 +230,7 @@ fn refuse_import(import: &str, role: Role) -> Option<ImportError> {
 
 /// Plugins built for an earlier patch version run as well; a later one may expect what is not there yet.
 fn is_served(version: &Version) -> bool {
-    is_of_line(version, &SERVED) && version.patch <= SERVED.patch
+    is_of_line(version, &SERVED) && *version <= SERVED
 }
 
 /// `0.2.3` for `0.2.12`: both releases, and of one minor version.
