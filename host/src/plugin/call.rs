@@ -17,17 +17,12 @@ use super::admission::{Admission, Permit};
 use super::bindings::Failure;
 use super::egress::Egress;
 use super::error::{CallError, LONGEST_MESSAGE, Reason, one_line, shown};
-use super::imports::{HostState, MOST_RESOURCES};
+use super::imports::HostState;
 use super::limits::{Bounds, ByteSize};
 use super::mail::Mailer;
 use super::sidecar::Settings;
 use super::threads::Threads;
 use crate::ledger::Usage;
-
-/// The most bytes that a guest may hand to one host function, or back as its answer.
-const HOSTCALL_BYTES: usize = 4 << 20;
-/// The most handles (streams, requests, headers) that a guest may hold at once.
-const MOST_HANDLES: usize = 1_000;
 
 pub(super) type Store = wasmtime::Store<HostState>;
 
@@ -99,7 +94,7 @@ impl Runtime {
             Some(Ok(Ok(Ok(answer)))) => Ok(answer),
             Some(Ok(Ok(Err(failure)))) => Err(explained(failure.into(), store.data())),
             Some(Ok(Err(error))) => Err(crash(&error, store.data(), limit, &bounds)),
-            Some(Err(_)) => Err(too_late(limit)),
+            Some(Err(_)) => Err(too_late(limit, &bounds)),
             None => Err(CallError::of(
                 Reason::Replaced,
                 "the plugin was replaced, and the call did not end in time",
@@ -109,11 +104,11 @@ impl Runtime {
     }
 
     fn store(&self, terms: Terms) -> Store {
-        let deadline = Instant::now() + terms.deadline;
+        let (deadline, bounds) = (Instant::now() + terms.deadline, terms.bounds.clone());
         let mut store = Store::new(&self.engine, HostState::new(terms, self.mail.clone(), deadline));
         store.limiter(|state| &mut state.memory);
-        store.set_hostcall_fuel(HOSTCALL_BYTES);
-        store.set_max_component_handles(MOST_HANDLES);
+        store.set_hostcall_fuel(usize::try_from(bounds.host_call).unwrap_or(usize::MAX));
+        store.set_max_component_handles(bounds.handles as usize);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
             Ok(match Instant::now() < deadline {
@@ -156,8 +151,10 @@ fn explained(failure: CallError, state: &HostState) -> CallError {
     }
 }
 
-fn too_late(limit: Duration) -> CallError {
-    CallError::of(Reason::Deadline, format!("it did not answer within {}", shown(limit)))
+/// `limit` is less than the plugin's own deadline where the caller had no more time.
+fn too_late(limit: Duration, bounds: &Bounds) -> CallError {
+    let key = if limit == bounds.deadline { " (`deadline` in [limits])" } else { "" };
+    CallError::of(Reason::Deadline, format!("it did not answer within {}{key}", shown(limit)))
 }
 
 /// What a call that ended without an answer died of.
@@ -171,11 +168,11 @@ fn crash(error: &wasmtime::Error, state: &HostState, limit: Duration, bounds: &B
     }
     // Every error that passes through the guest's code gets a backtrace of it; what has none came from its answer.
     let in_answer = error.downcast_ref::<WasmBacktrace>().is_none();
-    if let Some(text) = host_limit(error) {
+    if let Some(text) = host_limit(error, bounds) {
         return CallError::of(if in_answer { Reason::InvalidOutput } else { Reason::HostCalls }, text);
     }
     match error.downcast_ref::<Trap>() {
-        Some(Trap::Interrupt) => too_late(limit),
+        Some(Trap::Interrupt) => too_late(limit, bounds),
         Some(trap) => CallError::of(Reason::Trap, crash_text(&trap.to_string(), state)),
         None if in_answer => {
             CallError::of(Reason::InvalidOutput, format!("its answer cannot be used: {}", error.root_cause()))
@@ -184,19 +181,30 @@ fn crash(error: &wasmtime::Error, state: &HostState, limit: Duration, bounds: &B
     }
 }
 
-/// Which of the limits on what a guest may ask of the host was hit. Two of wasmtime's errors have no type of their own:
-/// a test with a guest that hits each sees to it that these texts stay what they are.
-fn host_limit(error: &wasmtime::Error) -> Option<String> {
+/// Which of the limits on what a guest may ask of the host was hit. Most of these errors have no type of their own: a test
+/// with a guest that hits each sees to it that their texts stay what they are.
+fn host_limit(error: &wasmtime::Error, bounds: &Bounds) -> Option<String> {
     let text = error.root_cause().to_string();
-    if text.contains("fuel allocated for hostcalls") {
-        let most = ByteSize(HOSTCALL_BYTES as u64);
-        return Some(format!("it passed more than {most} to a host function or back as its answer"));
-    }
-    if text.contains("store handle limit exceeded") {
-        return Some(format!("it held more than {MOST_HANDLES} handles at once"));
-    }
+    let is = |words: &str| text.contains(words);
     let is_full = matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full));
-    is_full.then(|| format!("it held more than {MOST_RESOURCES} resources of the host at once"))
+    Some(if is("fuel allocated for hostcalls") {
+        let most = ByteSize(bounds.host_call);
+        format!(
+            "it passed more than {most} to a host function or back as its answer (`host-call` in [limits])"
+        )
+    } else if is_full || is("store handle limit exceeded") {
+        format!("it held more than {} handles at once (`handles` in [limits])", bounds.handles)
+    } else if is("requested len") {
+        format!(
+            "it asked for more than {} of random bytes at once (`random` in [limits])",
+            ByteSize(bounds.random)
+        )
+    } else if is("total size of fields exceeds limit") {
+        let most = ByteSize(bounds.http.request_head);
+        format!("it made headers of more than {most} (`request-head` in [limits])")
+    } else {
+        return None;
+    })
 }
 
 fn stop_text(error: &wasmtime::Error) -> String {

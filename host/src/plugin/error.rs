@@ -38,7 +38,7 @@ pub enum Reason {
     Deadline,
     /// It asked for more memory than it may have.
     Memory,
-    /// It asked too much of the host: too many bytes in one call of it, or too many handles.
+    /// It asked too much of the host: too many bytes in one call of it, too many handles, random bytes or headers.
     HostCalls,
     /// Its answer cannot be used: too large, or not what the contract says.
     InvalidOutput,

@@ -17,13 +17,6 @@ use super::output::{Level, Output};
 use super::sidecar::Settings;
 use crate::ledger::Usage;
 
-/// The most resources (streams, requests, headers) that the host keeps for one call.
-pub(super) const MOST_RESOURCES: usize = 1_000;
-/// The most random bytes that one request for them gets.
-const MOST_RANDOM: u64 = 64 << 10;
-/// The most that one set of HTTP headers may hold, in bytes.
-const MOST_HEADERS: usize = 32 << 10;
-
 /// The host's side of one call.
 pub(super) struct HostState {
     pub memory: MemoryMeter,
@@ -45,16 +38,16 @@ impl HostState {
     pub(super) fn new(terms: Terms, mail: Option<Mailer>, deadline: Instant) -> Self {
         let output = Output::new(terms.plugin, terms.alert.clone(), &terms.bounds);
         let mut http = WasiHttpCtx::new();
-        http.set_field_size_limit(MOST_HEADERS);
+        http.set_field_size_limit(usize::try_from(terms.bounds.http.request_head).unwrap_or(usize::MAX));
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MOST_RESOURCES);
+        table.set_max_capacity(terms.bounds.handles as usize);
         let requests = EgressCall::new(terms.egress.clone(), terms.alert, deadline);
         Self {
             memory: MemoryMeter::new(terms.bounds.memory),
             settings: requests.mark(&terms.settings),
             requests,
             egress: terms.egress,
-            wasi: empty_wasi(&output),
+            wasi: empty_wasi(&output, terms.bounds.random),
             output,
             http,
             table,
@@ -86,9 +79,9 @@ impl HostState {
 }
 
 /// No arguments, environment, files or sockets; what is written goes to the log.
-fn empty_wasi(output: &Output) -> WasiCtx {
+fn empty_wasi(output: &Output, most_random: u64) -> WasiCtx {
     let mut wasi = WasiCtxBuilder::new();
-    wasi.stdout(output.stdout()).stderr(output.stderr()).max_random_size(MOST_RANDOM);
+    wasi.stdout(output.stdout()).stderr(output.stderr()).max_random_size(most_random);
     wasi.build()
 }
 

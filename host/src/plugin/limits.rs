@@ -23,6 +23,17 @@ const MOST_HEADERS: u32 = 10_000;
 const MOST_CONNECTIONS: u32 = 1_000;
 /// The largest body that can be granted, in bytes.
 const LARGEST_BODY: u64 = 64 << 20;
+/// The largest head of a request that can be granted, in bytes.
+const LARGEST_REQUEST_HEAD: u64 = 1 << 20;
+/// The range of what one host call may carry, in bytes: the smallest is what an ordinary answer needs.
+const SMALLEST_HOST_CALL: u64 = 64 << 10;
+const LARGEST_HOST_CALL: u64 = 64 << 20;
+/// The range of handles held at once: a toolchain's start-up code needs some.
+const FEWEST_HANDLES: u32 = 16;
+const MOST_HANDLES: u32 = 100_000;
+/// The range of random bytes at once: hash maps are seeded with the smallest.
+const LEAST_RANDOM: u64 = 64;
+const MOST_RANDOM: u64 = 64 << 20;
 /// The range of a response's head, in bytes: the HTTP client reads in steps of the smallest.
 const SMALLEST_HEAD: u64 = 8 << 10;
 const LARGEST_HEAD: u64 = 1 << 20;
@@ -45,6 +56,13 @@ pub struct Limits {
     pub concurrency: Option<u32>,
     /// How large an answer may be, such as `1MiB` (the default).
     pub result: Option<ByteSize>,
+    /// How much the plugin may pass to one function of the host, or back as its answer before that is looked at, such
+    /// as `4MiB` (the default).
+    pub host_call: Option<ByteSize>,
+    /// How many handles (streams, requests, sets of headers) one call may hold at once; 1,000 if absent.
+    pub handles: Option<u32>,
+    /// How many random bytes it may ask for at once, such as `64KiB` (the default).
+    pub random: Option<ByteSize>,
     /// How much one call may log, such as `64KiB` (the default); the rest is counted and dropped.
     pub log: Option<ByteSize>,
     /// How many lines one call may log; 500 if absent.
@@ -54,6 +72,8 @@ pub struct Limits {
     pub quarantine_after: Option<u32>,
     /// How many HTTP requests one call may send; 10 if absent.
     pub requests: Option<u32>,
+    /// How large the headers of a request may be together, such as `32KiB` (the default).
+    pub request_head: Option<ByteSize>,
     /// How large the body of a request may be, such as `1MiB` (the default).
     pub request_body: Option<ByteSize>,
     /// How large the body of a response may be, such as `4MiB` (the default).
@@ -73,6 +93,9 @@ pub(super) struct Bounds {
     pub deadline: Duration,
     pub concurrency: u32,
     pub result: u64,
+    pub host_call: u64,
+    pub handles: u32,
+    pub random: u64,
     pub log: u64,
     pub log_lines: u32,
     pub quarantine_after: u32,
@@ -83,6 +106,7 @@ pub(super) struct Bounds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HttpBounds {
     pub requests: u32,
+    pub request_head: u64,
     pub request_body: u64,
     pub response_body: u64,
     pub response_head: u64,
@@ -101,11 +125,15 @@ impl Limits {
             deadline: self.deadline.or(wider.deadline).unwrap_or(default_deadline(role)),
             concurrency: self.concurrency.or(wider.concurrency).unwrap_or(8),
             result: size(self.result, wider.result, 1 << 20),
+            host_call: size(self.host_call, wider.host_call, 4 << 20),
+            handles: self.handles.or(wider.handles).unwrap_or(1_000),
+            random: size(self.random, wider.random, 64 << 10),
             log: size(self.log, wider.log, 64 << 10),
             log_lines: self.log_lines.or(wider.log_lines).unwrap_or(500),
             quarantine_after: self.quarantine_after.or(wider.quarantine_after).unwrap_or(5),
             http: HttpBounds {
                 requests: self.requests.or(wider.requests).unwrap_or(10),
+                request_head: size(self.request_head, wider.request_head, 32 << 10),
                 request_body: size(self.request_body, wider.request_body, 1 << 20),
                 response_body: size(self.response_body, wider.response_body, 4 << 20),
                 response_head: size(self.response_head, wider.response_head, 64 << 10),
@@ -126,49 +154,38 @@ impl Limits {
 impl Bounds {
     /// What is wrong with them; `path` says where they are set, such as `limits`.
     fn faults(&self, path: &str) -> Vec<Fault> {
-        let checks = [
-            (
-                "memory",
-                self.memory > MOST_MEMORY,
-                format!("{} is more than {}", ByteSize(self.memory), ByteSize(MOST_MEMORY)),
-            ),
-            ("deadline", self.deadline.is_zero(), "must be longer than 0s".to_owned()),
-            (
-                "deadline",
-                self.deadline > LONGEST_DEADLINE,
-                format!("{:?} is longer than {LONGEST_DEADLINE:?}", self.deadline),
-            ),
-            ("concurrency", self.concurrency == 0, "must be at least 1".to_owned()),
-            (
-                "concurrency",
-                self.concurrency > MOST_CONCURRENCY,
-                format!("{} is more than {MOST_CONCURRENCY}", self.concurrency),
-            ),
-        ];
-        let wrong = checks.into_iter().filter(|(_, is_wrong, _)| *is_wrong);
-        let wrong = wrong.map(|(key, _, message)| (key, message)).chain(self.http.faults());
-        wrong.map(|(key, message)| Fault { path: format!("{path}.{key}"), value: None, message }).collect()
-    }
-}
-
-impl HttpBounds {
-    /// The keys that are out of range, each with what is wrong.
-    fn faults(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let http = &self.http;
+        let deadline = match self.deadline {
+            deadline if deadline.is_zero() => Some("must be longer than 0s".to_owned()),
+            deadline if deadline > LONGEST_DEADLINE => {
+                Some(format!("{deadline:?} is longer than {LONGEST_DEADLINE:?}"))
+            }
+            _ => None,
+        };
         let numbers = [
-            ("requests", self.requests, 0, MOST_REQUESTS),
-            ("response-headers", self.response_headers, 1, MOST_HEADERS),
-            ("connections", self.connections, 1, MOST_CONNECTIONS),
+            ("concurrency", self.concurrency, 1, MOST_CONCURRENCY),
+            ("handles", self.handles, FEWEST_HANDLES, MOST_HANDLES),
+            ("requests", http.requests, 0, MOST_REQUESTS),
+            ("response-headers", http.response_headers, 1, MOST_HEADERS),
+            ("connections", http.connections, 1, MOST_CONNECTIONS),
         ];
         let sizes = [
-            ("request-body", self.request_body, 0, LARGEST_BODY),
-            ("response-body", self.response_body, 0, LARGEST_BODY),
-            ("response-head", self.response_head, SMALLEST_HEAD, LARGEST_HEAD),
+            ("memory", self.memory, 0, MOST_MEMORY),
+            ("host-call", self.host_call, SMALLEST_HOST_CALL, LARGEST_HOST_CALL),
+            ("random", self.random, LEAST_RANDOM, MOST_RANDOM),
+            ("request-head", http.request_head, 0, LARGEST_REQUEST_HEAD),
+            ("request-body", http.request_body, 0, LARGEST_BODY),
+            ("response-body", http.response_body, 0, LARGEST_BODY),
+            ("response-head", http.response_head, SMALLEST_HEAD, LARGEST_HEAD),
         ];
-        let numbers = numbers.into_iter().map(|(key, value, least, most)| (key, out_of(value, least, most)));
+        let numbers = numbers.map(|(key, value, least, most)| (key, out_of(value, least, most)));
         let sizes = sizes
-            .into_iter()
             .map(|(key, value, least, most)| (key, out_of(ByteSize(value), ByteSize(least), ByteSize(most))));
-        numbers.chain(sizes).filter_map(|(key, message)| Some((key, message?)))
+        let all = [("deadline", deadline)].into_iter().chain(numbers).chain(sizes);
+        let fault = |(key, message): (&str, Option<String>)| {
+            Some(Fault { path: format!("{path}.{key}"), value: None, message: message? })
+        };
+        all.filter_map(fault).collect()
     }
 }
 
@@ -342,7 +359,7 @@ mod tests {
         let texts: Vec<_> = own.faults("limits").iter().map(Fault::to_string).collect();
         assert_eq!(
             texts,
-            ["limits.memory: 2 GiB is more than 1 GiB", "limits.concurrency: must be at least 1"]
+            ["limits.concurrency: 0 is less than 1", "limits.memory: 2 GiB is more than 1 GiB"]
         );
     }
 
@@ -350,15 +367,31 @@ mod tests {
     fn limits_of_requests_have_ranges_too() {
         let own: Limits = toml::from_str(
             "requests = 1001\nrequest-body = \"65MiB\"\nresponse-head = \"1KiB\"\nconnections = 0\n\
-             response-headers = 50\nresponse-body = \"64MiB\"",
+             response-headers = 50\nresponse-body = \"64MiB\"\nrequest-head = \"2MiB\"",
         )
         .unwrap();
         let texts: Vec<_> = own.faults("limits").iter().map(Fault::to_string).collect();
         let expected = [
             "limits.requests: 1001 is more than 1000",
             "limits.connections: 0 is less than 1",
+            "limits.request-head: 2 MiB is more than 1 MiB",
             "limits.request-body: 65 MiB is more than 64 MiB",
             "limits.response-head: 1 KiB is less than 8 KiB",
+        ];
+        assert_eq!(texts, expected);
+    }
+
+    #[test]
+    fn limits_of_host_calls_have_ranges_too() {
+        let own: Limits =
+            toml::from_str("host-call = \"1KiB\"\nhandles = 200000\nrandom = \"0B\"\ndeadline = \"11m\"")
+                .unwrap();
+        let texts: Vec<_> = own.faults("limits").iter().map(Fault::to_string).collect();
+        let expected = [
+            "limits.deadline: 660s is longer than 600s",
+            "limits.handles: 200000 is more than 100000",
+            "limits.host-call: 1 KiB is less than 64 KiB",
+            "limits.random: 0 B is less than 64 B",
         ];
         assert_eq!(texts, expected);
     }

@@ -3,6 +3,7 @@
 use futures::StreamExt;
 use futures::stream::iter;
 use harness::alerts::alert;
+use harness::process::holdings;
 use harness::{Plugin, Receiver, Settings};
 use serde_json::json;
 
@@ -194,6 +195,31 @@ async fn a_file_that_is_too_large_is_not_read() {
     let host = settings.start().await;
     let refused = host.refused("large.wasm").await;
     assert_eq!(refused["reason"], "large.wasm is larger than 64 MiB");
-    let used = harness::process::holdings(host.process().id()).memory;
+    let used = holdings(host.process().id()).memory;
     assert!(used < 1_024, "{used} MiB for a file that is refused");
+}
+
+/// One function whose many values are all alive to its end: compiling it takes far more memory than the file has bytes.
+fn compile_bomb() -> Vec<u8> {
+    let values = 60_000;
+    let function = format!(
+        "(func (param i32) (result i32) {} {})",
+        "(i32.load (i32.load (local.get 0)))".repeat(values),
+        "(i32.xor)".repeat(values - 1)
+    );
+    processor(&[("BOTTOM", function)])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compile_bomb_refuses_that_plugin_and_nothing_else_happens() {
+    let receiver = Receiver::start().await;
+    let settings = Settings::new().plugin(Plugin::recorder("canary", &receiver, ""));
+    let host = settings.and_config("[compilation]\nmemory = \"192MiB\"\n").start().await;
+    let before = holdings(host.process().id());
+    host.drop_plugin(&Plugin::new("bomb", compile_bomb()));
+    let refused = host.refused("bomb.wasm").await;
+    assert_eq!(refused["reason"], "compiling it takes more memory than 192 MiB ([compilation] memory)");
+    let after = holdings(host.process().id());
+    assert!(after.memory <= before.memory + 64, "the host itself took it: {before:?}, {after:?}");
+    assert_eq!(host.ledger(alert("afterwards")).await["outcome"], "delivered");
 }

@@ -89,6 +89,25 @@ async fn memory_ends_at_the_limit_for_who_asks_politely_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn limits_of_host_calls_are_each_plugins_own() {
+    let receiver = Receiver::start().await;
+    let own = "host-call = \"64KiB\"\nhandles = 50\nrandom = \"1KiB\"\nrequest-head = \"2KiB\"\n";
+    let host = settings(&receiver, patient).plugin(patient(GUESTS[0]).and(own)).start().await;
+    for (deed, small, usual) in [
+        ("pollable-flood", "more than 50 handles at once (`handles`", "more than 1000 handles"),
+        ("random-huge", "more than 1 KiB of random bytes at once (`random`", "more than 64 KiB"),
+        ("header-count", "headers of more than 2 KiB (`request-head`", "more than 32 KiB"),
+        ("big", "more than 64 KiB to a host function or back as its answer (`host-call`", "more than 4 MiB"),
+    ] {
+        let ledger = host.ledger(asking(deed)).await;
+        for (guest, words) in GUESTS.into_iter().zip([small, usual, usual]) {
+            let message = step(&ledger, guest)["error"]["message"].to_string();
+            assert!(message.contains(words), "{deed} of {guest}: {message}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_printed_is_escaped_and_cut_and_the_rest_is_counted() {
     let receiver = Receiver::start().await;
     let host = settings(&receiver, hostile).start().await;

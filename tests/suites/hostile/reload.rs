@@ -103,6 +103,9 @@ async fn a_plugin_that_is_deleted_during_a_call_ends_it_as_it_would_have() {
     };
     let (ledger, ()) = tokio::join!(call, delete);
     let step = step(&ledger, "misbehave-notifier");
-    assert_eq!(step["error"]["message"], "it did not answer within 1.5s", "{ledger}");
+    assert_eq!(
+        step["error"]["message"], "it did not answer within 1.5s (`deadline` in [limits])",
+        "{ledger}"
+    );
     assert_eq!(ledger["outcome"], "partial", "{ledger}");
 }
