@@ -25,12 +25,16 @@ const SPARE_SLOTS: u32 = 4;
 const MOST_CORE_INSTANCES: u32 = 64;
 /// Entries in one table; Python, JavaScript and C# need more than 20,000.
 const MOST_TABLE_ELEMENTS: usize = 100_000;
-/// What stays mapped in a free slot, so that small guests start with few page faults: it is cleared by hand instead.
-const KEEP_RESIDENT: usize = 64 << 10;
+/// What stays mapped in a free slot, so that small guests start without page faults: it is cleared by hand instead, which
+/// is quicker than giving it back. The shipped plugins fit (`.cargo/config.toml`).
+const KEEP_RESIDENT: usize = 384 << 10;
+/// The same of a free table: some 8,000 entries.
+const KEEP_RESIDENT_TABLE: usize = 64 << 10;
 /// What stays mapped of a free stack; it is zeroed between calls.
 const KEEP_RESIDENT_STACK: usize = 16 << 10;
-/// How many freed slots are given back to the kernel in one go: each go interrupts every core.
-const DECOMMIT_BATCH: usize = 32;
+/// How many freed regions are given back to the kernel in one go: each go interrupts every core, but until then ended
+/// calls hold memory that nobody counts, two or three regions each.
+const DECOMMIT_BATCH: usize = 8;
 /// Above this many bytes the compile cache drops its oldest entries.
 const CACHE_SIZE: u64 = 1 << 30;
 
@@ -116,7 +120,7 @@ fn pooled(mut config: Config, calls: u32) -> wasmtime::Result<Engine> {
         // plugin in the slot would read it (wasmtime pull request 14357).
         .pagemap_scan(Enabled::No)
         .linear_memory_keep_resident(KEEP_RESIDENT)
-        .table_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT_TABLE)
         .async_stack_keep_resident(KEEP_RESIDENT_STACK)
         .decommit_batch_size(DECOMMIT_BATCH);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
