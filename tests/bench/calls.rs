@@ -1,5 +1,6 @@
 //! One call of the triage plugin through the plugin wall, beside the same call with wasmtime alone: an engine and an
-//! allocator, a fresh instance, and none of the limits.
+//! allocator, a fresh instance, and none of the limits. Each is called where its own threads are: activities run on the
+//! guests' threads, too.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use campanile::alert::AlertItem;
 use campanile::plugin::{Decision, Plugin};
 use futures::future::join_all;
 use harness::artifacts;
+use tokio::runtime::Handle;
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -49,9 +51,11 @@ pub(crate) async fn measure(figures: &mut Figures) {
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let (bare, given) = (bare.clone(), given.clone());
-            theirs.extend(by(callers, move || Bare::call(bare.clone(), given.clone())).await);
+            theirs.extend(
+                by(&Handle::current(), callers, move || Bare::call(bare.clone(), given.clone())).await,
+            );
             let (plugin, item) = (plugin.clone(), item.clone());
-            ours.extend(by(callers, move || call(plugin.clone(), item.clone())).await);
+            ours.extend(by(wall.threads(), callers, move || call(plugin.clone(), item.clone())).await);
         }
         compare(figures, callers, &mut theirs, &mut ours);
     }
@@ -68,9 +72,13 @@ fn compare(figures: &mut Figures, callers: usize, theirs: &mut [Duration], ours:
     }
 }
 
-/// How long each of [`CALLS`] calls took, by so many callers. Several share the processors: then each call is a task of its
-/// own, so that waiting for a thread counts on both sides.
-async fn by<F>(callers: usize, call: impl Fn() -> F + Clone + Send + 'static) -> Vec<Duration>
+/// How long each of [`CALLS`] calls took, by so many callers on these threads. Several share the processors: then each call
+/// is a task of its own, so that waiting for a thread counts on both sides.
+async fn by<F>(
+    threads: &Handle,
+    callers: usize,
+    call: impl Fn() -> F + Clone + Send + 'static,
+) -> Vec<Duration>
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -89,7 +97,8 @@ where
             taken
         }
     };
-    join_all((0..callers).map(|_| caller())).await.concat()
+    let callers = join_all((0..callers).map(|_| threads.spawn(caller()))).await;
+    callers.into_iter().flat_map(|taken| taken.expect("a caller that ends well")).collect()
 }
 
 async fn call(plugin: Arc<Plugin>, item: Arc<AlertItem>) {

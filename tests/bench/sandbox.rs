@@ -21,7 +21,7 @@ const FIRST_CALLS: usize = 1_000;
 /// Calls until memory is looked at again.
 const ALL_CALLS: usize = 100_000;
 /// What hostile guests do beside the well-behaved one.
-const DEEDS: [&str; 5] = ["spin", "eat", "trap", "recurse", "chatter"];
+const DEEDS: [&str; 5] = ["spin", "eat", "trap", "recurse", "print-flood"];
 /// Hostile calls at once: more than there are threads for guests.
 const HOSTILE: usize = 4;
 /// Calls of the well-behaved plugin beside each deed, one every few milliseconds.
@@ -80,14 +80,15 @@ async fn memory(figures: &mut Figures, wall: &Wall) {
 
 async fn canary(figures: &mut Figures, wall: &Wall) {
     let (triage, hostile) = (wall.plugin("triage"), wall.plugin("hostile"));
-    let mut alone = canary_calls(&triage).await;
+    let mut alone = canary_calls(wall, &triage).await;
     let alone = quantile(&mut alone, 0.99);
     figures.add("a well-behaved plugin alone, p99", milliseconds(alone));
     for deed in DEEDS {
         let stop = Arc::new(AtomicBool::new(false));
-        let callers: Vec<_> =
-            (0..HOSTILE).map(|_| tokio::spawn(keep_at_it(hostile.clone(), deed, stop.clone()))).collect();
-        let mut beside = canary_calls(&triage).await;
+        let callers: Vec<_> = (0..HOSTILE)
+            .map(|_| wall.threads().spawn(keep_at_it(hostile.clone(), deed, stop.clone())))
+            .collect();
+        let mut beside = canary_calls(wall, &triage).await;
         stop.store(true, Ordering::Relaxed);
         for caller in callers {
             caller.await.expect("a hostile caller");
@@ -102,16 +103,19 @@ async fn canary(figures: &mut Figures, wall: &Wall) {
     }
 }
 
-async fn canary_calls(triage: &Plugin) -> Vec<Duration> {
-    let item = item("nothing");
-    let mut taken = Vec::new();
-    for _ in 0..CANARY_CALLS {
-        let started = Instant::now();
-        assert!(triage.process(&item, BUDGET).await.result.is_ok(), "nothing is wrong with triage");
-        taken.push(started.elapsed());
-        tokio::time::sleep(CANARY_PAUSE).await;
-    }
-    taken
+async fn canary_calls(wall: &Wall, triage: &Arc<Plugin>) -> Vec<Duration> {
+    let (triage, item) = (triage.clone(), item("nothing"));
+    let calls = async move {
+        let mut taken = Vec::new();
+        for _ in 0..CANARY_CALLS {
+            let started = Instant::now();
+            assert!(triage.process(&item, BUDGET).await.result.is_ok(), "nothing is wrong with triage");
+            taken.push(started.elapsed());
+            tokio::time::sleep(CANARY_PAUSE).await;
+        }
+        taken
+    };
+    wall.threads().spawn(calls).await.expect("calls that end well")
 }
 
 async fn keep_at_it(hostile: Arc<Plugin>, deed: &'static str, stop: Arc<AtomicBool>) {

@@ -11,6 +11,7 @@ use campanile::plugin::{
 };
 use harness::alerts::{alert, labelled};
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 
 /// The time that a call is given by its caller.
 pub(crate) const BUDGET: Duration = Duration::from_secs(5);
@@ -30,6 +31,11 @@ impl Wall {
         }
         let registry = Registry::open(config(directory.path())).await.expect("an engine");
         Self { registry, _directory: directory }
+    }
+
+    /// The threads on which plugins run, and the activities that call them.
+    pub(crate) fn threads(&self) -> &Handle {
+        self.registry.threads()
     }
 
     /// The plugin of this name.
