@@ -281,17 +281,36 @@ fn replace<T>(value: &mut Option<T>, flag: Option<T>) {
 fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    let invalid = |faults| ConfigError::Invalid { path: path.to_owned(), faults };
-    let file: ConfigFile = toml_file::read(&text).map_err(invalid)?;
+    understood(&text).map_err(|faults| ConfigError::Invalid { path: path.to_owned(), faults })
+}
+
+fn understood(text: &str) -> Result<ConfigFile, Vec<Fault>> {
+    let file: ConfigFile = toml_file::read(text)?;
     match file.faults() {
         faults if faults.is_empty() => Ok(file),
-        faults => Err(invalid(toml_file::located(&text, faults))),
+        faults => Err(toml_file::located(text, faults)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::toml_file::tests::{any_file, are_placed};
+    use arbitrary::Unstructured;
+
+    #[test]
+    fn any_configuration_is_understood_or_refused_with_a_place() {
+        let example = include_str!("../../campanile.example.toml");
+        let read = |text: &str| {
+            if let Err(faults) = understood(text) {
+                are_placed(&faults, text);
+            }
+        };
+        bolero::check!(name = "config").with_iterations(300).for_each(|bytes: &[u8]| {
+            read(&String::from_utf8_lossy(bytes));
+            any_file(example, &mut Unstructured::new(bytes)).iter().for_each(|text| read(text));
+        });
+    }
 
     fn load(text: &str, flags: Flags) -> Result<Config, ConfigError> {
         let directory = tempfile::tempdir().unwrap();

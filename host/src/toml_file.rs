@@ -98,9 +98,61 @@ fn inside(value: &DeValue<'_>, rest: &str) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::collections::BTreeMap;
+
+    /// What stands where something else should.
+    const ODD: [&str; 15] = [
+        "",
+        "\"",
+        "[]",
+        "[1, [",
+        "{a = 1}",
+        "-1",
+        "1e999",
+        "99999999999999999999",
+        "true",
+        "\"1MiB\"",
+        "\"1y\"",
+        "\"\\u0000\"",
+        "'${secret:'",
+        "\"\"\"",
+        "\u{202e}ü",
+    ];
+
+    /// A file made of lines of `example`, commented out or not, some of them with something odd for a value.
+    pub(crate) fn any_file(
+        example: &str,
+        choices: &mut arbitrary::Unstructured<'_>,
+    ) -> arbitrary::Result<String> {
+        let lines: Vec<&str> = example.lines().map(|line| line.trim_start_matches('#')).collect();
+        let mut file = String::new();
+        while !choices.is_empty() {
+            let line = choices.choose(&lines)?;
+            match line.split_once('=') {
+                Some((key, _)) if choices.ratio(1, 4)? => {
+                    file.push_str(key);
+                    file.push('=');
+                    file.push_str(choices.choose(&ODD)?);
+                }
+                _ => file.push_str(line),
+            }
+            file.push('\n');
+        }
+        Ok(file)
+    }
+
+    /// Every fault says what is wrong, and where in the text.
+    pub(crate) fn are_placed(faults: &[Fault], text: &str) {
+        assert!(!faults.is_empty(), "it is refused without a reason: {text}");
+        let lines = text.split('\n').count();
+        for fault in faults.iter().map(Fault::to_string) {
+            let place = fault.rsplit_once("line ").and_then(|(_, place)| place.split_once(", column "));
+            let line = place.and_then(|(line, _)| line.parse::<usize>().ok());
+            assert!(line.is_some_and(|line| (1..=lines).contains(&line)), "{fault:?} in {text}");
+        }
+    }
 
     #[derive(Debug, serde::Deserialize, JsonSchema)]
     #[serde(rename_all = "kebab-case", deny_unknown_fields)]

@@ -6,6 +6,7 @@ pub mod alerts;
 pub mod artifacts;
 pub mod cli;
 pub mod host;
+pub mod languages;
 pub mod log;
 pub mod plugin;
 pub mod process;

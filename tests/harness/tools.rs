@@ -30,30 +30,45 @@ pub fn browser() -> Option<PathBuf> {
     ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(on_path)
 }
 
+/// npm, if this machine has it.
+pub fn npm() -> Option<PathBuf> {
+    on_path("npm")
+}
+
 /// A directory for `PYTHONPATH` with one pinned package from PyPI, installed on first use.
 pub fn python_package(requirement: &str) -> PathBuf {
-    static INSTALLING: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = INSTALLING.lock();
-    let directory = project::cache().join("python").join(requirement.replace("==", "-"));
-    if !directory.exists() {
-        install(requirement, &directory);
-    }
-    directory
+    package("python", &requirement.replace("==", "-"), |directory| {
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]);
+        pip.arg(directory).arg(requirement);
+        pip
+    })
+}
+
+/// A directory with one pinned package from npm in its `node_modules`, installed on first use.
+pub fn node_package(package_and_version: &str) -> PathBuf {
+    package("node", &package_and_version.replace(['@', '/'], "-"), |directory| {
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--silent", "--no-fund", "--no-audit", "--prefix"]).arg(directory);
+        npm.arg(package_and_version);
+        npm
+    })
 }
 
 /// Installs beside the final place and renames, so that a run that was interrupted leaves nothing half done there.
-fn install(requirement: &str, directory: &Path) {
-    let parent = directory.parent().expect("the cache has a parent");
-    std::fs::create_dir_all(parent).expect("the cache is writable");
-    let scratch = tempfile::tempdir_in(parent).expect("the cache is writable");
-    let status = Command::new("python3")
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
-        .arg(scratch.path())
-        .arg(requirement)
-        .status()
-        .expect("python3 is installed");
-    assert!(status.success(), "pip could not install {requirement}: {status}");
-    std::fs::rename(scratch.keep(), directory).expect("a rename within one directory");
+fn package(kind: &str, name: &str, install: impl FnOnce(&Path) -> Command) -> PathBuf {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = INSTALLING.lock();
+    let directory = project::cache().join(kind).join(name);
+    if !directory.exists() {
+        let parent = directory.parent().expect("the cache has a parent");
+        std::fs::create_dir_all(parent).expect("the cache is writable");
+        let scratch = tempfile::tempdir_in(parent).expect("the cache is writable");
+        let status = install(scratch.path()).status().expect("python3 and npm are installed");
+        assert!(status.success(), "{name} could not be installed: {status}");
+        std::fs::rename(scratch.keep(), &directory).expect("a rename within one directory");
+    }
+    directory
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {

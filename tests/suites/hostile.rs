@@ -3,7 +3,7 @@
 
 mod calls;
 mod canary;
-mod crafted;
+pub(crate) mod crafted;
 mod deeds;
 mod handmade;
 mod isolation;

@@ -1,15 +1,20 @@
-//! Both ways to build a plugin, `cargo build --target wasm32-wasip2` and `cargo component build`, give components that
-//! load and behave alike.
+//! What the toolchains make of plugins: both ways for Rust, `cargo build --target wasm32-wasip2` and `cargo component
+//! build`, give components that load and behave alike; Python's and JavaScript's work within the default limits; and what
+//! is no component of this contract is refused with what would be one.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use harness::alerts::{alert, labelled, with};
 use harness::plugin::posting_to;
 use harness::smtp::{PASSWORD, USER};
-use harness::{Plugin, Receiver, Settings, Smtp, artifacts, project, tools};
+use harness::wait::until_within;
+use harness::{Plugin, Receiver, Settings, Smtp, artifacts, languages, project, tools};
 use serde_json::{Value, json};
+
+use crate::hostile::crafted::processor_for;
 
 /// The shipped plugins as `cargo component` builds them.
 fn component_built(name: &str) -> Vec<u8> {
@@ -105,4 +110,71 @@ async fn both_artefacts_of_each_shipped_plugin_load_and_behave_alike() {
     }
     assert_eq!(descriptions[0], descriptions[1]);
     assert_eq!(essences[0], essences[1]);
+}
+
+/// Compiling a whole interpreter takes the host a while.
+const INTERPRETER: Duration = Duration::from_secs(90);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notifiers_in_python_and_javascript_work_within_the_default_limits() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new().start().await;
+    let built = [("in-python", Some(languages::python())), ("in-javascript", languages::javascript())];
+    for (name, component) in built.into_iter().filter_map(|(name, component)| Some((name, component?))) {
+        let (size, dropped) = (component.len() >> 20, Instant::now());
+        host.drop_plugin(&Plugin::new(name, component).sidecar(&posting_to(&receiver, name, "")));
+        until_within("the plugin is loaded or refused", INTERPRETER, async || {
+            let plugins = host.plugins().await;
+            assert_eq!(plugins["refused"], json!([]));
+            plugins["loaded"].as_array()?.iter().find(|plugin| plugin["name"] == name).cloned()
+        })
+        .await;
+        let ready = dropped.elapsed();
+        let ledger = host.ledger(alert(name)).await;
+        let step = ledger["steps"].as_array().into_iter().flatten().find(|step| step["plugin"] == name);
+        let step = step.unwrap_or_else(|| panic!("{name} was not called: {ledger}"));
+        assert_eq!(step["message"], "posted, 200", "{ledger}");
+        assert_eq!(receiver.received(&format!("/{name}"))[0].json(), json!({"title": name}));
+        println!(
+            "{name}: {size} MiB, ready after {ready:.1?}, one call: {} ms, {}",
+            step["duration_ms"], step["usage"]
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_component_of_this_contract_is_refused_with_what_would_be_one() {
+    let triage = artifacts::shipped("triage");
+    let machine_code = wasmtime::Engine::default().precompile_component(&triage).expect("triage compiles");
+    let host = Settings::new().start().await;
+    let made = [
+        (
+            "core",
+            artifacts::core_module(),
+            "this is a core module, not a component: build it with `cargo build",
+        ),
+        ("text", b"(component)".to_vec(), "this is WebAssembly text: turn it into a binary component"),
+        ("machine-code", machine_code, "this is machine code that wasmtime compiled earlier (.cwasm)"),
+        (
+            "next",
+            processor_for("0.2.0"),
+            "processor@0.2.0, but this host serves version 0.1.0: rebuild the plugin",
+        ),
+        (
+            "next-major",
+            processor_for("1.0.0"),
+            "processor@1.0.0, but this host serves version 0.1.0: rebuild",
+        ),
+        ("previous", processor_for("0.0.9"), "processor@0.0.9, but this host serves version 0.1.0: rebuild"),
+    ];
+    for (name, component, _) in &made {
+        host.drop_plugin(&Plugin::new(name, component.clone()));
+    }
+    for (name, _, words) in made {
+        let refused = host.refused(&format!("{name}.wasm")).await;
+        assert!(refused["reason"].as_str().is_some_and(|reason| reason.contains(words)), "{refused}");
+    }
+    // The same by the same means for the version that is served.
+    host.drop_plugin(&Plugin::new("served", processor_for("0.1.0")));
+    host.loaded("served", |_| true).await;
 }

@@ -94,8 +94,9 @@ fn base_config() -> Config {
         .gc_support(false)
         .wasm_stack_switching(false)
         .async_stack_zeroing(true)
-        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
-        .wasm_backtrace_max_frames(NonZeroUsize::new(16))
+        // A crash is told by its cause and the guest's last words; of its frames only whether there are any is asked.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(1))
         .parallel_compilation(true);
     config
 }

@@ -152,18 +152,22 @@ pub(super) fn shown(time: Duration) -> String {
     format!("{:?}", Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
 }
 
-/// A plugin's text as one harmless line: at most `longest` characters, control characters escaped.
+/// A plugin's text as one harmless line: at most `longest` characters and an ellipsis, control characters escaped.
 pub(super) fn one_line(text: &str, longest: usize) -> String {
     let mut line = String::with_capacity(text.len().min(longest));
-    for (at, c) in text.trim_end().chars().enumerate() {
-        if at == longest {
+    let mut left = longest;
+    for c in text.trim_end().chars() {
+        let shown = if c == '\t' { ' ' } else { c };
+        let escaped = is_dangerous(shown).then(|| shown.escape_default());
+        let size = escaped.as_ref().map_or(1, ExactSizeIterator::len);
+        if size > left {
             line.push('…');
             break;
         }
-        match c {
-            '\t' => line.push(' '),
-            c if is_dangerous(c) => line.extend(c.escape_default()),
-            c => line.push(c),
+        left -= size;
+        match escaped {
+            Some(escaped) => line.extend(escaped),
+            None => line.push(shown),
         }
     }
     line
@@ -198,6 +202,7 @@ mod tests {
         assert_eq!(one_line("a\nb\u{1b}[31m\u{202e}c\n", 99), "a\\nb\\u{1b}[31m\\u{202e}c");
         assert_eq!(one_line("grün\t→ ok", 99), "grün → ok");
         assert_eq!(one_line("abcdef", 3), "abc…");
+        assert_eq!(one_line("ab\u{202e}def", 9), "ab…");
         assert!(
             CallError::of(Reason::Trap, "x".repeat(5_000)).message.chars().count() <= LONGEST_MESSAGE + 1
         );

@@ -265,3 +265,6 @@ fn tidy(description: Description) -> Description {
         secrets: list(description.secrets),
     }
 }
+
+#[cfg(test)]
+mod fuzz;

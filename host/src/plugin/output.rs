@@ -261,6 +261,67 @@ mod tests {
         output.stderr().write(Bytes::copy_from_slice(text)).unwrap();
     }
 
+    /// What ends a line, colours a terminal or turns the text around.
+    fn is_dangerous(c: char) -> bool {
+        c.is_control() || "\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}".contains(c)
+    }
+
+    /// What the host writes to its log, for people, without colours.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The log of a call that may log so many lines and writes these bytes in pieces.
+    fn logged(bytes: &[u8], log_lines: u32) -> String {
+        let writer = Log::default();
+        let written = writer.0.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let output = output(log_lines);
+            for (number, piece) in bytes.chunks(7).enumerate() {
+                match number % 3 {
+                    0 => write(&output, piece),
+                    1 => output.stdout().write(Bytes::copy_from_slice(piece)).unwrap(),
+                    _ => output.log(Level::Error, "context", &String::from_utf8_lossy(piece)),
+                }
+            }
+        });
+        let written = written.lock().clone();
+        String::from_utf8(written).unwrap()
+    }
+
+    #[test]
+    fn whatever_is_written_is_lines_of_the_hosts_own_log() {
+        bolero::check!(name = "output").with_iterations(2_000).for_each(|bytes: &[u8]| {
+            for log_lines in [0, 3, 500] {
+                let log = logged(bytes, log_lines);
+                for line in log.lines() {
+                    assert!(line.contains(" plugin: ") && line.contains("alert=\"a\""), "{line:?}");
+                    assert!(!line.contains(is_dangerous), "{line:?}");
+                }
+                let notices = usize::from(log.contains("bytes of output dropped"));
+                assert!(log.lines().count() <= log_lines as usize + notices, "{log}");
+            }
+            let text = String::from_utf8_lossy(bytes);
+            for longest in [0, 1, 20, 8_192] {
+                let line = one_line(&text, longest);
+                assert!(line.chars().count() <= longest + 1 && !line.contains(is_dangerous));
+                assert_eq!(one_line(&line, longest + 1), line.trim_end(), "harmless is harmless");
+            }
+        });
+    }
+
     #[test]
     fn a_line_is_complete_at_its_end_or_the_calls() {
         let output = output(10);

@@ -261,14 +261,14 @@ impl Catalog {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::path::Path;
 
     const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-    async fn open(directory: &Path) -> Registry {
-        let config = PluginConfig {
+    pub(in crate::plugin) fn config(directory: &Path) -> PluginConfig {
+        PluginConfig {
             directory: directory.to_owned(),
             poll_interval: Duration::from_millis(100),
             cache_dir: std::env::temp_dir().join("campanile-unit-tests"),
@@ -280,8 +280,11 @@ mod tests {
             mail: None,
             egress: Default::default(),
             trust: Default::default(),
-        };
-        Registry::open(config).await.unwrap()
+        }
+    }
+
+    async fn open(directory: &Path) -> Registry {
+        Registry::open(config(directory)).await.unwrap()
     }
 
     /// Waits until the files that are refused are these.

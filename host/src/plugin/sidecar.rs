@@ -209,11 +209,27 @@ fn first_error(errors: &cel::ParseErrors) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::toml_file::tests::{any_file, are_placed};
+    use arbitrary::Unstructured;
     use serde_json::json;
 
     fn sidecar(text: &str) -> Result<Sidecar, String> {
         let said = |faults: Vec<Fault>| faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n");
         Sidecar::read(Some(text), Role::Notifier, &Limits::default()).map_err(said)
+    }
+
+    #[test]
+    fn any_sidecar_is_understood_or_refused_with_a_place() {
+        let example = include_str!("../../../plugins/slack/slack.toml");
+        let read = |text: &str| {
+            if let Err(faults) = Sidecar::read(Some(text), Role::Processor, &Limits::default()) {
+                are_placed(&faults, text);
+            }
+        };
+        bolero::check!(name = "sidecar").with_iterations(1_000).for_each(|bytes: &[u8]| {
+            read(&String::from_utf8_lossy(bytes));
+            any_file(example, &mut Unstructured::new(bytes)).iter().for_each(|text| read(text));
+        });
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Components that no compiler makes: written by hand, instruction by instruction, each with one thing wrong.
 
+use std::fs;
+use std::path::Path;
+
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -47,10 +50,39 @@ pub(super) fn processor(parts: &[(&str, String)]) -> Vec<u8> {
     let text = wrong
         .chain(NOTHING_WRONG)
         .fold(PROCESSOR.to_owned(), |text, (place, what)| text.replace(place, what));
-    let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}"));
+    component(&text, &project::root().join("wit"), "0.1.0")
+}
+
+/// The processor as it would be for another version of the contract.
+pub(crate) fn processor_for(version: &str) -> Vec<u8> {
+    let wit = tempfile::tempdir().expect("a temporary directory");
+    copy_as(version, &project::root().join("wit"), wit.path());
+    let text =
+        NOTHING_WRONG.iter().fold(PROCESSOR.to_owned(), |text, (place, what)| text.replace(place, what));
+    component(&text.replace("@0.1.0", &format!("@{version}")), wit.path(), version)
+}
+
+/// Copies `wit/` with another version of its own packages.
+fn copy_as(version: &str, from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a temporary directory");
+    for entry in fs::read_dir(from).expect("wit/ is readable").flatten() {
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy_as(version, &path, &copy);
+        } else {
+            let text = fs::read_to_string(&path).expect("wit/ is text");
+            // The draft of logging has the same number.
+            let text = text.replace("@0.1.0-draft", "@draft").replace("@0.1.0", &format!("@{version}"));
+            fs::write(copy, text.replace("@draft", "@0.1.0-draft")).expect("a temporary directory");
+        }
+    }
+}
+
+fn component(module: &str, wit: &Path, version: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(module).unwrap_or_else(|error| panic!("{error}"));
     let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_dir(project::root().join("wit")).expect("wit/ is sound");
-    let world = resolve.select_world(&[package], Some("campanile:processor/plugin@0.1.0"));
+    let (package, _) = resolve.push_dir(wit).unwrap_or_else(|error| panic!("{error:#}"));
+    let world = resolve.select_world(&[package], Some(&format!("campanile:processor/plugin@{version}")));
     let world = world.expect("wit/ has processors");
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("it is a module");
     let encoder = ComponentEncoder::default().validate(false).module(&module);

@@ -1,7 +1,7 @@
 //! URLs at random: whatever is let through leads to where the grant says, in the form in which it is sent.
 
+use arbitrary::{Result as Chosen, Unstructured};
 use http::{Method, Uri};
-use proptest::prelude::*;
 use url::{Host, Url};
 
 use super::*;
@@ -59,31 +59,29 @@ const GRANTS: [&str; 9] = [
 ];
 
 /// A grant and a URL that is near to what it grants.
-fn grant_and_url() -> impl Strategy<Value = (&'static str, String)> {
-    prop::sample::select(&GRANTS[..]).prop_flat_map(|grant| (Just(grant), near(grant)))
+fn grant_and_url(choices: &mut Unstructured<'_>) -> Chosen<(&'static str, String)> {
+    let grant = *choices.choose(&GRANTS)?;
+    Ok((grant, near(grant, choices)?))
 }
 
-fn near(grant: &'static str) -> impl Strategy<Value = String> {
+fn near(grant: &str, choices: &mut Unstructured<'_>) -> Chosen<String> {
     let (scheme, host, port, path) = parts(grant);
-    let granted: Vec<_> =
-        path.iter().filter(|part| **part != "**").map(|part| part.replace('*', "x")).collect();
-    let path = (prop::bool::weighted(0.8), prop::collection::vec(prop::sample::select(&PARTS[..]), 0..4));
-    let path = path.prop_map(move |(begins, more)| {
-        let granted = granted.iter().filter(|_| begins).map(String::as_str);
-        granted.chain(more).collect::<Vec<_>>().join("/")
-    });
-    let parts = (
-        mostly(scheme.to_owned(), &SCHEMES),
-        mostly(host.replace('*', "b"), &HOSTS),
-        mostly(format!(":{port}"), &PORTS),
-        path,
-        prop::sample::select(&QUERIES[..]),
-    );
-    parts.prop_map(|(scheme, host, port, path, query)| format!("{scheme}://{host}{port}/{path}{query}"))
+    let scheme = mostly(scheme, &SCHEMES, choices)?;
+    let (host, port) = (host.replace('*', "b"), format!(":{port}"));
+    let (host, port) = (mostly(&host, &HOSTS, choices)?, mostly(&port, &PORTS, choices)?);
+    let begins = choices.ratio(4, 5)?;
+    let granted = path.iter().filter(|part| begins && **part != "**").map(|part| part.replace('*', "x"));
+    let mut path: Vec<_> = granted.collect();
+    for _ in 0..choices.int_in_range(0..=3)? {
+        path.push((*choices.choose(&PARTS)?).to_owned());
+    }
+    let query = choices.choose(&QUERIES)?;
+    Ok(format!("{scheme}://{host}{port}/{}{query}", path.join("/")))
 }
 
-fn mostly(own: String, others: &'static [&'static str]) -> impl Strategy<Value = String> {
-    prop_oneof![3 => Just(own), 1 => prop::sample::select(others).prop_map(str::to_owned)]
+fn mostly(own: &str, others: &[&str], choices: &mut Unstructured<'_>) -> Chosen<String> {
+    let own = if choices.ratio(3, 4)? { own } else { choices.choose(others)? };
+    Ok(own.to_owned())
 }
 
 /// The parts of a grant, read by hand: scheme, host, port and the segments of the path.
@@ -143,23 +141,29 @@ fn sent(grant: &str, url: &str) -> Option<(Url, Request<Full<Bytes>>)> {
     Some((url, outgoing.into_request(Bytes::new()).ok()?))
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+#[test]
+fn what_is_let_through_leads_to_where_the_grant_says() {
+    bolero::check!(name = "urls").with_iterations(5_000).for_each(|bytes: &[u8]| {
+        if let Ok((grant, url)) = grant_and_url(&mut Unstructured::new(bytes)) {
+            leads_to_where_it_should(grant, &url);
+        }
+        // The fuzzer's own words, too.
+        leads_to_where_it_should(GRANTS[0], &String::from_utf8_lossy(bytes));
+    });
+}
 
-    #[test]
-    fn what_is_let_through_leads_to_where_the_grant_says((grant, url) in grant_and_url()) {
-        let Some((dialled, request)) = sent(grant, &url) else { return Ok(()) };
-        let (scheme, host, port, path) = parts(grant);
-        prop_assert_eq!(dialled.scheme(), scheme);
-        prop_assert!(host_fits(host, &dialled.host().unwrap()), "{} for {}", dialled, grant);
-        prop_assert_eq!(dialled.port_or_known_default(), Some(port));
-        // What a server reads, put together again, is the URL that was checked and whose host is dialled.
-        let told = request.headers()["host"].to_str().unwrap();
-        let read = Url::parse(&format!("{scheme}://{told}{}", request.uri())).unwrap();
-        prop_assert_eq!(&read, &dialled);
-        prop_assert!(request.uri().authority().is_none() && request.uri().path().starts_with('/'));
-        prop_assert!(path_fits(&path, request.uri().path()), "{} for {}", request.uri(), grant);
-    }
+fn leads_to_where_it_should(grant: &str, url: &str) {
+    let Some((dialled, request)) = sent(grant, url) else { return };
+    let (scheme, host, port, path) = parts(grant);
+    assert_eq!(dialled.scheme(), scheme);
+    assert!(host_fits(host, &dialled.host().unwrap()), "{dialled} for {grant}");
+    assert_eq!(dialled.port_or_known_default(), Some(port));
+    // What a server reads, put together again, is the URL that was checked and whose host is dialled.
+    let told = request.headers()["host"].to_str().unwrap();
+    let read = Url::parse(&format!("{scheme}://{told}{}", request.uri())).unwrap();
+    assert_eq!(read, dialled);
+    assert!(request.uri().authority().is_none() && request.uri().path().starts_with('/'));
+    assert!(path_fits(&path, request.uri().path()), "{} for {grant}", request.uri());
 }
 
 #[test]
