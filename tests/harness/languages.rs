@@ -27,7 +27,7 @@ pub fn python() -> Vec<u8> {
 /// The one in JavaScript; `None`, said aloud, where there is no npm.
 pub fn javascript() -> Option<Vec<u8>> {
     if tools::npm().is_none() {
-        println!("SKIPPED: the notifier in JavaScript, since there is no npm on the PATH");
+        tools::skipped("the notifier in JavaScript: no npm on the PATH");
         return None;
     }
     Some(built("javascript", COMPONENTIZE_JS, |source, component| {

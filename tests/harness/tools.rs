@@ -1,5 +1,6 @@
 //! Tools that tests need beside cargo: taken from where `cargo xtask test` puts them, or installed there.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -28,6 +29,12 @@ pub fn cargo_component() -> PathBuf {
 /// Chromium, if this machine has one.
 pub fn browser() -> Option<PathBuf> {
     ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(on_path)
+}
+
+/// Says what is not tested here and why. Not captured, unlike what the macros print: whoever runs the tests is to know.
+pub fn skipped(what: &str) {
+    let text = format!("SKIPPED: {what}\n");
+    std::io::stderr().write_all(text.as_bytes()).expect("stderr is open");
 }
 
 /// npm, if this machine has it.

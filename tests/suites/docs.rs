@@ -1,6 +1,5 @@
 //! The API's documentation, in a real browser that can reach nothing but the host.
 
-use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -12,9 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documentation_needs_nothing_but_the_host() {
     let Some(browser) = tools::browser() else {
-        // Not captured, unlike what the macros print: whoever runs the tests is to know.
-        let text = "SKIPPED: the documentation in a browser: no chromium on the PATH\n";
-        return std::io::stderr().write_all(text.as_bytes()).expect("stderr is open");
+        return tools::skipped("the documentation in a browser: no chromium on the PATH");
     };
     let host = Settings::new().start().await;
     let profile = tempfile::tempdir().expect("a temporary directory");
