@@ -17,12 +17,12 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Reads the layout from where this program was built and from the environment.
+    /// Reads the layout from where this program lies and from the environment.
     pub(crate) fn find() -> Result<Self> {
         let program = env::current_exe().context("cannot tell where this program lies")?;
         // <target>/<profile>/xtask
         let target = program.ancestors().nth(2).context("this program does not lie in a build directory")?;
-        Ok(Self { root: work_tree(), target: target.to_owned(), cache: cache()? })
+        Ok(Self { root: work_tree()?, target: target.to_owned(), cache: cache()? })
     }
 
     /// The host as built for development.
@@ -51,9 +51,11 @@ impl Layout {
     }
 }
 
-fn work_tree() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_owned()
+/// The checkout that `cargo xtask` was called in. Asked when it runs: two checkouts that share a target directory share
+/// this binary too.
+fn work_tree() -> Result<PathBuf> {
+    let here = env::var_os("CARGO_MANIFEST_DIR").context("call this as `cargo xtask`, in a checkout")?;
+    Ok(Path::new(&here).parent().context("xtask is at the root of the file system")?.to_owned())
 }
 
 /// `$XDG_CACHE_HOME/campanile`, by default `~/.cache/campanile`.
