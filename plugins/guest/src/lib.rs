@@ -5,6 +5,7 @@ mod document;
 pub mod failure;
 pub mod http;
 pub mod log;
+pub mod source;
 
 pub use bindings::campanile::types::types;
 pub use document::{Document, cut, one_line};

@@ -1,0 +1,139 @@
+//! A group of alerts as Alertmanager posts it (`notify/webhook/webhook.go`, message version 4).
+
+use campanile_guest::source::{Settings, Sheet, entries, labelled, text};
+use campanile_guest::types::{Failure, Status};
+use serde_json::Value;
+
+/// What a body looks like, for those who sent another.
+const EXAMPLE: &str = r#"{"version": "4", "alerts": [{"status": "firing", "labels": {"alertname": "HighCpu"}}]}"#;
+
+/// The alerts of a group.
+pub(crate) fn decode(group: &Value, settings: &Settings) -> Result<Sheet, Failure> {
+    let mut sheet = Sheet::default();
+    for (index, entry) in entries(group, "alerts", EXAMPLE)?.iter().enumerate() {
+        let at = format!("alerts[{index}]");
+        let Value::Object(fields) = entry else {
+            sheet.odd(&at, entry, "is no alert: left out");
+            continue;
+        };
+        let status = match text(entry, "/status") {
+            Some("resolved") => Status::Resolved,
+            Some("firing") | None => Status::Firing,
+            Some(_) => {
+                sheet.odd(&format!("{at}.status"), &entry["status"], "is not firing or resolved: firing was taken");
+                Status::Firing
+            }
+        };
+        let draft = labelled(&at, fields, settings, status)
+            .link("Alertmanager", text(group, "/externalURL"))
+            .data("group_key", &group["groupKey"])
+            .data("receiver", &group["receiver"])
+            .data("notification_reason", &group["notification_reason"]);
+        sheet.add(draft);
+    }
+    if let Some(more) = group["truncatedAlerts"].as_u64().filter(|more| *more > 0) {
+        sheet.warnings.push(format!(
+            "truncatedAlerts: Alertmanager left out {more} alerts of this group: raise max_alerts of its webhook_config"
+        ));
+    }
+    Ok(sheet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn settings() -> Settings {
+        Settings::of("alertmanager", "Alertmanager", "infrastructure")
+    }
+
+    fn decoded(group: &Value) -> (Vec<Value>, Vec<String>) {
+        let sheet = decode(group, &settings()).unwrap();
+        (sheet.alerts.iter().map(|alert| serde_json::from_str(alert).unwrap()).collect(), sheet.warnings)
+    }
+
+    fn group(entry: &Value) -> Value {
+        json!({
+            "version": "4", "groupKey": "{}:{alertname=\"HighCpu\"}", "truncatedAlerts": 0, "status": "firing",
+            "receiver": "web", "groupLabels": {"alertname": "HighCpu"}, "commonLabels": {"severity": "warning"},
+            "commonAnnotations": {}, "externalURL": "http://am:9093", "alerts": [entry],
+        })
+    }
+
+    fn entry() -> Value {
+        json!({
+            "status": "firing",
+            "labels": {"alertname": "HighCpu", "instance": "p1", "severity": "warning", "job": "node"},
+            "annotations": {"summary": "CPU of p1 is high", "description": "95 %", "runbook_url": "https://run/cpu"},
+            "startsAt": "2026-01-22T11:47:17.11Z", "endsAt": "0001-01-01T00:00:00Z",
+            "generatorURL": "http://prom/graph?g0.expr=up", "fingerprint": "8a07086b74f3ba78",
+        })
+    }
+
+    #[test]
+    fn a_firing_alert_keeps_what_people_and_routes_need() {
+        let (alerts, warnings) = decoded(&group(&entry()));
+        assert_eq!(
+            alerts,
+            [json!({
+                "title": "CPU of p1 is high", "description": "95 %", "type": "infrastructure",
+                "severity": "medium", "source": {"name": "Alertmanager", "type": "alertmanager"},
+                "status": "firing", "starts_at": "2026-01-22T11:47:17.11Z", "dedup_key": "8a07086b74f3ba78",
+                "context": {"service": "node"},
+                "labels": {"alertname": "HighCpu", "instance": "p1", "severity": "warning", "job": "node"},
+                "links": [
+                    {"href": "https://run/cpu", "text": "Runbook"},
+                    {"href": "http://prom/graph?g0.expr=up", "text": "Source"},
+                    {"href": "http://am:9093", "text": "Alertmanager"},
+                ],
+                "data": {
+                    "annotations": {
+                        "summary": "CPU of p1 is high", "description": "95 %", "runbook_url": "https://run/cpu",
+                    },
+                    "group_key": "{}:{alertname=\"HighCpu\"}", "receiver": "web",
+                },
+            })]
+        );
+        assert!(warnings.is_empty());
+    }
+
+    #[test]
+    fn a_resolved_alert_has_the_identity_of_its_firing() {
+        let mut resolved = entry();
+        resolved["status"] = json!("resolved");
+        resolved["endsAt"] = json!("2026-01-22T12:00:00Z");
+        let (alerts, _) = decoded(&group(&resolved));
+        let alert = &alerts[0];
+        assert_eq!((&alert["status"], &alert["ends_at"]), (&json!("resolved"), &json!("2026-01-22T12:00:00Z")));
+        assert_eq!(alert["starts_at"], "2026-01-22T11:47:17.11Z");
+        assert_eq!(alert["dedup_key"], "8a07086b74f3ba78");
+    }
+
+    #[test]
+    fn what_is_odd_is_said_and_loses_nothing_else() {
+        let mut payload = group(&entry());
+        payload["truncatedAlerts"] = json!(7);
+        payload["alerts"] =
+            json!([entry(), 7, {"labels": {"severity": "bogus"}, "status": "pending", "startsAt": 3}]);
+        let (alerts, warnings) = decoded(&payload);
+        assert_eq!(alerts.len(), 2);
+        assert_eq!(alerts[1]["title"], "Alertmanager: alert without a title");
+        assert_eq!(alerts[1]["starts_at"], "1970-01-01T00:00:03Z");
+        assert_eq!(
+            warnings,
+            [
+                "alerts[1]: 7 is no alert: left out",
+                "alerts[2].status: \"pending\" is not firing or resolved: firing was taken",
+                "alerts[2].labels.severity: \"bogus\" is no known severity: medium was taken",
+                "truncatedAlerts: Alertmanager left out 7 alerts of this group: raise max_alerts of its webhook_config",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_body_of_another_shape_is_refused_with_an_example() {
+        let failure = decode(&json!([]), &settings()).unwrap_err();
+        assert!(failure.message.starts_with("the body has no list `alerts`, as in {\"version\""), "{failure:?}");
+    }
+}

@@ -1,0 +1,247 @@
+//! One alert in the making. Whatever a vendor sends, what comes out is an alert that the host takes: texts are cut to
+//! what it allows, and what is odd becomes a warning.
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{Severity, Settings, odd, rfc3339};
+use crate::types::Status;
+use crate::{cut, one_line};
+
+/// What the host takes at most, in characters.
+const TITLE: usize = 1_024;
+const DESCRIPTION: usize = 65_536;
+const NAME: usize = 200;
+const KEY: usize = 200;
+
+/// One alert in the making.
+pub struct Draft {
+    at: String,
+    fields: Map<String, Value>,
+    warnings: Vec<String>,
+}
+
+impl Draft {
+    /// An alert with the settings' severity, type and source. `at` is where it stands in the payload, such as `alerts[2]`.
+    pub fn new(at: &str, settings: &Settings, status: Status, title: Option<&str>) -> Self {
+        let title = one_line(title.unwrap_or_default());
+        let name = match one_line(&settings.name) {
+            name if name.is_empty() => settings.vendor.to_owned(),
+            name => cut(&name, NAME),
+        };
+        let fields = json!({
+            "title": if title.is_empty() { format!("{name}: alert without a title") } else { cut(&title, TITLE) },
+            "description": "",
+            "type": settings.kind,
+            "severity": settings.severity.as_str(),
+            "source": { "name": name, "type": settings.vendor },
+            "status": match status { Status::Firing => "firing", Status::Resolved => "resolved" },
+        });
+        let Value::Object(fields) = fields else { unreachable!("it is an object") };
+        Self { at: at.to_owned(), fields, warnings: Vec::new() }
+    }
+
+    /// What happened, in full.
+    pub fn description(self, text: Option<&str>) -> Self {
+        self.set("description", json!(cut(text.unwrap_or_default(), DESCRIPTION)))
+    }
+
+    /// How bad it is in the vendor's word; the settings' severity stays, with a warning, if the word is not known, and
+    /// without one if there is none.
+    pub fn severity(mut self, field: &str, word: &Value) -> Self {
+        let known = word.as_str().and_then(Severity::named);
+        match (known, word) {
+            (Some(severity), _) => return self.set("severity", json!(severity.as_str())),
+            (None, Value::Null) => {}
+            (None, Value::String(text)) if text.trim().is_empty() => {}
+            (None, _) => {
+                let default = self.fields["severity"].as_str().unwrap_or_default();
+                let what = format!("is no known severity: {default} was taken");
+                self.warnings.push(odd(&self.inside(field), word, &what));
+            }
+        }
+        self
+    }
+
+    /// The severity that the source knows by itself.
+    pub fn known_severity(self, severity: Severity) -> Self {
+        self.set("severity", json!(severity.as_str()))
+    }
+
+    /// What identifies the alert over its firing, its repeats and its resolve. Never empty; what is longer than the host
+    /// takes ends in a hash of the whole.
+    pub fn dedup_key(self, key: &str) -> Self {
+        let key = one_line(key);
+        if key.is_empty() {
+            return self;
+        }
+        let key = if key.chars().count() > KEY {
+            let hash: String = Sha256::digest(&key).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            key.chars().take(KEY - 17).chain(['-']).collect::<String>() + &hash
+        } else {
+            key
+        };
+        self.set("dedup_key", json!(key))
+    }
+
+    /// When it began.
+    pub fn starts_at(self, field: &str, time: &Value) -> Self {
+        self.time("starts_at", field, time)
+    }
+
+    /// When it ended or is expected to end.
+    pub fn ends_at(self, field: &str, time: &Value) -> Self {
+        self.time("ends_at", field, time)
+    }
+
+    fn time(mut self, name: &str, field: &str, time: &Value) -> Self {
+        match rfc3339(time) {
+            Some(read) => return self.set(name, json!(read)),
+            None if time.is_null() || is_zero(time) => {}
+            None => self.warnings.push(odd(&self.inside(field), time, "is no time: left out")),
+        }
+        self
+    }
+
+    /// A label; a value that is no text is written as JSON.
+    pub fn label(mut self, name: &str, value: &Value) -> Self {
+        let text = match value {
+            Value::Null => return self,
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        self.object("labels").insert(name.to_owned(), json!(text));
+        self
+    }
+
+    /// Where it happened: `environment` or `service`.
+    pub fn context(mut self, name: &str, value: Option<&str>) -> Self {
+        if let Some(value) = value {
+            self.object("context").insert(name.to_owned(), json!(value));
+        }
+        self
+    }
+
+    /// A link, if there is one with a web address.
+    pub fn link(mut self, text: &str, href: Option<&str>) -> Self {
+        let Some(href) = href.map(str::trim) else { return self };
+        if href.starts_with("https://") || href.starts_with("http://") {
+            let links = self.fields.entry("links").or_insert_with(|| json!([]));
+            if let Value::Array(links) = links {
+                links.push(json!({ "href": href, "text": text }));
+            }
+        }
+        self
+    }
+
+    /// A fact, unless it is null or empty.
+    pub fn data(mut self, name: &str, value: &Value) -> Self {
+        if !is_empty(value) {
+            self.object("data").insert(name.to_owned(), value.clone());
+        }
+        self
+    }
+
+    /// A measured value, unless there is none.
+    pub fn metric(mut self, name: &str, value: &Value) -> Self {
+        if !is_empty(value) {
+            self.object("metrics").insert(name.to_owned(), value.clone());
+        }
+        self
+    }
+
+    /// The alert as JSON; its warnings go to the others.
+    pub(super) fn finish(mut self, warnings: &mut Vec<String>) -> String {
+        warnings.append(&mut self.warnings);
+        Value::Object(self.fields).to_string()
+    }
+
+    fn set(mut self, name: &str, value: Value) -> Self {
+        self.fields.insert(name.to_owned(), value);
+        self
+    }
+
+    fn object(&mut self, name: &str) -> &mut Map<String, Value> {
+        let entry = self.fields.entry(name).or_insert_with(|| json!({}));
+        match entry {
+            Value::Object(object) => object,
+            _ => unreachable!("only this function sets {name}"),
+        }
+    }
+
+    fn inside(&self, field: &str) -> String {
+        if self.at.is_empty() { field.to_owned() } else { format!("{}.{field}", self.at) }
+    }
+}
+
+/// Go's zero time, an empty text and the number 0 say that there is none.
+fn is_zero(time: &Value) -> bool {
+    match time {
+        Value::String(text) => text.trim().is_empty() || text.starts_with("0001-01-01"),
+        other => other.as_f64() == Some(0.0),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings::of("vendor", "Vendor", "custom")
+    }
+
+    fn finished(draft: Draft) -> (Value, Vec<String>) {
+        let mut warnings = Vec::new();
+        let alert = draft.finish(&mut warnings);
+        (serde_json::from_str(&alert).unwrap(), warnings)
+    }
+
+    #[test]
+    fn an_alert_has_what_the_host_asks_for_even_if_the_vendor_sends_nothing() {
+        let (alert, warnings) = finished(Draft::new("", &settings(), Status::Firing, None));
+        assert_eq!(
+            alert,
+            json!({
+                "title": "Vendor: alert without a title", "description": "", "type": "custom",
+                "severity": "medium", "source": {"name": "Vendor", "type": "vendor"}, "status": "firing",
+            })
+        );
+        assert!(warnings.is_empty());
+    }
+
+    #[test]
+    fn what_is_odd_becomes_a_warning_with_its_place_and_value() {
+        let draft = Draft::new("alerts[2]", &settings(), Status::Firing, Some("t"))
+            .severity("labels.severity", &json!("bogus"))
+            .starts_at("startsAt", &json!("soon"))
+            .ends_at("endsAt", &json!("0001-01-01T00:00:00Z"));
+        let (alert, warnings) = finished(draft);
+        assert_eq!(
+            warnings,
+            [
+                "alerts[2].labels.severity: \"bogus\" is no known severity: medium was taken",
+                "alerts[2].startsAt: \"soon\" is no time: left out",
+            ]
+        );
+        assert_eq!((&alert["severity"], alert.get("starts_at")), (&json!("medium"), None));
+    }
+
+    #[test]
+    fn keys_are_never_empty_and_never_too_long() {
+        let key = |key: &str| finished(Draft::new("", &settings(), Status::Firing, None).dedup_key(key)).0;
+        assert_eq!(key(" \n").get("dedup_key"), None);
+        let (one, other) = (key(&"x".repeat(250)), key(&format!("{}y", "x".repeat(249))));
+        assert_eq!(one["dedup_key"].as_str().unwrap().chars().count(), 200);
+        assert_ne!(one["dedup_key"], other["dedup_key"]);
+    }
+}

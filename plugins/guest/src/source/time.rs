@@ -1,0 +1,66 @@
+//! Times as vendors write them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// The time as RFC 3339 in UTC, from RFC 3339 (an offset without a colon included), or from seconds or milliseconds since 1970,
+/// as a number or as digits. Go's zero time, the year 1, is none.
+pub fn rfc3339(value: &Value) -> Option<String> {
+    parse(value).map(|time| time.to_string())
+}
+
+/// Whether the time has come.
+pub fn is_past(value: &Value) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    parse(value).is_some_and(|time| time.as_second() <= now as i64)
+}
+
+fn parse(value: &Value) -> Option<Timestamp> {
+    match value {
+        Value::Number(number) => epoch(number.as_f64()?),
+        Value::String(text) => match text.trim().parse::<Timestamp>() {
+            Ok(time) => Some(time).filter(|time| time.as_second() > -60_000_000_000),
+            Err(_) => epoch(text.trim().parse().ok()?),
+        },
+        _ => None,
+    }
+}
+
+/// Seconds until the year 5138, milliseconds above.
+fn epoch(number: f64) -> Option<Timestamp> {
+    let seconds = if number.abs() < 1e11 { number } else { number / 1e3 };
+    let whole = seconds.trunc();
+    (whole > 0.0).then(|| Timestamp::new(whole as i64, ((seconds - whole) * 1e9) as i32).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn times_of_all_vendors_are_read() {
+        for (given, read) in [
+            (json!("2026-01-22T11:47:17.11Z"), "2026-01-22T11:47:17.11Z"),
+            (json!("2022-09-25T18:50:37.811+0000"), "2022-09-25T18:50:37.811Z"),
+            (json!("2018-10-09T08:35:16+02:00"), "2018-10-09T06:35:16Z"),
+            (json!(1_412_697_183_000_u64), "2014-10-07T15:53:03Z"),
+            (json!("1412697183000"), "2014-10-07T15:53:03Z"),
+            (json!(1_412_697_183.5), "2014-10-07T15:53:03.5Z"),
+        ] {
+            assert_eq!(rfc3339(&given).as_deref(), Some(read), "{given}");
+        }
+        for none in [json!("0001-01-01T00:00:00Z"), json!(0), json!("soon"), json!(null), json!([])] {
+            assert_eq!(rfc3339(&none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn what_is_past_is_told() {
+        assert!(is_past(&json!("2020-01-01T00:00:00Z")));
+        assert!(!is_past(&json!("9020-01-01T00:00:00Z")));
+        assert!(!is_past(&json!(null)));
+    }
+}
