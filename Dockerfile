@@ -18,9 +18,12 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
     cargo build --locked --release --target wasm32-wasip2 \
       -p plugin-triage -p plugin-log -p plugin-slack -p plugin-webhook -p plugin-email -p plugin-http-status \
+      -p plugin-alertmanager -p plugin-prometheus -p plugin-grafana -p plugin-cloudwatch-sns -p plugin-datadog \
+      -p plugin-pagerduty-events -p plugin-sentry -p plugin-azure-monitor \
  && cargo build --locked --profile dist -p campanile \
  && install -D target/dist/campanile /out/bin/campanile \
- && for name in triage log slack webhook email http_status; do \
+ && for name in triage log slack webhook email http_status alertmanager prometheus grafana cloudwatch_sns datadog \
+      pagerduty_events sentry azure_monitor; do \
       install -D -m 0644 "target/wasm32-wasip2/release/$name.wasm" \
         "/out/share/campanile/plugins/$(echo "$name" | tr _ -).wasm"; \
     done \
@@ -32,7 +35,8 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 10001 campanile \
- && useradd --uid 10001 --gid 10001 --home-dir /var/lib/campanile --create-home --shell /usr/sbin/nologin campanile
+ && useradd --uid 10001 --gid 10001 --home-dir /var/lib/campanile --create-home --shell /usr/sbin/nologin campanile \
+ && install --directory --owner 10001 --group 10001 /keys
 COPY --from=builder /out/ /usr/local/
 ENV CAMPANILE_LISTEN=0.0.0.0:8000 \
     CAMPANILE_DATA_DIR=/var/lib/campanile \

@@ -265,6 +265,15 @@ pub struct Origin {
     pub received_at: Timestamp,
     /// The W3C `traceparent` that plugins pass on.
     pub traceparent: String,
+    /// The source that it was posted to: `grafana` of `/webhook/grafana`; absent for `/webhook/alerts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Arc<str>>,
+    /// The name of the key, or of what else it was let in by; absent where nothing is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Arc<str>>,
+    /// What the source found odd about the request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl AlertItem {

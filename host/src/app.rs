@@ -1,25 +1,25 @@
 //! The composition root: the only file that knows every wall. Builds the process, runs it, takes it down.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use http::HeaderValue;
 use temporalio_common::telemetry::metrics::TemporalMeter;
 use temporalio_sdk::Runtime;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::{Config, PLUGIN_POLL, Role, list};
 use crate::fault::Fault;
-use crate::plugin::{MailSetup, Mailer, PluginConfig, Registry, Secrets, Trust};
+use crate::plugin::{self, MailSetup, Mailer, PluginConfig, Registry, Secrets, Trust};
 use crate::telemetry::Metrics;
 use crate::temporal::{
     self, ActivityConfig, AlertActivities, Embedded, EmbeddedConfig, Link, LinkConfig, Worker,
 };
-use crate::webhook::{self, Surroundings};
+use crate::webhook::{self, Access, Door, Surroundings, Tls};
 
 /// How long open requests may go on after the host was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -28,60 +28,70 @@ const WORKER_RESTART: Duration = Duration::from_secs(1);
 /// How long the embedded server keeps finished workflows when nothing is set.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What the process keeps to itself: the secrets that plugins use, and the password of the mail server.
+/// What the process keeps to itself: the secrets that plugins use, the password of the mail server, and what opens the
+/// webhook.
 #[derive(Default)]
 pub struct Kept {
     secrets: Secrets,
     mail: Option<MailSetup>,
+    access: Arc<Access>,
 }
 
 impl Kept {
     /// Reads it from files and from the environment, which is why it comes before everything that has threads or children:
-    /// nobody else can look at the environment or change it meanwhile. A process without plugins keeps nothing.
+    /// nobody else can look at the environment or change it meanwhile. Sources use none of it.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with the tables `secrets` and `mail`, or cannot be read.
     pub fn read(config: &Config) -> Result<Self, Vec<Fault>> {
-        if !config.role.works() {
-            return Ok(Self::default());
-        }
         let file = &config.file;
-        let secrets = Secrets::load(file.secrets.clone());
-        let mail = file.mail.clone().map(MailSetup::read).transpose();
-        match (secrets, mail) {
-            (Ok(secrets), Ok(mail)) => Ok(Self { secrets, mail }),
-            (secrets, mail) => Err([secrets.err(), mail.err()].into_iter().flatten().flatten().collect()),
+        let access = Access::load(&file.keys, &file.sources).map(Arc::new);
+        let (secrets, mail) = match config.role.works() {
+            true => (Secrets::load(file.secrets.clone()), file.mail.clone().map(MailSetup::read).transpose()),
+            false => (Ok(Secrets::default()), Ok(None)),
+        };
+        match (secrets, mail, access) {
+            (Ok(secrets), Ok(mail), Ok(access)) => Ok(Self { secrets, mail, access }),
+            (secrets, mail, access) => {
+                Err([secrets.err(), mail.err(), access.err()].into_iter().flatten().flatten().collect())
+            }
         }
     }
 }
 
 /// A host, built and bound but not yet serving.
 pub struct App {
-    listener: TcpListener,
+    door: Door,
+    tls: Option<Tls>,
     config: Config,
     metrics: Metrics,
     runtime: Arc<Runtime>,
-    registry: Option<Registry>,
+    registry: Registry,
     embedded: Option<Embedded>,
     link: Link,
     activities: ActivityConfig,
+    access: Arc<Access>,
 }
 
 impl App {
     /// Builds the process: listener, plugins, Temporal. Fails on what an operator has to mend; a plugin that
     /// cannot be loaded or a Temporal that cannot be reached is not among that.
     pub async fn build(config: Config, kept: Kept) -> anyhow::Result<Self> {
+        check_door(&config, &kept.access)?;
+        let access = kept.access.clone();
         let (metrics, runtime, meter) = Metrics::init()?;
-        let listener = TcpListener::bind(config.listen).await.with_context(|| {
+        let tls = config.file.tls.clone().map(Tls::start).transpose().map_err(|fault| unusable(&[fault]))?;
+        let door = Door::bind(&config.listen).await.with_context(|| {
             format!("cannot listen on {}: choose another address with --listen", config.listen)
         })?;
-        let registry = if config.role.works() { Some(open_plugins(&config, kept).await?) } else { None };
+        let registry = open_plugins(&config, kept).await?;
         let embedded = start_embedded(&config).await?;
         let link = connect(&config, embedded.as_ref(), meter)?;
         let activities = ActivityConfig::from(&config.file.activities);
         Ok(Self {
-            listener,
+            door,
+            tls,
             config,
             metrics,
             runtime: Arc::new(runtime),
@@ -89,6 +99,7 @@ impl App {
             embedded,
             link,
             activities,
+            access,
         })
     }
 
@@ -101,20 +112,34 @@ impl App {
             registry: self.registry.clone(),
             metrics: self.metrics,
             accepts: self.config.role.accepts(),
+            works: self.config.role.works(),
             polling: polling.clone(),
             started: Instant::now(),
+            access: self.access,
+            plugins: Arc::new(plugins_of_sources(&self.config)),
+            places: Arc::new(Semaphore::new(self.config.file.webhook.concurrency)),
             body_limit: self.config.file.webhook.body_limit,
+            cors_origins: origins(&self.config.file.webhook.cors_origins)?.into(),
             sync_timeout_max: self.config.file.webhook.sync_timeout_max.unsigned_abs(),
         };
         let (stop_serving, not_serving) = watch::channel(false);
         let (stop_working, not_working) = watch::channel(false);
-        let address = self.listener.local_addr()?;
-        let server = serve(self.listener, webhook::router(surroundings), not_serving);
-        tracing::info!(%address, role = self.config.role.as_str(), version = env!("CARGO_PKG_VERSION"), "listening");
+        let address = self.door.address().to_string();
+        let mut not_serving = not_serving;
+        let router = webhook::router(surroundings);
+        let server = tokio::spawn(async move {
+            webhook::serve(self.door, self.tls, router, told(&mut not_serving)).await;
+        });
+        tracing::info!(
+            address,
+            role = self.config.role.as_str(),
+            version = env!("CARGO_PKG_VERSION"),
+            "listening"
+        );
 
-        let worker = self.registry.map(|registry| {
+        let worker = self.config.role.works().then(|| {
             let catch_all = self.config.file.routing.catch_all.clone();
-            let activities = AlertActivities { registry, catch_all };
+            let activities = AlertActivities { registry: self.registry, catch_all };
             tokio::spawn(work(self.runtime, self.link, activities, polling, not_working))
         });
         stop.await;
@@ -134,6 +159,37 @@ impl App {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Nobody opens a webhook to others by accident.
+fn check_door(config: &Config, access: &Access) -> anyhow::Result<()> {
+    let file = &config.file;
+    let is_reachable = !config.listen.is_local();
+    let has_clients = file.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let is_meant = access.asks() || has_clients || file.webhook.anybody_may_post;
+    if config.role.accepts() && is_reachable && !is_meant {
+        bail!(
+            "listening on {} lets everybody post who can reach it: `campanile keys new NAME` makes a key and prints what to \
+             put into the configuration; or say `anybody-may-post = true` under [webhook]",
+            config.listen
+        );
+    }
+    Ok(())
+}
+
+/// The origins as browsers send them.
+fn origins(texts: &[String]) -> anyhow::Result<Vec<HeaderValue>> {
+    let origin = |text: &String| match url::Url::parse(text) {
+        Ok(url) if url.origin().ascii_serialization() == *text => Ok(HeaderValue::try_from(text)?),
+        _ => bail!("webhook.cors-origins: {text:?} is not an origin such as https://status.example.com"),
+    };
+    texts.iter().map(origin).collect()
+}
+
+/// The plugins of sources whose own name is another one.
+fn plugins_of_sources(config: &Config) -> BTreeMap<String, String> {
+    let sources = config.file.sources.iter();
+    sources.filter_map(|(name, source)| Some((name.clone(), source.plugin.clone()?))).collect()
 }
 
 async fn open_plugins(config: &Config, kept: Kept) -> anyhow::Result<Registry> {
@@ -160,6 +216,11 @@ pub fn plugin_config(config: &Config, kept: Kept) -> Result<PluginConfig, Vec<Fa
         secrets: kept.secrets,
         mail: kept.mail.map(Mailer::new),
         egress: file.egress.clone(),
+        roles: match config.role {
+            Role::All => &plugin::Role::ALL,
+            Role::Webhook => &plugin::Role::RECEIVING,
+            Role::Worker => &plugin::Role::WORKING,
+        },
     })
 }
 
@@ -213,16 +274,6 @@ fn connect(config: &Config, embedded: Option<&Embedded>, meter: TemporalMeter) -
         retention: embedded.map(|_| retention),
     };
     Ok(Link::start(link, meter)?)
-}
-
-/// Serves HTTP until told to stop, then until the open requests have ended.
-fn serve(listener: TcpListener, router: axum::Router, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let stop = async move { told(&mut stopped).await };
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
-            tracing::error!(%error, "http server stopped");
-        }
-    })
 }
 
 /// Keeps a worker polling from the moment Temporal is connected until told to stop.

@@ -2,6 +2,7 @@
 
 mod check;
 mod healthcheck;
+mod keys;
 mod plugin;
 mod plugins;
 mod send;
@@ -11,7 +12,11 @@ mod table;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+use serde::de::DeserializeOwned;
 
 use crate::plugin::Compile;
 
@@ -35,6 +40,8 @@ enum Command {
     Check(check::Check),
     /// Check, sign, verify and lock plugins; needs no running host
     Plugin(plugin::Plugin),
+    /// Make keys that open the webhook
+    Keys(keys::Keys),
     /// Ask a running host whether it can do its work; exit code 0 if it can
     Healthcheck(healthcheck::Healthcheck),
     /// Compile a component: the host runs this by itself
@@ -48,11 +55,25 @@ struct Target {
     /// Address of the host
     #[arg(long, env = "CAMPANILE_URL", value_name = "URL", default_value = "http://127.0.0.1:8000")]
     url: String,
+    /// A key that opens it there, if it asks for one
+    #[arg(long, env = "CAMPANILE_KEY", value_name = "KEY", hide_env_values = true)]
+    key: Option<String>,
 }
 
 impl Target {
     fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url.trim_end_matches('/'))
+    }
+
+    /// A client that shows the key; the host answers in less than `timeout`.
+    fn http(&self, timeout: Duration) -> anyhow::Result<reqwest::Client> {
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &self.key {
+            let bearer = HeaderValue::try_from(format!("Bearer {key}"));
+            headers.insert(AUTHORIZATION, bearer.context("the key has characters that no key has")?);
+        }
+        // A host is reached directly: a proxy of the environment would rarely lead to it, and never to loopback.
+        Ok(reqwest::Client::builder().no_proxy().default_headers(headers).timeout(timeout).build()?)
     }
 }
 
@@ -67,6 +88,7 @@ impl Cli {
             Command::Plugins(plugins) => client(plugins.run()),
             Command::Check(check) => client(check.run()),
             Command::Plugin(plugin) => plugin.run(),
+            Command::Keys(keys) => keys.run(),
             Command::Healthcheck(healthcheck) => client(healthcheck.run()),
             Command::Compile(compile) => compile.run().map(|()| ExitCode::SUCCESS),
         }
@@ -78,8 +100,13 @@ fn client(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Re
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
 }
 
-/// An HTTP client for the commands: a host answers in less than `timeout`.
-fn http(timeout: Duration) -> anyhow::Result<reqwest::Client> {
-    // A host is reached directly: a proxy of the environment would rarely lead to it, and never to loopback.
-    Ok(reqwest::Client::builder().no_proxy().timeout(timeout).build()?)
+/// What a host answered, or its refusal in its own words.
+async fn answered<T: DeserializeOwned>(response: reqwest::Response) -> anyhow::Result<T> {
+    let (url, status) = (response.url().clone(), response.status());
+    let body = response.bytes().await?;
+    if !status.is_success() {
+        let refusal: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        bail!("{}", refusal["message"].as_str().unwrap_or("the host refuses, and does not say why"));
+    }
+    serde_json::from_slice(&body).with_context(|| format!("{url} is not a campanile"))
 }

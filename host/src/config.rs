@@ -17,6 +17,7 @@ use crate::plugin::{
 use crate::telemetry::LogFormat;
 use crate::temporal::{ActivitiesConfig, TemporalConfig};
 use crate::toml_file;
+use crate::webhook::{KeyConfig, Listen, SourceConfig, TlsConfig};
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, ValueEnum)]
@@ -59,9 +60,9 @@ pub struct Flags {
     /// Configuration file
     #[arg(long, env = "CAMPANILE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Address of the webhook [default: 127.0.0.1:8000]; port 0 takes a free one
+    /// Where the webhook listens [default: 127.0.0.1:8000]; port 0 takes a free one, unix:/path is a socket file
     #[arg(long, env = "CAMPANILE_LISTEN", value_name = "ADDRESS")]
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<Listen>,
     /// Plugin directory [default: plugins.d]
     #[arg(long, env = "CAMPANILE_PLUGINS", value_name = "DIR")]
     pub plugins: Option<PathBuf>,
@@ -93,6 +94,9 @@ pub struct Flags {
     /// Temporal task queue [default: campanile]
     #[arg(long, env = "CAMPANILE_TASK_QUEUE", value_name = "NAME")]
     pub task_queue: Option<String>,
+    /// A file with keys, each a table as `[keys.NAME]` of the configuration, but without `keys.`
+    #[arg(long, env = "CAMPANILE_KEYS_FILE", value_name = "FILE")]
+    pub keys_file: Option<PathBuf>,
     /// Log lines for people or as JSON [default: text]
     #[arg(long, env = "CAMPANILE_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -105,9 +109,9 @@ pub struct Flags {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ConfigFile {
-    /// Address of the webhook.
+    /// Where the webhook listens: an address such as `127.0.0.1:8000`, or `unix:/run/campanile.sock`.
     #[schemars(with = "Option<String>")]
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<Listen>,
     /// Plugin directory.
     pub plugins: Option<PathBuf>,
     /// Data directory.
@@ -118,6 +122,8 @@ pub struct ConfigFile {
     pub log: LogConfig,
     /// The HTTP side.
     pub webhook: WebhookConfig,
+    /// The certificate of the HTTP side.
+    pub tls: Option<TlsConfig>,
     /// The durable engine.
     pub temporal: TemporalConfig,
     /// Retry policies.
@@ -136,6 +142,12 @@ pub struct ConfigFile {
     pub egress: EgressConfig,
     /// The mail server that plugins may send through.
     pub mail: Option<MailConfig>,
+    /// A file with more keys, each a table as those of `keys`, but without `keys.`
+    pub keys_file: Option<PathBuf>,
+    /// Keys that open the webhook, and what shows and steers, by name.
+    pub keys: BTreeMap<String, KeyConfig>,
+    /// What is particular to a source, by the name in its URL.
+    pub sources: BTreeMap<String, SourceConfig>,
     /// Secrets that the host uses on behalf of plugins, by name.
     pub secrets: BTreeMap<String, SecretConfig>,
 }
@@ -160,11 +172,24 @@ pub struct WebhookConfig {
     /// The longest time that `/webhook/alerts/sync` waits, such as `2m`.
     #[schemars(with = "String")]
     pub sync_timeout_max: SignedDuration,
+    /// How many posts are worked on at once; more are told to come again.
+    #[schemars(range(min = 1, max = 65536))]
+    pub concurrency: usize,
+    /// Listen to others without asking anything of those who post.
+    pub anybody_may_post: bool,
+    /// Origins whose pages may use the API in a browser, such as `https://status.example.com`; none unless listed.
+    pub cors_origins: Vec<String>,
 }
 
 impl Default for WebhookConfig {
     fn default() -> Self {
-        Self { body_limit: 8 * 1024 * 1024, sync_timeout_max: SignedDuration::from_mins(2) }
+        Self {
+            body_limit: 8 * 1024 * 1024,
+            sync_timeout_max: SignedDuration::from_mins(2),
+            concurrency: 256,
+            anybody_may_post: false,
+            cors_origins: Vec::new(),
+        }
     }
 }
 
@@ -179,8 +204,8 @@ pub struct RoutingConfig {
 /// Everything that is configured, valid.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Address of the webhook.
-    pub listen: SocketAddr,
+    /// Where the webhook listens.
+    pub listen: Listen,
     /// Plugin directory.
     pub plugins: PathBuf,
     /// Data directory.
@@ -239,9 +264,12 @@ impl Config {
         replace(&mut temporal.ui_port, flags.temporal_ui_port);
         replace(&mut temporal.namespace, flags.namespace);
         replace(&mut temporal.task_queue, flags.task_queue);
-        let default_listen = SocketAddr::from(([127, 0, 0, 1], 8000));
+        if let Some(path) = flags.keys_file.or(file.keys_file.take()) {
+            file.keys.extend(keys(&path)?);
+        }
+        let default_listen = Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8000)));
         Ok(Self {
-            listen: flags.listen.or(file.listen).unwrap_or(default_listen),
+            listen: flags.listen.or(file.listen.take()).unwrap_or(default_listen),
             plugins: flags.plugins.or(file.plugins.take()).unwrap_or_else(|| "plugins.d".into()),
             data_dir: flags.data_dir.or(file.data_dir.take()).unwrap_or_else(|| "data".into()),
             role: flags.role.or(file.role).unwrap_or_default(),
@@ -279,9 +307,17 @@ fn replace<T>(value: &mut Option<T>, flag: Option<T>) {
 }
 
 fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let text = text(path)?;
     understood(&text).map_err(|faults| ConfigError::Invalid { path: path.to_owned(), faults })
+}
+
+fn keys(path: &Path) -> Result<BTreeMap<String, KeyConfig>, ConfigError> {
+    let text = text(path)?;
+    toml_file::read(&text).map_err(|faults| ConfigError::Invalid { path: path.to_owned(), faults })
+}
+
+fn text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
 fn understood(text: &str) -> Result<ConfigFile, Vec<Fault>> {

@@ -62,6 +62,17 @@ pub struct Ledger {
     /// When the webhook accepted it.
     #[schema(value_type = String, format = DateTime)]
     pub received_at: jiff::Timestamp,
+    /// The source that it was posted to: `grafana` of `/webhook/grafana`; absent for `/webhook/alerts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<String>)]
+    pub via: Option<Arc<str>>,
+    /// The name of the key, or of what else it was let in by; absent where nothing is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<String>)]
+    pub key: Option<Arc<str>>,
+    /// What the source found odd about the request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Why it went where it went, one line per receiver, updater or processor that was considered.
     pub decisions: Vec<String>,
     /// Every call, in the order in which the calls were decided.
@@ -77,6 +88,7 @@ impl Ledger {
         data.clear();
         metrics.clear();
         extra.clear();
+        self.warnings.clear();
         for step in &mut self.steps {
             step.message.iter_mut().for_each(cut);
             step.error.iter_mut().for_each(|error| cut(&mut error.message));
@@ -268,6 +280,9 @@ mod tests {
             alert: serde_json::from_value(alert).unwrap(),
             metadata: Arc::default(),
             received_at: jiff::Timestamp::UNIX_EPOCH,
+            via: None,
+            key: None,
+            warnings: Vec::new(),
             decisions: Vec::new(),
             steps: Vec::new(),
         }

@@ -53,7 +53,7 @@ pub use limits::{ByteSize, Limits};
 pub use loaded::Plugin;
 pub use mail::{MailConfig, MailSetup, Mailer};
 pub use registry::Registry;
-pub use secrets::{SecretConfig, Secrets};
+pub use secrets::{SecretConfig, Secrets, read_secret};
 pub use sidecar::SidecarConfig;
 pub use trust::{
     LockChange, LockError, PASSWORD_VARIABLE, PublicKey, Signed, SigningError, SigningKey, Trust,
@@ -88,6 +88,8 @@ pub struct PluginConfig {
     pub egress: EgressConfig,
     /// What is asked of plugins before they are loaded.
     pub trust: Trust,
+    /// Which plugins this process loads; the others in the directory are none of its business.
+    pub roles: &'static [Role],
 }
 
 /// What a plugin is for.
@@ -100,11 +102,17 @@ pub enum Role {
     Notifier,
     /// Writes back to an external system what became of an alert.
     StatusUpdater,
+    /// Turns a vendor's webhook request into alerts.
+    Source,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Role; 3] = [Role::Processor, Role::Notifier, Role::StatusUpdater];
+    pub const ALL: [Role; 4] = [Role::Processor, Role::Notifier, Role::StatusUpdater, Role::Source];
+    /// Those that work on alerts, behind Temporal.
+    pub const WORKING: [Role; 3] = [Role::Processor, Role::Notifier, Role::StatusUpdater];
+    /// Those that bring alerts, in front of Temporal.
+    pub const RECEIVING: [Role; 1] = [Role::Source];
 
     /// The name in JSON, metrics and logs.
     pub fn as_str(self) -> &'static str {
@@ -112,6 +120,7 @@ impl Role {
             Role::Processor => "processor",
             Role::Notifier => "notifier",
             Role::StatusUpdater => "status-updater",
+            Role::Source => "source",
         }
     }
 
@@ -121,6 +130,7 @@ impl Role {
             Role::Processor => "campanile:processor/processor",
             Role::Notifier => "campanile:notifier/notifier",
             Role::StatusUpdater => "campanile:status-updater/status-updater",
+            Role::Source => "campanile:source/source",
         }
     }
 }
@@ -179,6 +189,43 @@ pub struct Change<'a> {
     pub outcome: Option<Outcome>,
     /// Receiver by receiver.
     pub deliveries: &'a [DeliveryResult],
+}
+
+/// One HTTP request on its way through a source.
+#[derive(Clone, Debug)]
+pub struct SourceRequest {
+    /// The method, upper case.
+    pub method: String,
+    /// Path and query behind the source's own address, starting with `/`.
+    pub path: String,
+    /// The headers, names in lower case, without credentials.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The raw body.
+    pub body: Vec<u8>,
+}
+
+/// What a source found in a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decoded {
+    /// The alerts, each a JSON object; not checked yet.
+    pub alerts: Vec<String>,
+    /// What was odd, one line each.
+    pub warnings: Vec<String>,
+    /// The vendor's own id of this delivery.
+    pub delivery_id: Option<String>,
+    /// The answer on success, if the host's own would not do.
+    pub reply: Option<SourceReply>,
+}
+
+/// The answer that a vendor expects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceReply {
+    /// The HTTP status, 200 to 499.
+    pub status: u16,
+    /// The content type of the body.
+    pub content_type: String,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 /// One call and how it ended.

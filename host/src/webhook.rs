@@ -1,30 +1,52 @@
 //! The HTTP wall: the webhook, what can be asked of it, and its description. Knows alerts and the engine that takes
 //! them; nothing of plugins but their inventory and how to release one.
 
+mod access;
 mod alerts;
+mod code;
 mod error;
+mod listen;
+mod peer;
+mod receive;
 mod request;
 mod response;
+mod serve;
+mod sources;
 mod status;
+mod tls;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue, Method};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::CorsLayer;
+use tower_http::normalize_path::NormalizePathLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::SwaggerUi;
+
+use error::ApiError;
 
 use crate::plugin::Registry;
 use crate::telemetry::Metrics;
 use crate::temporal::{ActivityConfig, Link};
 
+pub use access::{Access, KeyConfig, NewKey, SourceConfig};
+pub use listen::{Door, Listen};
 pub use response::{AlertResult, WebhookResponse};
+pub use serve::serve;
+pub use tls::{Tls, TlsConfig};
 
 /// How long a sender may pause within a body.
 const BODY_PAUSE: Duration = Duration::from_secs(30);
@@ -36,18 +58,28 @@ pub struct Surroundings {
     pub link: Link,
     /// How activities are retried; part of what is submitted.
     pub activities: ActivityConfig,
-    /// The plugins, where this process has them.
-    pub registry: Option<Registry>,
+    /// The plugins of this process: sources where it accepts alerts, the others where it works on them.
+    pub registry: Registry,
     /// The metrics.
     pub metrics: Metrics,
     /// Whether this process accepts alerts.
     pub accepts: bool,
+    /// Whether this process is to have a worker.
+    pub works: bool,
     /// Whether this process's worker polls.
     pub polling: Arc<AtomicBool>,
     /// When the process started.
     pub started: Instant,
-    /// The largest request body, in bytes.
+    /// Who may post, ask and steer.
+    pub access: Arc<Access>,
+    /// The names of the plugins of sources whose own name is another one.
+    pub plugins: Arc<BTreeMap<String, String>>,
+    /// Places for requests that are worked on.
+    pub places: Arc<Semaphore>,
+    /// The largest request body, in bytes, as sent and unpacked.
     pub body_limit: usize,
+    /// The origins whose pages may use the API in a browser.
+    pub cors_origins: Arc<[HeaderValue]>,
     /// The longest time that a synchronous request waits.
     pub sync_timeout_max: Duration,
 }
@@ -55,8 +87,7 @@ pub struct Surroundings {
 impl Surroundings {
     /// Whether this process's worker polls; `None` if this process is not to have one.
     fn is_polling(&self) -> Option<bool> {
-        self.registry.as_ref()?;
-        Some(self.polling.load(Ordering::Relaxed))
+        self.works.then(|| self.polling.load(Ordering::Relaxed))
     }
 }
 
@@ -71,6 +102,7 @@ impl Surroundings {
     paths(
         alerts::post_alerts,
         alerts::post_alerts_sync,
+        sources::post_source,
         alerts::get_alert,
         status::get_health,
         status::get_plugins,
@@ -87,26 +119,56 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// All routes.
 pub fn router(surroundings: Surroundings) -> Router {
-    let mut router = Router::new()
-        .route("/health", get(status::get_health))
+    let mut open =
+        Router::new().route("/health", get(status::get_health)).route("/metrics", get(status::get_metrics));
+    let mut closed = Router::new()
         .route("/plugins", get(status::get_plugins))
-        .route("/plugins/{name}/release", post(status::post_release))
-        .route("/metrics", get(status::get_metrics));
+        .route("/plugins/{name}/release", post(status::post_release));
+    let mut pages = Router::new();
     if surroundings.accepts {
-        router = router
+        open = open
             .route("/webhook/alerts", post(alerts::post_alerts))
             .route("/webhook/alerts/sync", post(alerts::post_alerts_sync))
-            .route("/alerts/{*workflow_id}", get(alerts::get_alert))
-            .merge(SwaggerUi::new("/docs").url("/openapi.json", openapi()));
+            .route("/webhook/{source}", post(sources::post_source).put(sources::post_source))
+            .route("/webhook/{source}/{*below}", post(sources::post_source).put(sources::post_source));
+        closed = closed.route("/alerts/{*workflow_id}", get(alerts::get_alert));
+        pages = pages.merge(SwaggerUi::new("/docs").url("/openapi.json", openapi()));
     }
-    router
+    let routes = open
+        .merge(closed.route_layer(middleware::from_fn_with_state(surroundings.clone(), admin)))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
+        .with_state(surroundings.clone());
+    pages
+        .fallback_service(NormalizePathLayer::trim_trailing_slash().layer(routes))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(DefaultBodyLimit::max(surroundings.body_limit))
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
+        .layer(cors(&surroundings.cors_origins))
         .layer(middleware::from_fn(error::finish))
-        .with_state(surroundings)
+}
+
+/// Lets in whoever may see plugins and alerts, and steer.
+async fn admin(
+    State(surroundings): State<Surroundings>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    surroundings.access.admit_admin(&parts)?;
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+/// What pages of other origins may do in a browser: nothing, unless the operator names them.
+fn cors(origins: &[HeaderValue]) -> CorsLayer {
+    if origins.is_empty() {
+        return CorsLayer::new();
+    }
+    CorsLayer::new()
+        .allow_origin(origins.to_vec())
+        .allow_methods([Method::GET, Method::POST, Method::PUT])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("x-api-key")])
+        .expose_headers([HeaderName::from_static("x-request-id"), RETRY_AFTER])
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use campanile::alert::{AlertItem, Origin};
 use campanile::plugin::{
-    CallsConfig, CompilationConfig, EgressConfig, Limits, Plugin, PluginConfig, Registry, Secrets, Trust,
+    CallsConfig, CompilationConfig, EgressConfig, Limits, Plugin, PluginConfig, Registry, Role, Secrets,
+    Trust,
 };
 use harness::alerts::{alert, labelled};
 use tempfile::TempDir;
@@ -71,6 +72,7 @@ pub(crate) fn config(directory: &Path) -> PluginConfig {
         mail: None,
         egress: EgressConfig::default(),
         trust: Trust::default(),
+        roles: &Role::ALL,
     }
 }
 
@@ -84,6 +86,9 @@ pub(crate) fn item(deed: &str) -> AlertItem {
             metadata: Arc::default(),
             received_at: jiff::Timestamp::now(),
             traceparent: String::new(),
+            via: None,
+            key: None,
+            warnings: Vec::new(),
         }),
     }
 }

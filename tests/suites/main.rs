@@ -1,6 +1,7 @@
 //! The end-to-end suites: the real host, the real Temporal server, real components, real sockets. Each test reads as a
 //! sentence, has a host and a task queue of its own, and waits for signals.
 
+mod access;
 mod batches;
 mod calls;
 mod check;
@@ -27,6 +28,7 @@ mod replay;
 mod roles;
 mod secrets;
 mod shipped;
+mod sources;
 mod toolchains;
 mod trust;
 mod unreachable;

@@ -54,9 +54,9 @@ fn settings(component: fn(&str) -> Vec<u8>, receiver: &Receiver, smtp: &Smtp) ->
         smtp.authority().display()
     );
     let sidecar = |name: &str| match name {
-        "triage" | "log" => String::new(),
         "email" => "[config]\nto = \"ops@example.com\"\n[grants]\nmail = [\"ops@example.com\"]\n".to_owned(),
-        _ => posting_to(receiver, name, ""),
+        "slack" | "webhook" | "http-status" => posting_to(receiver, name, ""),
+        _ => String::new(),
     };
     let settings = Settings::new().and_config(&mail).variable("TESTS_SMTP", PASSWORD);
     artifacts::shipped_names().iter().fold(settings, |settings, name| {

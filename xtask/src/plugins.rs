@@ -10,9 +10,35 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 6] = ["triage", "log", "slack", "webhook", "email", "http-status"];
+pub(crate) const SHIPPED: [&str; 14] = [
+    "triage",
+    "log",
+    "slack",
+    "webhook",
+    "email",
+    "http-status",
+    "alertmanager",
+    "prometheus",
+    "grafana",
+    "cloudwatch-sns",
+    "datadog",
+    "pagerduty-events",
+    "sentry",
+    "azure-monitor",
+];
 /// Those that work without an address to send to: what a newcomer sees.
-const ENABLED: [&str; 2] = ["triage", "log"];
+const ENABLED: [&str; 10] = [
+    "triage",
+    "log",
+    "alertmanager",
+    "prometheus",
+    "grafana",
+    "cloudwatch-sns",
+    "datadog",
+    "pagerduty-events",
+    "sentry",
+    "azure-monitor",
+];
 
 /// `cargo <command> -p plugin-triage …`, for the target that plugins are built for.
 pub(crate) fn cargo_for_plugins(command: &str) -> Command {
@@ -98,7 +124,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let layout = built(folder.path());
         install(&layout).unwrap();
-        assert_eq!(files(&layout.plugins()), ["log.wasm", "triage.wasm"]);
+        let mut enabled = ENABLED.map(|name| format!("{name}.wasm"));
+        enabled.sort();
+        assert_eq!(files(&layout.plugins()), enabled);
         assert_eq!(files(&layout.kept().join("plugins-available")).len(), SHIPPED.len() + 1);
     }
 
@@ -109,6 +137,8 @@ mod tests {
         install(&layout).unwrap();
         let plugins = layout.plugins();
         fs::remove_file(plugins.join("log.wasm")).unwrap();
+        let sources = ENABLED.iter().filter(|name| !["log", "triage"].contains(name));
+        sources.for_each(|name| fs::remove_file(plugins.join(format!("{name}.wasm"))).unwrap());
         fs::write(plugins.join("slack.wasm"), "old").unwrap();
         fs::write(plugins.join("slack.toml"), "enabled = false").unwrap();
         install(&layout).unwrap();

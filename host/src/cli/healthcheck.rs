@@ -17,7 +17,7 @@ pub(super) struct Healthcheck {
 impl Healthcheck {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let url = self.target.at("/health");
-        let response = super::http(Duration::from_secs(5))?.get(&url).send().await;
+        let response = self.target.http(Duration::from_secs(5))?.get(&url).send().await;
         let response = response.with_context(|| format!("no answer from {url}"))?;
         let status = response.status();
         println!("{}", response.text().await?);

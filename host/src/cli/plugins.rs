@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 
-use super::Target;
 use super::table::table;
+use super::{Target, answered};
 use crate::plugin::{Inventory, QuarantineStatus};
 
 #[derive(Args, Debug)]
@@ -19,9 +19,9 @@ pub(super) struct Plugins {
 impl Plugins {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let url = self.target.at("/plugins");
-        let response = super::http(Duration::from_secs(5))?.get(&url).send().await;
+        let response = self.target.http(Duration::from_secs(5))?.get(&url).send().await;
         let response = response.with_context(|| format!("no answer from {url}: is the host running?"))?;
-        let inventory: Inventory = response.error_for_status()?.json().await?;
+        let inventory: Inventory = answered(response).await?;
         let mut loaded = table(&["PLUGIN", "ROLE", "VERSION", "GENERATION", "DIGEST", "FILE"]);
         for plugin in &inventory.loaded {
             let name = match (&plugin.quarantine, plugin.enabled) {

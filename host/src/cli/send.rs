@@ -39,7 +39,7 @@ pub(super) struct Send {
 
 impl Send {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let client = super::http(self.timeout.unsigned_abs() + MARGIN)?;
+        let client = self.target.http(self.timeout.unsigned_abs() + MARGIN)?;
         let mut table = if self.sync {
             table(&["FILE", "ALERT", "OUTCOME", "STEPS"])
         } else {

@@ -2,12 +2,13 @@
 
 use self::shared::campanile::types::types as wit;
 use super::imports::HostState;
-use super::{CallError, Change, Delivery, Receipt};
+use super::{CallError, Change, Decoded, Delivery, Receipt, SourceReply, SourceRequest};
 use crate::alert::{AlertItem, Severity, Status};
 use crate::ledger::{DeliveryResult, DeliveryState, Outcome, Retry};
 use crate::plan::LONGEST_DELAY;
 
 pub(super) use self::processor::exports::campanile::processor::processor::Decision as RawDecision;
+use self::source::exports::campanile::source::source as sources;
 use self::status_updater::exports::campanile::status_updater::status_updater as updates;
 pub(super) use self::wit::{Description, Failure};
 
@@ -62,12 +63,23 @@ pub(super) mod status_updater {
     });
 }
 
+/// The role that turns requests into alerts.
+pub(super) mod source {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package campanile:host; world source { export campanile:source/source@0.1.0; }",
+        exports: { default: async },
+        with: { "campanile:types/types": super::shared::campanile::types::types },
+    });
+}
+
 /// A component that was linked and type-checked, ready to be instantiated.
 #[derive(Clone)]
 pub(super) enum Guest {
     Processor(processor::ProcessorPre<HostState>),
     Notifier(notifier::NotifierPre<HostState>),
     StatusUpdater(status_updater::StatusUpdaterPre<HostState>),
+    Source(source::SourcePre<HostState>),
 }
 
 impl Guest {
@@ -85,6 +97,10 @@ impl Guest {
             Guest::StatusUpdater(pre) => {
                 let guest = pre.instantiate_async(&mut *store).await?;
                 guest.campanile_status_updater_status_updater().call_describe(store).await
+            }
+            Guest::Source(pre) => {
+                let guest = pre.instantiate_async(&mut *store).await?;
+                guest.campanile_source_source().call_describe(store).await
             }
         }
     }
@@ -161,6 +177,23 @@ fn status(status: Status) -> wit::Status {
     match status {
         Status::Firing => wit::Status::Firing,
         Status::Resolved => wit::Status::Resolved,
+    }
+}
+
+pub(super) fn source_request(request: SourceRequest) -> sources::Request {
+    let SourceRequest { method, path, headers, body } = request;
+    sources::Request { method, path, headers, body }
+}
+
+impl From<sources::Decoded> for Decoded {
+    fn from(decoded: sources::Decoded) -> Self {
+        let sources::Decoded { alerts, warnings, delivery_id, reply } = decoded;
+        let reply = reply.map(|sources::Reply { status, content_type, body }| SourceReply {
+            status,
+            content_type,
+            body,
+        });
+        Self { alerts, warnings, delivery_id, reply }
     }
 }
 

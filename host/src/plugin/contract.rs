@@ -86,10 +86,6 @@ pub(super) enum ContractError {
     OtherVersion(String),
     #[error("it has several roles ({}): a plugin has one; split it", listed(.0))]
     SeveralRoles(Vec<String>),
-    #[error(
-        "it exports {0}: sources are not served by this version of the host, which serves processor, notifier and status-updater"
-    )]
-    Source(String),
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Imports(Vec<ImportError>),
 }
@@ -189,9 +185,6 @@ fn role_of(exports: &[String]) -> Result<Contract, ContractError> {
     let mut found = Vec::new();
     for export in exports {
         let (interface, version) = split_version(export);
-        if interface == "campanile:source/source" {
-            return Err(ContractError::Source(export.clone()));
-        }
         if let Some(role) = Role::ALL.into_iter().find(|role| role.interface() == interface) {
             found.push((role, version, export));
         }
@@ -328,6 +321,8 @@ mod tests {
         assert_eq!(inspect(&bytes), Ok(contract(Role::Processor, false)));
         let mailing = component(&["campanile:mail/sender@0.1.0"], &["campanile:notifier/notifier@0.1.0"]);
         assert_eq!(inspect(&mailing), Ok(contract(Role::Notifier, true)));
+        let source = component(&["wasi:config/store@0.2.0-rc.1"], &["campanile:source/source@0.1.0"]);
+        assert_eq!(inspect(&source), Ok(contract(Role::Source, false)));
     }
 
     #[test]
@@ -363,7 +358,6 @@ mod tests {
             newer.contains("campanile:notifier/notifier@0.2.0") && newer.contains("serves version 0.1.0"),
             "{newer}"
         );
-        assert!(text(&component(&[], &["campanile:source/source@0.1.0"])).contains("sources are not served"));
         let both = ["campanile:notifier/notifier@0.1.0", "campanile:processor/processor@0.1.0"];
         assert!(text(&component(&[], &both)).contains("several roles"));
     }

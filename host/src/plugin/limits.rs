@@ -124,8 +124,8 @@ impl Limits {
             memory: size(self.memory, wider.memory, 128 << 20),
             deadline: self.deadline.or(wider.deadline).unwrap_or(default_deadline(role)),
             concurrency: self.concurrency.or(wider.concurrency).unwrap_or(8),
-            result: size(self.result, wider.result, 1 << 20),
-            host_call: size(self.host_call, wider.host_call, 4 << 20),
+            result: size(self.result, wider.result, default_result(role)),
+            host_call: size(self.host_call, wider.host_call, 4 * default_result(role)),
             handles: self.handles.or(wider.handles).unwrap_or(1_000),
             random: size(self.random, wider.random, 64 << 10),
             log: size(self.log, wider.log, 64 << 10),
@@ -200,8 +200,16 @@ fn out_of<T: PartialOrd + fmt::Display>(value: T, least: T, most: T) -> Option<S
 
 fn default_deadline(role: Role) -> Duration {
     match role {
-        Role::Processor => Duration::from_secs(1),
+        Role::Processor | Role::Source => Duration::from_secs(1),
         Role::Notifier | Role::StatusUpdater => Duration::from_secs(15),
+    }
+}
+
+/// What a source answers is as large as the largest request with many alerts.
+fn default_result(role: Role) -> u64 {
+    match role {
+        Role::Source => 8 << 20,
+        Role::Processor | Role::Notifier | Role::StatusUpdater => 1 << 20,
     }
 }
 

@@ -10,7 +10,9 @@ use wasmtime::component::{Component, InstancePre};
 
 use super::Role;
 use super::bindings::{Description, Guest};
-use super::bindings::{notifier::NotifierPre, processor::ProcessorPre, status_updater::StatusUpdaterPre};
+use super::bindings::{
+    notifier::NotifierPre, processor::ProcessorPre, source::SourcePre, status_updater::StatusUpdaterPre,
+};
 use super::call::{Runtime, Terms};
 use super::compile::Compiler;
 use super::contract::{self, Contract};
@@ -82,6 +84,7 @@ pub(super) struct Loader {
     secrets: Secrets,
     connector: Connector,
     compiler: Compiler,
+    roles: &'static [Role],
 }
 
 impl Loader {
@@ -91,8 +94,14 @@ impl Loader {
         limits: Limits,
         secrets: Secrets,
         connector: Connector,
+        roles: &'static [Role],
     ) -> Self {
-        Self { runtime, limits, secrets, connector, compiler }
+        Self { runtime, limits, secrets, connector, compiler, roles }
+    }
+
+    /// Whether a file is a plugin of a role that other processes load. What is no plugin is everybody's business.
+    pub(super) fn is_for_others(&self, file: &PluginFile) -> bool {
+        contract::inspect(&file.component).is_ok_and(|contract| !self.roles.contains(&contract.role))
     }
 
     /// Makes a plugin of its files, as the given generation. `previous` is what runs under this name: if only its
@@ -240,6 +249,7 @@ fn bind(pre: InstancePre<HostState>, role: Role) -> wasmtime::Result<Guest> {
         Role::Processor => Guest::Processor(ProcessorPre::new(pre)?),
         Role::Notifier => Guest::Notifier(NotifierPre::new(pre)?),
         Role::StatusUpdater => Guest::StatusUpdater(StatusUpdaterPre::new(pre)?),
+        Role::Source => Guest::Source(SourcePre::new(pre)?),
     })
 }
 

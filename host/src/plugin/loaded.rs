@@ -14,14 +14,17 @@ use super::load::Compiled;
 use super::meter::Meter;
 use super::quarantine::{Conduct, Quarantine};
 use super::sidecar::Sidecar;
-use super::{Called, Change, Decision, Delivery, Receipt, Role};
-use crate::alert::AlertItem;
+use super::{Called, Change, Decision, Decoded, Delivery, Receipt, Role, SourceRequest};
+use crate::alert::{AlertItem, Severity};
 use crate::plan::RetryConfig;
 
 /// The largest merge patch of a processor, in bytes.
 const LARGEST_PATCH: usize = 16 << 10;
 /// The longest text of a plugin that is kept, in characters.
 const LONGEST_TEXT: usize = 1_024;
+/// How many warnings of a source are kept, and the longest, in characters: every alert of the request carries them.
+const MOST_WARNINGS: usize = 20;
+const LONGEST_WARNING: usize = 256;
 /// The longest identifier of a receipt that is kept, in characters.
 const LONGEST_ID: usize = 256;
 
@@ -102,7 +105,7 @@ impl Plugin {
     pub async fn process(&self, item: &AlertItem, budget: Duration) -> Called<Decision> {
         let Guest::Processor(guest) = &self.compiled.guest else { return self.is_no(Role::Processor) };
         let (guest, alert) = (guest.clone(), bindings::alert(item));
-        let call = self.call(item, budget, move |store| {
+        let call = self.call(item.into(), budget, move |store| {
             Box::pin(async move {
                 let guest = guest.instantiate_async(&mut *store).await?;
                 guest.campanile_processor_processor().call_process(store, &alert).await
@@ -115,7 +118,7 @@ impl Plugin {
     pub async fn notify(&self, delivery: &Delivery<'_>, budget: Duration) -> Called<Receipt> {
         let Guest::Notifier(guest) = &self.compiled.guest else { return self.is_no(Role::Notifier) };
         let (guest, message) = (guest.clone(), bindings::delivery(delivery));
-        let call = self.call(delivery.item, budget, move |store| {
+        let call = self.call(delivery.item.into(), budget, move |store| {
             Box::pin(async move {
                 let guest = guest.instantiate_async(&mut *store).await?;
                 guest.campanile_notifier_notifier().call_notify(store, &message).await
@@ -130,7 +133,7 @@ impl Plugin {
             return self.is_no(Role::StatusUpdater);
         };
         let (guest, message) = (guest.clone(), bindings::change(change));
-        let call = self.call(change.item, budget, move |store| {
+        let call = self.call(change.item.into(), budget, move |store| {
             Box::pin(async move {
                 let guest = guest.instantiate_async(&mut *store).await?;
                 guest.campanile_status_updater_status_updater().call_update_status(store, &message).await
@@ -139,8 +142,23 @@ impl Plugin {
         self.concluded(call, |answer| self.checked_receipt(answer.into())).await
     }
 
+    /// Has a request turned into alerts, within the plugin's own deadline. `request_id` is for the log.
+    pub async fn decode(&self, request: SourceRequest, request_id: &str) -> Called<Decoded> {
+        let Guest::Source(guest) = &self.compiled.guest else { return self.is_no(Role::Source) };
+        let (guest, request) = (guest.clone(), bindings::source_request(request));
+        // Nobody knows yet how bad it is.
+        let about = About { id: request_id, severity: Severity::Critical };
+        let call = self.call(about, 2 * self.deadline(), move |store| {
+            Box::pin(async move {
+                let guest = guest.instantiate_async(&mut *store).await?;
+                guest.campanile_source_source().call_decode(store, &request).await
+            })
+        });
+        self.concluded(call, |decoded| self.checked_decoded(decoded.into())).await
+    }
+
     /// Waits for a place, then runs one call on a fresh store.
-    async fn call<T, F>(&self, item: &AlertItem, budget: Duration, body: F) -> Result<Ended<T>, CallError>
+    async fn call<T, F>(&self, about: About<'_>, budget: Duration, body: F) -> Result<Ended<T>, CallError>
     where
         F: for<'s> FnOnce(&'s mut call::Store) -> call::Answer<'s, T> + Send + 'static,
         T: Send + 'static,
@@ -149,10 +167,10 @@ impl Plugin {
         let bounds = &self.sidecar.bounds;
         // The other half of the budget is for the call itself.
         let admission = &self.runtime.admission;
-        let permit = admission.admit(&self.name, bounds, item.alert.severity, budget / 2).await?;
+        let permit = admission.admit(&self.name, bounds, about.severity, budget / 2).await?;
         let terms = Terms {
             plugin: self.name.clone(),
-            alert: item.id.as_str().into(),
+            alert: about.id.into(),
             bounds: bounds.clone(),
             deadline: bounds.deadline.min(budget.saturating_sub(started.elapsed())),
             settings: self.sidecar.settings.clone(),
@@ -199,14 +217,36 @@ impl Plugin {
     }
 
     fn checked_receipt(&self, receipt: Receipt) -> Result<Receipt, CallError> {
-        let size = (receipt.message.len() + receipt.id.as_ref().map_or(0, String::len)) as u64;
-        let most = self.sidecar.bounds.result;
-        if size > most {
-            let text = format!("its answer has {size} bytes, more than the limit of {}", ByteSize(most));
-            return Err(CallError::of(Reason::InvalidOutput, text));
-        }
+        self.check_size((receipt.message.len() + receipt.id.as_ref().map_or(0, String::len)) as u64)?;
         let id = receipt.id.map(|id| one_line(&id, LONGEST_ID));
         Ok(Receipt { id, message: one_line(&receipt.message, LONGEST_TEXT) })
+    }
+
+    fn checked_decoded(&self, mut decoded: Decoded) -> Result<Decoded, CallError> {
+        let bytes = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
+        let reply = decoded.reply.as_ref().map_or(0, |reply| reply.body.len() + reply.content_type.len());
+        let size = (bytes(&decoded.alerts) + bytes(&decoded.warnings) + reply) as u64;
+        self.check_size(size)?;
+        if let Some(reply) = decoded.reply.as_ref().filter(|reply| !(200..500).contains(&reply.status)) {
+            let text = format!("its reply has the status {}, which is not one of 200 to 499", reply.status);
+            return Err(CallError::of(Reason::InvalidOutput, text));
+        }
+        let left_out = decoded.warnings.len().saturating_sub(MOST_WARNINGS);
+        decoded.warnings.truncate(MOST_WARNINGS);
+        decoded.warnings.iter_mut().for_each(|warning| *warning = one_line(warning, LONGEST_WARNING));
+        if left_out > 0 {
+            decoded.warnings.push(format!("{left_out} more warnings are not listed"));
+        }
+        Ok(decoded)
+    }
+
+    fn check_size(&self, size: u64) -> Result<(), CallError> {
+        let most = self.sidecar.bounds.result;
+        if size <= most {
+            return Ok(());
+        }
+        let text = format!("its answer has {size} bytes, more than the limit of {}", ByteSize(most));
+        Err(CallError::of(Reason::InvalidOutput, text))
     }
 
     fn is_no<T>(&self, role: Role) -> Called<T> {
@@ -218,6 +258,18 @@ impl Plugin {
             usage: None,
             result: Err(CallError::of(Reason::NotLoaded, text)),
         }
+    }
+}
+
+/// What a call is about: its name in the log, and how urgent it is.
+struct About<'a> {
+    id: &'a str,
+    severity: Severity,
+}
+
+impl<'a> From<&'a AlertItem> for About<'a> {
+    fn from(item: &'a AlertItem) -> Self {
+        Self { id: &item.id, severity: item.alert.severity }
     }
 }
 

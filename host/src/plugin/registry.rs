@@ -105,6 +105,12 @@ impl Registry {
         }
     }
 
+    /// Whether a source of this name is there or was refused, so that it may well come back.
+    pub fn knows_source(&self, name: &str) -> bool {
+        let found = self.catalog.find(name);
+        found.is_some_and(|plugin| plugin.role() == Role::Source) || self.catalog.has_refused(name)
+    }
+
     /// Ends the quarantine of a plugin. Whether it was in one; `None` if no such plugin is loaded.
     pub fn release(&self, name: &str) -> Option<bool> {
         Some(self.catalog.find(name)?.quarantine.release())
@@ -130,7 +136,7 @@ pub(super) fn loader(config: &PluginConfig) -> Result<Loader, OpenError> {
     let engine = engine::open(&config.cache_dir, config.calls.concurrency)?;
     let compiler = Compiler::new(&engine, config);
     let runtime = Arc::new(runtime(engine, config.mail.clone(), &config.calls)?);
-    Ok(Loader::new(runtime, compiler, config.limits.clone(), config.secrets.clone(), connector))
+    Ok(Loader::new(runtime, compiler, config.limits.clone(), config.secrets.clone(), connector, config.roles))
 }
 
 fn runtime(engine: Engine, mail: Option<Mailer>, calls: &CallsConfig) -> Result<Runtime, OpenError> {
@@ -232,6 +238,10 @@ impl Catalog {
         plugin.into_iter().for_each(|plugin| self.retire(&plugin));
     }
 
+    fn has_refused(&self, name: &str) -> bool {
+        self.pages.load().refused.contains_key(name)
+    }
+
     fn change(&self, change: impl Fn(&mut Pages)) {
         self.pages.rcu(|pages| {
             let mut pages = Pages::clone(pages);
@@ -280,6 +290,7 @@ pub(super) mod tests {
             mail: None,
             egress: Default::default(),
             trust: Default::default(),
+            roles: &Role::ALL,
         }
     }
 

@@ -35,6 +35,7 @@ pub(super) use destination::is_loopback;
 pub(super) use fill::placeholder;
 pub(super) use mark::Mark;
 pub(super) use read::from_environment;
+pub use read::read_secret;
 pub(super) use scrub::{Scrubber, Scrubbing};
 pub(super) use sign::{Signer, Unsigned};
 

@@ -64,6 +64,20 @@ pub(super) struct Sidecar {
     pub bounds: Arc<Bounds>,
 }
 
+/// What makes no sense in the file of a source: nothing leaves the host through one, and it runs before there is an alert.
+fn source_faults(config: &SidecarConfig, role: Role) -> Vec<Fault> {
+    if role != Role::Source {
+        return Vec::new();
+    }
+    let fault =
+        |path: &str, message: &str| Fault { path: path.to_owned(), value: None, message: message.to_owned() };
+    let reaches = config.grants != GrantsConfig::default();
+    let grants = reaches.then(|| fault("grants", "a source reaches nothing: it only reads the request"));
+    let when =
+        config.when.as_ref().map(|_| fault("when", "a source is called for every request to its address"));
+    grants.into_iter().chain(when).collect()
+}
+
 /// A plugin's settings as it reads them: names and texts.
 pub(super) type Settings = Arc<[(String, String)]>;
 
@@ -78,6 +92,7 @@ impl Sidecar {
         let bounds = Arc::new(config.limits.over(host, role));
         let mut faults = config.limits.faults("limits");
         faults.extend(config.retry.faults("retry"));
+        faults.extend(source_faults(&config, role));
         let when = config.when.as_deref().map(Condition::parse).transpose();
         let when = when.map_err(|fault| faults.push(fault)).ok().flatten();
         let grants = Grants::try_from(config.grants.clone()).map_err(|found| faults.extend(found)).ok();

@@ -178,6 +178,10 @@ impl Watcher {
             catalog.unload(name);
         }
         let file = intake::take(&catalog.directory, name, stamps, &self.trust).await?;
+        if self.loader.is_for_others(&file) {
+            catalog.unload(name);
+            return Ok(None);
+        }
         let generation = self.generations.get(name).copied().unwrap_or_default() + 1;
         self.loader.load(file, generation, catalog.find(name).as_deref()).await
     }

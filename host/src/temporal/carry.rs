@@ -55,6 +55,9 @@ pub(super) async fn carry<W>(
         alert: item.alert,
         metadata: item.origin.metadata.clone(),
         received_at: item.origin.received_at,
+        via: item.origin.via.clone(),
+        key: item.origin.key.clone(),
+        warnings: item.origin.warnings.clone(),
         decisions: processed.decisions,
         steps,
     })

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::HeaderMap;
 use futures::future::join_all;
 use jiff::SignedDuration;
@@ -16,8 +15,10 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::Surroundings;
+use super::access::ALERTS;
 use super::error::ApiError;
-use super::request::{WebhookRequest, traceparent};
+use super::receive::receive;
+use super::request::{Arrival, WebhookRequest};
 use super::response::{AlertResult, WebhookResponse, now};
 use crate::fault::Fault;
 use crate::ledger::Ledger;
@@ -36,20 +37,25 @@ const SYNC_TIMEOUT: Duration = Duration::from_secs(30);
     responses(
         (status = 200, description = "Temporal holds the alerts", body = WebhookResponse),
         (status = 400, description = "The request is wrong; nothing was accepted", body = WebhookResponse),
+        (status = 401, description = "A key or a signature is missing or wrong", body = WebhookResponse),
+        (status = 403, description = "The key is not for this", body = WebhookResponse),
         (status = 408, description = "The body did not come to its end", body = WebhookResponse),
         (status = 409, description = "The batch_id was used before, for other alerts", body = WebhookResponse),
         (status = 413, description = "The body is over the limit", body = WebhookResponse),
         (status = 415, description = "The body is not declared as JSON", body = WebhookResponse),
+        (status = 429, description = "The key posts faster than it may", body = WebhookResponse),
         (status = 500, description = "Temporal does not answer; nothing is confirmed", body = WebhookResponse),
+        (status = 503, description = "Too many requests are under way; nothing was accepted", body = WebhookResponse),
     )
 )]
 pub(super) async fn post_alerts(
     State(surroundings): State<Surroundings>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Json<WebhookResponse>, ApiError> {
-    let submitted = accept(&surroundings, &headers, WebhookRequest::read(&headers, body)?).await?;
-    Ok(Json(WebhookResponse::accepted(submitted, None)))
+    request: Request,
+) -> Result<(HeaderMap, Json<WebhookResponse>), ApiError> {
+    let received = receive(&surroundings, ALERTS, "", request).await?;
+    let request = WebhookRequest::read(&received.parts.headers, &received.body)?;
+    let submitted = accept(&surroundings, received.arrival, request).await?;
+    Ok((received.headers, Json(WebhookResponse::accepted(submitted, None))))
 }
 
 /// Accept alerts and wait for what becomes of them.
@@ -62,29 +68,34 @@ pub(super) async fn post_alerts(
     responses(
         (status = 200, description = "Temporal holds the alerts; `results` tells of each", body = WebhookResponse),
         (status = 400, description = "The request is wrong; nothing was accepted", body = WebhookResponse),
+        (status = 401, description = "A key or a signature is missing or wrong", body = WebhookResponse),
+        (status = 403, description = "The key is not for this", body = WebhookResponse),
         (status = 408, description = "The body did not come to its end", body = WebhookResponse),
         (status = 409, description = "The batch_id was used before, for other alerts", body = WebhookResponse),
         (status = 413, description = "The body is over the limit", body = WebhookResponse),
         (status = 415, description = "The body is not declared as JSON", body = WebhookResponse),
+        (status = 429, description = "The key posts faster than it may", body = WebhookResponse),
         (status = 500, description = "Temporal does not answer; nothing is confirmed", body = WebhookResponse),
+        (status = 503, description = "Too many requests are under way; nothing was accepted", body = WebhookResponse),
     )
 )]
 pub(super) async fn post_alerts_sync(
     State(surroundings): State<Surroundings>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Json<WebhookResponse>, ApiError> {
+    request: Request,
+) -> Result<(HeaderMap, Json<WebhookResponse>), ApiError> {
+    let received = receive(&surroundings, ALERTS, "", request).await?;
     let timeout = timeout(query.as_deref(), surroundings.sync_timeout_max);
-    let (timeout, request) = match (timeout, WebhookRequest::read(&headers, body)) {
+    let (timeout, request) = match (timeout, WebhookRequest::read(&received.parts.headers, &received.body)) {
         (Ok(timeout), Ok(request)) => (timeout, request),
         (Err(fault), Ok(_)) => return Err(ApiError::invalid(vec![fault])),
         (Ok(_), Err(error)) => return Err(error),
         (Err(fault), Err(error)) => return Err(error.and(fault)),
     };
-    let submitted = accept(&surroundings, &headers, request).await?;
+    let submitted = accept(&surroundings, received.arrival, request).await?;
+    drop(received.place);
     let results = results(&surroundings.link, &submitted, Instant::now() + timeout).await;
-    Ok(Json(WebhookResponse::accepted(submitted, Some(results))))
+    Ok((received.headers, Json(WebhookResponse::accepted(submitted, Some(results)))))
 }
 
 /// What is known of an alert, or of a batch.
@@ -154,14 +165,15 @@ impl From<Found> for AlertAnswer {
     }
 }
 
-async fn accept(
+/// Has Temporal hold a request's alerts.
+pub(super) async fn accept(
     surroundings: &Surroundings,
-    headers: &HeaderMap,
+    arrival: Arrival,
     request: WebhookRequest,
 ) -> Result<Submitted, ApiError> {
     let alerts = request.alerts.len();
     metric::received(alerts);
-    let submission = request.into_submission(&traceparent(headers));
+    let submission = request.into_submission(arrival);
     let submitted = temporal::submit(&surroundings.link, surroundings.activities, submission).await;
     let submitted = submitted.map_err(|error| ApiError::from(error).with_alerts(alerts))?;
     metric::accepted(submitted.alerts.len());

@@ -3,15 +3,18 @@
 use std::any::Any;
 
 use axum::extract::Request;
-use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::http::header::{
+    CONTENT_SECURITY_POLICY, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use uuid::Uuid;
 
-use super::BODY_PAUSE;
+use super::code::Code;
 use super::response::WebhookResponse;
+use super::{BODY_PAUSE, access};
 use crate::fault::Fault;
 use crate::telemetry::metric;
 use crate::temporal::{LookupError, SubmitError};
@@ -23,24 +26,44 @@ const RETRY_AFTER_SECONDS: u64 = 5;
 
 /// How many faults of a request are logged; its sender gets all of them.
 const LOGGED_FAULTS: usize = 3;
-/// The code of a request whose content is wrong.
-const INVALID: &str = "invalid-request";
-
 /// A refusal.
 #[derive(Clone, Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
-    code: &'static str,
+    code: Code,
     message: String,
     faults: Vec<Fault>,
+    /// Seconds.
     retry_after: Option<u64>,
     /// How many alerts the request brought, as far as that is known.
     alerts: usize,
 }
 
 impl ApiError {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), faults: Vec::new(), retry_after: None, alerts: 0 }
+    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+        let status = code.status();
+        let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS);
+        Self { status, code, message: message.into(), faults: Vec::new(), retry_after, alerts: 0 }
+    }
+
+    /// The same refusal with `retry-after`, in seconds.
+    pub(super) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// The same refusal in the one status that every monitoring system takes for "again, later": many of them take a
+    /// 429 or a 500 for final.
+    pub(super) fn for_source(mut self) -> Self {
+        if matches!(self.status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::TOO_MANY_REQUESTS) {
+            self.status = StatusCode::SERVICE_UNAVAILABLE;
+            self.retry_after = self.retry_after.or(Some(RETRY_AFTER_SECONDS));
+        }
+        self
+    }
+
+    /// What kind of refusal it is.
+    pub(super) fn code(&self) -> Code {
+        self.code
     }
 
     /// The request's content is wrong.
@@ -49,12 +72,12 @@ impl ApiError {
             [only] => only.to_string(),
             several => format!("{} faults: see `errors`", several.len()),
         };
-        Self { faults, ..Self::new(StatusCode::BAD_REQUEST, INVALID, message) }
+        Self { faults, ..Self::new(Code::InvalidRequest, message) }
     }
 
     /// The same refusal with one more fault, if it is about faults.
     pub(super) fn and(mut self, fault: Fault) -> Self {
-        if self.code != INVALID {
+        if self.code != Code::InvalidRequest {
             return self;
         }
         self.faults.insert(0, fault);
@@ -69,35 +92,34 @@ impl ApiError {
     pub(super) fn body_too_large() -> Self {
         let message =
             "the body is over the limit: send fewer alerts per request, or raise [webhook] body-limit";
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", message)
+        Self::new(Code::BodyTooLarge, message)
     }
 
     pub(super) fn body_timeout() -> Self {
         let pause = BODY_PAUSE.as_secs();
         let message =
             format!("no more of the body came for {pause} seconds: nothing was accepted, send it again");
-        Self::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", message)
+        Self::new(Code::BodyTimeout, message)
     }
 
     pub(super) fn unsupported_media_type(given: Option<&str>) -> Self {
         let given = given.unwrap_or("none");
         let message = format!("content type is {given}: send `content-type: application/json`");
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", message)
+        Self::new(Code::UnsupportedMediaType, message)
     }
 
     pub(super) fn unknown_plugin(name: &str) -> Self {
         let message =
             format!("no plugin {name} is loaded in this process: GET /plugins lists those that are");
-        Self::new(StatusCode::NOT_FOUND, "unknown-plugin", message)
+        Self::new(Code::UnknownPlugin, message)
     }
 
     fn temporal_unavailable(message: String) -> Self {
-        let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "temporal-unavailable", message);
-        Self { retry_after: Some(RETRY_AFTER_SECONDS), ..error }
+        Self::new(Code::TemporalUnavailable, message).retry_after(RETRY_AFTER_SECONDS)
     }
 
     fn internal(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+        Self::new(Code::Internal, message)
     }
 
     #[cfg(test)]
@@ -106,11 +128,16 @@ impl ApiError {
     }
 
     fn render(self, request_id: &str) -> Response {
-        metric::refused(self.code, self.alerts);
-        let body = WebhookResponse::refused(self.message, self.faults, self.code, request_id);
+        metric::refused(self.code.as_str(), self.alerts);
+        let body = WebhookResponse::refused(self.message, self.faults, self.code.as_str(), request_id);
         let mut response = (self.status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer, Basic realm=\"campanile\""));
         }
         response
     }
@@ -133,7 +160,7 @@ impl From<SubmitError> for ApiError {
             SubmitError::Refused { source, .. } => {
                 tracing::error!(%error, %source, "alerts not accepted");
                 let message = format!("{error}: {source}");
-                Self { retry_after: Some(RETRY_AFTER_SECONDS), ..Self::internal(message) }
+                Self::internal(message).retry_after(RETRY_AFTER_SECONDS)
             }
             SubmitError::Reused { batch_id } => {
                 let fault = Fault {
@@ -142,7 +169,7 @@ impl From<SubmitError> for ApiError {
                     message: "was used before, for other alerts: use another one".to_owned(),
                 };
                 let message = error.to_string();
-                Self { faults: vec![fault], ..Self::new(StatusCode::CONFLICT, "batch-id-reused", message) }
+                Self { faults: vec![fault], ..Self::new(Code::BatchIdReused, message) }
             }
         }
     }
@@ -152,9 +179,7 @@ impl From<LookupError> for ApiError {
     fn from(error: LookupError) -> Self {
         let message = error.to_string();
         match error {
-            LookupError::NotFound(_) | LookupError::Foreign(_) => {
-                Self::new(StatusCode::NOT_FOUND, "not-found", message)
-            }
+            LookupError::NotFound(_) | LookupError::Foreign(_) => Self::new(Code::NotFound, message),
             LookupError::Unavailable(_) => Self::temporal_unavailable(message),
             LookupError::NoLedger(..) => Self::internal(message),
         }
@@ -166,10 +191,10 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
     let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let given = given.filter(|id| !id.is_empty() && id.len() <= 128 && id.is_ascii()).map(str::to_owned);
     let id = given.unwrap_or_else(|| Uuid::new_v4().to_string());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, path) = (request.method().clone(), without_key(request.uri().path()));
     let mut response = next.run(request).await;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        let (code, status) = (error.code, error.status.as_u16());
+        let (code, status) = (error.code.as_str(), error.status.as_u16());
         let faults: Vec<String> = error.faults.iter().take(LOGGED_FAULTS).map(ToString::to_string).collect();
         let (text, faults) = (&error.message, faults.join("; "));
         tracing::warn!(request = id, %method, path, status, code, error = text, faults, "request refused");
@@ -178,19 +203,43 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    secure(response.headers_mut());
     response
 }
 
+/// What a browser is to do with an answer that somebody led it to: show the pages of `/docs`, and nothing else.
+fn secure(headers: &mut HeaderMap) {
+    let policy =
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
+    for (name, value) in [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CONTENT_SECURITY_POLICY, policy),
+        (REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// A path as it may be logged.
+fn without_key(path: &str) -> String {
+    let shown = |segment| if access::is_key(segment) { "***" } else { segment };
+    path.split('/').map(shown).collect::<Vec<_>>().join("/")
+}
+
 pub(super) async fn not_found(uri: Uri) -> ApiError {
-    let message =
-        format!("there is nothing at {} here: GET /docs of a webhook lists what there is", uri.path());
-    ApiError::new(StatusCode::NOT_FOUND, "not-found", message)
+    let message = format!(
+        "there is nothing at {} here: GET /docs of a webhook lists what there is",
+        without_key(uri.path())
+    );
+    ApiError::new(Code::NotFound, message)
 }
 
 pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
-    let message =
-        format!("{} does not take {method}: GET /docs of a webhook lists what it takes", uri.path());
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", message)
+    let message = format!(
+        "{} does not take {method}: GET /docs of a webhook lists what it takes",
+        without_key(uri.path())
+    );
+    ApiError::new(Code::MethodNotAllowed, message)
 }
 
 pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {

@@ -10,8 +10,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use jsonschema::Validator;
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use tower_http::timeout::TimeoutError;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -45,14 +45,9 @@ pub(super) struct WebhookRequest {
 
 impl WebhookRequest {
     /// Reads a request.
-    pub(super) fn read(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Self, ApiError> {
+    pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
         require_json(headers)?;
-        let body = body.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => ApiError::body_too_large(),
-            _ if is_timeout(&rejection) => ApiError::body_timeout(),
-            _ => ApiError::invalid(vec![Fault::whole(rejection.body_text())]),
-        })?;
-        let mut document: Value = serde_json::from_slice(&body).map_err(|error| {
+        let mut document: Value = serde_json::from_slice(body).map_err(|error| {
             ApiError::invalid(vec![Fault::whole(format!("the body is not JSON: {error}"))])
         })?;
         forget_nulls(&mut document);
@@ -61,13 +56,13 @@ impl WebhookRequest {
     }
 
     /// What Temporal is to hold.
-    pub(super) fn into_submission(self, traceparent: &str) -> Submission {
-        let received_at = Timestamp::now();
+    pub(super) fn into_submission(self, arrival: Arrival) -> Submission {
+        let Arrival { received_at, traceparent, via, key, warnings } = arrival;
         let is_batch = self.is_batch();
         let Self { alerts, batch_id, metadata } = self;
         let named = batch_id.map(|id| format!("batch-{id}"));
         let metadata = Arc::new(metadata);
-        let origin = Arc::new(Origin { metadata, received_at, traceparent: traceparent.to_owned() });
+        let origin = Arc::new(Origin { metadata, received_at, traceparent, via, key, warnings });
         let named_alert = |alert: Alert| {
             let id = match (alert.identity(), is_batch, &named) {
                 (None, true, _) => String::new(),
@@ -99,6 +94,40 @@ impl WebhookRequest {
             _ => true,
         }
     }
+}
+
+/// When and how a request came.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Arrival {
+    /// When.
+    pub(super) received_at: Timestamp,
+    /// The trace that it belongs to.
+    pub(super) traceparent: String,
+    /// The source that it was posted to.
+    pub(super) via: Option<Arc<str>>,
+    /// By what it was let in.
+    pub(super) key: Option<Arc<str>>,
+    /// What the source found odd.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Arrival {
+    /// A request with these headers, now.
+    pub(super) fn now(headers: &HeaderMap) -> Self {
+        Self { received_at: Timestamp::now(), traceparent: traceparent(headers), ..Self::default() }
+    }
+}
+
+/// Reads one alert; faults have their paths within it.
+pub(super) fn parse_alert(mut alert: Value) -> Result<Alert, Vec<Fault>> {
+    forget_nulls_of_alert(&mut alert);
+    let document = json!({"alerts": [alert]});
+    let within = |fault: Fault| {
+        let path = fault.path.trim_start_matches("alerts[0]").trim_start_matches('.').to_owned();
+        Fault { path, ..fault }
+    };
+    let request = parse(&document).map_err(|faults| faults.into_iter().map(within).collect::<Vec<_>>())?;
+    request.alerts.into_iter().next().ok_or_else(Vec::new)
 }
 
 fn parse(document: &Value) -> Result<WebhookRequest, Vec<Fault>> {
@@ -153,18 +182,31 @@ fn numbered_fault(document: &Value) -> Option<Fault> {
 
 /// Many senders write `null` for what they do not have: as good as leaving it out. What is not ours stays as it is.
 fn forget_nulls(document: &mut Value) {
-    let forget = |object: &mut Map<String, Value>, optional: &[&str]| {
-        object.retain(|key, value| !(value.is_null() && optional.contains(&key.as_str())));
-    };
     let Value::Object(request) = document else { return };
     forget(request, &["batch_id", "metadata"]);
     let Some(Value::Array(alerts)) = request.get_mut("alerts") else { return };
-    for alert in alerts.iter_mut().filter_map(Value::as_object_mut) {
-        forget(alert, &OPTIONAL);
-        if let Some(Value::Object(context)) = alert.get_mut("context") {
-            forget(context, &["environment", "service"]);
-        }
+    alerts.iter_mut().for_each(forget_nulls_of_alert);
+}
+
+fn forget_nulls_of_alert(alert: &mut Value) {
+    let Value::Object(alert) = alert else { return };
+    forget(alert, &OPTIONAL);
+    if let Some(Value::Object(context)) = alert.get_mut("context") {
+        forget(context, &["environment", "service"]);
     }
+}
+
+fn forget(object: &mut Map<String, Value>, optional: &[&str]) {
+    object.retain(|key, value| !(value.is_null() && optional.contains(&key.as_str())));
+}
+
+/// The body, if it came to its end.
+pub(super) fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiError> {
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::body_too_large(),
+        _ if is_timeout(&rejection) => ApiError::body_timeout(),
+        _ => ApiError::invalid(vec![Fault::whole(rejection.body_text())]),
+    })
 }
 
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {
@@ -182,7 +224,7 @@ fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// The trace that a request belongs to: the sender's if it names one, else a new one.
-pub(super) fn traceparent(headers: &HeaderMap) -> String {
+fn traceparent(headers: &HeaderMap) -> String {
     let given =
         headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_trace(text));
     given.map_or_else(
@@ -209,7 +251,6 @@ fn is_trace(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn alert(extra: Value) -> Value {
         let mut alert = json!({
@@ -223,7 +264,7 @@ mod tests {
     fn read(document: &Value) -> Result<WebhookRequest, Vec<String>> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, "application/json".parse().unwrap());
-        let read = WebhookRequest::read(&headers, Ok(Bytes::from(document.to_string())));
+        let read = WebhookRequest::read(&headers, document.to_string().as_bytes());
         read.map_err(|error| error.faults().iter().map(ToString::to_string).collect())
     }
 
@@ -232,7 +273,7 @@ mod tests {
     }
 
     fn ids(document: &Value) -> (Option<String>, Vec<String>) {
-        match read(document).unwrap().into_submission("trace") {
+        match read(document).unwrap().into_submission(Arrival::now(&HeaderMap::new())) {
             Submission::One(item) => (None, vec![item.id.clone()]),
             Submission::Many { batch: BatchId::Chosen(id) | BatchId::Generated(id), alerts, .. } => {
                 (Some(id), alerts.into_iter().map(|one| one.id).collect())

@@ -26,6 +26,9 @@ pub struct WebhookResponse {
     /// When this was answered: RFC 3339, UTC, with microseconds.
     #[schema(format = DateTime, example = "2023-12-01T14:30:22.123456Z")]
     pub timestamp: String,
+    /// What the source found odd about the request; the alerts' ledgers have it too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Of a synchronous post: what became of each alert, in the order of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -69,10 +72,17 @@ impl WebhookResponse {
             workflow_ids: submitted.alerts.into_iter().map(|carried| carried.workflow_id).collect(),
             errors: Vec::new(),
             timestamp: now(),
+            warnings: Vec::new(),
             results,
             code: None,
             request_id: None,
         }
+    }
+
+    /// The request was understood and held no alert.
+    pub(super) fn nothing(warnings: Vec<String>) -> Self {
+        let message = "The request holds no alert".to_owned();
+        Self { message, warnings, ..Self::accepted(Submitted { alerts: Vec::new() }, None) }
     }
 
     pub(super) fn refused(message: String, errors: Vec<Fault>, code: &str, request_id: &str) -> Self {
@@ -83,6 +93,7 @@ impl WebhookResponse {
             workflow_ids: Vec::new(),
             errors,
             timestamp: now(),
+            warnings: Vec::new(),
             results: None,
             code: Some(code.to_owned()),
             request_id: Some(request_id.to_owned()),

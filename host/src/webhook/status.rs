@@ -24,9 +24,8 @@ pub(super) struct Health {
     uptime_seconds: u64,
     /// The durable engine.
     temporal: TemporalHealth,
-    /// The plugins; absent where this process runs none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    plugins: Option<PluginHealth>,
+    /// The plugins.
+    plugins: PluginHealth,
 }
 
 /// The durable engine, seen from here.
@@ -80,7 +79,7 @@ pub(super) async fn get_health(State(surroundings): State<Surroundings>) -> impl
             task_queue: link.task_queue.to_string(),
             worker_polling,
         },
-        plugins: surroundings.registry.map(|registry| PluginHealth::from(registry.inventory())),
+        plugins: surroundings.registry.inventory().into(),
     };
     (if is_ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(health))
 }
@@ -102,7 +101,7 @@ impl From<Inventory> for PluginHealth {
     responses((status = 200, description = "The plugins of this process", body = Inventory))
 )]
 pub(super) async fn get_plugins(State(surroundings): State<Surroundings>) -> Json<Inventory> {
-    Json(surroundings.registry.map(|registry| registry.inventory()).unwrap_or_default())
+    Json(surroundings.registry.inventory())
 }
 
 /// What came of a request to release a plugin.
@@ -129,8 +128,7 @@ pub(super) async fn post_release(
     State(surroundings): State<Surroundings>,
     Path(plugin): Path<String>,
 ) -> Result<Json<Released>, ApiError> {
-    let released = surroundings.registry.and_then(|registry| registry.release(&plugin));
-    match released {
+    match surroundings.registry.release(&plugin) {
         Some(was_quarantined) => Ok(Json(Released { plugin, was_quarantined })),
         None => Err(ApiError::unknown_plugin(&plugin)),
     }

@@ -5,7 +5,8 @@ use campanile_guest::types::{Failure, Status};
 use serde_json::Value;
 
 /// What a body looks like, for those who sent another.
-const EXAMPLE: &str = r#"{"version": "4", "alerts": [{"status": "firing", "labels": {"alertname": "HighCpu"}}]}"#;
+const EXAMPLE: &str =
+    r#"{"version": "4", "alerts": [{"status": "firing", "labels": {"alertname": "HighCpu"}}]}"#;
 
 /// The alerts of a group.
 pub(crate) fn decode(group: &Value, settings: &Settings) -> Result<Sheet, Failure> {
@@ -20,7 +21,11 @@ pub(crate) fn decode(group: &Value, settings: &Settings) -> Result<Sheet, Failur
             Some("resolved") => Status::Resolved,
             Some("firing") | None => Status::Firing,
             Some(_) => {
-                sheet.odd(&format!("{at}.status"), &entry["status"], "is not firing or resolved: firing was taken");
+                sheet.odd(
+                    &format!("{at}.status"),
+                    &entry["status"],
+                    "is not firing or resolved: firing was taken",
+                );
                 Status::Firing
             }
         };
@@ -48,32 +53,14 @@ mod tests {
         Settings::of("alertmanager", "Alertmanager", "infrastructure")
     }
 
-    fn decoded(group: &Value) -> (Vec<Value>, Vec<String>) {
-        let sheet = decode(group, &settings()).unwrap();
+    fn decoded(payload: &str) -> (Vec<Value>, Vec<String>) {
+        let sheet = decode(&serde_json::from_str(payload).unwrap(), &settings()).unwrap();
         (sheet.alerts.iter().map(|alert| serde_json::from_str(alert).unwrap()).collect(), sheet.warnings)
-    }
-
-    fn group(entry: &Value) -> Value {
-        json!({
-            "version": "4", "groupKey": "{}:{alertname=\"HighCpu\"}", "truncatedAlerts": 0, "status": "firing",
-            "receiver": "web", "groupLabels": {"alertname": "HighCpu"}, "commonLabels": {"severity": "warning"},
-            "commonAnnotations": {}, "externalURL": "http://am:9093", "alerts": [entry],
-        })
-    }
-
-    fn entry() -> Value {
-        json!({
-            "status": "firing",
-            "labels": {"alertname": "HighCpu", "instance": "p1", "severity": "warning", "job": "node"},
-            "annotations": {"summary": "CPU of p1 is high", "description": "95 %", "runbook_url": "https://run/cpu"},
-            "startsAt": "2026-01-22T11:47:17.11Z", "endsAt": "0001-01-01T00:00:00Z",
-            "generatorURL": "http://prom/graph?g0.expr=up", "fingerprint": "8a07086b74f3ba78",
-        })
     }
 
     #[test]
     fn a_firing_alert_keeps_what_people_and_routes_need() {
-        let (alerts, warnings) = decoded(&group(&entry()));
+        let (alerts, warnings) = decoded(include_str!("../payloads/firing.json"));
         assert_eq!(
             alerts,
             [json!({
@@ -100,23 +87,19 @@ mod tests {
 
     #[test]
     fn a_resolved_alert_has_the_identity_of_its_firing() {
-        let mut resolved = entry();
-        resolved["status"] = json!("resolved");
-        resolved["endsAt"] = json!("2026-01-22T12:00:00Z");
-        let (alerts, _) = decoded(&group(&resolved));
+        let (alerts, _) = decoded(include_str!("../payloads/resolved.json"));
         let alert = &alerts[0];
-        assert_eq!((&alert["status"], &alert["ends_at"]), (&json!("resolved"), &json!("2026-01-22T12:00:00Z")));
+        assert_eq!(
+            (&alert["status"], &alert["ends_at"]),
+            (&json!("resolved"), &json!("2026-01-22T12:00:00Z"))
+        );
         assert_eq!(alert["starts_at"], "2026-01-22T11:47:17.11Z");
         assert_eq!(alert["dedup_key"], "8a07086b74f3ba78");
     }
 
     #[test]
     fn what_is_odd_is_said_and_loses_nothing_else() {
-        let mut payload = group(&entry());
-        payload["truncatedAlerts"] = json!(7);
-        payload["alerts"] =
-            json!([entry(), 7, {"labels": {"severity": "bogus"}, "status": "pending", "startsAt": 3}]);
-        let (alerts, warnings) = decoded(&payload);
+        let (alerts, warnings) = decoded(include_str!("../payloads/odd.json"));
         assert_eq!(alerts.len(), 2);
         assert_eq!(alerts[1]["title"], "Alertmanager: alert without a title");
         assert_eq!(alerts[1]["starts_at"], "1970-01-01T00:00:03Z");
@@ -133,7 +116,11 @@ mod tests {
 
     #[test]
     fn a_body_of_another_shape_is_refused_with_an_example() {
-        let failure = decode(&json!([]), &settings()).unwrap_err();
-        assert!(failure.message.starts_with("the body has no list `alerts`, as in {\"version\""), "{failure:?}");
+        let batch = include_str!("../payloads/invalid-batch-of-prometheus.json");
+        let failure = decode(&serde_json::from_str(batch).unwrap(), &settings()).unwrap_err();
+        assert!(
+            failure.message.starts_with("the body has no list `alerts`, as in {\"version\""),
+            "{failure:?}"
+        );
     }
 }

@@ -75,14 +75,16 @@ fn odd(at: &str, value: &Value, what: &str) -> String {
 
 /// The body as JSON.
 pub fn json(body: &[u8]) -> Result<Value, Failure> {
-    serde_json::from_slice(body).map_err(|error| permanent("not-json", format!("the body is not JSON: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| permanent("not-json", format!("the body is not JSON: {error}")))
 }
 
 /// The entries of the list at `key`, which the payload cannot do without.
 pub fn entries<'a>(payload: &'a Value, key: &str, example: &str) -> Result<&'a Vec<Value>, Failure> {
-    payload.get(key).and_then(Value::as_array).ok_or_else(|| {
-        permanent("invalid-payload", format!("the body has no list `{key}`, as in {example}"))
-    })
+    payload
+        .get(key)
+        .and_then(Value::as_array)
+        .ok_or_else(|| permanent("invalid-payload", format!("the body has no list `{key}`, as in {example}")))
 }
 
 /// The text at a JSON pointer, without white space around it; never empty.

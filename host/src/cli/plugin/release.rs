@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
 
-use crate::cli::{Target, http};
+use crate::cli::{Target, answered};
 
 #[derive(Args, Debug)]
 pub(super) struct Release {
@@ -23,14 +23,9 @@ impl Release {
         if let Ok(mut path) = url.path_segments_mut() {
             path.extend([self.name.as_str(), "release"]);
         }
-        let response = http(Duration::from_secs(5))?.post(url.clone()).send().await;
+        let response = self.target.http(Duration::from_secs(5))?.post(url.clone()).send().await;
         let response = response.with_context(|| format!("no answer from {url}: is the host running?"))?;
-        let is_ok = response.status().is_success();
-        let answer: Value =
-            response.json().await.with_context(|| format!("{url} does not answer with JSON"))?;
-        if !is_ok {
-            bail!("{}", answer["message"].as_str().unwrap_or("the host refuses"));
-        }
+        let answer: Value = answered(response).await?;
         match answer["was_quarantined"] == true {
             true => println!("{} is called again", self.name),
             false => println!("{} was not in quarantine", self.name),

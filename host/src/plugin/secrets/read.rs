@@ -130,6 +130,16 @@ fn session_token(config: &SecretConfig) -> Result<Option<String>, KeyFault> {
     }
 }
 
+/// What a variable or a file holds, one of which must be named.
+///
+/// # Errors
+///
+/// What is wrong, as a text to put behind the path of the table.
+pub fn read_secret(variable: Option<&str>, file: Option<&Path>) -> Result<String, String> {
+    let found = read(variable, file, ["env", "file"]).map_err(|(key, message)| format!("{key} {message}"))?;
+    found.ok_or_else(|| "needs either env = \"VARIABLE\" or file = \"/path\"".to_owned())
+}
+
 /// What a variable or a file holds; nothing if neither is named.
 fn read(
     variable: Option<&str>,

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Severity, Settings, odd, rfc3339};
+use super::{Settings, Severity, odd, rfc3339};
 use crate::types::Status;
 use crate::{cut, one_line};
 
@@ -76,7 +76,8 @@ impl Draft {
             return self;
         }
         let key = if key.chars().count() > KEY {
-            let hash: String = Sha256::digest(&key).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            let hash: String =
+                Sha256::digest(&key).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
             key.chars().take(KEY - 17).chain(['-']).collect::<String>() + &hash
         } else {
             key

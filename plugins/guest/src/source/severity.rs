@@ -11,7 +11,19 @@ const WORDS: [(Severity, &[&str]); 4] = [
     (Severity::Medium, &["medium", "warning", "warn", "moderate", "minor", "average", "p3", "sev2"]),
     (
         Severity::Low,
-        &["low", "info", "information", "informational", "notice", "debug", "none", "p4", "p5", "sev3", "sev4"],
+        &[
+            "low",
+            "info",
+            "information",
+            "informational",
+            "notice",
+            "debug",
+            "none",
+            "p4",
+            "p5",
+            "sev3",
+            "sev4",
+        ],
     ),
 ];
 

@@ -1,0 +1,188 @@
+//! Who may post, and who may ask and steer. Everything is decided before the body is read, but for signatures, which are
+//! over the raw body and checked before anything reads it.
+
+mod config;
+mod key;
+mod signature;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::http::request::Parts;
+
+use super::code::Code;
+use super::error::ApiError;
+use super::peer::Peer;
+use crate::fault::Fault;
+
+pub use config::{KeyConfig, SourceConfig};
+pub use key::NewKey;
+pub(super) use key::{Rate, is_key, split_key};
+
+use key::{Key, Presented};
+use signature::Verifier;
+
+/// The name under which keys are let to `/webhook/alerts` and `/webhook/alerts/sync`.
+pub(super) const ALERTS: &str = "alerts";
+
+/// Everything that opens something. Holds no key in clear text, and the secrets that signatures are made with.
+#[derive(Debug, Default)]
+pub struct Access {
+    keys: Vec<Key>,
+    sources: BTreeMap<String, Source>,
+    /// For places in texts.
+    has_admin_key: bool,
+}
+
+/// What is asked of those who post to one source, besides keys.
+#[derive(Debug)]
+struct Source {
+    signature: Option<Verifier>,
+}
+
+/// Who is at the door.
+pub(super) enum Visitor<'a> {
+    /// Let in, by the key of this name; nobody asks where nothing is asked for.
+    Admitted(Option<&'a Key>),
+    /// Let in if the signature over the body is right.
+    Signs(&'a Verifier),
+}
+
+impl Access {
+    /// Takes keys and secrets from the configuration; reads files and variables.
+    ///
+    /// # Errors
+    ///
+    /// Everything that cannot be used, with its path.
+    pub fn load(
+        keys: &BTreeMap<String, KeyConfig>,
+        sources: &BTreeMap<String, SourceConfig>,
+    ) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let keys: Vec<Key> = keys
+            .iter()
+            .filter_map(|(name, config)| Key::new(name, config).map_err(|found| faults.extend(found)).ok())
+            .collect();
+        let mut read = BTreeMap::new();
+        for (name, config) in sources {
+            let at = format!("sources.{name}");
+            let signature = config.signature.as_ref().map(|config| Verifier::new(&at, config)).transpose();
+            match signature {
+                Ok(signature) => _ = read.insert(name.clone(), Source { signature }),
+                Err(found) => faults.extend(found),
+            }
+        }
+        let has_admin_key = keys.iter().any(|key| key.admin);
+        if faults.is_empty() { Ok(Self { keys, sources: read, has_admin_key }) } else { Err(faults) }
+    }
+
+    /// Whether anything is asked of those who post.
+    pub fn asks(&self) -> bool {
+        let signs = self.sources.values().any(|source| source.signature.is_some());
+        signs || self.keys.iter().any(|key| !key.sources.is_empty())
+    }
+
+    /// Looks at who posts to `source`. `below` is what stands behind its address, where a key may come first.
+    pub(super) fn visitor(&self, source: &str, parts: &Parts, below: &str) -> Result<Visitor<'_>, ApiError> {
+        if !self.asks() {
+            return Ok(Visitor::Admitted(None));
+        }
+        if let Some(presented) = Presented::find(parts, below) {
+            return self.by_key(source, &presented).map(|key| Visitor::Admitted(Some(key)));
+        }
+        match self.signature(source).filter(|verifier| verifier.is_meant(&parts.headers)) {
+            Some(verifier) => Ok(Visitor::Signs(verifier)),
+            None => Err(self.unauthenticated(source, "nothing was given")),
+        }
+    }
+
+    /// Checks a signature over the raw body.
+    pub(super) fn verify(
+        &self,
+        source: &str,
+        verifier: &Verifier,
+        parts: &Parts,
+        body: &[u8],
+    ) -> Result<(), ApiError> {
+        let verdict = verifier.verify(&parts.headers, body, SystemTime::now());
+        verdict.map_err(|why| self.unauthenticated(source, &why))
+    }
+
+    fn by_key(&self, source: &str, presented: &Presented) -> Result<&Key, ApiError> {
+        let key = self.key(presented).map_err(|why| self.unauthenticated(source, &why))?;
+        match key.opens(source) {
+            true => Ok(key),
+            false => Err(ApiError::new(
+                Code::Forbidden,
+                format!("the key {} does not open {source}: its `sources` are {:?}", key.name, key.sources),
+            )),
+        }
+    }
+
+    fn key(&self, presented: &Presented) -> Result<&Key, String> {
+        let Some(key) = self.keys.iter().find(|key| key.is(presented)) else {
+            return Err("the key is not known here".to_owned());
+        };
+        if presented.is_in_url && !key.in_url {
+            return Err(format!("the key {} may not stand in a URL: send it in a header", key.name));
+        }
+        Ok(key)
+    }
+
+    fn signature(&self, source: &str) -> Option<&Verifier> {
+        self.sources.get(source)?.signature.as_ref()
+    }
+
+    fn unauthenticated(&self, source: &str, why: &str) -> ApiError {
+        let key = "a key (`authorization: Bearer KEY`, `x-api-key: KEY`, or basic authentication with the key's name and the key)";
+        let wanted = match self.signature(source) {
+            Some(verifier) => format!("a signature in the header {}, or {key}", verifier.header()),
+            None => key.to_owned(),
+        };
+        ApiError::new(Code::Unauthenticated, format!("{why}: {source} takes {wanted}"))
+    }
+
+    /// Whether whoever asks may see plugins and alerts, and steer: by an admin key, or, where there is none, from this
+    /// machine. What a proxy passes on comes from elsewhere.
+    pub(super) fn admit_admin(&self, parts: &Parts) -> Result<(), ApiError> {
+        if !self.has_admin_key {
+            return match parts.extensions.get::<Peer>().is_some_and(|peer| peer.is_local(&parts.headers)) {
+                true => Ok(()),
+                false => Err(ApiError::new(
+                    Code::Unauthenticated,
+                    "without an admin key this is for requests from the same machine alone: \
+                     make one with `campanile keys new NAME --admin`",
+                )),
+            };
+        }
+        let wanted = |why: &str| {
+            let message =
+                format!("{why}: this takes an admin key, as `authorization: Bearer KEY` or `x-api-key: KEY`");
+            ApiError::new(Code::Unauthenticated, message)
+        };
+        let presented = Presented::find(parts, "").ok_or_else(|| wanted("nothing was given"))?;
+        let key = self.key(&presented).map_err(|why| wanted(&why))?;
+        match key.admin {
+            true => Ok(()),
+            false => Err(ApiError::new(
+                Code::Forbidden,
+                format!("the key {} posts, and opens nothing else", key.name),
+            )),
+        }
+    }
+}
+
+/// A secret that a signature is made with.
+type Secret = secrecy::SecretBox<[u8]>;
+
+/// The name of a caller, for the ledger.
+pub(super) fn caller(visitor: &Visitor<'_>) -> Option<Arc<str>> {
+    match visitor {
+        Visitor::Admitted(key) => key.map(|key| key.name.clone()),
+        Visitor::Signs(_) => Some("signature".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! API keys: made, kept as hashes, found in requests, recognised in constant time.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::KeyConfig;
+use crate::fault::Fault;
+
+/// What every key begins with, so that scanners for secrets know one, and a path that has one in it is not logged.
+const PREFIX: &str = "cmp_";
+/// How much of a key is chance, in bytes.
+const ENTROPY: usize = 32;
+
+/// One key, as far as the host knows it.
+#[derive(Debug)]
+pub(in crate::webhook) struct Key {
+    pub(in crate::webhook) name: Arc<str>,
+    hash: [u8; 32],
+    pub(super) sources: Vec<String>,
+    pub(super) admin: bool,
+    pub(super) in_url: bool,
+    /// Requests a second.
+    limit: Option<(u32, Limiter)>,
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
+
+/// Where a key stands after one more request.
+pub(in crate::webhook) struct Rate {
+    /// Requests a second.
+    pub(in crate::webhook) limit: u32,
+    /// How many more would pass now.
+    pub(in crate::webhook) remaining: u32,
+    /// Until one would pass again, if this one does not.
+    pub(in crate::webhook) wait: Option<Duration>,
+}
+
+impl Key {
+    pub(super) fn new(name: &str, config: &KeyConfig) -> Result<Self, Vec<Fault>> {
+        let fault = |key: &str, value: &str, message: &str| Fault {
+            path: format!("keys.{name}.{key}"),
+            value: Some(value.into()),
+            message: message.to_owned(),
+        };
+        let hex = config.hash.strip_prefix("sha256:").unwrap_or_default();
+        let Some(hash) = hex::decode(hex).ok().and_then(|bytes| bytes.try_into().ok()) else {
+            let message = "is not sha256: and 64 hexadecimal digits: `campanile keys new` prints the line";
+            return Err(vec![fault("hash", &config.hash, message)]);
+        };
+        if config.sources.is_empty() && !config.admin {
+            let message =
+                "names nothing that the key opens: sources = [\"alerts\"], sources = [\"*\"] or admin = true";
+            return Err(vec![fault("sources", "", message)]);
+        }
+        let limit = config.rate_limit.and_then(|rate| Some((rate, limiter(NonZeroU32::new(rate)?))));
+        let KeyConfig { sources, admin, in_url, .. } = config.clone();
+        Ok(Self { name: name.into(), hash, sources, admin, in_url, limit })
+    }
+
+    pub(super) fn is(&self, presented: &Presented) -> bool {
+        let is_named = presented.name.as_ref().is_none_or(|name| **name == *self.name);
+        is_named & bool::from(self.hash.ct_eq(&presented.hash))
+    }
+
+    /// Counts one request; `None` if the key has no limit.
+    pub(in crate::webhook) fn count(&self) -> Option<Rate> {
+        let (limit, limiter) = self.limit.as_ref()?;
+        Some(match limiter.check() {
+            Ok(state) => Rate { limit: *limit, remaining: state.remaining_burst_capacity(), wait: None },
+            Err(until) => {
+                let wait = until.wait_time_from(DefaultClock::default().now());
+                Rate { limit: *limit, remaining: 0, wait: Some(wait) }
+            }
+        })
+    }
+
+    pub(super) fn opens(&self, source: &str) -> bool {
+        self.sources.iter().any(|open| open == "*" || open == source)
+    }
+}
+
+fn limiter(rate: NonZeroU32) -> Limiter {
+    let quota = Quota::per_second(rate).allow_burst(rate.saturating_add(rate.get()));
+    RateLimiter::direct(quota).with_middleware()
+}
+
+/// A key as a request carries it.
+pub(super) struct Presented {
+    /// The name that basic authentication gives.
+    name: Option<String>,
+    hash: [u8; 32],
+    pub(super) is_in_url: bool,
+}
+
+impl Presented {
+    /// The key in the headers, else in the query, else at the beginning of the path behind a source's address.
+    pub(super) fn find(parts: &Parts, below: &str) -> Option<Self> {
+        let header = |name: &str| parts.headers.get(name)?.to_str().ok();
+        if let Some(given) = header(AUTHORIZATION.as_str()) {
+            return Some(Self::in_authorization(given));
+        }
+        if let Some(key) = header("x-api-key") {
+            return Some(Self::new(None, key.trim(), false));
+        }
+        let query = parts.uri.query().unwrap_or_default();
+        let token = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token");
+        let in_query = token.map(|(_, key)| Self::new(None, &key, true));
+        in_query.or_else(|| Some(Self::new(None, split_key(below).0?, true)))
+    }
+
+    /// `Bearer KEY`, or `Basic` with the key's name and the key. Anything else is a key that nobody has.
+    fn in_authorization(text: &str) -> Self {
+        let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
+        if scheme.eq_ignore_ascii_case("basic") {
+            let pair = STANDARD.decode(rest.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            let (name, key) = pair.as_deref().and_then(|pair| pair.split_once(':')).unwrap_or_default();
+            return Self::new(Some(name.to_owned()), key, false);
+        }
+        Self::new(None, if scheme.eq_ignore_ascii_case("bearer") { rest.trim() } else { "" }, false)
+    }
+
+    fn new(name: Option<String>, key: &str, is_in_url: bool) -> Self {
+        Self { name, hash: Sha256::digest(key).into(), is_in_url }
+    }
+}
+
+/// A path's first segment, if it is a key, and what is behind it.
+pub(in crate::webhook) fn split_key(below: &str) -> (Option<&str>, &str) {
+    let (first, rest) = below.split_once('/').unwrap_or((below, ""));
+    if is_key(first) { (Some(first), rest) } else { (None, below) }
+}
+
+/// Whether a text looks like a key.
+pub(in crate::webhook) fn is_key(text: &str) -> bool {
+    text.starts_with(PREFIX)
+}
+
+/// A key that was just made: the only time that anybody sees it.
+pub struct NewKey {
+    /// The key.
+    pub key: String,
+    /// What the configuration holds of it.
+    pub hash: String,
+}
+
+impl NewKey {
+    /// Makes one of 256 bits of the system's chance: nothing to guess, so a plain hash of it gives nothing away.
+    pub fn make() -> Self {
+        let chance: [u8; ENTROPY] = rand::random();
+        let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(chance));
+        let hash = format!("sha256:{}", hex::encode(Sha256::digest(&key)));
+        Self { key, hash }
+    }
+}

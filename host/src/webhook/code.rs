@@ -1,0 +1,71 @@
+//! The codes of refusals: a closed set that machines act on. `docs/api.md` lists them from here.
+
+use axum::http::StatusCode;
+
+macro_rules! codes {
+    ($($name:ident $text:literal $status:ident $meaning:literal)*) => {
+        /// What kind of refusal an answer is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Code {
+            $(#[doc = $meaning] $name,)*
+        }
+
+        impl Code {
+            /// All of them, by status.
+            #[cfg(test)]
+            pub(super) const ALL: &[Code] = &[$(Code::$name),*];
+
+            /// The code as it stands in answers, logs and metrics.
+            pub(super) fn as_str(self) -> &'static str {
+                match self { $(Code::$name => $text,)* }
+            }
+
+            /// The status that goes with it. Under `/webhook/{source}` a 429 or 500 is a 503 instead.
+            pub(super) fn status(self) -> StatusCode {
+                match self { $(Code::$name => StatusCode::$status,)* }
+            }
+
+            /// What it means to the sender.
+            #[cfg(test)]
+            pub(super) fn meaning(self) -> &'static str {
+                match self { $(Code::$name => $meaning,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidRequest "invalid-request" BAD_REQUEST "The content is wrong; every fault is in `errors`, with path, value and what is allowed."
+    Undecodable "undecodable" BAD_REQUEST "The source cannot read the request; the message says why."
+    Unauthenticated "unauthenticated" UNAUTHORIZED "A key or a signature is missing or wrong; the message says what is taken here."
+    Forbidden "forbidden" FORBIDDEN "The key is good, but not for this address."
+    NotFound "not-found" NOT_FOUND "There is nothing at this address, or Temporal does not know the alert, or no longer."
+    UnknownSource "unknown-source" NOT_FOUND "No source has this name."
+    UnknownPlugin "unknown-plugin" NOT_FOUND "No plugin of this name is loaded in this process."
+    MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "The address takes other methods; `allow` lists them."
+    BodyTimeout "body-timeout" REQUEST_TIMEOUT "The body did not come to its end; nothing was accepted."
+    BatchIdReused "batch-id-reused" CONFLICT "The `batch_id` or `idempotency-key` was used before, for other alerts."
+    BodyTooLarge "body-too-large" PAYLOAD_TOO_LARGE "The body is over `webhook.body-limit`, as sent or unpacked."
+    TooManyAlerts "too-many-alerts" PAYLOAD_TOO_LARGE "A source found more alerts in one request than are taken at once."
+    UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body is not declared as JSON, or its `content-encoding` is not gzip."
+    RateLimited "rate-limited" TOO_MANY_REQUESTS "The key has posted more than its `rate-limit`; `retry-after` says when to go on."
+    Internal "internal" INTERNAL_SERVER_ERROR "The host has a fault; its log says more."
+    TemporalUnavailable "temporal-unavailable" INTERNAL_SERVER_ERROR "Temporal does not answer; nothing is confirmed."
+    SourceUnavailable "source-unavailable" SERVICE_UNAVAILABLE "The source's plugin cannot be called now; nothing was accepted."
+    Overloaded "overloaded" SERVICE_UNAVAILABLE "As many requests as the host takes at once are under way; nothing was accepted."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_code() {
+        let row = |code: &Code| {
+            format!("| {} | `{}` | {} |\n", code.status().as_u16(), code.as_str(), code.meaning())
+        };
+        let rows: String = Code::ALL.iter().map(row).collect();
+        let document = include_str!("../../../docs/api.md");
+        assert!(document.contains(&rows), "docs/api.md must have these rows, as they are:\n{rows}");
+    }
+}

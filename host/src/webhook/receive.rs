@@ -1,0 +1,147 @@
+//! Taking in a post: who is it, is there room, the body in full, is the signature right, unpacked.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use flate2::read::MultiGzDecoder;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Surroundings;
+use super::access::{Rate, Visitor, caller};
+use super::code::Code;
+use super::error::ApiError;
+use super::request::{self, Arrival};
+
+/// The longest that a body may take from its first byte to its last.
+const BODY_TIME: Duration = Duration::from_secs(60);
+
+/// A post that was let in.
+pub(super) struct Received {
+    /// All but the body.
+    pub(super) parts: Parts,
+    /// The body, unpacked.
+    pub(super) body: Bytes,
+    /// When, how and by whom.
+    pub(super) arrival: Arrival,
+    /// Headers for the answer.
+    pub(super) headers: HeaderMap,
+    /// Held until it is answered.
+    pub(super) place: OwnedSemaphorePermit,
+}
+
+/// Takes in a post to `source`; `below` is what stands behind its address.
+pub(super) async fn receive(
+    surroundings: &Surroundings,
+    source: &str,
+    below: &str,
+    request: Request,
+) -> Result<Received, ApiError> {
+    let (parts, body) = request.into_parts();
+    let visitor = surroundings.access.visitor(source, &parts, below)?;
+    let headers = paced(&visitor)?;
+    let whole = Request::from_parts(parts.clone(), body);
+    let read = tokio::time::timeout(BODY_TIME, Bytes::from_request(whole, surroundings)).await;
+    let raw = request::whole(read.map_err(|_| ApiError::body_timeout())?)?;
+    if let Visitor::Signs(verifier) = &visitor {
+        surroundings.access.verify(source, verifier, &parts, &raw)?;
+    }
+    let place = place(&surroundings.places)?;
+    let body = unpacked(&parts.headers, raw, surroundings.body_limit)?;
+    let arrival = Arrival { key: caller(&visitor), ..Arrival::now(&parts.headers) };
+    Ok(Received { parts, body, arrival, headers, place })
+}
+
+/// Counts the request against the key's rate.
+fn paced(visitor: &Visitor<'_>) -> Result<HeaderMap, ApiError> {
+    let Visitor::Admitted(Some(key)) = visitor else { return Ok(HeaderMap::new()) };
+    let Some(Rate { limit, remaining, wait }) = key.count() else { return Ok(HeaderMap::new()) };
+    if let Some(wait) = wait {
+        let seconds = wait.as_secs() + 1;
+        let message = format!("the key {} may post {limit} requests a second (`rate-limit`)", key.name);
+        return Err(ApiError::new(Code::RateLimited, message).retry_after(seconds));
+    }
+    // draft-ietf-httpapi-ratelimit-headers-10
+    let texts = [
+        ("ratelimit-policy", format!("\"key\";q={limit};w=1")),
+        ("ratelimit", format!("\"key\";r={remaining};t=1")),
+    ];
+    let header = |(name, text): (&'static str, String)| {
+        Some((HeaderName::from_static(name), HeaderValue::try_from(text).ok()?))
+    };
+    Ok(texts.into_iter().filter_map(header).collect())
+}
+
+/// A place among those that are worked on, if one is free: whoever would have to wait is better told at once.
+fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
+    places.clone().try_acquire_owned().map_err(|_| {
+        ApiError::new(
+            Code::Overloaded,
+            "as many requests as this host takes at once are under way: send it again",
+        )
+        .retry_after(1)
+    })
+}
+
+/// The body as the sender meant it; at most `most` bytes.
+fn unpacked(headers: &HeaderMap, raw: Bytes, most: usize) -> Result<Bytes, ApiError> {
+    let encoding =
+        headers.get(CONTENT_ENCODING).map_or("identity", |value| value.to_str().unwrap_or_default());
+    match encoding.trim().to_ascii_lowercase().as_str() {
+        "identity" | "" => Ok(raw),
+        "gzip" | "x-gzip" => gunzip(&raw, most),
+        other => Err(ApiError::new(
+            Code::UnsupportedMediaType,
+            format!("the content encoding {other:?} is not taken: send gzip, or none"),
+        )),
+    }
+}
+
+fn gunzip(raw: &[u8], most: usize) -> Result<Bytes, ApiError> {
+    let mut body = Vec::new();
+    let read = MultiGzDecoder::new(raw).take(most as u64 + 1).read_to_end(&mut body);
+    match read {
+        Ok(_) if body.len() > most => Err(ApiError::body_too_large()),
+        Ok(_) => Ok(body.into()),
+        Err(error) => {
+            Err(ApiError::invalid(vec![crate::fault::Fault::whole(format!("the body is not gzip: {error}"))]))
+        }
+    }
+}
+
+/// Headers that say how the body travelled, not what it is.
+pub(super) const OF_THE_WAY: [HeaderName; 2] = [CONTENT_ENCODING, CONTENT_LENGTH];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use std::io::Write;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn read(encoding: &'static str, raw: Vec<u8>) -> Result<Bytes, Code> {
+        let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(encoding))]);
+        unpacked(&headers, raw.into(), 1_000).map_err(|error| error.code())
+    }
+
+    #[test]
+    fn bodies_are_unpacked_up_to_the_limit() {
+        assert_eq!(read("gzip", gzip(b"{}")), Ok(Bytes::from_static(b"{}")));
+        assert_eq!(read("gzip", gzip(&[b' '; 1_000])).map(|body| body.len()), Ok(1_000));
+        assert_eq!(read("gzip", gzip(&vec![b' '; 10 << 20])), Err(Code::BodyTooLarge));
+        assert_eq!(read("gzip", b"{}".to_vec()), Err(Code::InvalidRequest));
+        assert_eq!(read("br", b"{}".to_vec()), Err(Code::UnsupportedMediaType));
+        assert_eq!(read("identity", b"{}".to_vec()), Ok(Bytes::from_static(b"{}")));
+    }
+}

@@ -1,0 +1,220 @@
+//! Posting to a source: the plugin of that name turns the request into alerts, and gives the answer that its vendor
+//! expects.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use serde::Deserialize;
+
+use super::Surroundings;
+use super::access::{ALERTS, split_key};
+use super::alerts::accept;
+use super::code::Code;
+use super::error::ApiError;
+use super::receive::{OF_THE_WAY, receive};
+use super::request::{self, Arrival, WebhookRequest};
+use super::response::WebhookResponse;
+use crate::alert::Alert;
+use crate::fault::Fault;
+use crate::ledger::Retry;
+use crate::plugin::{CallError, Decoded, Plugin, Reason, Role, SourceReply, SourceRequest};
+use crate::temporal::Submitted;
+
+/// The most alerts of one request.
+const MOST_ALERTS: usize = 1_000;
+/// Headers that no source gets to see, besides those that keys come in.
+const CREDENTIALS: [HeaderName; 4] =
+    [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
+
+/// Post to a source. What a body looks like, and what the answer is, is the vendor's affair.
+#[utoipa::path(
+    post,
+    path = "/webhook/{source}",
+    tag = "alerts",
+    params(("source" = String, Path, description = "The name of a source, such as `alertmanager`", example = "alertmanager")),
+    request_body(content = Value, description = "What the vendor sends"),
+    responses(
+        (status = 200, description = "Temporal holds the alerts; a source may answer in its vendor's own way", body = WebhookResponse),
+        (status = 202, description = "What PagerDuty answers: the event is taken", body = Value),
+        (status = 400, description = "The source cannot read the request; nothing was accepted", body = WebhookResponse),
+        (status = 401, description = "A key or a signature is missing or wrong", body = WebhookResponse),
+        (status = 403, description = "The key is not for this", body = WebhookResponse),
+        (status = 404, description = "No source has this name", body = WebhookResponse),
+        (status = 408, description = "The body did not come to its end", body = WebhookResponse),
+        (status = 413, description = "The body is over the limit, or has too many alerts", body = WebhookResponse),
+        (status = 503, description = "Temporal or the source is not there; nothing is confirmed", body = WebhookResponse),
+    )
+)]
+pub(super) async fn post_source(
+    State(surroundings): State<Surroundings>,
+    Path(address): Path<Address>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    take(&surroundings, &address, request).await.map_err(ApiError::for_source)
+}
+
+/// What stands behind `/webhook/`.
+#[derive(Deserialize)]
+pub(super) struct Address {
+    source: String,
+    /// What clients add by themselves, such as `api/v2/alerts`.
+    #[serde(default)]
+    below: String,
+}
+
+async fn take(
+    surroundings: &Surroundings,
+    Address { source, below }: &Address,
+    request: Request,
+) -> Result<Response, ApiError> {
+    if source == ALERTS {
+        let message = format!("{ALERTS} is not a source: post to /webhook/{ALERTS} itself");
+        return Err(ApiError::new(Code::NotFound, message));
+    }
+    let received = receive(surroundings, source, below, request).await?;
+    let arrival = Arrival { via: Some(source.as_str().into()), ..received.arrival };
+    let plugin = plugin(surroundings, source)?;
+    let request = shown(&received.parts, split_key(below).1, received.body);
+    let decoded = plugin.decode(request, &arrival.traceparent).await.result;
+    let decoded = decoded.map_err(|error| refusal(source, &error))?;
+    let (arrival, request, reply) = understood(source, arrival, decoded)?;
+    let warnings = arrival.warnings.clone();
+    for warning in &warnings {
+        tracing::warn!(source, trace = arrival.traceparent, "{warning}");
+    }
+    let response = match request.alerts.is_empty() {
+        true => WebhookResponse::nothing(warnings),
+        false => {
+            let submitted = hand_over(surroundings, arrival, request).await?;
+            WebhookResponse { warnings, ..WebhookResponse::accepted(submitted, None) }
+        }
+    };
+    Ok((received.headers, answer(response, reply)).into_response())
+}
+
+/// Has Temporal hold the alerts. A vendor that gives one id to two deliveries has two deliveries, not a refusal that it
+/// would never come back from.
+async fn hand_over(
+    surroundings: &Surroundings,
+    mut arrival: Arrival,
+    mut request: WebhookRequest,
+) -> Result<Submitted, ApiError> {
+    match accept(surroundings, arrival.clone(), request.clone()).await {
+        Err(error) if error.code() == Code::BatchIdReused => {
+            let id = request.batch_id.take().unwrap_or_default();
+            let warning =
+                format!("the delivery {id} was there before with other alerts: taken as another one");
+            tracing::warn!(trace = arrival.traceparent, "{warning}");
+            arrival.warnings.push(warning);
+            accept(surroundings, arrival, request).await
+        }
+        taken => taken,
+    }
+}
+
+/// The request as the source sees it: without credentials, and without what says how the body travelled.
+fn shown(parts: &Parts, below: &str, body: Bytes) -> SourceRequest {
+    let headers =
+        parts.headers.iter().filter(|(name, _)| !CREDENTIALS.contains(name) && !OF_THE_WAY.contains(name));
+    SourceRequest {
+        method: parts.method.as_str().to_owned(),
+        path: path(below, parts.uri.query()),
+        headers: headers.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect(),
+        body: body.into(),
+    }
+}
+
+/// Path and query as the source sees them.
+fn path(below: &str, query: Option<&str>) -> String {
+    let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let pairs: Vec<_> = pairs.filter(|(name, _)| name != "token").collect();
+    let mut path = format!("/{below}");
+    if !pairs.is_empty() {
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        path = format!("{path}?{query}");
+    }
+    path
+}
+
+fn plugin(surroundings: &Surroundings, source: &str) -> Result<Arc<Plugin>, ApiError> {
+    let registry = &surroundings.registry;
+    let named = surroundings.plugins.get(source);
+    let plugin = named.map_or(source, String::as_str);
+    match registry.get(Role::Source, plugin) {
+        Ok(plugin) => Ok(plugin),
+        Err(error) if named.is_some() || registry.knows_source(plugin) => {
+            Err(ApiError::new(Code::SourceUnavailable, error.message))
+        }
+        Err(_) => Err(ApiError::new(
+            Code::UnknownSource,
+            format!(
+                "there is no source {source}: drop {source}.wasm into the plugin directory, or see GET /plugins"
+            ),
+        )),
+    }
+}
+
+/// What the source's failure means to the sender: its own word that it will never be able to read this, or our fault.
+fn refusal(source: &str, error: &CallError) -> ApiError {
+    let message = format!("{source}: {}", error.message);
+    match (error.reason, error.retry) {
+        (Reason::Guest, Retry::Never) => ApiError::new(Code::Undecodable, message),
+        (_, Retry::After { after_ms }) => {
+            ApiError::new(Code::SourceUnavailable, message).retry_after(after_ms.div_ceil(1_000))
+        }
+        _ => ApiError::new(Code::SourceUnavailable, message),
+    }
+}
+
+/// Checks what the source found. An alert that cannot be used becomes a warning; only if none is left is the request
+/// refused.
+fn understood(
+    source: &str,
+    mut arrival: Arrival,
+    decoded: Decoded,
+) -> Result<(Arrival, WebhookRequest, Option<SourceReply>), ApiError> {
+    let Decoded { alerts, warnings, delivery_id, reply } = decoded;
+    let found = alerts.len();
+    if found > MOST_ALERTS {
+        let message = format!("{source} found {found} alerts in one request, more than {MOST_ALERTS}");
+        return Err(ApiError::new(Code::TooManyAlerts, message).with_alerts(found));
+    }
+    let mut faults = Vec::new();
+    let mut read =
+        |(index, text): (usize, &String)| alert(index, text).map_err(|found| faults.extend(found)).ok();
+    let alerts: Vec<Alert> = alerts.iter().enumerate().filter_map(&mut read).collect();
+    if alerts.is_empty() && found > 0 {
+        return Err(ApiError::invalid(faults).with_alerts(found));
+    }
+    arrival.warnings = warnings;
+    arrival.warnings.extend(faults.iter().map(|fault| format!("left out: {fault}")));
+    let batch_id = delivery_id.map(|id| format!("{source}-{id}"));
+    Ok((arrival, WebhookRequest { alerts, batch_id, metadata: Default::default() }, reply))
+}
+
+fn alert(index: usize, text: &str) -> Result<Alert, Vec<Fault>> {
+    let at = |fault: Fault| {
+        let dot = if fault.path.is_empty() { "" } else { "." };
+        Fault { path: format!("alerts[{index}]{dot}{}", fault.path), ..fault }
+    };
+    let document = serde_json::from_str(text).map_err(|error| {
+        vec![Fault { path: format!("alerts[{index}]"), value: None, message: error.to_string() }]
+    })?;
+    request::parse_alert(document).map_err(|faults| faults.into_iter().map(at).collect())
+}
+
+/// The vendor's answer, or ours.
+fn answer(response: WebhookResponse, reply: Option<SourceReply>) -> Response {
+    let Some(SourceReply { status, content_type, body }) = reply else {
+        return Json(response).into_response();
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    (status, [(CONTENT_TYPE, content_type)], body).into_response()
+}

@@ -1,0 +1,196 @@
+//! A notification as Grafana posts it (`receivers/webhook` of grafana/alerting, message version 1): Alertmanager's
+//! shape with Grafana's additions.
+
+use campanile_guest::source::{Draft, Settings, Sheet, entries, labelled, text};
+use campanile_guest::types::{Failure, Status};
+use serde_json::{Map, Value, json};
+
+/// What a body looks like, for those who sent another.
+const EXAMPLE: &str = concat!(
+    r#"{"version": "1", "alerts": [{"status": "firing", "labels": {"alertname": "HighCpu"}}]}"#,
+    "; a contact point must have no custom payload"
+);
+
+/// The alerts by which Grafana says that it could not evaluate a rule.
+const UNEVALUATED: [&str; 2] = ["DatasourceNoData", "DatasourceError"];
+
+/// The alerts of a notification.
+pub(crate) fn decode(notification: &Value, settings: &Settings) -> Result<Sheet, Failure> {
+    let mut sheet = Sheet::default();
+    for (index, entry) in entries(notification, "alerts", EXAMPLE)?.iter().enumerate() {
+        let at = format!("alerts[{index}]");
+        let Value::Object(fields) = entry else {
+            sheet.odd(&at, entry, "is no alert: left out");
+            continue;
+        };
+        let status = status(&at, entry, &mut sheet);
+        let draft = measured(alert(&at, fields, settings, status), &entry["values"])
+            .link("Image", text(entry, "/imageURL"))
+            .link("Grafana", text(notification, "/externalURL"))
+            .data("value_string", &entry["valueString"])
+            .data("org_id", &notification["orgId"])
+            .data("group_key", &notification["groupKey"])
+            .data("receiver", &notification["receiver"]);
+        sheet.add(draft);
+    }
+    if let Some(more) = notification["truncatedAlerts"].as_u64().filter(|more| *more > 0) {
+        sheet.warnings.push(format!(
+            "truncatedAlerts: Grafana left out {more} alerts of this notification: raise Max Alerts of its contact point"
+        ));
+    }
+    Ok(sheet)
+}
+
+fn status(at: &str, entry: &Value, sheet: &mut Sheet) -> Status {
+    match text(entry, "/status") {
+        Some("resolved") => Status::Resolved,
+        Some("firing") | None => Status::Firing,
+        Some(_) => {
+            let what = "is not firing or resolved: firing was taken";
+            sheet.odd(&format!("{at}.status"), &entry["status"], what);
+            Status::Firing
+        }
+    }
+}
+
+/// One entry. Where Grafana could not evaluate the rule, the rule's summary would tell of what was not measured: the
+/// title says instead what went wrong, and with which rule.
+fn alert(at: &str, fields: &Map<String, Value>, settings: &Settings, status: Status) -> Draft {
+    let Some((name, rule)) = unevaluated(fields) else { return labelled(at, fields, settings, status) };
+    let mut retitled = fields.clone();
+    if let Some(Value::Object(annotations)) = retitled.get_mut("annotations") {
+        annotations.retain(|name, _| name != "summary" && name != "title");
+    }
+    if let Some(Value::Object(labels)) = retitled.get_mut("labels") {
+        labels.insert("alertname".to_owned(), json!(format!("{name}: {rule}")));
+    }
+    labelled(at, &retitled, settings, status)
+        .label("alertname", &json!(name))
+        .data("annotations", fields.get("annotations").unwrap_or(&Value::Null))
+}
+
+/// What went wrong and with which rule, if Grafana could not evaluate one.
+fn unevaluated(fields: &Map<String, Value>) -> Option<(&str, &str)> {
+    let label = |name: &str| text(fields.get("labels")?, &format!("/{name}"));
+    Some((label("alertname").filter(|name| UNEVALUATED.contains(name))?, label("rulename")?))
+}
+
+/// The values of the rule's expressions, by their names.
+fn measured(draft: Draft, values: &Value) -> Draft {
+    values.as_object().into_iter().flatten().fold(draft, |draft, (name, value)| draft.metric(name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(payload: &str) -> (Vec<Value>, Vec<String>) {
+        let settings = Settings::of("grafana", "Grafana", "custom");
+        let sheet = decode(&serde_json::from_str(payload).unwrap(), &settings).unwrap();
+        (sheet.alerts.iter().map(|alert| serde_json::from_str(alert).unwrap()).collect(), sheet.warnings)
+    }
+
+    #[test]
+    fn a_firing_alert_has_its_values_and_links() {
+        let (alerts, warnings) = decoded(include_str!("../payloads/firing.json"));
+        assert_eq!((alerts.len(), warnings.len()), (2, 0), "{warnings:?}");
+        assert_eq!(
+            alerts[0],
+            json!({
+                "title": "This alert was triggered for zone us-1",
+                "description": "The system has high memory usage",
+                "type": "custom", "severity": "medium", "source": {"name": "Grafana", "type": "grafana"},
+                "status": "firing", "starts_at": "2021-10-12T07:51:03.157076Z", "dedup_key": "c6eadffa33fcdf37",
+                "labels": {"alertname": "High memory usage", "team": "blue", "zone": "us-1"},
+                "links": [
+                    {"href": "https://myrunbook.com/runbook/1234", "text": "Runbook"},
+                    {
+                        "href": "https://play.grafana.org/alerting/silence/new?alertmanager=grafana&matchers=alertname%3DT2%2Cteam%3Dblue%2Czone%3Dus-1",
+                        "text": "Silence",
+                    },
+                    {"href": "https://play.grafana.org/alerting/1afz29v7z/edit", "text": "Source"},
+                    {"href": "https://play.grafana.org/", "text": "Grafana"},
+                ],
+                "metrics": {"B": 44.23943737541908, "C": 1},
+                "data": {
+                    "annotations": {
+                        "description": "The system has high memory usage",
+                        "runbook_url": "https://myrunbook.com/runbook/1234",
+                        "summary": "This alert was triggered for zone us-1",
+                    },
+                    "org_id": 1, "group_key": "{}:{}", "receiver": "My Super Webhook",
+                },
+            })
+        );
+    }
+
+    #[test]
+    fn a_resolved_alert_has_the_identity_of_its_firing() {
+        let (firing, _) = decoded(include_str!("../payloads/firing.json"));
+        let (resolved, warnings) = decoded(include_str!("../payloads/resolved.json"));
+        let (firing, resolved) = (&firing[0], &resolved[0]);
+        assert_eq!(resolved["status"], "resolved");
+        assert_eq!(resolved["ends_at"], "2021-10-12T08:06:03.157Z");
+        assert_eq!(resolved["dedup_key"], firing["dedup_key"]);
+        assert_eq!(resolved["starts_at"], firing["starts_at"]);
+        assert_eq!(resolved["links"][2]["text"], "Source");
+        assert_eq!(
+            resolved["links"][3],
+            json!({"href": "https://images.example.com/cpu.png", "text": "Image"})
+        );
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_test_of_the_contact_point_is_an_alert() {
+        let (alerts, warnings) = decoded(include_str!("../payloads/test.json"));
+        assert_eq!(alerts[0]["title"], "Notification test");
+        assert_eq!(alerts[0]["labels"], json!({"alertname": "TestAlert", "instance": "Grafana"}));
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_rule_that_could_not_be_evaluated_is_told_as_such() {
+        let (no_data, _) = decoded(include_str!("../payloads/no-data.json"));
+        assert_eq!(no_data[0]["title"], "DatasourceNoData: High memory usage");
+        assert_eq!(no_data[0]["labels"]["alertname"], "DatasourceNoData");
+        assert_eq!(no_data[0]["data"]["annotations"]["summary"], "The memory of app-1 is nearly used up");
+        assert_eq!(no_data[0]["severity"], "critical");
+
+        let (error, warnings) = decoded(include_str!("../payloads/error.json"));
+        assert_eq!(error[0]["title"], "DatasourceError: High memory usage");
+        assert_eq!(
+            error[0]["data"]["annotations"]["Error"],
+            "[sse.dataQueryError] failed to execute query [A]: bad request"
+        );
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+
+    #[test]
+    fn what_is_odd_is_said_and_loses_nothing_else() {
+        let (alerts, warnings) = decoded(include_str!("../payloads/odd.json"));
+        assert_eq!(alerts.len(), 2);
+        assert_eq!(alerts[0]["title"], "Grafana: alert without a title");
+        assert_eq!(alerts[0].get("dedup_key"), None);
+        assert_eq!(alerts[1]["metrics"], json!({"A": "NaN"}));
+        assert_eq!(alerts[1]["dedup_key"].as_str().map(str::len), Some(16));
+        assert_eq!(
+            warnings,
+            [
+                "alerts[0].startsAt: \"yesterday\" is no time: left out",
+                "alerts[1]: \"TestAlert\" is no alert: left out",
+                "alerts[2].status: \"alerting\" is not firing or resolved: firing was taken",
+                "alerts[2].labels.severity: \"S1\" is no known severity: medium was taken",
+                "truncatedAlerts: Grafana left out 3 alerts of this notification: raise Max Alerts of its contact point",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_custom_payload_is_refused_with_an_example() {
+        let payload = serde_json::from_str(include_str!("../payloads/invalid-custom-payload.json")).unwrap();
+        let failure = decode(&payload, &Settings::of("grafana", "Grafana", "custom")).unwrap_err();
+        assert_eq!(failure.code, "invalid-payload");
+        assert!(failure.message.ends_with("a contact point must have no custom payload"), "{failure:?}");
+    }
+}

@@ -1,0 +1,158 @@
+//! The alert of one event. The routing key is another system's credential: it is read nowhere.
+
+use campanile_guest::source::{Draft, Settings, Sheet, rfc3339, text};
+use campanile_guest::types::Status;
+use serde_json::{Value, json};
+
+/// The longest title that the host takes, and the longest summary that PagerDuty does.
+const TITLE: usize = 1_024;
+/// What an event says of where it belongs, under names that routes can use.
+const LABELS: [&str; 4] = ["source", "component", "group", "class"];
+
+/// Adds the alert of a trigger or a resolve. A resolve mostly has nothing but its key.
+pub(crate) fn alert(event: &Value, key: &str, settings: &Settings, status: Status, sheet: &mut Sheet) {
+    let payload = &event["payload"];
+    if let Status::Firing = status {
+        complete(payload, settings, sheet);
+    }
+    let summary = text(payload, "/summary");
+    let title = match status {
+        Status::Firing => summary,
+        Status::Resolved => summary.or(Some(key)),
+    };
+    let draft = Draft::new("", settings, status, title)
+        .description(description(payload, summary))
+        .severity("payload.severity", &payload["severity"])
+        .dedup_key(key)
+        .data("timestamp", &timestamp(&payload["timestamp"], sheet))
+        .data("client", &event["client"])
+        .data("custom_details", &payload["custom_details"]);
+    let draft = LABELS.into_iter().fold(draft, |draft, name| draft.label(name, &payload[name]));
+    sheet.add(linked(draft, event));
+}
+
+/// Says what PagerDuty would miss in a trigger.
+fn complete(payload: &Value, settings: &Settings, sheet: &mut Sheet) {
+    for name in ["summary", "source", "severity"] {
+        if text(payload, &format!("/{name}")).is_none() && !payload[name].is_number() {
+            let made = match name {
+                "severity" => format!("is missing: {} was taken", settings.severity.as_str()),
+                _ => "is missing, which PagerDuty would refuse".to_owned(),
+            };
+            sheet.warnings.push(format!("payload.{name}: {made}"));
+        }
+    }
+}
+
+/// The whole summary if the title cannot hold it; else the details, if they are a text.
+fn description<'a>(payload: &'a Value, summary: Option<&'a str>) -> Option<&'a str> {
+    summary.filter(|summary| summary.chars().count() > TITLE).or_else(|| text(payload, "/custom_details"))
+}
+
+/// When it was seen. No part of the identity: a second trigger of the same incident has another.
+fn timestamp(given: &Value, sheet: &mut Sheet) -> Value {
+    if let Some(read) = rfc3339(given) {
+        return json!(read);
+    }
+    if !given.is_null() && given != "" {
+        sheet.odd("payload.timestamp", given, "is no time: kept as it is");
+    }
+    given.clone()
+}
+
+/// Links, images and the client's own page.
+fn linked(draft: Draft, event: &Value) -> Draft {
+    let list = |name: &str| event[name].as_array().into_iter().flatten();
+    let draft = list("links").fold(draft, |draft, link| {
+        let href = text(link, "/href");
+        draft.link(text(link, "/text").or(href).unwrap_or_default(), href)
+    });
+    let draft = list("images")
+        .fold(draft, |draft, image| draft.link(text(image, "/alt").unwrap_or("Image"), text(image, "/src")));
+    draft.link(text(event, "/client").unwrap_or("Client"), text(event, "/client_url"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(payload: &str, status: Status) -> (Value, Vec<String>) {
+        let settings = Settings::of("pagerduty-events", "PagerDuty Events", "custom");
+        let mut sheet = Sheet::default();
+        alert(&serde_json::from_str(payload).unwrap(), "samplekeyhere", &settings, status, &mut sheet);
+        (serde_json::from_str(&sheet.alerts[0]).unwrap(), sheet.warnings)
+    }
+
+    #[test]
+    fn a_trigger_keeps_everything_but_the_routing_key() {
+        let (alert, warnings) = taken(include_str!("../payloads/trigger.json"), Status::Firing);
+        assert_eq!(
+            alert,
+            json!({
+                "title": "Example alert on host1.example.com", "description": "", "type": "custom",
+                "severity": "low", "source": {"name": "PagerDuty Events", "type": "pagerduty-events"},
+                "status": "firing", "dedup_key": "samplekeyhere",
+                "labels": {
+                    "source": "monitoringtool:cloudvendor:central-region-dc-01:852559987:cluster/api-stats-prod-003",
+                    "component": "postgres", "group": "prod-datapipe", "class": "deploy",
+                },
+                "links": [
+                    {"href": "https://example.com/", "text": "Link text"},
+                    {
+                        "href": "https://www.pagerduty.com/wp-content/uploads/2016/05/pagerduty-logo-green.png",
+                        "text": "Example text",
+                    },
+                    {"href": "https://monitoring.example.com", "text": "Sample Monitoring Service"},
+                ],
+                "data": {
+                    "timestamp": "2015-07-17T08:42:58.315Z", "client": "Sample Monitoring Service",
+                    "custom_details": {"ping time": "1500ms", "load avg": 0.75},
+                },
+            })
+        );
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_resolve_is_named_by_its_key() {
+        let (alert, warnings) = taken(include_str!("../payloads/resolve.json"), Status::Resolved);
+        assert_eq!((&alert["status"], &alert["title"]), (&json!("resolved"), &json!("samplekeyhere")));
+        assert_eq!((&alert["dedup_key"], alert.get("starts_at")), (&json!("samplekeyhere"), None));
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+
+    #[test]
+    fn what_alertmanager_sends_is_read() {
+        let (alert, warnings) = taken(include_str!("../payloads/alertmanager.json"), Status::Firing);
+        assert_eq!(alert["severity"], "high");
+        assert_eq!(
+            alert["links"],
+            json!([{"href": "http://alertmanager:9093/#/alerts?receiver=campanile", "text": "Alertmanager"}])
+        );
+        assert_eq!(alert["data"]["custom_details"]["num_firing"], "1");
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+
+    #[test]
+    fn what_pagerduty_would_refuse_is_said_and_taken() {
+        let (alert, warnings) = taken(include_str!("../payloads/odd.json"), Status::Firing);
+        assert_eq!(alert["title"].as_str().unwrap().chars().count(), 1_024);
+        assert_eq!(alert["description"].as_str().unwrap().chars().count(), 1_100);
+        assert_eq!((&alert["severity"], &alert["data"]["timestamp"]), (&json!("medium"), &json!("17 July")));
+        assert_eq!(alert["labels"], json!({"component": "7"}));
+        assert_eq!(
+            warnings,
+            [
+                "payload.source: is missing, which PagerDuty would refuse",
+                "payload.timestamp: \"17 July\" is no time: kept as it is",
+                "payload.severity: \"sev-1\" is no known severity: medium was taken",
+            ]
+        );
+        let (bare, warnings) = taken(r#"{"payload": {"custom_details": "all of it"}}"#, Status::Firing);
+        assert_eq!(
+            (&bare["title"], &bare["description"]),
+            (&json!("PagerDuty Events: alert without a title"), &json!("all of it"))
+        );
+        assert_eq!(warnings.len(), 3);
+    }
+}

@@ -1,0 +1,199 @@
+//! Sources: every shipped one takes its vendor's own documented requests, and what it says of them reaches the ledger.
+
+use std::fs;
+use std::path::PathBuf;
+
+use harness::host::ids;
+use harness::wait::until;
+use harness::web::{Reply, client};
+use harness::{Host, Plugin, Server, Settings, Temporal, artifacts, project};
+use serde_json::{Value, json};
+
+/// The shipped sources and where their clients post.
+const SOURCES: [(&str, &str); 8] = [
+    ("alertmanager", ""),
+    ("azure-monitor", ""),
+    ("cloudwatch-sns", ""),
+    ("datadog", ""),
+    ("grafana", ""),
+    ("pagerduty-events", "/v2/enqueue"),
+    ("prometheus", "/api/v2/alerts"),
+    ("sentry", ""),
+];
+
+/// What Alertmanager posts.
+fn group(entries: &[Value]) -> Value {
+    json!({"version": "4", "status": "firing", "receiver": "campanile", "externalURL": "http://am:9093", "alerts": entries})
+}
+
+fn entry(name: &str, status: &str) -> Value {
+    json!({
+        "status": status, "labels": {"alertname": name, "severity": "critical"},
+        "annotations": {"summary": format!("{name} happens")}, "startsAt": "2026-01-22T11:47:17.11Z",
+    })
+}
+
+async fn host(sources: &[&str]) -> Host {
+    let settings = Settings::new().plugin(Plugin::shipped("log"));
+    sources.iter().fold(settings, |settings, name| settings.plugin(Plugin::shipped(name))).start().await
+}
+
+/// The vendor's documented requests: `plugins/<name>/payloads/*.json`.
+fn payloads(source: &str) -> Vec<PathBuf> {
+    let directory = project::root().join("plugins").join(source).join("payloads");
+    let mut files: Vec<PathBuf> = fs::read_dir(directory)
+        .expect("every source has payloads")
+        .map(|entry| entry.expect("it is readable").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Posts as its sender does, who posts again after a 503.
+async fn post(host: &Host, path: &str, file: &PathBuf) -> Reply {
+    until("an answer that is final", async || {
+        let reply = post_once(host, path, file).await;
+        (reply.status != 503).then_some(reply)
+    })
+    .await
+}
+
+async fn post_once(host: &Host, path: &str, file: &PathBuf) -> Reply {
+    let mut request = client().post(host.at(path)).body(fs::read(file).expect("a payload"));
+    let headers = fs::read_to_string(file.with_extension("headers")).unwrap_or_default();
+    for (name, value) in headers.lines().filter_map(|line| line.split_once(':')) {
+        request = request.header(name.trim(), value.trim());
+    }
+    host.request(request).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_documented_request_of_every_vendor_is_taken() {
+    let host = host(&SOURCES.map(|(name, _)| name)).await;
+    for (source, below) in SOURCES {
+        let files = payloads(source);
+        assert!(files.len() >= 5, "{source} has {} payloads", files.len());
+        let mut alerts = 0;
+        for file in files {
+            let reply = post(&host, &format!("/webhook/{source}{below}"), &file).await;
+            let is_invalid =
+                file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("invalid-"));
+            let expected = if is_invalid { 400..401 } else { 200..203 };
+            assert!(expected.contains(&reply.status), "{}: {reply:?}", file.display());
+            if source != "pagerduty-events" {
+                alerts += reply.json()["processed_count"].as_u64().expect("a count");
+            }
+        }
+        assert!(alerts >= 3 || source == "pagerduty-events", "{source} gave {alerts} alerts");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_source_finds_odd_is_in_the_answer_and_in_the_ledger() {
+    let host = host(&["alertmanager"]).await;
+    let mut odd = entry("Odd", "firing");
+    odd["labels"]["severity"] = json!("bogus");
+    let answer =
+        host.post("/webhook/alertmanager", &group(&[odd, json!(7), entry("Good", "firing")])).await.ok();
+    let warnings = json!([
+        "alerts[0].labels.severity: \"bogus\" is no known severity: medium was taken",
+        "alerts[1]: 7 is no alert: left out",
+    ]);
+    assert_eq!((&answer["processed_count"], &answer["warnings"]), (&json!(2), &warnings));
+    let path = format!("/alerts/{}", ids(&answer)[0]);
+    let ledger = until("the alert is done", async || {
+        let reply = host.get(&path).await;
+        reply.json().get("ledger").cloned()
+    })
+    .await;
+    assert_eq!((&ledger["via"], &ledger["warnings"]), (&json!("alertmanager"), &warnings));
+    assert_eq!((&ledger["alert"]["severity"], &ledger["outcome"]), (&json!("medium"), &json!("delivered")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_is_one_run_and_a_resolve_reaches_what_it_resolves() {
+    let host = host(&["alertmanager"]).await;
+    let name = harness::alerts::unique("Disk");
+    let first = ids(&host.post("/webhook/alertmanager", &group(&[entry(&name, "firing")])).await.ok());
+    host.completed(&first[0]).await;
+    let again = ids(&host.post("/webhook/alertmanager", &group(&[entry(&name, "firing")])).await.ok());
+    assert_eq!(first, again);
+    let resolved = ids(&host.post("/webhook/alertmanager", &group(&[entry(&name, "resolved")])).await.ok());
+    assert_eq!(resolved, [format!("{}-resolved", first[0])]);
+    let found = host.completed(&resolved[0]).await;
+    assert_eq!(found["alert"]["status"], "resolved", "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_answers_in_its_vendors_way_gets_that_answer() {
+    let host = host(&["pagerduty-events"]).await;
+    let key = harness::alerts::unique("pd-");
+    let event = json!({
+        "routing_key": "0123456789abcdef0123456789abcdef", "event_action": "trigger", "dedup_key": key,
+        "payload": {"summary": "Disk is full", "source": "web-1", "severity": "critical"},
+    });
+    let reply = host.post("/webhook/pagerduty-events/v2/enqueue", &event).await;
+    assert_eq!((reply.status, reply.header("content-type")), (202, "application/json"));
+    assert_eq!(reply.json(), json!({"status": "success", "message": "Event processed", "dedup_key": key}));
+    let bad = host.post("/webhook/pagerduty-events/v2/enqueue", &json!({"event_action": "explode"})).await;
+    assert_eq!((bad.status, &bad.json()["status"]), (400, &json!("invalid event")), "{bad:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_not_there_is_told_from_one_that_is_broken() {
+    let host = host(&[]).await;
+    let unknown = host.post("/webhook/acme", &json!({})).await;
+    assert_eq!((unknown.status, &unknown.json()["code"]), (404, &json!("unknown-source")), "{unknown:?}");
+    let alerts = host.post("/webhook/alerts/api", &json!({})).await;
+    assert_eq!((alerts.status, &alerts.json()["code"]), (404, &json!("not-found")), "{alerts:?}");
+
+    host.drop_plugin(&Plugin::new("acme", artifacts::truncated(artifacts::shipped("grafana"))));
+    host.refused("acme.wasm").await;
+    let broken = host.post("/webhook/acme", &json!({})).await;
+    assert_eq!((broken.status, &broken.json()["code"]), (503, &json!("source-unavailable")), "{broken:?}");
+    assert!(broken.json()["message"].as_str().unwrap_or_default().contains("was refused"), "{broken:?}");
+    assert_eq!(broken.header("retry-after"), "5");
+
+    // A team adds a format by dropping a file.
+    host.drop_plugin(&Plugin::new("acme", artifacts::shipped("alertmanager")));
+    host.loaded("acme", |_| true).await;
+    host.post("/webhook/acme", &group(&[entry("Acme", "firing")])).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_refused_with_the_reason() {
+    let host = host(&["alertmanager"]).await;
+    for (body, part) in [("{", "the body is not JSON"), ("{}", "no list `alerts`"), ("\u{0}", "not JSON")] {
+        let reply = host.request(client().post(host.at("/webhook/alertmanager")).body(body)).await;
+        assert_eq!((reply.status, &reply.json()["code"]), (400, &json!("undecodable")), "{reply:?}");
+        assert!(reply.text.contains(part), "{reply:?}");
+    }
+    let empty = host.post("/webhook/alertmanager", &group(&[])).await.ok();
+    assert_eq!((&empty["success"], &empty["processed_count"]), (&json!(true), &json!(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_temporal_a_source_answers_503() {
+    let temporal = Temporal::start().await;
+    let settings = Settings::new().server(Server::At(temporal.address()));
+    let host = settings.plugin(Plugin::shipped("grafana")).start().await;
+    drop(temporal);
+    let body = group(&[entry("Gone", "firing")]);
+    let reply = host.post("/webhook/grafana", &body).await;
+    assert_eq!((reply.status, &reply.json()["code"]), (503, &json!("temporal-unavailable")), "{reply:?}");
+    assert!(!reply.header("retry-after").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_gets_no_network_and_a_webhook_loads_sources_alone() {
+    let settings = Settings::new().role("webhook");
+    let grafana = Plugin::shipped("grafana").sidecar("[grants]\nhttp = [\"GET https://example.com/\"]\n");
+    let host = settings.plugin(grafana).plugin(Plugin::shipped("log")).start().await;
+    let refused = host.refused("grafana.toml").await;
+    assert!(refused["reason"].as_str().unwrap_or_default().contains("a source reaches nothing"), "{refused}");
+    host.drop_plugin(&Plugin::shipped("alertmanager"));
+    host.loaded("alertmanager", |_| true).await;
+    let loaded = host.plugins().await["loaded"].clone();
+    assert_eq!(loaded.as_array().map(Vec::len), Some(1), "{loaded}");
+}
