@@ -181,13 +181,22 @@ impl Alert {
     /// `starts_at`, else of `received_at`; a `resolved` has `-resolved` behind the id of its firing.
     pub fn workflow_id(&self, received_at: Timestamp, generated: impl FnOnce() -> String) -> String {
         let identity = self.identity().map_or_else(generated, str::to_owned);
-        let at = self.starts_at.unwrap_or(received_at);
-        let suffix = match self.status {
-            Status::Firing => "",
-            Status::Resolved => "-resolved",
-        };
-        format!("alert-{identity}-{}{suffix}", stamp(at))
+        let firing = timed_id(&identity, self.starts_at.unwrap_or(received_at));
+        match self.status {
+            Status::Firing => firing,
+            Status::Resolved => resolve_id(&firing),
+        }
     }
+}
+
+/// The id of the workflow of an alert with this identity that began then.
+pub fn timed_id(identity: &str, at: Timestamp) -> String {
+    format!("alert-{identity}-{}", stamp(at))
+}
+
+/// The id of the workflow that ends the one of this id.
+pub fn resolve_id(firing: &str) -> String {
+    format!("{firing}-resolved")
 }
 
 /// Reads an alert from JSON.

@@ -119,6 +119,7 @@ impl App {
             plugins: Arc::new(plugins_of_sources(&self.config)),
             places: Arc::new(Semaphore::new(self.config.file.webhook.concurrency)),
             body_limit: self.config.file.webhook.body_limit,
+            repeat_window: self.config.file.webhook.repeat_window.unsigned_abs(),
             cors_origins: origins(&self.config.file.webhook.cors_origins)?.into(),
             sync_timeout_max: self.config.file.webhook.sync_timeout_max.unsigned_abs(),
         };
@@ -271,6 +272,7 @@ fn connect(config: &Config, embedded: Option<&Embedded>, meter: TemporalMeter) -
         address: embedded.map(|server| server.address.to_string()).or_else(|| temporal.address.clone()),
         namespace: temporal.namespace.clone(),
         task_queue: temporal.task_queue.clone().unwrap_or_else(|| "campanile".to_owned()),
+        ui: embedded.map(|server| format!("http://{}", server.ui)).or_else(|| temporal.ui_url.clone()),
         retention: embedded.map(|_| retention),
     };
     Ok(Link::start(link, meter)?)

@@ -1,6 +1,8 @@
 //! The command line: one file per command.
 
+mod alerts;
 mod check;
+mod explain;
 mod healthcheck;
 mod keys;
 mod plugin;
@@ -34,10 +36,14 @@ enum Command {
     Serve(serve::Serve),
     /// Post alerts to a running host
     Send(send::Send),
+    /// List the alerts of a running host, and show what became of one
+    Alerts(alerts::Alerts),
     /// Show what a running host has loaded, and what it refused and why
     Plugins(plugins::Plugins),
     /// Check configuration and plugins without starting anything; exit code 0 if all is well
     Check(check::Check),
+    /// Show what a source makes of a request, and what would be a repeat of it; posts nothing
+    ExplainAlert(explain::Explain),
     /// Check, sign, verify and lock plugins; needs no running host
     Plugin(plugin::Plugin),
     /// Make keys that open the webhook
@@ -85,8 +91,10 @@ impl Cli {
         match self.command {
             Command::Serve(serve) => serve.run(),
             Command::Send(send) => client(send.run()),
+            Command::Alerts(alerts) => client(alerts.run()),
             Command::Plugins(plugins) => client(plugins.run()),
             Command::Check(check) => client(check.run()),
+            Command::ExplainAlert(explain) => client(explain.run()),
             Command::Plugin(plugin) => plugin.run(),
             Command::Keys(keys) => keys.run(),
             Command::Healthcheck(healthcheck) => client(healthcheck.run()),

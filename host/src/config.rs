@@ -172,6 +172,9 @@ pub struct WebhookConfig {
     /// The longest time that `/webhook/alerts/sync` waits, such as `2m`.
     #[schemars(with = "String")]
     pub sync_timeout_max: SignedDuration,
+    /// How long an alert with an `id` or `dedup_key`, but without `starts_at`, is the same as one posted before; 1m to 24h.
+    #[schemars(with = "String")]
+    pub repeat_window: SignedDuration,
     /// How many posts are worked on at once; more are told to come again.
     #[schemars(range(min = 1, max = 65536))]
     pub concurrency: usize,
@@ -186,10 +189,23 @@ impl Default for WebhookConfig {
         Self {
             body_limit: 8 * 1024 * 1024,
             sync_timeout_max: SignedDuration::from_mins(2),
+            repeat_window: SignedDuration::from_mins(10),
             concurrency: 256,
             anybody_may_post: false,
             cors_origins: Vec::new(),
         }
+    }
+}
+
+impl WebhookConfig {
+    fn faults(&self) -> Option<Fault> {
+        let (least, most) = (SignedDuration::from_mins(1), SignedDuration::from_hours(24));
+        let window = self.repeat_window;
+        (window < least || window > most).then(|| Fault {
+            path: "webhook.repeat-window".to_owned(),
+            value: None,
+            message: format!("{window:#} is not between {least:#} and {most:#}"),
+        })
     }
 }
 
@@ -293,6 +309,7 @@ impl ConfigFile {
         faults.extend(self.compilation.faults("compilation"));
         faults.extend(self.limits.faults("limits"));
         faults.extend(self.temporal.faults("temporal"));
+        faults.extend(self.webhook.faults());
         faults
     }
 }

@@ -8,6 +8,8 @@ mod failure;
 mod input;
 mod json;
 mod link;
+mod list;
+mod lives;
 mod lookup;
 mod search_attributes;
 mod submit;
@@ -27,6 +29,7 @@ pub use activities::AlertActivities;
 pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
 pub use json::Json;
 pub use link::{Link, LinkConfig, LinkError, is_address_in_environment};
+pub use list::{AlertFilter, AlertPage, LARGEST_PAGE, ListError, ListedAlert, list};
 pub use lookup::{Found, FoundAlert, LookupError, Pending, State, lookup, wait};
 pub use submit::{BatchId, Carried, Submission, SubmitError, Submitted, submit};
 pub use worker::{Worker, WorkerError};
@@ -49,6 +52,8 @@ pub struct TemporalConfig {
     pub port: Option<u16>,
     /// The port of the embedded server's web UI; 0 takes a free one. Default 8080.
     pub ui_port: Option<u16>,
+    /// Where the server's web UI is, for links to it. The embedded server's is known.
+    pub ui_url: Option<String>,
     /// The namespace. Default `default`.
     pub namespace: Option<String>,
     /// The task queue. Default `campanile`.

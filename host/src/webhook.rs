@@ -33,7 +33,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 use tower_http::normalize_path::NormalizePathLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
 use error::ApiError;
@@ -44,6 +45,7 @@ use crate::temporal::{ActivityConfig, Link};
 
 pub use access::{Access, KeyConfig, NewKey, SourceConfig};
 pub use listen::{Door, Listen};
+pub use request::read_alert;
 pub use response::{AlertResult, WebhookResponse};
 pub use serve::serve;
 pub use tls::{Tls, TlsConfig};
@@ -76,6 +78,8 @@ pub struct Surroundings {
     pub plugins: Arc<BTreeMap<String, String>>,
     /// Places for requests that are worked on.
     pub places: Arc<Semaphore>,
+    /// How long a repeat is one without a `starts_at`.
+    pub repeat_window: Duration,
     /// The largest request body, in bytes, as sent and unpacked.
     pub body_limit: usize,
     /// The origins whose pages may use the API in a browser.
@@ -99,18 +103,39 @@ impl Surroundings {
         description = "Alerts in; plugins of your own process them, tell people and write their status back.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
+    modifiers(&Keys),
+    security((), ("bearer" = []), ("api-key" = []), ("basic" = [])),
     paths(
         alerts::post_alerts,
         alerts::post_alerts_sync,
         sources::post_source,
+        alerts::get_alerts,
         alerts::get_alert,
         status::get_health,
+        status::get_livez,
+        status::get_readyz,
         status::get_plugins,
         status::post_release,
         status::get_metrics
     )
 )]
 struct Description;
+
+/// How a key is shown, for `/docs` to try.
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_default();
+        for (name, scheme) in [
+            ("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer))),
+            ("basic", SecurityScheme::Http(Http::new(HttpAuthScheme::Basic))),
+            ("api-key", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("x-api-key")))),
+        ] {
+            components.add_security_scheme(name, scheme);
+        }
+    }
+}
 
 /// The API's description as a document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -119,8 +144,11 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// All routes.
 pub fn router(surroundings: Surroundings) -> Router {
-    let mut open =
-        Router::new().route("/health", get(status::get_health)).route("/metrics", get(status::get_metrics));
+    let mut open = Router::new()
+        .route("/health", get(status::get_health))
+        .route("/livez", get(status::get_livez))
+        .route("/readyz", get(status::get_readyz))
+        .route("/metrics", get(status::get_metrics));
     let mut closed = Router::new()
         .route("/plugins", get(status::get_plugins))
         .route("/plugins/{name}/release", post(status::post_release));
@@ -131,7 +159,9 @@ pub fn router(surroundings: Surroundings) -> Router {
             .route("/webhook/alerts/sync", post(alerts::post_alerts_sync))
             .route("/webhook/{source}", post(sources::post_source).put(sources::post_source))
             .route("/webhook/{source}/{*below}", post(sources::post_source).put(sources::post_source));
-        closed = closed.route("/alerts/{*workflow_id}", get(alerts::get_alert));
+        closed = closed
+            .route("/alerts", get(alerts::get_alerts))
+            .route("/alerts/{*workflow_id}", get(alerts::get_alert));
         pages = pages.merge(SwaggerUi::new("/docs").url("/openapi.json", openapi()));
     }
     let routes = open

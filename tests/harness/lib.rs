@@ -12,6 +12,7 @@ pub mod plugin;
 pub mod process;
 pub mod project;
 pub mod receiver;
+pub mod senders;
 pub mod settings;
 pub mod smtp;
 pub mod temporal;

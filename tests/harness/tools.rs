@@ -62,8 +62,38 @@ pub fn node_package(package_and_version: &str) -> PathBuf {
     })
 }
 
-/// Installs beside the final place and renames, so that a run that was interrupted leaves nothing half done there.
+/// The files of a Debian package, of the version that this machine's Debian has: unpacked into the cache on first use, not
+/// installed. `None`, said aloud, where it cannot be had.
+pub fn debian_package(name: &str) -> Option<PathBuf> {
+    let unpacked = try_package("debian", name, |directory| {
+        let mut unpack = Command::new("sh");
+        unpack.args(["-c", UNPACK, "unpack"]).arg(directory).arg(name);
+        unpack
+    });
+    unpacked.inspect_err(|error| skipped(&format!("{name}, a Debian package: {error}"))).ok()
+}
+
+/// Downloads the Debian package `$2` and unpacks it into `$1`: by the lists of packages that the machine has, else, as if
+/// they were old, by new ones that are nobody else's. Its programs find what Debian has them look for in `/usr/share` if
+/// they are started in their own directory: the path in them becomes one from there, as long as it was.
+const UNPACK: &str = r#"
+cd "$1" || exit
+own="-o Dir::State::Lists=$1/lists -o Dir::Cache=$1/cache"
+get="apt-get -qq -o APT::Sandbox::User=root"
+$get download "$2" || {
+    mkdir -p lists/partial cache/archives/partial
+    $get $own update && $get $own download "$2"
+} || exit
+dpkg-deb -x ./*.deb . && LC_ALL=C sed -i 's|/usr/share/|./../share/|g' usr/bin/* && rm -rf ./*.deb lists cache
+"#;
+
+/// As [`try_package`], of what the tests cannot do without.
 fn package(kind: &str, name: &str, install: impl FnOnce(&Path) -> Command) -> PathBuf {
+    try_package(kind, name, install).unwrap_or_else(|error| panic!("{name} could not be installed: {error}"))
+}
+
+/// Installs beside the final place and renames, so that a run that was interrupted leaves nothing half done there.
+fn try_package(kind: &str, name: &str, install: impl FnOnce(&Path) -> Command) -> Result<PathBuf, String> {
     static INSTALLING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = INSTALLING.lock();
     let directory = project::cache().join(kind).join(name);
@@ -71,11 +101,13 @@ fn package(kind: &str, name: &str, install: impl FnOnce(&Path) -> Command) -> Pa
         let parent = directory.parent().expect("the cache has a parent");
         std::fs::create_dir_all(parent).expect("the cache is writable");
         let scratch = tempfile::tempdir_in(parent).expect("the cache is writable");
-        let status = install(scratch.path()).status().expect("python3 and npm are installed");
-        assert!(status.success(), "{name} could not be installed: {status}");
+        let status = install(scratch.path()).status().map_err(|error| error.to_string())?;
+        if !status.success() {
+            return Err(status.to_string());
+        }
         std::fs::rename(scratch.keep(), &directory).expect("a rename within one directory");
     }
-    directory
+    Ok(directory)
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {

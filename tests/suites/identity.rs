@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::slice;
 
 use harness::alerts::{alert, identified, unique, with};
-use harness::{Plugin, Receiver, Settings, host};
+use harness::web::client;
+use harness::{Host, Plugin, Receiver, Settings, host, wait};
 use serde_json::{Value, json};
 
 /// How often each title was delivered.
@@ -111,4 +112,106 @@ async fn a_repeat_is_recognised_by_another_host_of_the_same_temporal() {
     let state = other.completed(&host::ids(&again)[0]).await;
     assert_eq!(state["outcome"], "delivered");
     assert_eq!(receiver.received("/pager").len(), 1);
+}
+
+/// An alert with a key of its own and no start.
+fn keyed(title: &str, more: Value) -> Value {
+    with(alert(title), with(json!({"dedup_key": unique("key/")}), more))
+}
+
+async fn id_of(host: &Host, alert: &Value) -> String {
+    let result = &host.submit_sync(slice::from_ref(alert)).await[0];
+    assert_eq!(result["completed"], true, "{result}");
+    result["workflow_id"].as_str().expect("an id").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_start_the_key_tells_a_repeat_while_it_runs_and_after() {
+    let receiver = Receiver::start().await;
+    let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));
+    let (one, other) = tokio::join!(settings.start(), async { settings.clone().role("webhook") });
+    let other = other.start().await;
+    let alert = keyed("no start", json!({}));
+    let body = json!({"alerts": [alert]});
+    let replies = futures::future::join_all((0..8).map(|n| {
+        let host = if n % 2 == 0 { &one } else { &other };
+        host.post("/webhook/alerts", &body)
+    }))
+    .await;
+    let first = id_of(&one, &alert).await;
+    for reply in replies {
+        assert_eq!(host::ids(&reply.ok()), [first.clone()]);
+    }
+    assert_eq!(deliveries(&receiver), [("no start".to_owned(), 1)].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resolve_without_a_start_finds_its_firing_and_what_fires_after_it_is_new() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let firing = keyed("again and again", json!({}));
+    let resolved = with(firing.clone(), json!({"status": "resolved"}));
+    let first = id_of(&host, &firing).await;
+    assert_eq!(id_of(&host, &resolved).await, format!("{first}-resolved"));
+    assert_eq!(id_of(&host, &resolved).await, format!("{first}-resolved"), "the resolve is repeated");
+    let second = id_of(&host, &firing).await;
+    assert_ne!(second, first, "it was resolved in between");
+    assert_eq!(id_of(&host, &firing).await, second);
+    assert_eq!(id_of(&host, &resolved).await, format!("{second}-resolved"));
+    assert_eq!(receiver.received("/pager").len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_become_worse_is_told_and_what_has_not_is_a_repeat() {
+    let host = Settings::new().plugin(Plugin::shipped("log")).start().await;
+    let warning = keyed("escalates", json!({"severity": "medium"}));
+    let with_severity = |severity: &str| with(warning.clone(), json!({"severity": severity}));
+    let first = id_of(&host, &warning).await;
+    assert_eq!(id_of(&host, &with_severity("low")).await, first);
+    let worse = id_of(&host, &with_severity("critical")).await;
+    assert_ne!(worse, first);
+    assert_eq!(id_of(&host, &with_severity("high")).await, worse);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resolve_without_a_start_finds_a_firing_that_had_one() {
+    let host = Settings::new().plugin(Plugin::shipped("log")).start().await;
+    let firing = keyed("had a start", json!({"starts_at": "2023-12-01T14:30:22Z"}));
+    let first = id_of(&host, &firing).await;
+    let mut resolved = with(firing, json!({"status": "resolved"}));
+    resolved.as_object_mut().expect("an object").remove("starts_at");
+    // Temporal's visibility follows a moment later.
+    let listed = format!("/alerts?key={}", resolved["dedup_key"].as_str().expect("a key"));
+    wait::until("it is listed", async || {
+        let page = host.get(&listed).await.ok();
+        (page["alerts"][0]["workflow_id"] == first).then_some(())
+    })
+    .await;
+    assert_eq!(id_of(&host, &resolved).await, format!("{first}-resolved"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_an_idempotency_key_is_taken_once() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    for header in ["idempotency-key", "webhook-id"] {
+        let (key, title) = (unique("request-"), unique("keyed "));
+        for alerts in [json!([alert(&title)]), json!([alert(&title), alert("two")])] {
+            let key = unique(&key);
+            let send =
+                |body: Value| client().post(host.at("/webhook/alerts/sync")).header(header, &key).json(&body);
+            let body = json!({"alerts": alerts});
+            let first = host.request(send(body.clone())).await.ok();
+            let again = host.request(send(body)).await.ok();
+            assert_eq!(host::ids(&first), host::ids(&again), "{header}");
+            let other = host.request(send(json!({"alerts": [alert("other")]}))).await;
+            assert_eq!((other.status, &other.json()["code"]), (409, &json!("batch-id-reused")), "{header}");
+        }
+        assert_eq!(deliveries(&receiver)[&title], 2, "{header}: once alone, once with another");
+        let empty = client()
+            .post(host.at("/webhook/alerts"))
+            .header(header, "")
+            .json(&json!({"alerts": [alert("e")]}));
+        assert_eq!(host.request(empty).await.status, 400);
+    }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use harness::cli::campanile;
 use harness::host::ids;
 use harness::wait::until;
 use harness::web::{Reply, client};
@@ -196,4 +197,38 @@ async fn a_source_gets_no_network_and_a_webhook_loads_sources_alone() {
     host.loaded("alertmanager", |_| true).await;
     let loaded = host.plugins().await["loaded"].clone();
     assert_eq!(loaded.as_array().map(Vec::len), Some(1), "{loaded}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rule_of_identity_of_a_source_can_be_asked_for() {
+    let settings =
+        Settings::new().plugin(Plugin::shipped("alertmanager")).plugin(Plugin::shipped("pagerduty-events"));
+    let plugins = settings.plugins().display().to_string();
+    let explain = async |source: &str, payload: &str| {
+        let file = project::root().join("plugins").join(payload).display().to_string();
+        campanile(&[
+            "explain-alert",
+            &file,
+            "--source",
+            source,
+            "--plugins",
+            &plugins,
+            "--path",
+            "/v2/enqueue",
+        ])
+        .await
+    };
+    let odd = explain("alertmanager", "alertmanager/payloads/odd.json").await;
+    for part in [
+        "warning: alerts[1]: 7 is no alert: left out",
+        "is alert-8a07086b74f3ba78-20260122-114717, by dedup_key and starts_at",
+    ] {
+        assert!(odd.stdout.contains(part), "{part}: {odd:?}");
+    }
+    let trigger = explain("pagerduty-events", "pagerduty-events/payloads/trigger.json").await;
+    assert!(trigger.stdout.contains("posted again within 10m it is a repeat"), "{trigger:?}");
+    let resolve = explain("pagerduty-events", "pagerduty-events/payloads/resolve.json").await;
+    assert!(resolve.stdout.contains("ends the latest alert with the dedup_key"), "{resolve:?}");
+    let unknown = explain("acme", "alertmanager/payloads/odd.json").await;
+    assert!(unknown.stderr.contains("drop acme.wasm into"), "{unknown:?}");
 }

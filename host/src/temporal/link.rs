@@ -40,6 +40,8 @@ pub struct LinkConfig {
     pub namespace: Option<String>,
     /// The task queue.
     pub task_queue: String,
+    /// Where the server's web UI is, if that is known.
+    pub ui: Option<String>,
     /// The retention to set on the namespace, if it is ours to set (the embedded server's is).
     pub retention: Option<Duration>,
 }
@@ -75,6 +77,7 @@ pub struct Link {
     pub namespace: Arc<str>,
     /// The task queue.
     pub task_queue: Arc<str>,
+    ui: Option<Arc<str>>,
 }
 
 impl Link {
@@ -107,6 +110,7 @@ impl Link {
             address: connection.target.as_str().into(),
             namespace: client.namespace.as_str().into(),
             task_queue: config.task_queue.into(),
+            ui: config.ui.map(Into::into),
         };
         tokio::spawn(connect(connection, client, config.retention, sender));
         Ok(link)
@@ -120,6 +124,18 @@ impl Link {
     /// The client, as soon as the connection is made. `None` if the host is going down before.
     pub async fn connected(&mut self) -> Option<Client> {
         self.client.wait_for(Option::is_some).await.ok()?.clone()
+    }
+
+    /// The page of a workflow in Temporal's web UI.
+    pub fn page(&self, workflow_id: &str) -> Option<String> {
+        let mut url = Url::parse(self.ui.as_ref()?).ok()?;
+        url.path_segments_mut().ok()?.pop_if_empty().extend([
+            "namespaces",
+            &self.namespace,
+            "workflows",
+            workflow_id,
+        ]);
+        Some(url.into())
     }
 
     /// Whether Temporal answers now.

@@ -290,6 +290,20 @@ impl From<Ledger> for FoundAlert {
     }
 }
 
+impl State {
+    /// The name in Temporal's query language.
+    pub(super) fn as_temporal(self) -> &'static str {
+        match self {
+            State::Running => "Running",
+            State::Completed => "Completed",
+            State::Failed => "Failed",
+            State::Canceled => "Canceled",
+            State::Terminated => "Terminated",
+            State::TimedOut => "TimedOut",
+        }
+    }
+}
+
 impl From<WorkflowExecutionStatus> for State {
     fn from(status: WorkflowExecutionStatus) -> Self {
         match status {

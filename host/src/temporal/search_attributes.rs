@@ -10,23 +10,38 @@ pub(super) const OUTCOME: SearchAttributeKey<String> = SearchAttributeKey::keywo
 pub(super) const SEVERITY: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertSeverity");
 /// The alert's type, such as `security`.
 pub(super) const TYPE: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertType");
+/// `firing` or `resolved`.
+pub(super) const STATUS: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertStatus");
+/// The alert's `id`, or `dedup_key`.
+pub(super) const KEY: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertKey");
+/// The headline, cut.
+pub(super) const TITLE: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertTitle");
 /// The name of the alert's source.
 pub(super) const SOURCE: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertSource");
 
 /// All of them, to be registered with a namespace.
-pub(super) const ALL: [SearchAttributeKey<String>; 4] = [OUTCOME, SEVERITY, TYPE, SOURCE];
+pub(super) const ALL: [SearchAttributeKey<String>; 7] = [OUTCOME, SEVERITY, TYPE, SOURCE, STATUS, KEY, TITLE];
 
-/// The search attributes that a workflow carrying these alerts starts with: the highest severity, and the type and
-/// source if all have the same.
+/// The longest value, in characters: databases hold 255.
+const LONGEST: usize = 200;
+
+/// The search attributes that a workflow carrying these alerts starts with: the highest severity, and the others if all
+/// have the same.
 pub(super) fn of<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> SearchAttributes {
     let alerts: Vec<&Alert> = alerts.into_iter().collect();
     let severity = alerts.iter().map(|alert| alert.severity).max();
     let kind = common(alerts.iter().map(|alert| alert.kind));
     let source = common(alerts.iter().map(|alert| &alert.source.name));
+    let status = common(alerts.iter().map(|alert| alert.status));
+    let key = common(alerts.iter().map(|alert| alert.identity())).flatten();
+    let title = common(alerts.iter().map(|alert| &alert.title));
     let attributes = [
         severity.map(|severity| SEVERITY.value_set(severity.to_string())),
         kind.map(|kind| TYPE.value_set(kind.to_string())),
         source.map(|source| SOURCE.value_set(source.clone())),
+        status.map(|status| STATUS.value_set(status.to_string())),
+        key.map(|key| KEY.value_set(key.to_owned())),
+        title.map(|title| TITLE.value_set(title.chars().take(LONGEST).collect())),
     ];
     SearchAttributes::new(attributes.into_iter().flatten())
 }

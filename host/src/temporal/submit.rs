@@ -10,6 +10,7 @@ use temporalio_client::{Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
 use super::ActivityConfig;
 use super::json::Json;
 use super::link::Link;
+use super::lives;
 use super::lookup::{self, LookupError};
 use super::search_attributes;
 use super::workflows::{AlertProcessingWorkflow, Batch, BatchAlert, BatchAlertProcessingWorkflow, Job};
@@ -92,15 +93,18 @@ pub enum SubmitError {
     },
 }
 
-/// Submits one request.
+/// Submits one request. `window` is how long a repeat is one without a `starts_at`.
 pub async fn submit(
     link: &Link,
     activities: ActivityConfig,
-    submission: Submission,
+    window: Duration,
+    mut submission: Submission,
 ) -> Result<Submitted, SubmitError> {
     let unavailable = || SubmitError::Unavailable { address: link.address.to_string() };
     let client = link.client().ok_or_else(unavailable)?;
     let starting = async {
+        let settled = lives::settle(&client, window, &mut submission).await;
+        settled.map_err(|lives::Unknown| Failure::Unavailable)?;
         match submission {
             Submission::One(item) => one(&client, link, *item, activities).await,
             Submission::Many { batch, origin, alerts } => {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, RawQuery, Request, State};
 use axum::http::HeaderMap;
 use futures::future::join_all;
 use jiff::SignedDuration;
@@ -17,13 +17,15 @@ use utoipa::ToSchema;
 use super::Surroundings;
 use super::access::ALERTS;
 use super::error::ApiError;
-use super::receive::receive;
-use super::request::{Arrival, WebhookRequest};
+use super::receive::{Received, receive};
+use super::request::{Arrival, WebhookRequest, request_id};
 use super::response::{AlertResult, WebhookResponse, now};
 use crate::fault::Fault;
 use crate::ledger::Ledger;
 use crate::telemetry::metric;
-use crate::temporal::{self, Found, FoundAlert, Link, Pending, Submitted};
+use crate::temporal::{
+    self, AlertFilter, AlertPage, Found, FoundAlert, LARGEST_PAGE, Link, ListError, Pending, Submitted,
+};
 
 /// How long a synchronous post waits when it does not say.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,7 +55,7 @@ pub(super) async fn post_alerts(
     request: Request,
 ) -> Result<(HeaderMap, Json<WebhookResponse>), ApiError> {
     let received = receive(&surroundings, ALERTS, "", request).await?;
-    let request = WebhookRequest::read(&received.parts.headers, &received.body)?;
+    let request = read(&received)?;
     let submitted = accept(&surroundings, received.arrival, request).await?;
     Ok((received.headers, Json(WebhookResponse::accepted(submitted, None))))
 }
@@ -86,7 +88,7 @@ pub(super) async fn post_alerts_sync(
 ) -> Result<(HeaderMap, Json<WebhookResponse>), ApiError> {
     let received = receive(&surroundings, ALERTS, "", request).await?;
     let timeout = timeout(query.as_deref(), surroundings.sync_timeout_max);
-    let (timeout, request) = match (timeout, WebhookRequest::read(&received.parts.headers, &received.body)) {
+    let (timeout, request) = match (timeout, read(&received)) {
         (Ok(timeout), Ok(request)) => (timeout, request),
         (Err(fault), Ok(_)) => return Err(ApiError::invalid(vec![fault])),
         (Ok(_), Err(error)) => return Err(error),
@@ -119,9 +121,50 @@ pub(super) struct AlertAnswer {
     children: Vec<String>,
     /// What is being tried again.
     pending: Vec<Pending>,
+    /// Its page in Temporal's web UI, where the host knows one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    temporal_url: Option<String>,
     /// When this was answered.
     #[schema(format = DateTime)]
     timestamp: String,
+}
+
+/// List alerts, newest first.
+#[utoipa::path(
+    get,
+    path = "/alerts",
+    tag = "alerts",
+    params(temporal::AlertFilter),
+    responses(
+        (status = 200, description = "A page of them", body = temporal::AlertPage),
+        (status = 400, description = "A filter is none", body = WebhookResponse),
+        (status = 401, description = "The admin key is missing or wrong", body = WebhookResponse),
+        (status = 403, description = "The key is not for this", body = WebhookResponse),
+        (status = 500, description = "Temporal does not answer", body = WebhookResponse),
+    )
+)]
+pub(super) async fn get_alerts(
+    State(surroundings): State<Surroundings>,
+    filter: Result<Query<AlertFilter>, QueryRejection>,
+) -> Result<Json<AlertPage>, ApiError> {
+    let Query(filter) =
+        filter.map_err(|rejection| ApiError::invalid(vec![Fault::whole(rejection.body_text())]))?;
+    if let Some(limit) = filter.limit.filter(|limit| !(1..=LARGEST_PAGE).contains(limit)) {
+        let message = format!("{limit} is not between 1 and {LARGEST_PAGE}");
+        return Err(ApiError::invalid(vec![fault_in("limit", limit.into(), message)]));
+    }
+    match temporal::list(&surroundings.link, &filter).await {
+        Ok(page) => Ok(Json(page)),
+        Err(ListError::Lookup(error)) => Err(error.into()),
+        Err(error @ ListError::Cursor) => {
+            Err(ApiError::invalid(vec![fault_in("cursor", filter.cursor.into(), error.to_string())]))
+        }
+    }
+}
+
+fn fault_in(path: &str, value: Value, message: String) -> Fault {
+    Fault { path: path.to_owned(), value: Some(value), message }
 }
 
 /// Ask what became of an alert.
@@ -132,6 +175,8 @@ pub(super) struct AlertAnswer {
     params(("workflow_id" = String, Path, description = "From `workflow_ids`, or an alert's own `id`")),
     responses(
         (status = 200, description = "The alert, its state, its outcome and its ledger", body = AlertAnswer),
+        (status = 401, description = "The admin key is missing or wrong", body = WebhookResponse),
+        (status = 403, description = "The key is not for this", body = WebhookResponse),
         (status = 404, description = "Temporal does not know it, or no longer", body = WebhookResponse),
         (status = 500, description = "Temporal does not answer", body = WebhookResponse),
     )
@@ -152,17 +197,28 @@ pub(super) async fn get_alert(
             return Err(temporal::LookupError::NotFound(id).into());
         }
     }
-    Ok(Json(AlertAnswer::from(found)))
+    Ok(Json(AlertAnswer::new(found, &surroundings.link)))
 }
 
-impl From<Found> for AlertAnswer {
-    fn from(found: Found) -> Self {
+impl AlertAnswer {
+    fn new(found: Found, link: &Link) -> Self {
         let Found { workflow_id, state, mut alerts, children, pending } = found;
         let is_one = alerts.len() == 1 && children.is_empty();
         let alert = if is_one { alerts.pop() } else { None };
         let alerts = (!is_one).then_some(alerts);
-        Self { success: true, workflow_id, state, alert, alerts, children, pending, timestamp: now() }
+        let temporal_url = link.page(&workflow_id);
+        let timestamp = now();
+        Self { success: true, workflow_id, state, alert, alerts, children, pending, temporal_url, timestamp }
     }
+}
+
+fn read(received: &Received) -> Result<WebhookRequest, ApiError> {
+    let (headers, key) = (&received.parts.headers, received.arrival.key.as_deref());
+    let mut request = WebhookRequest::read(headers, &received.body)?;
+    if request.batch_id.is_none() {
+        request.batch_id = request_id(headers, key)?;
+    }
+    Ok(request)
 }
 
 /// Has Temporal hold a request's alerts.
@@ -174,7 +230,8 @@ pub(super) async fn accept(
     let alerts = request.alerts.len();
     metric::received(alerts);
     let submission = request.into_submission(arrival);
-    let submitted = temporal::submit(&surroundings.link, surroundings.activities, submission).await;
+    let Surroundings { link, activities, repeat_window, .. } = surroundings;
+    let submitted = temporal::submit(link, *activities, *repeat_window, submission).await;
     let submitted = submitted.map_err(|error| ApiError::from(error).with_alerts(alerts))?;
     metric::accepted(submitted.alerts.len());
     for carried in &submitted.alerts {

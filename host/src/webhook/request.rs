@@ -23,6 +23,9 @@ use crate::temporal::{BatchAlert, BatchId, Submission};
 
 /// The largest `metadata`, in bytes of JSON: every alert of the request carries it.
 const MOST_METADATA: usize = 16 << 10;
+/// The headers that hold a request's id, and how long one may be.
+const REQUEST_IDS: [&str; 2] = ["idempotency-key", "webhook-id"];
+const MOST_ID: usize = 200;
 /// The fields of an alert that may be absent.
 const OPTIONAL: [&str; 10] =
     ["id", "status", "dedup_key", "starts_at", "ends_at", "context", "labels", "links", "data", "metrics"];
@@ -96,6 +99,22 @@ impl WebhookRequest {
     }
 }
 
+/// The sender's own id of a request, in a header: `Idempotency-Key`, or `webhook-id` of Standard Webhooks. It counts among
+/// what the same key posted.
+pub(super) fn request_id(headers: &HeaderMap, key: Option<&str>) -> Result<Option<String>, ApiError> {
+    let given = |name: &'static str| Some((name, headers.get(name)?));
+    let Some((name, value)) = REQUEST_IDS.into_iter().find_map(given) else { return Ok(None) };
+    let text = value.to_str().ok().map(str::trim).filter(|text| (1..=MOST_ID).contains(&text.len()));
+    match text {
+        Some(text) => Ok(Some(key.map_or_else(|| text.to_owned(), |key| format!("{key}/{text}")))),
+        None => {
+            let message = format!("is not 1 to {MOST_ID} characters of plain ASCII");
+            let value = Value::String(String::from_utf8_lossy(value.as_bytes()).into_owned());
+            Err(ApiError::invalid(vec![fault_at(name, Some(&value), message)]))
+        }
+    }
+}
+
 /// When and how a request came.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Arrival {
@@ -118,8 +137,16 @@ impl Arrival {
     }
 }
 
-/// Reads one alert; faults have their paths within it.
-pub(super) fn parse_alert(mut alert: Value) -> Result<Alert, Vec<Fault>> {
+/// Reads one alert from JSON, as sources give it; faults have their paths within it.
+///
+/// # Errors
+///
+/// Everything that the webhook would refuse it for.
+pub fn read_alert(text: &str) -> Result<Alert, Vec<Fault>> {
+    parse_alert(serde_json::from_str(text).map_err(|error| vec![Fault::whole(error.to_string())])?)
+}
+
+fn parse_alert(mut alert: Value) -> Result<Alert, Vec<Fault>> {
     forget_nulls_of_alert(&mut alert);
     let document = json!({"alerts": [alert]});
     let within = |fault: Fault| {

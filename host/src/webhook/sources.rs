@@ -19,7 +19,7 @@ use super::alerts::accept;
 use super::code::Code;
 use super::error::ApiError;
 use super::receive::{OF_THE_WAY, receive};
-use super::request::{self, Arrival, WebhookRequest};
+use super::request::{self, Arrival, WebhookRequest, request_id};
 use super::response::WebhookResponse;
 use crate::alert::Alert;
 use crate::fault::Fault;
@@ -84,7 +84,11 @@ async fn take(
     let request = shown(&received.parts, split_key(below).1, received.body);
     let decoded = plugin.decode(request, &arrival.traceparent).await.result;
     let decoded = decoded.map_err(|error| refusal(source, &error))?;
-    let (arrival, request, reply) = understood(source, arrival, decoded)?;
+    let (arrival, mut request, reply) = understood(source, arrival, decoded)?;
+    if request.batch_id.is_none() {
+        let id = request_id(&received.parts.headers, arrival.key.as_deref())?;
+        request.batch_id = id.map(|id| format!("{source}-{id}"));
+    }
     let warnings = arrival.warnings.clone();
     for warning in &warnings {
         tracing::warn!(source, trace = arrival.traceparent, "{warning}");
@@ -204,10 +208,7 @@ fn alert(index: usize, text: &str) -> Result<Alert, Vec<Fault>> {
         let dot = if fault.path.is_empty() { "" } else { "." };
         Fault { path: format!("alerts[{index}]{dot}{}", fault.path), ..fault }
     };
-    let document = serde_json::from_str(text).map_err(|error| {
-        vec![Fault { path: format!("alerts[{index}]"), value: None, message: error.to_string() }]
-    })?;
-    request::parse_alert(document).map_err(|faults| faults.into_iter().map(at).collect())
+    request::read_alert(text).map_err(|faults| faults.into_iter().map(at).collect())
 }
 
 /// The vendor's answer, or ours.

@@ -53,13 +53,13 @@ struct PluginHealth {
     refused: Vec<String>,
 }
 
-/// Ask whether the host can do its work now.
+/// Ask how the host and its parts are.
 #[utoipa::path(
     get,
     path = "/health",
     tag = "host",
     responses(
-        (status = 200, description = "It can", body = Health),
+        (status = 200, description = "It can do its work", body = Health),
         (status = 503, description = "It cannot: Temporal does not answer, or no worker polls", body = Health),
     )
 )]
@@ -81,7 +81,60 @@ pub(super) async fn get_health(State(surroundings): State<Surroundings>) -> impl
         },
         plugins: surroundings.registry.inventory().into(),
     };
-    (if is_ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(health))
+    (status(is_ok), Json(health))
+}
+
+fn status(is_ok: bool) -> StatusCode {
+    if is_ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+/// Whether the process lives, or is to be sent anything.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Probe {
+    /// `ok`, or `unavailable`.
+    status: &'static str,
+    /// What is missing, one line each.
+    reasons: Vec<String>,
+}
+
+impl Probe {
+    fn answer(reasons: Vec<String>) -> (StatusCode, Json<Self>) {
+        let is_ok = reasons.is_empty();
+        (status(is_ok), Json(Self { status: if is_ok { "ok" } else { "unavailable" }, reasons }))
+    }
+}
+
+/// Ask whether the process lives: restart it if this does not answer.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = "host",
+    responses((status = 200, description = "It lives", body = Probe))
+)]
+pub(super) async fn get_livez() -> impl IntoResponse {
+    Probe::answer(Vec::new())
+}
+
+/// Ask whether the host is ready: its plugins are loaded, its worker polls, and what is posted can be taken.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "host",
+    responses(
+        (status = 200, description = "It is", body = Probe),
+        (status = 503, description = "It is not; `reasons` say why", body = Probe),
+    )
+)]
+pub(super) async fn get_readyz(State(surroundings): State<Surroundings>) -> impl IntoResponse {
+    let link = &surroundings.link;
+    let mut reasons = Vec::new();
+    if surroundings.is_polling() == Some(false) {
+        reasons.push(format!("no worker polls {} yet", link.task_queue));
+    }
+    if surroundings.accepts && !link.is_reachable().await {
+        reasons.push(format!("temporal at {} does not answer", link.address));
+    }
+    Probe::answer(reasons)
 }
 
 impl From<Inventory> for PluginHealth {

@@ -1,0 +1,224 @@
+//! `campanile alerts …`: what a running host took, and what became of it.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::table::table;
+use super::{Target, answered};
+use crate::temporal::{AlertPage, ListedAlert};
+
+/// The host itself waits five seconds for Temporal.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How many characters of a title a table shows.
+const TITLE: usize = 48;
+
+#[derive(Args, Debug)]
+pub(super) struct Alerts {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List alerts, newest first
+    List(List),
+    /// Show all that is known of one alert or batch
+    Show(Show),
+}
+
+impl Alerts {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::List(list) => list.run().await,
+            Command::Show(show) => show.run().await,
+        }
+    }
+}
+
+/// Everything that is given has to hold.
+#[derive(Args, Debug)]
+struct List {
+    /// delivered, partial, failed, dropped or unrouted
+    #[arg(long)]
+    outcome: Option<String>,
+    /// firing or resolved
+    #[arg(long)]
+    status: Option<String>,
+    /// low, medium, high or critical
+    #[arg(long)]
+    severity: Option<String>,
+    /// security, performance, infrastructure, application, network, database, availability or custom
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// The name of their source
+    #[arg(long)]
+    source: Option<String>,
+    /// Their id, or dedup_key
+    #[arg(long)]
+    key: Option<String>,
+    /// running, completed, failed, canceled, terminated or timed_out
+    #[arg(long)]
+    state: Option<String>,
+    /// Accepted then or later, such as 2h or 2023-12-01T14:30:22Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Accepted before, likewise
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// How many at most, 1 to 1,000
+    #[arg(long, default_value = "50")]
+    limit: u16,
+    /// Go on where the page before ended
+    #[arg(long)]
+    cursor: Option<String>,
+    /// As the host's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl List {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let limit = self.limit.to_string();
+        let filters = [
+            ("outcome", &self.outcome),
+            ("status", &self.status),
+            ("severity", &self.severity),
+            ("type", &self.kind),
+            ("source", &self.source),
+            ("key", &self.key),
+            ("state", &self.state),
+            ("since", &self.since),
+            ("until", &self.until),
+            ("cursor", &self.cursor),
+            ("limit", &Some(limit)),
+        ];
+        let mut url: reqwest::Url = self.target.at("/alerts").parse()?;
+        let given = filters.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        url.query_pairs_mut().extend_pairs(given);
+        let value: Value = get(&self.target, url).await?;
+        if self.json {
+            println!("{value:#}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        show_page(&serde_json::from_value(value)?);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn show_page(page: &AlertPage) {
+    let mut rows = table(&["ACCEPTED", "SEVERITY", "STATUS", "OUTCOME", "SOURCE", "TITLE", "ALERT"]);
+    for alert in &page.alerts {
+        rows.add_row(row(alert));
+    }
+    println!("{rows}");
+    if let Some(next) = &page.next {
+        println!("\nthere are more: --cursor {next}");
+    }
+}
+
+fn row(alert: &ListedAlert) -> [String; 7] {
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    let outcome =
+        alert.outcome.clone().or_else(|| serde_json::to_value(alert.state).ok()?.as_str().map(str::to_owned));
+    [
+        format!("{:.0}", alert.accepted_at),
+        text(&alert.severity),
+        text(&alert.status),
+        text(&outcome),
+        text(&alert.source),
+        text(&alert.title).chars().take(TITLE).collect(),
+        alert.workflow_id.clone(),
+    ]
+}
+
+#[derive(Args, Debug)]
+struct Show {
+    /// From `campanile alerts list`, or the answer to the post
+    id: String,
+    /// As the host's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Show {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let mut url: reqwest::Url = self.target.at("/alerts").parse()?;
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.push(&self.id);
+        }
+        let value: Value = get(&self.target, url).await?;
+        match self.json {
+            true => println!("{value:#}"),
+            false => show(&value),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn get(target: &Target, url: reqwest::Url) -> anyhow::Result<Value> {
+    let response = target.http(TIMEOUT)?.get(url.clone()).send().await;
+    answered(response.with_context(|| format!("no answer from {url}: is the host running?"))?).await
+}
+
+/// The workflow first, then each of its alerts.
+fn show(found: &Value) {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    println!("{}: {}", text(&found["workflow_id"]), text(&found["state"]));
+    if let Some(url) = found["temporal_url"].as_str() {
+        println!("{url}");
+    }
+    let alerts = found["alerts"].as_array().map_or_else(|| std::slice::from_ref(found), Vec::as_slice);
+    alerts.iter().filter(|alert| alert["alert"].is_object()).for_each(show_alert);
+    for child in found["children"].as_array().into_iter().flatten() {
+        println!("\non its own: campanile alerts show {}", text(child));
+    }
+    for pending in found["pending"].as_array().into_iter().flatten() {
+        let (id, attempt) = (text(&pending["id"]), &pending["attempt"]);
+        println!("\nwaiting: {id}, attempt {attempt} at {}", text(&pending["next_attempt_at"]));
+        println!("  {}", text(&pending["error"]));
+    }
+}
+
+fn show_alert(found: &Value) {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let (alert, ledger) = (&found["alert"], &found["ledger"]);
+    let (severity, status, title) = (text(&alert["severity"]), text(&alert["status"]), text(&alert["title"]));
+    println!("\n{title}\n{severity}, {status}, from {}", text(&alert["source"]["name"]));
+    if let Some(outcome) = found["outcome"].as_str() {
+        println!("outcome: {outcome}");
+    }
+    for (name, value) in
+        [("received", &ledger["received_at"]), ("posted to", &ledger["via"]), ("by", &ledger["key"])]
+    {
+        if let Some(value) = value.as_str() {
+            println!("{name}: {value}");
+        }
+    }
+    for (name, list) in [("warning", &ledger["warnings"]), ("decision", &ledger["decisions"])] {
+        list.as_array().into_iter().flatten().for_each(|line| println!("{name}: {}", text(line)));
+    }
+    let steps = if ledger.is_object() { &ledger["steps"] } else { &found["steps"] };
+    let mut rows = table(&["STEP", "PLUGIN", "RESULT", "ATTEMPTS", "MS", "WHAT IT SAID"]);
+    for step in steps.as_array().into_iter().flatten() {
+        let said = step["error"]["message"].as_str().or(step["message"].as_str()).unwrap_or_default();
+        rows.add_row([
+            text(&step["activity"]),
+            text(&step["plugin"]),
+            text(&step["result"]),
+            step["attempts"].to_string(),
+            step["duration_ms"].to_string(),
+            said.to_owned(),
+        ]);
+    }
+    if !rows.is_empty() {
+        println!("{rows}");
+    }
+}

@@ -1,0 +1,126 @@
+//! `campanile explain-alert`: what a source makes of a request, and what would be taken for a repeat of it. Needs no running
+//! host, and posts nothing.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use jiff::SignedDuration;
+use serde_json::Value;
+
+use crate::alert::{Alert, Status, resolve_id, timed_id};
+use crate::app::{Kept, plugin_config, unusable};
+use crate::config::{Config, Flags};
+use crate::plugin::{Decoded, PluginConfig, Registry, Role, SourceRequest};
+use crate::webhook::read_alert;
+
+/// The name of what `/webhook/alerts` takes, which needs no plugin.
+const ALERTS: &str = "alerts";
+
+#[derive(Args, Debug)]
+pub(super) struct Explain {
+    /// A request's body
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The source that it would be posted to
+    #[arg(long, default_value = ALERTS)]
+    source: String,
+    /// What the client puts behind the source's address, such as /api/v2/alerts
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    path: String,
+    /// A header of the request, as `name: value`; can be given several times
+    #[arg(long = "header", value_name = "HEADER")]
+    headers: Vec<String>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Explain {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let body =
+            std::fs::read(&self.file).with_context(|| format!("{} cannot be read", self.file.display()))?;
+        let config = Config::load(self.flags.clone())?;
+        let window = config.file.webhook.repeat_window;
+        let decoded = match self.source.as_str() {
+            ALERTS => posted(&body)?,
+            _ => self.decode(&config, body).await?,
+        };
+        for warning in &decoded.warnings {
+            println!("warning: {warning}");
+        }
+        if let Some(id) = &decoded.delivery_id {
+            println!("the delivery is {id}: a repeat of it is recognised, and runs nothing again");
+        }
+        println!("{} alerts", decoded.alerts.len());
+        let mut is_good = true;
+        for (index, text) in decoded.alerts.iter().enumerate() {
+            println!("\nalerts[{index}]");
+            is_good &= explain(text, decoded.delivery_id.is_some(), window);
+        }
+        Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    async fn decode(&self, config: &Config, body: Vec<u8>) -> anyhow::Result<Decoded> {
+        let source = config.file.sources.get(&self.source);
+        let name = source.and_then(|source| source.plugin.as_deref()).unwrap_or(&self.source);
+        let plugins = plugin_config(config, Kept::default()).map_err(|faults| unusable(&faults))?;
+        let cache = tempfile::tempdir()?;
+        let plugins = PluginConfig { cache_dir: cache.path().to_owned(), roles: &Role::RECEIVING, ..plugins };
+        let plugin = Registry::open(plugins).await?.get(Role::Source, name)?;
+        let headers = self.headers.iter().map(|header| match header.split_once(':') {
+            Some((name, value)) => Ok((name.trim().to_ascii_lowercase(), value.trim().as_bytes().to_vec())),
+            None => bail!("{header:?} is not a header such as `content-type: application/json`"),
+        });
+        let headers = headers.collect::<anyhow::Result<_>>()?;
+        let request = SourceRequest { method: "POST".to_owned(), path: self.path.clone(), headers, body };
+        plugin.decode(request, "explain").await.result.with_context(|| format!("{name} cannot read this"))
+    }
+}
+
+/// The alerts of a request to `/webhook/alerts`.
+fn posted(body: &[u8]) -> anyhow::Result<Decoded> {
+    let document: Value = serde_json::from_slice(body).context("the body is not JSON")?;
+    let alerts = match &document["alerts"] {
+        Value::Array(alerts) => alerts.clone(),
+        _ => vec![document.clone()],
+    };
+    let delivery_id = document["batch_id"].as_str().map(str::to_owned);
+    Ok(Decoded { alerts: alerts.iter().map(Value::to_string).collect(), delivery_id, ..Decoded::default() })
+}
+
+/// Whether the alert can be used.
+fn explain(text: &str, is_delivery_known: bool, window: SignedDuration) -> bool {
+    match read_alert(text) {
+        Ok(alert) => {
+            println!("  {}, {}: {}", alert.severity, alert.status, alert.title);
+            println!("  {}", identity(&alert, is_delivery_known, window));
+            true
+        }
+        Err(faults) => {
+            faults.iter().for_each(|fault| println!("  left out: {fault}"));
+            false
+        }
+    }
+}
+
+fn identity(alert: &Alert, is_delivery_known: bool, window: SignedDuration) -> String {
+    let field = if alert.id.is_some() { "id" } else { "dedup_key" };
+    match (alert.identity(), alert.starts_at) {
+        (Some(key), Some(start)) => {
+            let firing = timed_id(key, start);
+            let id = if alert.status == Status::Resolved { resolve_id(&firing) } else { firing };
+            format!(
+                "is {id}, by {field} and starts_at: posted again it is a repeat, for as long as Temporal keeps it"
+            )
+        }
+        (Some(key), None) if alert.status == Status::Firing => format!(
+            "is known by {field} {key:?}: posted again within {window:#} it is a repeat, unless it was resolved or is worse"
+        ),
+        (Some(key), None) => format!("ends the latest alert with the {field} {key:?}"),
+        (None, _) if is_delivery_known => {
+            "has no identity of its own: only the delivery tells a repeat".to_owned()
+        }
+        (None, _) => "has no identity: every post of it is another alert".to_owned(),
+    }
+}

@@ -1,0 +1,285 @@
+//! Finding alerts by what they are, through Temporal's visibility: no database of our own.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use temporalio_client::tonic::{self, Code, IntoRequest};
+use temporalio_client::{Client, WorkflowExecutionStatus};
+use temporalio_common::protos::temporal::api::workflow::v1::WorkflowExecutionInfo;
+use temporalio_common::protos::temporal::api::workflowservice::v1::ListWorkflowExecutionsRequest;
+use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes};
+use utoipa::{IntoParams, ToSchema};
+
+use super::link::Link;
+use super::lookup::{LookupError, State};
+use super::search_attributes::{KEY, OUTCOME, SEVERITY, SOURCE, STATUS, TITLE, TYPE};
+use crate::alert::{AlertType, Severity, Status};
+use crate::ledger::Outcome;
+
+/// How long Temporal may take.
+const LIST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many alerts a page has when nothing is said.
+const PAGE: u16 = 50;
+/// The most alerts of one page.
+pub const LARGEST_PAGE: u16 = 1_000;
+/// How many earlier alerts of a key are looked at to find its latest.
+const LOOKED_AT: i32 = 20;
+/// What alerts are carried by.
+const CARRIERS: &str = "WorkflowType IN ('AlertProcessingWorkflow', 'BatchAlertProcessingWorkflow')";
+
+/// Which alerts. A batch counts as one entry: with its worst outcome, its highest severity, and what else all of its alerts
+/// have in common.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AlertFilter {
+    /// What became of them.
+    pub outcome: Option<Outcome>,
+    /// Firing or resolved.
+    pub status: Option<Status>,
+    /// How bad they are.
+    pub severity: Option<Severity>,
+    /// The area that they belong to.
+    #[serde(rename = "type")]
+    #[param(rename = "type")]
+    pub kind: Option<AlertType>,
+    /// The name of their source.
+    #[param(example = "CloudWatch")]
+    pub source: Option<String>,
+    /// Their `id`, or `dedup_key`.
+    #[param(example = "web-1/cpu")]
+    pub key: Option<String>,
+    /// Whether they are under way, done, or ended otherwise.
+    pub state: Option<State>,
+    /// Accepted at this time or later: RFC 3339, or how long ago.
+    #[serde(default, deserialize_with = "time")]
+    #[param(value_type = Option<String>, example = "2h")]
+    pub since: Option<Timestamp>,
+    /// Accepted before this time: RFC 3339, or how long ago.
+    #[serde(default, deserialize_with = "time")]
+    #[param(value_type = Option<String>, example = "2023-12-02T00:00:00Z")]
+    pub until: Option<Timestamp>,
+    /// How many at most, 1 to 1,000 [default: 50].
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u16>,
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// A page of alerts, newest first.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AlertPage {
+    /// The alerts and batches.
+    pub alerts: Vec<ListedAlert>,
+    /// What to give as `cursor` for the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub next: Option<String>,
+}
+
+/// One alert or batch, as far as Temporal's visibility knows it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ListedAlert {
+    /// The workflow: `/alerts/{workflow_id}` has the full story.
+    pub workflow_id: String,
+    /// Where it stands.
+    pub state: State,
+    /// The headline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub title: Option<String>,
+    /// What became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub outcome: Option<String>,
+    /// Firing or resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub status: Option<String>,
+    /// How bad it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub severity: Option<String>,
+    /// The area that it belongs to.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub kind: Option<String>,
+    /// The name of its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub source: Option<String>,
+    /// Its `id`, or `dedup_key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub key: Option<String>,
+    /// When Temporal took it.
+    #[schema(value_type = String, format = DateTime)]
+    pub accepted_at: Timestamp,
+    /// When it was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<String>, format = DateTime)]
+    pub closed_at: Option<Timestamp>,
+}
+
+/// One page of the alerts of this host's task queue.
+///
+/// # Errors
+///
+/// There is no connection, no answer in time, or the cursor is not one.
+pub async fn list(link: &Link, filter: &AlertFilter) -> Result<AlertPage, ListError> {
+    let client = link
+        .client()
+        .ok_or_else(|| LookupError::Unavailable(format!("no connection to {}", link.address)))?;
+    let query = query(&link.task_queue, filter);
+    let token = match &filter.cursor {
+        Some(cursor) => URL_SAFE_NO_PAD.decode(cursor).map_err(|_| ListError::Cursor)?,
+        None => Vec::new(),
+    };
+    let size = i32::from(filter.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE));
+    let (found, next) = page(&client, query, size, token).await?;
+    let alerts = found.into_iter().filter_map(listed).collect();
+    let next = (!next.is_empty()).then(|| URL_SAFE_NO_PAD.encode(next));
+    Ok(AlertPage { alerts, next })
+}
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The cursor is none of ours.
+    #[error("is not the `next` of a page")]
+    Cursor,
+    /// Temporal does not tell.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+}
+
+/// The id of the alert that fired last under a key.
+pub(super) async fn latest_firing(client: &Client, key: &str) -> Result<Option<String>, LookupError> {
+    let query = [
+        "WorkflowType = 'AlertProcessingWorkflow'".to_owned(),
+        is(&KEY, key),
+        is(&STATUS, &Status::Firing.to_string()),
+    ];
+    let found = page(client, query.join(" AND "), LOOKED_AT, Vec::new()).await;
+    let (found, _) = found.map_err(|error| match error {
+        ListError::Lookup(error) => error,
+        ListError::Cursor => LookupError::Unavailable(error.to_string()),
+    })?;
+    let latest = found.into_iter().max_by_key(|info| info.start_time.map(|time| (time.seconds, time.nanos)));
+    Ok(latest.and_then(|info| Some(info.execution?.workflow_id)))
+}
+
+async fn page(
+    client: &Client,
+    query: String,
+    page_size: i32,
+    next_page_token: Vec<u8>,
+) -> Result<(Vec<WorkflowExecutionInfo>, Vec<u8>), ListError> {
+    let has_cursor = !next_page_token.is_empty();
+    let namespace = client.options().namespace.clone();
+    let request = ListWorkflowExecutionsRequest { namespace, page_size, next_page_token, query };
+    let mut service = client.connection().workflow_service();
+    let answer =
+        tokio::time::timeout(LIST_TIMEOUT, service.list_workflow_executions(request.into_request())).await;
+    match answer {
+        Ok(Ok(answer)) => {
+            let answer = answer.into_inner();
+            Ok((answer.executions, answer.next_page_token))
+        }
+        // A token that is none makes the server stumble, which it does not call an invalid argument.
+        Ok(Err(status)) if has_cursor && is_about_request(&status) => Err(ListError::Cursor),
+        Ok(Err(status)) => Err(LookupError::Unavailable(status.to_string()).into()),
+        Err(_) => Err(LookupError::Unavailable(format!("no answer within {LIST_TIMEOUT:?}")).into()),
+    }
+}
+
+fn is_about_request(status: &tonic::Status) -> bool {
+    matches!(status.code(), Code::InvalidArgument | Code::Unknown | Code::Internal)
+}
+
+fn query(task_queue: &str, filter: &AlertFilter) -> String {
+    let attributes = [
+        (&OUTCOME, filter.outcome.map(|outcome| outcome.as_str().to_owned())),
+        (&STATUS, filter.status.map(|status| status.to_string())),
+        (&SEVERITY, filter.severity.map(|severity| severity.to_string())),
+        (&TYPE, filter.kind.map(|kind| kind.to_string())),
+        (&SOURCE, filter.source.clone()),
+        (&KEY, filter.key.clone()),
+    ];
+    let mut terms = vec![CARRIERS.to_owned(), format!("TaskQueue = {}", quoted(task_queue))];
+    terms.extend(attributes.into_iter().filter_map(|(key, value)| Some(is(key, &value?))));
+    terms.extend(filter.state.map(|state| format!("ExecutionStatus = '{}'", state.as_temporal())));
+    terms.extend(filter.since.map(|since| format!("StartTime >= '{since}'")));
+    terms.extend(filter.until.map(|until| format!("StartTime < '{until}'")));
+    terms.join(" AND ")
+}
+
+fn is(key: &SearchAttributeKey<String>, value: &str) -> String {
+    format!("{} = {}", key.name(), quoted(value))
+}
+
+/// A text in Temporal's query language, which is SQL's.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+fn listed(info: WorkflowExecutionInfo) -> Option<ListedAlert> {
+    let state = State::from(WorkflowExecutionStatus::from(info.status()));
+    let (accepted_at, closed_at) = (info.start_time?, info.close_time);
+    let attributes = SearchAttributes::from(info.search_attributes.unwrap_or_default());
+    let get = |key| attributes.get(key);
+    Some(ListedAlert {
+        workflow_id: info.execution?.workflow_id,
+        state,
+        title: get(&TITLE),
+        outcome: get(&OUTCOME),
+        status: get(&STATUS),
+        severity: get(&SEVERITY),
+        kind: get(&TYPE),
+        source: get(&SOURCE),
+        key: get(&KEY),
+        accepted_at: Timestamp::new(accepted_at.seconds, accepted_at.nanos).ok()?,
+        closed_at: closed_at.and_then(|time| Timestamp::new(time.seconds, time.nanos).ok()),
+    })
+}
+
+/// A time as RFC 3339, or as how long ago: `2h`.
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let ago = |text: &str| Timestamp::now().checked_sub(text.parse::<SignedDuration>().ok()?.abs()).ok();
+    let time = text.parse().ok().or_else(|| ago(&text));
+    time.map(Some).ok_or_else(|| {
+        D::Error::custom(format!(
+            "{text:?} is neither an RFC 3339 time such as 2023-12-01T14:30:22Z nor how long ago, such as 2h"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_becomes_a_query_that_no_text_breaks_out_of() {
+        let filter = AlertFilter {
+            outcome: Some(Outcome::Failed),
+            severity: Some(Severity::High),
+            key: Some("it's \\ 'x' OR 1=1".to_owned()),
+            state: Some(State::Running),
+            since: Some("2023-12-01T14:30:22Z".parse().unwrap()),
+            ..AlertFilter::default()
+        };
+        assert_eq!(
+            query("q", &filter),
+            format!(
+                "{CARRIERS} AND TaskQueue = 'q' AND AlertOutcome = 'failed' AND AlertSeverity = 'high' \
+                 AND AlertKey = 'it\\'s \\\\ \\'x\\' OR 1=1' AND ExecutionStatus = 'Running' \
+                 AND StartTime >= '2023-12-01T14:30:22Z'"
+            )
+        );
+    }
+}
