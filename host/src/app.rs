@@ -1,6 +1,5 @@
 //! The composition root: the only file that knows every wall. Builds the process, runs it, takes it down.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,12 +13,13 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::config::{Config, PLUGIN_POLL, Role, list};
 use crate::fault::Fault;
-use crate::plugin::{self, MailSetup, Mailer, PluginConfig, Registry, Secrets, Trust};
+use crate::last_resort::{LastResort, Watched};
+use crate::plugin::{self, EgressConfig, MailSetup, Mailer, PluginConfig, Registry, Secrets, Trust};
 use crate::telemetry::Metrics;
 use crate::temporal::{
     self, ActivityConfig, AlertActivities, Embedded, EmbeddedConfig, Link, LinkConfig, Worker,
 };
-use crate::webhook::{self, Access, Door, Surroundings, Tls};
+use crate::webhook::{self, Access, Door, Spool, Surroundings, Tls};
 
 /// How long open requests may go on after the host was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -35,6 +35,7 @@ pub struct Kept {
     secrets: Secrets,
     mail: Option<MailSetup>,
     access: Arc<Access>,
+    last_resort: Option<LastResort>,
 }
 
 impl Kept {
@@ -51,10 +52,15 @@ impl Kept {
             true => (Secrets::load(file.secrets.clone()), file.mail.clone().map(MailSetup::read).transpose()),
             false => (Ok(Secrets::default()), Ok(None)),
         };
-        match (secrets, mail, access) {
-            (Ok(secrets), Ok(mail), Ok(access)) => Ok(Self { secrets, mail, access }),
-            (secrets, mail, access) => {
-                Err([secrets.err(), mail.err(), access.err()].into_iter().flatten().flatten().collect())
+        let last_resort = file.last_resort.as_ref().map(LastResort::read).transpose();
+        match (secrets, mail, access, last_resort) {
+            (Ok(secrets), Ok(mail), Ok(access), Ok(last_resort)) => {
+                Ok(Self { secrets, mail, access, last_resort })
+            }
+            (secrets, mail, access, last_resort) => {
+                let last_resort = last_resort.err().map(|fault| vec![fault]);
+                let faults = [secrets.err(), mail.err(), access.err(), last_resort];
+                Err(faults.into_iter().flatten().flatten().collect())
             }
         }
     }
@@ -72,12 +78,14 @@ pub struct App {
     link: Link,
     activities: ActivityConfig,
     access: Arc<Access>,
+    spool: Option<Spool>,
+    last_resort: Option<LastResort>,
 }
 
 impl App {
     /// Builds the process: listener, plugins, Temporal. Fails on what an operator has to mend; a plugin that
     /// cannot be loaded or a Temporal that cannot be reached is not among that.
-    pub async fn build(config: Config, kept: Kept) -> anyhow::Result<Self> {
+    pub async fn build(config: Config, mut kept: Kept) -> anyhow::Result<Self> {
         check_door(&config, &kept.access)?;
         let access = kept.access.clone();
         let (metrics, runtime, meter) = Metrics::init()?;
@@ -85,6 +93,8 @@ impl App {
         let door = Door::bind(&config.listen).await.with_context(|| {
             format!("cannot listen on {}: choose another address with --listen", config.listen)
         })?;
+        let last_resort = kept.last_resort.take();
+        let spool = open_spool(&config)?;
         let registry = open_plugins(&config, kept).await?;
         let embedded = start_embedded(&config).await?;
         let link = connect(&config, embedded.as_ref(), meter)?;
@@ -100,6 +110,8 @@ impl App {
             link,
             activities,
             access,
+            spool,
+            last_resort,
         })
     }
 
@@ -116,7 +128,8 @@ impl App {
             polling: polling.clone(),
             started: Instant::now(),
             access: self.access,
-            plugins: Arc::new(plugins_of_sources(&self.config)),
+            sources: Arc::new(self.config.file.sources.clone()),
+            spool: self.spool,
             places: Arc::new(Semaphore::new(self.config.file.webhook.concurrency)),
             body_limit: self.config.file.webhook.body_limit,
             repeat_window: self.config.file.webhook.repeat_window.unsigned_abs(),
@@ -127,6 +140,15 @@ impl App {
         let (stop_working, not_working) = watch::channel(false);
         let address = self.door.address().to_string();
         let mut not_serving = not_serving;
+        let spooled = tokio::spawn(webhook::hand_over(surroundings.clone()));
+        if let Some(last_resort) = self.last_resort {
+            let watched = Watched {
+                link: surroundings.link.clone(),
+                registry: surroundings.registry.clone(),
+                spool: surroundings.spool.clone(),
+            };
+            tokio::spawn(last_resort.watch(watched, roots(&self.config.file.egress)?));
+        }
         let router = webhook::router(surroundings);
         let server = tokio::spawn(async move {
             webhook::serve(self.door, self.tls, router, told(&mut not_serving)).await;
@@ -150,6 +172,7 @@ impl App {
         if tokio::time::timeout(DRAIN, server).await.is_err() {
             tracing::warn!("open requests did not end in time");
         }
+        spooled.abort();
         stop_working.send_replace(true);
         if let Some(worker) = worker {
             worker.await?;
@@ -187,10 +210,27 @@ fn origins(texts: &[String]) -> anyhow::Result<Vec<HeaderValue>> {
     texts.iter().map(origin).collect()
 }
 
-/// The plugins of sources whose own name is another one.
-fn plugins_of_sources(config: &Config) -> BTreeMap<String, String> {
-    let sources = config.file.sources.iter();
-    sources.filter_map(|(name, source)| Some((name.clone(), source.plugin.clone()?))).collect()
+/// The certificate authorities that the operator added to those of the system.
+fn roots(egress: &EgressConfig) -> anyhow::Result<Vec<reqwest::Certificate>> {
+    let mut roots = Vec::new();
+    for file in &egress.root_certificates {
+        let unusable = || format!("egress.root-certificates: {} cannot be used", file.display());
+        let text = std::fs::read(file).with_context(unusable)?;
+        roots.extend(reqwest::Certificate::from_pem_bundle(&text).with_context(unusable)?);
+    }
+    Ok(roots)
+}
+
+/// The spool, if a source asks for one, or one was left with something in it.
+fn open_spool(config: &Config) -> anyhow::Result<Option<Spool>> {
+    let file = config.data_dir.join("spool.redb");
+    let is_wanted = config.file.sources.values().any(|source| source.spool);
+    if !config.role.accepts() || !(is_wanted || file.exists()) {
+        return Ok(None);
+    }
+    let unusable = || format!("the spool {} cannot be used: only one host can have it open", file.display());
+    std::fs::create_dir_all(&config.data_dir).with_context(unusable)?;
+    Ok(Some(Spool::open(&file, config.file.spool.clone()).with_context(unusable)?))
 }
 
 async fn open_plugins(config: &Config, kept: Kept) -> anyhow::Result<Registry> {

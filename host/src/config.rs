@@ -11,13 +11,14 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 use crate::fault::Fault;
+use crate::last_resort::LastResortConfig;
 use crate::plugin::{
     CallsConfig, CompilationConfig, EgressConfig, Limits, MailConfig, SecretConfig, TrustConfig,
 };
 use crate::telemetry::LogFormat;
 use crate::temporal::{ActivitiesConfig, TemporalConfig};
 use crate::toml_file;
-use crate::webhook::{KeyConfig, Listen, SourceConfig, TlsConfig};
+use crate::webhook::{KeyConfig, Listen, SourceConfig, SpoolConfig, TlsConfig};
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, ValueEnum)]
@@ -148,6 +149,10 @@ pub struct ConfigFile {
     pub keys: BTreeMap<String, KeyConfig>,
     /// What is particular to a source, by the name in its URL.
     pub sources: BTreeMap<String, SourceConfig>,
+    /// Who is told when alerts cannot be handed over.
+    pub last_resort: Option<LastResortConfig>,
+    /// What is kept while Temporal is away.
+    pub spool: SpoolConfig,
     /// Secrets that the host uses on behalf of plugins, by name.
     pub secrets: BTreeMap<String, SecretConfig>,
 }

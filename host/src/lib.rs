@@ -8,6 +8,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod fault;
+pub mod last_resort;
 pub mod ledger;
 pub mod plan;
 pub mod plugin;

@@ -126,9 +126,10 @@ impl Metrics {
 
 /// The metrics that are counted outside the plugin wall, which counts its own.
 pub mod metric {
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
-    use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+    use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
     use crate::ledger::{Activity, StepResult};
 
@@ -136,13 +137,27 @@ pub mod metric {
     const ACCEPTED: &str = "campanile_alerts_accepted_total";
     const REFUSED: &str = "campanile_requests_refused_total";
     const ALERTS_REFUSED: &str = "campanile_alerts_refused_total";
+    const SPOOL_REQUESTS: &str = "campanile_spool_requests";
+    const SPOOL_BYTES: &str = "campanile_spool_bytes";
+    const SPOOLED: &str = "campanile_requests_spooled_total";
+    const SPOOL_FAILED: &str = "campanile_spool_failed_total";
+    const GIVEN_UP: &str = "campanile_deliveries_given_up_total";
+    static GIVEN_UP_SO_FAR: AtomicU64 = AtomicU64::new(0);
     const REPEATED: &str = "campanile_workflows_repeated_total";
     const UNROUTED: &str = "campanile_alerts_unrouted_total";
     const ACTIVITY: &str = "campanile_activity_duration_seconds";
     const DELIVERY: &str = "campanile_delivery_latency_seconds";
     /// The codes of refusals that concern alerts.
-    const CODES: [&str; 6] = [
+    const CODES: [&str; 14] = [
         "invalid-request",
+        "undecodable",
+        "unauthenticated",
+        "forbidden",
+        "unknown-source",
+        "too-many-alerts",
+        "rate-limited",
+        "source-unavailable",
+        "overloaded",
         "batch-id-reused",
         "body-too-large",
         "unsupported-media-type",
@@ -158,6 +173,11 @@ pub mod metric {
             ALERTS_REFUSED,
             "Alerts in requests that were refused, by error code; none where the body could not be read."
         );
+        describe_gauge!(SPOOL_REQUESTS, "Requests that wait in the spool.");
+        describe_gauge!(SPOOL_BYTES, Unit::Bytes, "Size of the requests that wait in the spool.");
+        describe_counter!(SPOOLED, "Requests that were answered with 202, since the spool holds them.");
+        describe_counter!(SPOOL_FAILED, "Spooled requests that never could be handed over.");
+        describe_counter!(GIVEN_UP, "Receivers and updaters that were given up, after their last attempt.");
         describe_counter!(REPEATED, "Submitted workflows that turned out to be there already.");
         describe_counter!(UNROUTED, "Alerts that no receiver wanted.");
         describe_histogram!(
@@ -167,7 +187,7 @@ pub mod metric {
         );
         describe_histogram!(DELIVERY, Unit::Seconds, "Time from acceptance to delivery, by receiver.");
         // A counter that is there before its first event can be alerted on.
-        for name in [RECEIVED, ACCEPTED, REPEATED, UNROUTED] {
+        for name in [RECEIVED, ACCEPTED, REPEATED, UNROUTED, SPOOLED, SPOOL_FAILED, GIVEN_UP] {
             counter!(name).increment(0);
         }
         for code in CODES {
@@ -193,6 +213,33 @@ pub mod metric {
     fn refuse(code: &'static str, requests: u64, alerts: usize) {
         counter!(REFUSED, "code" => code).increment(requests);
         counter!(ALERTS_REFUSED, "code" => code).increment(alerts as u64);
+    }
+
+    /// How full the spool is.
+    pub fn spool(requests: u64, bytes: u64) {
+        gauge!(SPOOL_REQUESTS).set(requests as f64);
+        gauge!(SPOOL_BYTES).set(bytes as f64);
+    }
+
+    /// A request went into the spool.
+    pub fn spooled() {
+        counter!(SPOOLED).increment(1);
+    }
+
+    /// A spooled request never could be handed over.
+    pub fn spool_failed() {
+        counter!(SPOOL_FAILED).increment(1);
+    }
+
+    /// A receiver or updater was given up.
+    pub fn given_up() {
+        counter!(GIVEN_UP).increment(1);
+        GIVEN_UP_SO_FAR.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were given up since the process started.
+    pub fn given_up_so_far() -> u64 {
+        GIVEN_UP_SO_FAR.load(Ordering::Relaxed)
     }
 
     /// A workflow that was there already.

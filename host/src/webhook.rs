@@ -5,6 +5,7 @@ mod access;
 mod alerts;
 mod code;
 mod error;
+mod handover;
 mod listen;
 mod peer;
 mod receive;
@@ -12,6 +13,7 @@ mod request;
 mod response;
 mod serve;
 mod sources;
+mod spool;
 mod status;
 mod tls;
 
@@ -48,6 +50,7 @@ pub use listen::{Door, Listen};
 pub use request::read_alert;
 pub use response::{AlertResult, WebhookResponse};
 pub use serve::serve;
+pub use spool::{Spool, SpoolConfig, SpoolStatus};
 pub use tls::{Tls, TlsConfig};
 
 /// How long a sender may pause within a body.
@@ -74,8 +77,10 @@ pub struct Surroundings {
     pub started: Instant,
     /// Who may post, ask and steer.
     pub access: Arc<Access>,
-    /// The names of the plugins of sources whose own name is another one.
-    pub plugins: Arc<BTreeMap<String, String>>,
+    /// What is particular to a source.
+    pub sources: Arc<BTreeMap<String, SourceConfig>>,
+    /// Where requests wait while Temporal is away, if there are sources for which they do.
+    pub spool: Option<Spool>,
     /// Places for requests that are worked on.
     pub places: Arc<Semaphore>,
     /// How long a repeat is one without a `starts_at`.
@@ -89,6 +94,11 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
+    /// Where the requests of a source wait.
+    fn spool_of(&self, source: &str) -> Option<&Spool> {
+        self.sources.get(source).filter(|source| source.spool).and(self.spool.as_ref())
+    }
+
     /// Whether this process's worker polls; `None` if this process is not to have one.
     fn is_polling(&self) -> Option<bool> {
         self.works.then(|| self.polling.load(Ordering::Relaxed))
@@ -140,6 +150,13 @@ impl Modify for Keys {
 /// The API's description as a document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     Description::openapi()
+}
+
+/// Hands over what is in the spool, as long as the host runs.
+pub async fn hand_over(surroundings: Surroundings) {
+    if let Some(spool) = surroundings.spool.clone() {
+        handover::run(surroundings, spool).await;
+    }
 }
 
 /// All routes.

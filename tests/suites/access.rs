@@ -5,18 +5,10 @@ use std::time::Duration;
 
 use harness::alerts::alert;
 use harness::host::command;
+use harness::senders::new_key;
 use harness::web::client;
 use harness::{Host, Plugin, Settings};
 use serde_json::{Value, json};
-
-/// Makes a key with the command that operators use; gives the key and the lines for the configuration.
-fn new_key(name: &str, more: &[&str]) -> (String, String) {
-    let output = command().args(["keys", "new", name]).args(more).output().expect("the command runs");
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let key = text.lines().map(str::trim).find(|line| line.starts_with("cmp_")).expect("a key").to_owned();
-    let lines = text.split_once(&format!("[keys.{name}]")).expect("lines for the configuration").1;
-    (key, format!("\n[keys.{name}]{lines}"))
-}
 
 async fn status(host: &Host, request: reqwest::RequestBuilder) -> (u16, String) {
     let reply = host.request(request).await;

@@ -31,6 +31,7 @@ mod secrets;
 mod senders;
 mod shipped;
 mod sources;
+mod spool;
 mod toolchains;
 mod trust;
 mod unreachable;

@@ -25,7 +25,7 @@ pub(super) struct Alerts {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List alerts, newest first
-    List(List),
+    List(Box<List>),
     /// Show all that is known of one alert or batch
     Show(Show),
 }

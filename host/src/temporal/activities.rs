@@ -271,7 +271,10 @@ fn finish(alert: &str, target: &Target, step: Step) -> Result<Json<Step>, Activi
                 "attempt failed"
             );
         }
-        None => tracing::error!(alert, activity, plugin, attempt, code, error = message, "given up"),
+        None => {
+            metric::given_up();
+            tracing::error!(alert, activity, plugin, attempt, code, error = message, "given up");
+        }
     }
     Err(failure::from_step(step, delay))
 }

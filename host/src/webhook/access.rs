@@ -67,6 +67,11 @@ impl Access {
         let mut read = BTreeMap::new();
         for (name, config) in sources {
             let at = format!("sources.{name}");
+            if name == ALERTS && (config.spool || config.plugin.is_some()) {
+                let message =
+                    "is no plugin's: keys and a signature can be asked for there, and nothing else be set";
+                faults.push(Fault { path: at.clone(), value: None, message: message.to_owned() });
+            }
             let signature = config.signature.as_ref().map(|config| Verifier::new(&at, config)).transpose();
             match signature {
                 Ok(signature) => _ = read.insert(name.clone(), Source { signature }),

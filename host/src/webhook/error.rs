@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::code::Code;
 use super::response::WebhookResponse;
+use super::spool::SpoolError;
 use super::{BODY_PAUSE, access};
 use crate::fault::Fault;
 use crate::telemetry::metric;
@@ -59,6 +60,16 @@ impl ApiError {
             self.retry_after = self.retry_after.or(Some(RETRY_AFTER_SECONDS));
         }
         self
+    }
+
+    /// Whether the sender can do nothing about it.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self.code, Code::TemporalUnavailable | Code::SourceUnavailable | Code::Internal)
+    }
+
+    /// One line for a person.
+    pub(super) fn message(&self) -> &str {
+        &self.message
     }
 
     /// What kind of refusal it is.
@@ -170,6 +181,20 @@ impl From<SubmitError> for ApiError {
                 };
                 let message = error.to_string();
                 Self { faults: vec![fault], ..Self::new(Code::BatchIdReused, message) }
+            }
+        }
+    }
+}
+
+impl From<SpoolError> for ApiError {
+    fn from(error: SpoolError) -> Self {
+        match &error {
+            SpoolError::Full(..) => {
+                Self::new(Code::SpoolFull, format!("{error}, and temporal does not answer"))
+            }
+            SpoolError::Disk(source) => {
+                tracing::error!(%error, %source, "request not spooled");
+                Self::internal(format!("{error}: {source}"))
             }
         }
     }

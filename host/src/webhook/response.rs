@@ -11,7 +11,7 @@ use crate::temporal::Submitted;
 /// The answer to a post, and to everything that is refused.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WebhookResponse {
-    /// Whether Temporal holds the alerts.
+    /// Whether Temporal holds the alerts; with status 202, whether the spool holds the request.
     pub success: bool,
     /// One line for a person.
     #[schema(example = "Processed 1 alerts successfully")]
@@ -83,6 +83,14 @@ impl WebhookResponse {
     pub(super) fn nothing(warnings: Vec<String>) -> Self {
         let message = "The request holds no alert".to_owned();
         Self { message, warnings, ..Self::accepted(Submitted { alerts: Vec::new() }, None) }
+    }
+
+    /// The request is on the disk, and is handed over later.
+    pub(super) fn spooled() -> Self {
+        let message =
+            "Temporal does not answer: the request is kept here, and handed over as soon as it does"
+                .to_owned();
+        Self { message, ..Self::nothing(Vec::new()) }
     }
 
     pub(super) fn refused(message: String, errors: Vec<Fault>, code: &str, request_id: &str) -> Self {

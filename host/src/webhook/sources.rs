@@ -12,6 +12,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::Surroundings;
 use super::access::{ALERTS, split_key};
@@ -21,11 +22,12 @@ use super::error::ApiError;
 use super::receive::{OF_THE_WAY, receive};
 use super::request::{self, Arrival, WebhookRequest, request_id};
 use super::response::WebhookResponse;
+use super::spool::{Spool, Spooled};
 use crate::alert::Alert;
 use crate::fault::Fault;
 use crate::ledger::Retry;
 use crate::plugin::{CallError, Decoded, Plugin, Reason, Role, SourceReply, SourceRequest};
-use crate::temporal::Submitted;
+use crate::telemetry::metric;
 
 /// The most alerts of one request.
 const MOST_ALERTS: usize = 1_000;
@@ -42,7 +44,7 @@ const CREDENTIALS: [HeaderName; 4] =
     request_body(content = Value, description = "What the vendor sends"),
     responses(
         (status = 200, description = "Temporal holds the alerts; a source may answer in its vendor's own way", body = WebhookResponse),
-        (status = 202, description = "What PagerDuty answers: the event is taken", body = Value),
+        (status = 202, description = "The spool holds the request (`spool = true`); or a source's own answer, such as PagerDuty's", body = WebhookResponse),
         (status = 400, description = "The source cannot read the request; nothing was accepted", body = WebhookResponse),
         (status = 401, description = "A key or a signature is missing or wrong", body = WebhookResponse),
         (status = 403, description = "The key is not for this", body = WebhookResponse),
@@ -80,47 +82,105 @@ async fn take(
     }
     let received = receive(surroundings, source, below, request).await?;
     let arrival = Arrival { via: Some(source.as_str().into()), ..received.arrival };
-    let plugin = plugin(surroundings, source)?;
-    let request = shown(&received.parts, split_key(below).1, received.body);
-    let decoded = plugin.decode(request, &arrival.traceparent).await.result;
-    let decoded = decoded.map_err(|error| refusal(source, &error))?;
-    let (arrival, mut request, reply) = understood(source, arrival, decoded)?;
-    if request.batch_id.is_none() {
-        let id = request_id(&received.parts.headers, arrival.key.as_deref())?;
-        request.batch_id = id.map(|id| format!("{source}-{id}"));
-    }
-    let warnings = arrival.warnings.clone();
-    for warning in &warnings {
-        tracing::warn!(source, trace = arrival.traceparent, "{warning}");
-    }
-    let response = match request.alerts.is_empty() {
-        true => WebhookResponse::nothing(warnings),
-        false => {
-            let submitted = hand_over(surroundings, arrival, request).await?;
-            WebhookResponse { warnings, ..WebhookResponse::accepted(submitted, None) }
-        }
+    let id = request_id(&received.parts.headers, arrival.key.as_deref())?;
+    let post = Post {
+        id: id.map(|id| format!("{source}-{id}")),
+        request: shown(&received.parts, split_key(below).1, received.body),
+        arrival,
     };
-    Ok((received.headers, answer(response, reply)).into_response())
+    let answer = match surroundings.spool_of(source) {
+        None => read(surroundings, source, post).await?.hand_over(surroundings).await,
+        Some(spool) => hand_over_or_spool(surroundings, spool, source, post).await,
+    };
+    Ok((received.headers, answer?).into_response())
 }
 
-/// Has Temporal hold the alerts. A vendor that gives one id to two deliveries has two deliveries, not a refusal that it
-/// would never come back from.
-async fn hand_over(
-    surroundings: &Surroundings,
-    mut arrival: Arrival,
-    mut request: WebhookRequest,
-) -> Result<Submitted, ApiError> {
-    match accept(surroundings, arrival.clone(), request.clone()).await {
-        Err(error) if error.code() == Code::BatchIdReused => {
-            let id = request.batch_id.take().unwrap_or_default();
-            let warning =
-                format!("the delivery {id} was there before with other alerts: taken as another one");
-            tracing::warn!(trace = arrival.traceparent, "{warning}");
-            arrival.warnings.push(warning);
-            accept(surroundings, arrival, request).await
-        }
-        taken => taken,
+/// A request to a source, let in and unpacked.
+#[derive(Clone)]
+pub(super) struct Post {
+    /// The sender's own id of it.
+    pub(super) id: Option<String>,
+    /// As the source sees it.
+    pub(super) request: SourceRequest,
+    /// When and how it came.
+    pub(super) arrival: Arrival,
+}
+
+/// What a source found in a request.
+pub(super) struct Found {
+    arrival: Arrival,
+    request: WebhookRequest,
+    reply: Option<SourceReply>,
+}
+
+/// Has the source decode a request.
+pub(super) async fn read(surroundings: &Surroundings, source: &str, post: Post) -> Result<Found, ApiError> {
+    let plugin = plugin(surroundings, source)?;
+    let decoded = plugin.decode(post.request, &post.arrival.traceparent).await.result;
+    let mut found = understood(source, post.arrival, decoded.map_err(|error| refusal(source, &error))?)?;
+    found.request.batch_id = found.request.batch_id.take().or(post.id);
+    for warning in &found.arrival.warnings {
+        tracing::warn!(source, trace = found.arrival.traceparent, "{warning}");
     }
+    Ok(found)
+}
+
+impl Found {
+    /// Has Temporal hold the alerts, and gives the answer. A vendor that gives one id to two deliveries has two deliveries,
+    /// not a refusal that it would never come back from.
+    pub(super) async fn hand_over(self, surroundings: &Surroundings) -> Result<Response, ApiError> {
+        let Self { mut arrival, mut request, reply } = self;
+        let warnings = arrival.warnings.clone();
+        if request.alerts.is_empty() {
+            return Ok(answer(WebhookResponse::nothing(warnings), reply));
+        }
+        let submitted = match accept(surroundings, arrival.clone(), request.clone()).await {
+            Err(error) if error.code() == Code::BatchIdReused => {
+                let id = request.batch_id.take().unwrap_or_default();
+                let warning =
+                    format!("the delivery {id} was there before with other alerts: taken as another one");
+                tracing::warn!(trace = arrival.traceparent, "{warning}");
+                arrival.warnings.push(warning);
+                accept(surroundings, arrival, request).await?
+            }
+            taken => taken?,
+        };
+        let response = WebhookResponse { warnings, ..WebhookResponse::accepted(submitted, None) };
+        Ok(answer(response, reply))
+    }
+}
+
+/// For a sender that never posts again: what cannot be handed over now is kept and handed over later, under the same id,
+/// and so is what came behind it.
+async fn hand_over_or_spool(
+    surroundings: &Surroundings,
+    spool: &Spool,
+    source: &str,
+    mut post: Post,
+) -> Result<Response, ApiError> {
+    let id = post.id.get_or_insert_with(|| format!("{source}-{}", Uuid::new_v4().simple())).clone();
+    let mut reply = None;
+    match read(surroundings, source, post.clone()).await {
+        Ok(found) => {
+            reply.clone_from(&found.reply);
+            if !spool.holds(source) {
+                match found.hand_over(surroundings).await {
+                    Err(error) if error.is_ours() => {
+                        tracing::warn!(source, id, "spooled: {}", error.message())
+                    }
+                    final_answer => return final_answer,
+                }
+            }
+        }
+        Err(error) if error.is_ours() => tracing::warn!(source, id, "spooled: {}", error.message()),
+        Err(error) => return Err(error),
+    }
+    spool.put(Spooled::new(source, id, post)).await?;
+    metric::spooled();
+    Ok(match reply {
+        Some(_) => answer(WebhookResponse::spooled(), reply),
+        None => (StatusCode::ACCEPTED, Json(WebhookResponse::spooled())).into_response(),
+    })
 }
 
 /// The request as the source sees it: without credentials, and without what says how the body travelled.
@@ -149,8 +209,8 @@ fn path(below: &str, query: Option<&str>) -> String {
 
 fn plugin(surroundings: &Surroundings, source: &str) -> Result<Arc<Plugin>, ApiError> {
     let registry = &surroundings.registry;
-    let named = surroundings.plugins.get(source);
-    let plugin = named.map_or(source, String::as_str);
+    let named = surroundings.sources.get(source);
+    let plugin = named.and_then(|source| source.plugin.as_deref()).unwrap_or(source);
     match registry.get(Role::Source, plugin) {
         Ok(plugin) => Ok(plugin),
         Err(error) if named.is_some() || registry.knows_source(plugin) => {
@@ -179,11 +239,7 @@ fn refusal(source: &str, error: &CallError) -> ApiError {
 
 /// Checks what the source found. An alert that cannot be used becomes a warning; only if none is left is the request
 /// refused.
-fn understood(
-    source: &str,
-    mut arrival: Arrival,
-    decoded: Decoded,
-) -> Result<(Arrival, WebhookRequest, Option<SourceReply>), ApiError> {
+fn understood(source: &str, mut arrival: Arrival, decoded: Decoded) -> Result<Found, ApiError> {
     let Decoded { alerts, warnings, delivery_id, reply } = decoded;
     let found = alerts.len();
     if found > MOST_ALERTS {
@@ -200,7 +256,8 @@ fn understood(
     arrival.warnings = warnings;
     arrival.warnings.extend(faults.iter().map(|fault| format!("left out: {fault}")));
     let batch_id = delivery_id.map(|id| format!("{source}-{id}"));
-    Ok((arrival, WebhookRequest { alerts, batch_id, metadata: Default::default() }, reply))
+    let request = WebhookRequest { alerts, batch_id, metadata: Default::default() };
+    Ok(Found { arrival, request, reply })
 }
 
 fn alert(index: usize, text: &str) -> Result<Alert, Vec<Fault>> {

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::Surroundings;
 use super::error::ApiError;
 use super::response::WebhookResponse;
+use super::spool::{Spool, SpoolStatus};
 use crate::plugin::Inventory;
 
 /// Whether the host can do its work now.
@@ -26,6 +27,10 @@ pub(super) struct Health {
     temporal: TemporalHealth,
     /// The plugins.
     plugins: PluginHealth,
+    /// The spool, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    spool: Option<SpoolStatus>,
 }
 
 /// The durable engine, seen from here.
@@ -80,6 +85,7 @@ pub(super) async fn get_health(State(surroundings): State<Surroundings>) -> impl
             worker_polling,
         },
         plugins: surroundings.registry.inventory().into(),
+        spool: surroundings.spool.as_ref().map(Spool::status),
     };
     (status(is_ok), Json(health))
 }
@@ -131,7 +137,8 @@ pub(super) async fn get_readyz(State(surroundings): State<Surroundings>) -> impl
     if surroundings.is_polling() == Some(false) {
         reasons.push(format!("no worker polls {} yet", link.task_queue));
     }
-    if surroundings.accepts && !link.is_reachable().await {
+    let needs_temporal = surroundings.accepts && surroundings.spool.is_none();
+    if needs_temporal && !link.is_reachable().await {
         reasons.push(format!("temporal at {} does not answer", link.address));
     }
     Probe::answer(reasons)

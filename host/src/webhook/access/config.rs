@@ -33,6 +33,9 @@ pub struct KeyConfig {
 pub struct SourceConfig {
     /// The plugin that decodes for it, if its name is another one.
     pub plugin: Option<String>,
+    /// Whether its requests are kept on the disk while Temporal or the plugin is away, and answered with 202: for senders
+    /// that never post again, as GitHub, Grafana and Sentry.
+    pub spool: bool,
     /// The signature that its requests carry.
     pub signature: Option<SignatureConfig>,
 }

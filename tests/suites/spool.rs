@@ -1,0 +1,140 @@
+//! The spool, for senders that never post again, and the last resort, which needs neither Temporal nor plugins.
+
+use std::time::Duration;
+
+use harness::alerts::{identified, unique, with};
+use harness::host::ids;
+use harness::{Answer, Host, Plugin, Receiver, Server, Settings, Temporal, until};
+use serde_json::{Value, json};
+
+const SPOOLED: &str = "\n[sources.grafana]\nspool = true\n";
+
+fn group(name: &str, status: &str) -> Value {
+    json!({"version": "1", "alerts": [{
+        "status": status, "labels": {"alertname": name}, "annotations": {"summary": name},
+        "startsAt": "2026-01-22T11:47:17.11Z",
+    }]})
+}
+
+fn settings(temporal: &Temporal, receiver: &Receiver, more: &str) -> Settings {
+    Settings::new()
+        .server(Server::At(temporal.address()))
+        .plugin(Plugin::shipped("grafana"))
+        .plugin(Plugin::recorder("pager", receiver, ""))
+        .and_config(SPOOLED)
+        .and_config(more)
+}
+
+/// The titles and states that the receiver got, in the order in which the alerts were handed over.
+fn told(receiver: &Receiver) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let told = receiver.received("/pager").into_iter().map(|request| {
+        let alert = request.json()["alert"].clone();
+        (text(&alert["title"]), text(&alert["status"]))
+    });
+    told.collect()
+}
+
+async fn spooled(host: &Host) -> Value {
+    host.get("/health").await.json()["spool"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_while_temporal_is_away_outlives_the_host_and_is_handed_over_in_its_order() {
+    let receiver = Receiver::start().await;
+    let mut server = Temporal::start().await;
+    let settings = settings(&server, &receiver, "");
+    let host = settings.start().await;
+    assert_eq!(host.post("/webhook/grafana", &group("before", "firing")).await.status, 200);
+    server.kill().await;
+    let name = unique("outage ");
+    for (name, status) in [(&*name, "firing"), (&name, "resolved"), ("after", "firing")] {
+        let reply = host.post("/webhook/grafana", &group(name, status)).await;
+        assert_eq!((reply.status, &reply.json()["success"]), (202, &json!(true)), "{reply:?}");
+    }
+    assert_eq!(
+        host.post("/webhook/grafana", &json!({"alerts": 7})).await.status,
+        400,
+        "nothing that is none waits"
+    );
+    assert_eq!(spooled(&host).await["requests"], 3);
+    assert_eq!(host.get("/readyz").await.json()["reasons"], json!([]), "it can take requests");
+    host.kill9().await;
+
+    let host = Host::listening(&settings).await;
+    assert_eq!(spooled(&host).await["requests"], 3);
+    server.restart().await;
+    receiver.wait_for("/pager", 4).await;
+    let mut told = told(&receiver);
+    told.retain(|(title, _)| *title == name);
+    let expected = ["firing", "resolved"].map(|status| (name.clone(), status.to_owned()));
+    assert_eq!(told, expected);
+    until("the spool is empty", async || (spooled(&host).await["requests"] == 0).then_some(())).await;
+    assert_eq!(host.post("/webhook/grafana", &group("straight", "firing")).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_spool_says_so_and_a_source_without_one_is_refused() {
+    let receiver = Receiver::start().await;
+    let server = Temporal::start().await;
+    let settings = settings(&server, &receiver, "[spool]\nrequests = 2\n");
+    let host = settings.plugin(Plugin::shipped("alertmanager")).start().await;
+    server.kill().await;
+    for expected in [202, 202, 503] {
+        let reply = host.post("/webhook/grafana", &group("full", "firing")).await;
+        assert_eq!(reply.status, expected, "{reply:?}");
+        assert!(expected == 202 || reply.json()["code"] == "spool-full", "{reply:?}");
+    }
+    assert_eq!(host.post("/webhook/alertmanager", &group("none", "firing")).await.status, 503);
+    let metrics = host.get("/metrics").await.text;
+    assert!(metrics.contains("campanile_spool_requests 2"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_is_broken_loses_nothing_either() {
+    let receiver = Receiver::start().await;
+    let server = Temporal::start().await;
+    let host = settings(&server, &receiver, "").start().await;
+    let plugins = host.settings().plugins();
+    std::fs::remove_file(plugins.join("grafana.wasm")).expect("it is there");
+    until("it is gone", async || {
+        let loaded = host.plugins().await["loaded"].to_string();
+        (!loaded.contains("grafana")).then_some(())
+    })
+    .await;
+    assert_eq!(host.post("/webhook/grafana", &group("meanwhile", "firing")).await.status, 202);
+    host.drop_plugin(&Plugin::shipped("grafana"));
+    receiver.wait_for("/pager", 1).await;
+    assert_eq!(told(&receiver), [("meanwhile".to_owned(), "firing".to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_resort_is_told_what_nobody_else_can_say_and_not_again_and_again() {
+    let receiver = Receiver::start().await;
+    receiver.always("/pager", Answer::status(404));
+    let server = Temporal::start().await;
+    let settings = settings(&server, &receiver, "");
+    let url = settings.write("last-resort", &receiver.url("/last-resort"));
+    let config = format!("[last-resort]\nfile = \"{}\"\nafter = \"1s\"\n", url.display());
+    let host = settings.and_config(&config).start().await;
+    let failing = with(identified("nobody is told"), json!({"severity": "critical"}));
+    let id = ids(&host.post("/webhook/alerts", &json!({"alerts": [failing]})).await.ok()).remove(0);
+    host.completed(&id).await;
+    let told = receiver.wait_for("/last-resort", 1).await[0].json();
+    assert_eq!(told["reason"], "deliveries-given-up");
+    assert!(told["text"].as_str().unwrap_or_default().contains("1 deliveries were given up"), "{told}");
+    server.kill().await;
+    let told = receiver.wait_for("/last-resort", 2).await[1].json();
+    assert_eq!(told["reason"], "temporal-unreachable");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(receiver.received("/last-resort").len(), 2, "it was said once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_resort_in_clear_text_over_the_network_is_refused() {
+    let settings = Settings::new();
+    let url = settings.write("last-resort", "http://hooks.example.com/");
+    let config = format!("[last-resort]\nfile = \"{}\"\n", url.display());
+    let (exit, log) = Host::refusing(&settings.and_config(&config)).await;
+    assert!(!exit.success() && log.tail().contains("is not https://"), "{}", log.tail());
+}
