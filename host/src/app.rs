@@ -47,7 +47,7 @@ impl Kept {
     /// Everything that is wrong with the tables `secrets` and `mail`, or cannot be read.
     pub fn read(config: &Config) -> Result<Self, Vec<Fault>> {
         let file = &config.file;
-        let access = Access::load(&file.keys, &file.sources).map(Arc::new);
+        let access = Access::load(&file.keys, &file.sources, &file.egress).map(Arc::new);
         let (secrets, mail) = match config.role.works() {
             true => (Secrets::load(file.secrets.clone()), file.mail.clone().map(MailSetup::read).transpose()),
             false => (Ok(Secrets::default()), Ok(None)),

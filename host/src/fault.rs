@@ -24,7 +24,7 @@ pub struct Fault {
     pub path: String,
     /// What stands there, `null` if nothing does. Long values are cut.
     #[serde(default)]
-    #[schema(value_type = Option<Object>, example = "urgent")]
+    #[schema(value_type = Value, example = "urgent")]
     pub value: Option<Value>,
     /// What is wrong with it and what is allowed.
     #[schema(example = "\"urgent\" is not one of low, medium, high, critical")]

@@ -44,7 +44,7 @@ use utoipa::ToSchema;
 pub use capacity::CallsConfig;
 pub use check::{Checked, Checker, Profile, Verdict, Wish};
 pub use compile::{CompilationConfig, Compile};
-pub use egress::EgressConfig;
+pub use egress::{EgressConfig, Fetcher};
 pub use engine::OpenError;
 pub use error::{Blame, CallError, Reason};
 pub use grants::GrantsConfig;

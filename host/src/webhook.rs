@@ -8,6 +8,7 @@ mod error;
 mod handover;
 mod listen;
 mod peer;
+mod published;
 mod receive;
 mod request;
 mod response;
@@ -148,8 +149,10 @@ impl Modify for Keys {
 }
 
 /// The API's description as a document.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    Description::openapi()
+pub fn openapi() -> serde_json::Value {
+    let mut document = serde_json::to_value(Description::openapi()).unwrap_or_default();
+    published::complete(&mut document);
+    document
 }
 
 /// Hands over what is in the spool, as long as the host runs.
@@ -179,20 +182,24 @@ pub fn router(surroundings: Surroundings) -> Router {
         closed = closed
             .route("/alerts", get(alerts::get_alerts))
             .route("/alerts/{*workflow_id}", get(alerts::get_alert));
-        pages = pages.merge(SwaggerUi::new("/docs").url("/openapi.json", openapi()));
+        pages = pages.merge(SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", openapi()));
     }
     let routes = open
         .merge(closed.route_layer(middleware::from_fn_with_state(surroundings.clone(), admin)))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .with_state(surroundings.clone());
-    pages
+    let router = pages
+        .method_not_allowed_fallback(error::method_not_allowed)
         .fallback_service(NormalizePathLayer::trim_trailing_slash().layer(routes))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(DefaultBodyLimit::max(surroundings.body_limit))
-        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
-        .layer(cors(&surroundings.cors_origins))
-        .layer(middleware::from_fn(error::finish))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE));
+    let router = match surroundings.cors_origins.as_ref() {
+        [] => router,
+        origins => router.layer(cors(origins)),
+    };
+    router.layer(middleware::from_fn(error::finish))
 }
 
 /// Lets in whoever may see plugins and alerts, and steer.
@@ -206,11 +213,8 @@ async fn admin(
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
-/// What pages of other origins may do in a browser: nothing, unless the operator names them.
+/// What pages of these origins may do in a browser; others may do nothing.
 fn cors(origins: &[HeaderValue]) -> CorsLayer {
-    if origins.is_empty() {
-        return CorsLayer::new();
-    }
     CorsLayer::new()
         .allow_origin(origins.to_vec())
         .allow_methods([Method::GET, Method::POST, Method::PUT])
@@ -223,8 +227,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_description_is_complete() {
+        let document = openapi();
+        assert_eq!(document["paths"]["/webhook/{source}"]["put"]["operationId"], "put_source");
+        let alert = &document["components"]["schemas"]["AlertPayload"]["properties"];
+        assert_eq!(alert["id"]["type"], serde_json::json!(["string", "null"]));
+        assert!(document["paths"]["/webhook/alerts"]["post"]["responses"]["401"]["headers"].is_object());
+    }
+
+    #[test]
     fn the_description_has_the_promised_schemas() {
-        let document = serde_json::to_value(openapi()).unwrap();
+        let document = openapi();
         let schemas = document["components"]["schemas"].as_object().unwrap();
         let promised = [
             "AlertPayload",

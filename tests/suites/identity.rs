@@ -140,7 +140,7 @@ async fn without_a_start_the_key_tells_a_repeat_while_it_runs_and_after() {
     .await;
     let first = id_of(&one, &alert).await;
     for reply in replies {
-        assert_eq!(host::ids(&reply.ok()), [first.clone()]);
+        assert_eq!(host::ids(&reply.ok()), slice::from_ref(&first));
     }
     assert_eq!(deliveries(&receiver), [("no start".to_owned(), 1)].into());
 }

@@ -9,6 +9,7 @@ mod call;
 mod connect;
 mod exchange;
 mod failure;
+mod fetch;
 mod journal;
 mod outgoing;
 mod resolver;
@@ -36,6 +37,7 @@ use super::secrets::{Scrubber, Secrets};
 
 pub(super) use self::call::EgressCall;
 pub(super) use self::connect::{Connector, read_roots};
+pub use self::fetch::Fetcher;
 
 /// How long a plugin whose request is refused may take to finish the body. Reading it lets the plugin come to the point
 /// where it learns why.

@@ -142,10 +142,19 @@ impl Link {
     pub async fn is_reachable(&self) -> bool {
         let Some(client) = self.client() else { return false };
         let mut service = client.connection().workflow_service();
-        let mut request = GetSystemInfoRequest::default().into_request();
-        request.set_timeout(HEALTH_TIMEOUT);
-        let answer = tokio::time::timeout(HEALTH_TIMEOUT, service.get_system_info(request)).await;
-        matches!(answer, Ok(Ok(_)))
+        let mut ask = async || {
+            let mut request = GetSystemInfoRequest::default().into_request();
+            request.set_timeout(HEALTH_TIMEOUT);
+            service.get_system_info(request).await
+        };
+        let asked = async {
+            match ask().await {
+                // The server closes connections of a certain age, whatever is under way on them.
+                Err(status) if status.code() == Code::Cancelled => ask().await,
+                answer => answer,
+            }
+        };
+        matches!(tokio::time::timeout(HEALTH_TIMEOUT, asked).await, Ok(Ok(_)))
     }
 }
 

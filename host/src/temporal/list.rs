@@ -48,20 +48,20 @@ pub struct AlertFilter {
     #[param(rename = "type")]
     pub kind: Option<AlertType>,
     /// The name of their source.
-    #[param(example = "CloudWatch")]
+    #[param(example = "CloudWatch", pattern = r"^[^\u0000]*$")]
     pub source: Option<String>,
     /// Their `id`, or `dedup_key`.
-    #[param(example = "web-1/cpu")]
+    #[param(example = "web-1/cpu", pattern = r"^[^\u0000]*$")]
     pub key: Option<String>,
     /// Whether they are under way, done, or ended otherwise.
     pub state: Option<State>,
     /// Accepted at this time or later: RFC 3339, or how long ago.
     #[serde(default, deserialize_with = "time")]
-    #[param(value_type = Option<String>, example = "2h")]
+    #[param(value_type = Option<String>, pattern = r"^([0-9]{1,4}(ms|s|m|h)|[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$", example = "2h")]
     pub since: Option<Timestamp>,
     /// Accepted before this time: RFC 3339, or how long ago.
     #[serde(default, deserialize_with = "time")]
-    #[param(value_type = Option<String>, example = "2023-12-02T00:00:00Z")]
+    #[param(value_type = Option<String>, pattern = r"^([0-9]{1,4}(ms|s|m|h)|[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$", example = "2023-12-02T00:00:00Z")]
     pub until: Option<Timestamp>,
     /// How many at most, 1 to 1,000 [default: 50].
     #[param(minimum = 1, maximum = 1000)]
@@ -183,8 +183,14 @@ async fn page(
     let namespace = client.options().namespace.clone();
     let request = ListWorkflowExecutionsRequest { namespace, page_size, next_page_token, query };
     let mut service = client.connection().workflow_service();
-    let answer =
-        tokio::time::timeout(LIST_TIMEOUT, service.list_workflow_executions(request.into_request())).await;
+    let mut ask = async || match service.list_workflow_executions(request.clone().into_request()).await {
+        // The server closes connections of a certain age, whatever is under way on them.
+        Err(status) if status.code() == Code::Cancelled => {
+            service.list_workflow_executions(request.clone().into_request()).await
+        }
+        answer => answer,
+    };
+    let answer = tokio::time::timeout(LIST_TIMEOUT, ask()).await;
     match answer {
         Ok(Ok(answer)) => {
             let answer = answer.into_inner();

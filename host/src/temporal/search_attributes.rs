@@ -38,12 +38,17 @@ pub(super) fn of<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> SearchAttri
     let attributes = [
         severity.map(|severity| SEVERITY.value_set(severity.to_string())),
         kind.map(|kind| TYPE.value_set(kind.to_string())),
-        source.map(|source| SOURCE.value_set(source.clone())),
+        source.map(|source| SOURCE.value_set(stored(source))),
         status.map(|status| STATUS.value_set(status.to_string())),
         key.map(|key| KEY.value_set(key.to_owned())),
-        title.map(|title| TITLE.value_set(title.chars().take(LONGEST).collect())),
+        title.map(|title| TITLE.value_set(stored(title))),
     ];
     SearchAttributes::new(attributes.into_iter().flatten())
+}
+
+/// A text as databases take it: not too long, and without NUL.
+fn stored(text: &str) -> String {
+    text.chars().filter(|c| *c != '\0').take(LONGEST).collect()
 }
 
 /// The value that all of them have.

@@ -4,17 +4,20 @@
 mod config;
 mod key;
 mod signature;
+mod sns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::http::request::Parts;
+use jiff::Timestamp;
 
 use super::code::Code;
 use super::error::ApiError;
 use super::peer::Peer;
 use crate::fault::Fault;
+use crate::plugin::{EgressConfig, Fetcher};
 
 pub use config::{KeyConfig, SourceConfig};
 pub use key::NewKey;
@@ -22,6 +25,7 @@ pub(super) use key::{Rate, is_key, split_key};
 
 use key::{Key, Presented};
 use signature::Verifier;
+use sns::SnsVerifier;
 
 /// The name under which keys are let to `/webhook/alerts` and `/webhook/alerts/sync`.
 pub(super) const ALERTS: &str = "alerts";
@@ -39,6 +43,7 @@ pub struct Access {
 #[derive(Debug)]
 struct Source {
     signature: Option<Verifier>,
+    sns: Option<SnsVerifier>,
 }
 
 /// Who is at the door.
@@ -47,6 +52,8 @@ pub(super) enum Visitor<'a> {
     Admitted(Option<&'a Key>),
     /// Let in if the signature over the body is right.
     Signs(&'a Verifier),
+    /// Let in if Amazon signed it.
+    Sns(&'a SnsVerifier),
 }
 
 impl Access {
@@ -58,6 +65,7 @@ impl Access {
     pub fn load(
         keys: &BTreeMap<String, KeyConfig>,
         sources: &BTreeMap<String, SourceConfig>,
+        egress: &EgressConfig,
     ) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
         let keys: Vec<Key> = keys
@@ -73,9 +81,16 @@ impl Access {
                 faults.push(Fault { path: at.clone(), value: None, message: message.to_owned() });
             }
             let signature = config.signature.as_ref().map(|config| Verifier::new(&at, config)).transpose();
-            match signature {
-                Ok(signature) => _ = read.insert(name.clone(), Source { signature }),
-                Err(found) => faults.extend(found),
+            let sns = config
+                .sns
+                .as_ref()
+                .map(|config| SnsVerifier::new(&at, config, Fetcher::new(egress)?))
+                .transpose();
+            match (signature, sns) {
+                (Ok(signature), Ok(sns)) => _ = read.insert(name.clone(), Source { signature, sns }),
+                (signature, sns) => {
+                    faults.extend([signature.err(), sns.err()].into_iter().flatten().flatten())
+                }
             }
         }
         let has_admin_key = keys.iter().any(|key| key.admin);
@@ -84,7 +99,7 @@ impl Access {
 
     /// Whether anything is asked of those who post.
     pub fn asks(&self) -> bool {
-        let signs = self.sources.values().any(|source| source.signature.is_some());
+        let signs = self.sources.values().any(|source| source.signature.is_some() || source.sns.is_some());
         signs || self.keys.iter().any(|key| !key.sources.is_empty())
     }
 
@@ -96,21 +111,31 @@ impl Access {
         if let Some(presented) = Presented::find(parts, below) {
             return self.by_key(source, &presented).map(|key| Visitor::Admitted(Some(key)));
         }
-        match self.signature(source).filter(|verifier| verifier.is_meant(&parts.headers)) {
-            Some(verifier) => Ok(Visitor::Signs(verifier)),
+        let given = self.sources.get(source);
+        let signs = given.and_then(|source| source.signature.as_ref());
+        if let Some(verifier) = signs.filter(|verifier| verifier.is_meant(&parts.headers)) {
+            return Ok(Visitor::Signs(verifier));
+        }
+        let sns = given.and_then(|source| source.sns.as_ref());
+        match sns.filter(|verifier| verifier.is_meant(&parts.headers)) {
+            Some(verifier) => Ok(Visitor::Sns(verifier)),
             None => Err(self.unauthenticated(source, "nothing was given")),
         }
     }
 
-    /// Checks a signature over the raw body.
-    pub(super) fn verify(
+    /// Checks what can only be checked with the raw body.
+    pub(super) async fn verify(
         &self,
         source: &str,
-        verifier: &Verifier,
+        visitor: &Visitor<'_>,
         parts: &Parts,
         body: &[u8],
     ) -> Result<(), ApiError> {
-        let verdict = verifier.verify(&parts.headers, body, SystemTime::now());
+        let verdict = match visitor {
+            Visitor::Admitted(_) => Ok(()),
+            Visitor::Signs(verifier) => verifier.verify(&parts.headers, body, SystemTime::now()),
+            Visitor::Sns(verifier) => verifier.verify(body, Timestamp::now()).await,
+        };
         verdict.map_err(|why| self.unauthenticated(source, &why))
     }
 
@@ -186,6 +211,7 @@ pub(super) fn caller(visitor: &Visitor<'_>) -> Option<Arc<str>> {
     match visitor {
         Visitor::Admitted(key) => key.map(|key| key.name.clone()),
         Visitor::Signs(_) => Some("signature".into()),
+        Visitor::Sns(_) => Some("sns".into()),
     }
 }
 

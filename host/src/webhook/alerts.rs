@@ -65,7 +65,7 @@ pub(super) async fn post_alerts(
     post,
     path = "/webhook/alerts/sync",
     tag = "alerts",
-    params(("timeout" = Option<String>, Query, description = "How long to wait, such as `30s` (the default)")),
+    params(("timeout" = Option<Pause>, Query, description = "How long to wait, such as `30s` (the default)")),
     request_body = WebhookRequest,
     responses(
         (status = 200, description = "Temporal holds the alerts; `results` tells of each", body = WebhookResponse),
@@ -100,6 +100,20 @@ pub(super) async fn post_alerts_sync(
     Ok((received.headers, Json(WebhookResponse::accepted(submitted, Some(results)))))
 }
 
+/// What a workflow carries itself.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = CarriedAlerts)]
+enum Carried {
+    /// One alert.
+    One(Box<FoundAlert>),
+    /// Of a batch: those that it carries inline.
+    Several {
+        /// The alerts, in the order of the request.
+        alerts: Vec<FoundAlert>,
+    },
+}
+
 /// What is known of an alert, or of a batch.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AlertAnswer {
@@ -109,13 +123,8 @@ pub(super) struct AlertAnswer {
     workflow_id: String,
     /// Where it stands.
     state: temporal::State,
-    /// The alert, if it is one.
     #[serde(flatten)]
-    alert: Option<FoundAlert>,
-    /// The alerts, if it is a batch that carries several inline or none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    alerts: Option<Vec<FoundAlert>>,
+    carried: Carried,
     /// Of a batch: the workflows of its alerts that run on their own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     children: Vec<String>,
@@ -130,11 +139,18 @@ pub(super) struct AlertAnswer {
     timestamp: String,
 }
 
+/// A duration, as far as a description can say it: `1m30s` is one as well.
+#[derive(ToSchema)]
+#[schema(pattern = r"^[0-9]{1,4}(ms|s|m|h)$", example = "30s")]
+#[expect(dead_code, reason = "a description only")]
+struct Pause(String);
+
 /// List alerts, newest first.
 #[utoipa::path(
     get,
     path = "/alerts",
     tag = "alerts",
+    security(("bearer" = []), ("api-key" = []), ("basic" = [])),
     params(temporal::AlertFilter),
     responses(
         (status = 200, description = "A page of them", body = temporal::AlertPage),
@@ -154,6 +170,15 @@ pub(super) async fn get_alerts(
         let message = format!("{limit} is not between 1 and {LARGEST_PAGE}");
         return Err(ApiError::invalid(vec![fault_in("limit", limit.into(), message)]));
     }
+    for (name, value) in [("source", &filter.source), ("key", &filter.key)] {
+        if let Some(text) = value.as_ref().filter(|text| text.contains('\0')) {
+            return Err(ApiError::invalid(vec![fault_in(
+                name,
+                text.as_str().into(),
+                "has a NUL in it".to_owned(),
+            )]));
+        }
+    }
     match temporal::list(&surroundings.link, &filter).await {
         Ok(page) => Ok(Json(page)),
         Err(ListError::Lookup(error)) => Err(error.into()),
@@ -172,9 +197,11 @@ fn fault_in(path: &str, value: Value, message: String) -> Fault {
     get,
     path = "/alerts/{workflow_id}",
     tag = "alerts",
+    security(("bearer" = []), ("api-key" = []), ("basic" = [])),
     params(("workflow_id" = String, Path, description = "From `workflow_ids`, or an alert's own `id`")),
     responses(
         (status = 200, description = "The alert, its state, its outcome and its ledger", body = AlertAnswer),
+        (status = 400, description = "The path is not UTF-8", body = WebhookResponse),
         (status = 401, description = "The admin key is missing or wrong", body = WebhookResponse),
         (status = 403, description = "The key is not for this", body = WebhookResponse),
         (status = 404, description = "Temporal does not know it, or no longer", body = WebhookResponse),
@@ -185,7 +212,7 @@ pub(super) async fn get_alert(
     State(surroundings): State<Surroundings>,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<AlertAnswer>, ApiError> {
-    let Path(id) = path.map_err(|rejection| ApiError::invalid(vec![Fault::whole(rejection.body_text())]))?;
+    let Path(id) = path?;
     // An alert that a batch carries inline is asked for as `<batch>#<index>`.
     let carried_inline = id.rsplit_once('#').filter(|(_, index)| index.parse::<u32>().is_ok());
     let workflow_id = carried_inline.map_or(id.as_str(), |(batch, _)| batch);
@@ -203,12 +230,16 @@ pub(super) async fn get_alert(
 impl AlertAnswer {
     fn new(found: Found, link: &Link) -> Self {
         let Found { workflow_id, state, mut alerts, children, pending } = found;
-        let is_one = alerts.len() == 1 && children.is_empty();
-        let alert = if is_one { alerts.pop() } else { None };
-        let alerts = (!is_one).then_some(alerts);
+        let carried = match alerts.pop() {
+            Some(alert) if alerts.is_empty() && children.is_empty() => Carried::One(Box::new(alert)),
+            last => {
+                alerts.extend(last);
+                Carried::Several { alerts }
+            }
+        };
         let temporal_url = link.page(&workflow_id);
         let timestamp = now();
-        Self { success: true, workflow_id, state, alert, alerts, children, pending, temporal_url, timestamp }
+        Self { success: true, workflow_id, state, carried, children, pending, temporal_url, timestamp }
     }
 }
 

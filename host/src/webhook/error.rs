@@ -3,8 +3,9 @@
 use std::any::Any;
 
 use axum::extract::Request;
+use axum::extract::rejection::PathRejection;
 use axum::http::header::{
-    CONTENT_SECURITY_POLICY, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CONTENT_SECURITY_POLICY, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
@@ -186,6 +187,12 @@ impl From<SubmitError> for ApiError {
     }
 }
 
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        Self::invalid(vec![Fault::whole(rejection.body_text())])
+    }
+}
+
 impl From<SpoolError> for ApiError {
     fn from(error: SpoolError) -> Self {
         match &error {
@@ -223,7 +230,9 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
         let faults: Vec<String> = error.faults.iter().take(LOGGED_FAULTS).map(ToString::to_string).collect();
         let (text, faults) = (&error.message, faults.join("; "));
         tracing::warn!(request = id, %method, path, status, code, error = text, faults, "request refused");
+        let allowed = response.headers_mut().remove(ALLOW);
         response = error.render(&id);
+        allowed.map(|allowed| response.headers_mut().insert(ALLOW, allowed));
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);

@@ -48,9 +48,7 @@ pub(super) async fn receive(
     let whole = Request::from_parts(parts.clone(), body);
     let read = tokio::time::timeout(BODY_TIME, Bytes::from_request(whole, surroundings)).await;
     let raw = request::whole(read.map_err(|_| ApiError::body_timeout())?)?;
-    if let Visitor::Signs(verifier) = &visitor {
-        surroundings.access.verify(source, verifier, &parts, &raw)?;
-    }
+    surroundings.access.verify(source, &visitor, &parts, &raw).await?;
     let place = place(&surroundings.places)?;
     let body = unpacked(&parts.headers, raw, surroundings.body_limit)?;
     let arrival = Arrival { key: caller(&visitor), ..Arrival::now(&parts.headers) };

@@ -27,7 +27,7 @@ const MOST_METADATA: usize = 16 << 10;
 const REQUEST_IDS: [&str; 2] = ["idempotency-key", "webhook-id"];
 const MOST_ID: usize = 200;
 /// The fields of an alert that may be absent.
-const OPTIONAL: [&str; 10] =
+pub(super) const OPTIONAL: [&str; 10] =
     ["id", "status", "dedup_key", "starts_at", "ends_at", "context", "labels", "links", "data", "metrics"];
 
 /// A request: one alert or many.

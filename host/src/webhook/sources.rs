@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION};
 use axum::http::request::Parts;
@@ -51,14 +52,16 @@ const CREDENTIALS: [HeaderName; 4] =
         (status = 404, description = "No source has this name", body = WebhookResponse),
         (status = 408, description = "The body did not come to its end", body = WebhookResponse),
         (status = 413, description = "The body is over the limit, or has too many alerts", body = WebhookResponse),
+        (status = 415, description = "The body is packed with something other than gzip", body = WebhookResponse),
         (status = 503, description = "Temporal or the source is not there; nothing is confirmed", body = WebhookResponse),
     )
 )]
 pub(super) async fn post_source(
     State(surroundings): State<Surroundings>,
-    Path(address): Path<Address>,
+    address: Result<Path<Address>, PathRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let Path(address) = address?;
     take(&surroundings, &address, request).await.map_err(ApiError::for_source)
 }
 

@@ -1,6 +1,7 @@
 //! How the host itself is: health, plugins, metrics.
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -63,6 +64,7 @@ struct PluginHealth {
     get,
     path = "/health",
     tag = "host",
+    security(()),
     responses(
         (status = 200, description = "It can do its work", body = Health),
         (status = 503, description = "It cannot: Temporal does not answer, or no worker polls", body = Health),
@@ -115,6 +117,7 @@ impl Probe {
     get,
     path = "/livez",
     tag = "host",
+    security(()),
     responses((status = 200, description = "It lives", body = Probe))
 )]
 pub(super) async fn get_livez() -> impl IntoResponse {
@@ -126,6 +129,7 @@ pub(super) async fn get_livez() -> impl IntoResponse {
     get,
     path = "/readyz",
     tag = "host",
+    security(()),
     responses(
         (status = 200, description = "It is", body = Probe),
         (status = 503, description = "It is not; `reasons` say why", body = Probe),
@@ -158,7 +162,12 @@ impl From<Inventory> for PluginHealth {
     get,
     path = "/plugins",
     tag = "host",
-    responses((status = 200, description = "The plugins of this process", body = Inventory))
+    security(("bearer" = []), ("api-key" = []), ("basic" = [])),
+    responses(
+        (status = 200, description = "The plugins of this process", body = Inventory),
+        (status = 401, description = "The admin key is missing or wrong", body = WebhookResponse),
+        (status = 403, description = "The key is not for this", body = WebhookResponse),
+    )
 )]
 pub(super) async fn get_plugins(State(surroundings): State<Surroundings>) -> Json<Inventory> {
     Json(surroundings.registry.inventory())
@@ -178,16 +187,21 @@ pub(super) struct Released {
     post,
     path = "/plugins/{name}/release",
     tag = "host",
+    security(("bearer" = []), ("api-key" = []), ("basic" = [])),
     params(("name" = String, Path, description = "The plugin's name")),
     responses(
         (status = 200, description = "It is called again", body = Released),
+        (status = 400, description = "The name is not UTF-8", body = WebhookResponse),
+        (status = 401, description = "The admin key is missing or wrong", body = WebhookResponse),
+        (status = 403, description = "The key is not for this", body = WebhookResponse),
         (status = 404, description = "No such plugin is loaded here", body = WebhookResponse),
     )
 )]
 pub(super) async fn post_release(
     State(surroundings): State<Surroundings>,
-    Path(plugin): Path<String>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Released>, ApiError> {
+    let Path(plugin) = path?;
     match surroundings.registry.release(&plugin) {
         Some(was_quarantined) => Ok(Json(Released { plugin, was_quarantined })),
         None => Err(ApiError::unknown_plugin(&plugin)),
@@ -199,6 +213,7 @@ pub(super) async fn post_release(
     get,
     path = "/metrics",
     tag = "host",
+    security(()),
     responses((status = 200, description = "All metrics", body = String, content_type = "text/plain"))
 )]
 pub(super) async fn get_metrics(State(surroundings): State<Surroundings>) -> impl IntoResponse {

@@ -38,6 +38,8 @@ pub(super) mod table {
     pub(in super::super) struct Table {
         answers: Mutex<BTreeMap<String, VecDeque<Vec<IpAddr>>>>,
         asked: Mutex<Vec<String>>,
+        /// The port that everything is at, whatever the URL says.
+        port: Option<u16>,
     }
 
     impl Table {
@@ -45,7 +47,12 @@ pub(super) mod table {
         pub(in super::super) fn of(name: &str, answers: &[&[&str]]) -> Self {
             let address = |text: &&str| text.parse().unwrap();
             let answers = answers.iter().map(|answer| answer.iter().map(address).collect()).collect();
-            Self { answers: Mutex::new([(name.to_owned(), answers)].into()), asked: Mutex::default() }
+            Self { answers: Mutex::new([(name.to_owned(), answers)].into()), ..Self::default() }
+        }
+
+        /// A table with one name, which is on this machine.
+        pub(in super::super) fn at(name: &str, port: u16) -> Self {
+            Self { port: Some(port), ..Self::of(name, &[&["127.0.0.1"]]) }
         }
 
         /// The names that were asked for, in order.
@@ -59,6 +66,7 @@ pub(super) mod table {
             let unknown = || io::Error::other("Name or service not known");
             let row = answers.get_mut(name).ok_or_else(unknown)?;
             let answer = if row.len() > 1 { row.pop_front() } else { row.front().cloned() };
+            let port = self.port.unwrap_or(port);
             Ok(answer.unwrap_or_default().into_iter().map(|address| (address, port).into()).collect())
         }
     }

@@ -6,6 +6,8 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::sns::SnsConfig;
+
 /// One key: `campanile keys new` makes it and prints these lines.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -38,6 +40,8 @@ pub struct SourceConfig {
     pub spool: bool,
     /// The signature that its requests carry.
     pub signature: Option<SignatureConfig>,
+    /// The topics of Amazon SNS that may post, whose messages Amazon signs.
+    pub sns: Option<SnsConfig>,
 }
 
 /// How requests are signed: a scheme, and what differs from it.

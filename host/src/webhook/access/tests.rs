@@ -30,7 +30,7 @@ fn load(toml: &str) -> Result<Access, Vec<String>> {
         sources: BTreeMap<String, SourceConfig>,
     }
     let file: File = toml::from_str(toml).unwrap();
-    Access::load(&file.keys, &file.sources)
+    Access::load(&file.keys, &file.sources, &EgressConfig::default())
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
