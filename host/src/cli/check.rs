@@ -12,7 +12,7 @@ use crate::plugin::{Checked, Checker, PluginConfig, Role};
 pub(super) struct Check {
     #[command(flatten)]
     flags: Flags,
-    /// Leave out the values of secrets and the mail server's password, which are rarely at hand in CI
+    /// Leave out the values of secrets: of plugins, the mail server, signatures and the last resort, rarely at hand in CI
     #[arg(long)]
     without_secrets: bool,
 }
@@ -40,6 +40,8 @@ fn tables(config: &Config, without_secrets: bool) -> (Option<PluginConfig>, Vec<
     let mut config = config.clone();
     if without_secrets {
         config.file.secrets.clear();
+        config.file.sources.values_mut().for_each(|source| source.signature = None);
+        config.file.last_resort = None;
         if let Some(mail) = &mut config.file.mail {
             (mail.username, mail.password_file, mail.password_env) = (None, None, None);
         }

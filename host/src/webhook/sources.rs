@@ -122,8 +122,13 @@ pub(super) async fn read(surroundings: &Surroundings, source: &str, post: Post) 
     let decoded = plugin.decode(post.request, &post.arrival.traceparent).await.result;
     let mut found = understood(source, post.arrival, decoded.map_err(|error| refusal(source, &error))?)?;
     found.request.batch_id = found.request.batch_id.take().or(post.id);
+    let (trace, is_empty) = (&found.arrival.traceparent, found.request.alerts.is_empty());
     for warning in &found.arrival.warnings {
-        tracing::warn!(source, trace = found.arrival.traceparent, "{warning}");
+        match is_empty {
+            // Such as an acknowledgement: the vendor's routine.
+            true => tracing::info!(source, trace, "{warning}"),
+            false => tracing::warn!(source, trace, "{warning}"),
+        }
     }
     Ok(found)
 }
