@@ -150,7 +150,17 @@ impl Spool {
     ///
     /// The file cannot be used, or another process has it open.
     pub fn open(file: &Path, config: SpoolConfig) -> Result<Self, redb::Error> {
-        let database = Database::create(file)?;
+        if !file.exists() {
+            // Under another name until it is whole: one that was cut off in its making could not be opened again.
+            let new = file.with_extension("new");
+            _ = std::fs::remove_file(&new);
+            drop(Self::on(Database::create(&new)?, config.clone())?);
+            std::fs::rename(&new, file)?;
+        }
+        Self::on(Database::create(file)?, config)
+    }
+
+    fn on(database: Database, config: SpoolConfig) -> Result<Self, redb::Error> {
         let mut state = State::default();
         let transaction = database.begin_write()?;
         {
@@ -285,6 +295,97 @@ impl Spool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A disk that can lose its power: of what was written since it was last synced, some arrives, some in part, some not.
+    #[derive(Clone, Debug, Default)]
+    struct Disk(Arc<Mutex<Platter>>);
+
+    #[derive(Debug, Default)]
+    struct Platter {
+        seen: Vec<u8>,
+        synced: Vec<u8>,
+        unsynced: Vec<(usize, Vec<u8>)>,
+        /// How many requests were answered so far.
+        answered: usize,
+        /// The disks that would be left if power were lost at some write, and how many requests were answered by then.
+        losses: Vec<(usize, Disk)>,
+    }
+
+    impl Platter {
+        fn after_power_loss(&self) -> Disk {
+            let mut left = self.synced.clone();
+            for (offset, bytes) in &self.unsynced {
+                let kept = &bytes[..[0, bytes.len() / 2, bytes.len()][rand::random_range(0..3)]];
+                if left.len() < offset + kept.len() {
+                    left.resize(offset + kept.len(), 0);
+                }
+                left[*offset..offset + kept.len()].copy_from_slice(kept);
+            }
+            let platter = Platter { seen: left.clone(), synced: left, ..Platter::default() };
+            Disk(Arc::new(Mutex::new(platter)))
+        }
+    }
+
+    impl Disk {
+        fn spool(&self) -> Spool {
+            let database = Database::builder().create_with_backend(self.clone()).unwrap();
+            Spool::on(database, SpoolConfig::default()).unwrap()
+        }
+    }
+
+    impl redb::StorageBackend for Disk {
+        fn len(&self) -> std::io::Result<u64> {
+            Ok(self.0.lock().seen.len() as u64)
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+            let offset = offset as usize;
+            out.copy_from_slice(&self.0.lock().seen[offset..offset + out.len()]);
+            Ok(())
+        }
+
+        fn set_len(&self, len: u64) -> std::io::Result<()> {
+            self.0.lock().seen.resize(len as usize, 0);
+            Ok(())
+        }
+
+        fn sync_data(&self) -> std::io::Result<()> {
+            let mut platter = self.0.lock();
+            platter.synced = platter.seen.clone();
+            platter.unsynced.clear();
+            Ok(())
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+            let (mut platter, offset) = (self.0.lock(), offset as usize);
+            platter.seen[offset..offset + data.len()].copy_from_slice(data);
+            platter.unsynced.push((offset, data.to_vec()));
+            let loss = (platter.answered, platter.after_power_loss());
+            platter.losses.push(loss);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_was_answered_survives_power_that_is_lost_in_the_middle_of_a_write() {
+        for _ in 0..10 {
+            let disk = Disk::default();
+            let spool = disk.spool();
+            disk.0.lock().losses.clear();
+            for count in 0..10 {
+                spool.put_now(&spooled("grafana", &count.to_string())).unwrap();
+                disk.0.lock().answered = count + 1;
+            }
+            let losses = std::mem::take(&mut disk.0.lock().losses);
+            assert!(losses.len() > 10, "power was lost {} times", losses.len());
+            for (answered, disk) in losses {
+                let bodies = bodies(&disk.spool());
+                let expected: Vec<String> = (0..bodies.len()).map(|count| count.to_string()).collect();
+                assert_eq!(bodies, expected);
+                assert!((answered..=answered + 1).contains(&bodies.len()), "{answered}: {bodies:?}");
+            }
+        }
+    }
 
     fn spooled(source: &str, body: &str) -> Spooled {
         Spooled {
