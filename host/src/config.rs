@@ -195,7 +195,7 @@ impl Default for WebhookConfig {
             body_limit: 8 * 1024 * 1024,
             sync_timeout_max: SignedDuration::from_mins(2),
             repeat_window: SignedDuration::from_mins(10),
-            concurrency: 256,
+            concurrency: 64,
             anybody_may_post: false,
             cors_origins: Vec::new(),
         }

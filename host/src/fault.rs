@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 /// The longest text of an offending value that is repeated to its sender, in characters.
 const SHOWN_VALUE: usize = 100;
 /// How many faults are listed; a document with more is not worth a longer list.
-const MOST_FAULTS: usize = 100;
+pub(crate) const MOST_FAULTS: usize = 100;
 
 /// One thing that is wrong with a document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -67,9 +67,8 @@ pub fn faults(schema: &Validator, document: &Value) -> Vec<Fault> {
     }
     let mut found = schema.iter_errors(document).flat_map(|error| describe(&error));
     let mut faults: Vec<Fault> = found.by_ref().take(MOST_FAULTS).collect();
-    match found.count() {
-        0 => {}
-        more => faults.push(Fault::whole(format!("{more} more faults are not listed"))),
+    if found.next().is_some() {
+        faults.push(Fault::whole("more faults are not listed"));
     }
     faults
 }

@@ -17,6 +17,7 @@ mod sources;
 mod spool;
 mod status;
 mod tls;
+mod weight;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

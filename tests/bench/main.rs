@@ -1,11 +1,13 @@
 //! The figures that the README quotes: what an alert costs in Temporal, against a workflow that does nothing; what a
-//! plugin call costs, against wasmtime alone; and what hostile plugins cost everybody else. Arguments pick parts by
-//! their names: calls, sandbox, directory, alerts. Prints a table and fails if a promised bound does not hold.
+//! plugin call costs, against wasmtime alone; what hostile plugins cost everybody else; and what becomes of more alerts
+//! than can be taken. Arguments pick parts by their names: calls, sandbox, directory, alerts, ingest. Prints a table and
+//! fails if a promised bound does not hold.
 
 mod alerts;
 mod calls;
 mod directory;
 mod floor;
+mod ingest;
 mod measure;
 mod sandbox;
 mod wall;
@@ -32,6 +34,9 @@ async fn main() -> ExitCode {
     }
     if wanted("alerts") {
         alerts::measure(&mut figures).await;
+    }
+    if wanted("ingest") {
+        ingest::measure(&mut figures).await;
     }
     figures.print();
     if figures.hold() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -7,6 +7,7 @@ pub mod artifacts;
 pub mod cli;
 pub mod host;
 pub mod languages;
+pub mod load;
 pub mod log;
 pub mod plugin;
 pub mod process;

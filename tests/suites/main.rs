@@ -11,6 +11,7 @@ mod contract;
 mod delivery;
 mod docs;
 mod documents;
+mod door;
 mod durability;
 mod embedded;
 mod examples;

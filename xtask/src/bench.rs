@@ -24,6 +24,8 @@ const COLD_PATIENCE: Duration = Duration::from_secs(90 * 60);
 
 #[derive(Args)]
 pub(crate) struct Bench {
+    /// Measure these parts alone: calls, sandbox, directory, alerts, ingest
+    parts: Vec<String>,
     /// Leave out the time from a changed line to a running host, which rebuilds the host
     #[arg(long)]
     no_rebuild: bool,
@@ -77,7 +79,8 @@ impl Bench {
         let mut bench = cargo();
         bench
             .args(&shipped)
-            .args(["run", "-p", "tests", "--example", "bench"])
+            .args(["run", "-p", "tests", "--example", "bench", "--"])
+            .args(&self.parts)
             .env("CAMPANILE_BIN", layout.host());
         run(bench.current_dir(root))
     }

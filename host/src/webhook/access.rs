@@ -21,7 +21,7 @@ use crate::plugin::{EgressConfig, Fetcher};
 
 pub use config::{KeyConfig, SourceConfig};
 pub use key::NewKey;
-pub(super) use key::{Rate, is_key, split_key};
+pub(super) use key::{Rate, has_key, scrubbed, split_key};
 
 use key::{Key, Presented};
 use signature::Verifier;
@@ -177,7 +177,7 @@ impl Access {
     /// machine. What a proxy passes on comes from elsewhere.
     pub(super) fn admit_admin(&self, parts: &Parts) -> Result<(), ApiError> {
         if !self.has_admin_key {
-            return match parts.extensions.get::<Peer>().is_some_and(|peer| peer.is_local(&parts.headers)) {
+            return match parts.extensions.get::<Peer>().is_some_and(|peer| peer.is_local(parts)) {
                 true => Ok(()),
                 false => Err(ApiError::new(
                     Code::Unauthenticated,

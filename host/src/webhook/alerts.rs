@@ -17,8 +17,8 @@ use utoipa::ToSchema;
 use super::Surroundings;
 use super::access::ALERTS;
 use super::error::ApiError;
-use super::receive::{Received, receive};
-use super::request::{Arrival, WebhookRequest, request_id};
+use super::receive::{Received, aside, receive};
+use super::request::{Arrival, WebhookRequest};
 use super::response::{AlertResult, WebhookResponse, now};
 use crate::fault::Fault;
 use crate::ledger::Ledger;
@@ -55,7 +55,7 @@ pub(super) async fn post_alerts(
     request: Request,
 ) -> Result<(HeaderMap, Json<WebhookResponse>), ApiError> {
     let received = receive(&surroundings, ALERTS, "", request).await?;
-    let request = read(&received)?;
+    let request = read(&received).await?;
     let submitted = accept(&surroundings, received.arrival, request).await?;
     Ok((received.headers, Json(WebhookResponse::accepted(submitted, None))))
 }
@@ -88,7 +88,7 @@ pub(super) async fn post_alerts_sync(
 ) -> Result<(HeaderMap, Json<WebhookResponse>), ApiError> {
     let received = receive(&surroundings, ALERTS, "", request).await?;
     let timeout = timeout(query.as_deref(), surroundings.sync_timeout_max);
-    let (timeout, request) = match (timeout, read(&received)) {
+    let (timeout, request) = match (timeout, read(&received).await) {
         (Ok(timeout), Ok(request)) => (timeout, request),
         (Err(fault), Ok(_)) => return Err(ApiError::invalid(vec![fault])),
         (Ok(_), Err(error)) => return Err(error),
@@ -243,12 +243,10 @@ impl AlertAnswer {
     }
 }
 
-fn read(received: &Received) -> Result<WebhookRequest, ApiError> {
-    let (headers, key) = (&received.parts.headers, received.arrival.key.as_deref());
-    let mut request = WebhookRequest::read(headers, &received.body)?;
-    if request.batch_id.is_none() {
-        request.batch_id = request_id(headers, key)?;
-    }
+async fn read(received: &Received) -> Result<WebhookRequest, ApiError> {
+    let (headers, body) = (received.parts.headers.clone(), received.body.clone());
+    let mut request = aside(body.len(), move || WebhookRequest::read(&headers, &body)).await??;
+    request.batch_id = request.batch_id.take().or_else(|| received.id.clone());
     Ok(request)
 }
 

@@ -45,7 +45,7 @@ codes! {
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "The address takes other methods; `allow` lists them."
     BodyTimeout "body-timeout" REQUEST_TIMEOUT "The body did not come to its end; nothing was accepted."
     BatchIdReused "batch-id-reused" CONFLICT "The `batch_id` or `idempotency-key` was used before, for other alerts."
-    BodyTooLarge "body-too-large" PAYLOAD_TOO_LARGE "The body is over `webhook.body-limit`, as sent or unpacked."
+    BodyTooLarge "body-too-large" PAYLOAD_TOO_LARGE "The body is over `webhook.body-limit`, as sent or unpacked, or holds more than 500,000 JSON values."
     TooManyAlerts "too-many-alerts" PAYLOAD_TOO_LARGE "A source found more alerts in one request than are taken at once."
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body is not declared as JSON, or its `content-encoding` is not gzip."
     RateLimited "rate-limited" TOO_MANY_REQUESTS "The key has posted more than its `rate-limit`; `retry-after` says when to go on."

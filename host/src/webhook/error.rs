@@ -1,21 +1,26 @@
 //! One shape for everything that goes wrong, whoever noticed it: a handler, the router, a panic.
 
 use std::any::Any;
+use std::time::{Duration, Instant};
 
 use axum::extract::Request;
 use axum::extract::rejection::PathRejection;
 use axum::http::header::{
-    ALLOW, CONTENT_SECURITY_POLICY, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, RETRY_AFTER, TRANSFER_ENCODING,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::code::Code;
 use super::response::WebhookResponse;
 use super::spool::SpoolError;
+use super::weight::MOST_VALUES;
 use super::{BODY_PAUSE, access};
 use crate::fault::Fault;
 use crate::telemetry::metric;
@@ -26,6 +31,8 @@ const REQUEST_ID: &str = "x-request-id";
 /// What a sender is asked to wait when Temporal is away, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 5;
 
+/// How long refusals for want of room are not logged again.
+const STORM: Duration = Duration::from_secs(1);
 /// How many faults of a request are logged; its sender gets all of them.
 const LOGGED_FAULTS: usize = 3;
 /// A refusal.
@@ -59,6 +66,19 @@ impl ApiError {
         if matches!(self.status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::TOO_MANY_REQUESTS) {
             self.status = StatusCode::SERVICE_UNAVAILABLE;
             self.retry_after = self.retry_after.or(Some(RETRY_AFTER_SECONDS));
+        }
+        self
+    }
+
+    /// The same refusal without what looks like a key: what was sent may be repeated in it, and it is logged.
+    fn without_keys(mut self) -> Self {
+        self.message = access::scrubbed(&self.message);
+        for fault in &mut self.faults {
+            fault.message = access::scrubbed(&fault.message);
+            let has_key = fault.value.as_ref().is_some_and(|value| access::has_key(&value.to_string()));
+            if has_key {
+                fault.value = Some("***".into());
+            }
         }
         self
     }
@@ -104,6 +124,12 @@ impl ApiError {
     pub(super) fn body_too_large() -> Self {
         let message =
             "the body is over the limit: send fewer alerts per request, or raise [webhook] body-limit";
+        Self::new(Code::BodyTooLarge, message)
+    }
+
+    pub(super) fn too_many_values() -> Self {
+        let message =
+            format!("the body holds more than {MOST_VALUES} JSON values: send fewer alerts per request");
         Self::new(Code::BodyTooLarge, message)
     }
 
@@ -221,24 +247,47 @@ impl From<LookupError> for ApiError {
 /// Gives every request an id, and every refusal its body.
 pub(super) async fn finish(request: Request, next: Next) -> Response {
     let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    let given = given.filter(|id| !id.is_empty() && id.len() <= 128 && id.is_ascii()).map(str::to_owned);
+    let given = given.filter(|id| !id.is_empty() && id.len() <= 128 && id.is_ascii() && !access::has_key(id));
+    let given = given.map(str::to_owned);
     let id = given.unwrap_or_else(|| Uuid::new_v4().to_string());
     let (method, path) = (request.method().clone(), without_key(request.uri().path()));
-    let mut response = next.run(request).await;
-    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        let (code, status) = (error.code.as_str(), error.status.as_u16());
-        let faults: Vec<String> = error.faults.iter().take(LOGGED_FAULTS).map(ToString::to_string).collect();
-        let (text, faults) = (&error.message, faults.join("; "));
-        tracing::warn!(request = id, %method, path, status, code, error = text, faults, "request refused");
-        let allowed = response.headers_mut().remove(ALLOW);
+    let mut response = match head_fault(&request) {
+        None => next.run(request).await,
+        Some(fault) => {
+            let refused = ApiError::invalid(vec![Fault::whole(fault)]).into_response();
+            ([(CONNECTION, "close")], refused).into_response()
+        }
+    };
+    if let Some(error) = response.extensions_mut().remove::<ApiError>().map(ApiError::without_keys) {
+        log(&error, &id, &method, &path);
+        let kept = [ALLOW, CONNECTION].map(|name| (name.clone(), response.headers_mut().remove(name)));
         response = error.render(&id);
-        allowed.map(|allowed| response.headers_mut().insert(ALLOW, allowed));
+        for (name, value) in kept {
+            value.map(|value| response.headers_mut().insert(name, value));
+        }
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     secure(response.headers_mut());
     response
+}
+
+/// A line for every refusal; of those that come in storms, for one a second.
+fn log(error: &ApiError, id: &str, method: &Method, path: &str) {
+    static QUIET: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
+    let mut left_out = 0;
+    if matches!(error.code, Code::Overloaded | Code::RateLimited) {
+        let mut quiet = QUIET.lock();
+        match &mut *quiet {
+            Some((since, count)) if since.elapsed() < STORM => return *count += 1,
+            quiet => left_out = quiet.replace((Instant::now(), 0)).map_or(0, |(_, count)| count),
+        }
+    }
+    let (code, status, text) = (error.code.as_str(), error.status.as_u16(), &error.message);
+    let faults: Vec<String> = error.faults.iter().take(LOGGED_FAULTS).map(ToString::to_string).collect();
+    let faults = faults.join("; ");
+    tracing::warn!(request = id, %method, path, status, code, error = text, faults, left_out, "request refused");
 }
 
 /// What a browser is to do with an answer that somebody led it to: show the pages of `/docs`, and nothing else.
@@ -254,10 +303,34 @@ fn secure(headers: &mut HeaderMap) {
     }
 }
 
-/// A path as it may be logged.
+/// A path as it may be logged: without segments that a key may be hidden in.
 fn without_key(path: &str) -> String {
-    let shown = |segment| if access::is_key(segment) { "***" } else { segment };
+    let shown = |segment| if access::has_key(segment) { "***" } else { segment };
     path.split('/').map(shown).collect::<Vec<_>>().join("/")
+}
+
+/// What is wrong with a head that HTTP/1.1 forbids (RFC 9112, sections 3.2, 6.1 and 7), and that hyper takes: two readers of it
+/// could see two requests.
+fn head_fault(request: &Request) -> Option<&'static str> {
+    let headers = request.headers();
+    let only = |name: HeaderName| {
+        let mut values = headers.get_all(name).iter();
+        (values.next(), values.next().is_some())
+    };
+    let (coding, more) = only(TRANSFER_ENCODING);
+    if coding.is_some_and(|coding| more || !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Some("transfer-encoding is `chunked`, once, or absent");
+    }
+    if request.version() != Version::HTTP_11 {
+        return None;
+    }
+    let is_host = |host: &HeaderValue| {
+        host.is_empty() || Authority::try_from(host.as_bytes()).is_ok_and(|host| !host.as_str().contains('@'))
+    };
+    match only(HOST) {
+        (Some(host), false) if is_host(host) => None,
+        _ => Some("a request has one `host`, such as campanile.example.com"),
+    }
 }
 
 pub(super) async fn not_found(uri: Uri) -> ApiError {

@@ -21,12 +21,18 @@ use super::request::{self, Arrival};
 /// The longest that a body may take from its first byte to its last.
 const BODY_TIME: Duration = Duration::from_secs(60);
 
+/// A body that is read so quickly that nobody notices, in bytes.
+const QUICK: usize = 32 << 10;
+
 /// A post that was let in.
 pub(super) struct Received {
     /// All but the body.
     pub(super) parts: Parts,
     /// The body, unpacked.
     pub(super) body: Bytes,
+    /// The sender's own id of the request. Of what is signed, only what is signed with it: whoever saw the request could
+    /// change the rest.
+    pub(super) id: Option<String>,
     /// When, how and by whom.
     pub(super) arrival: Arrival,
     /// Headers for the answer.
@@ -45,14 +51,37 @@ pub(super) async fn receive(
     let (parts, body) = request.into_parts();
     let visitor = surroundings.access.visitor(source, &parts, below)?;
     let headers = paced(&visitor)?;
+    let announced =
+        parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > surroundings.body_limit as u64) {
+        return Err(ApiError::body_too_large());
+    }
     let whole = Request::from_parts(parts.clone(), body);
     let read = tokio::time::timeout(BODY_TIME, Bytes::from_request(whole, surroundings)).await;
     let raw = request::whole(read.map_err(|_| ApiError::body_timeout())?)?;
     surroundings.access.verify(source, &visitor, &parts, &raw).await?;
     let place = place(&surroundings.places)?;
-    let body = unpacked(&parts.headers, raw, surroundings.body_limit)?;
     let arrival = Arrival { key: caller(&visitor), ..Arrival::now(&parts.headers) };
-    Ok(Received { parts, body, arrival, headers, place })
+    let id = match &visitor {
+        Visitor::Admitted(_) => request::request_id(&parts.headers, arrival.key.as_deref())?,
+        Visitor::Signs(verifier) => verifier.id(&parts.headers),
+        Visitor::Sns(_) => None,
+    };
+    let (head, most) = (parts.headers.clone(), surroundings.body_limit);
+    let body = aside(raw.len(), move || unpacked(&head, raw, most)).await??;
+    Ok(Received { parts, body, id, arrival, headers, place })
+}
+
+/// Does what takes long for a large body beside the threads that others are served on.
+pub(super) async fn aside<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    if bytes <= QUICK {
+        return Ok(work());
+    }
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| ApiError::new(Code::Internal, format!("reading the body failed: {error}")))
 }
 
 /// Counts the request against the key's rate.
@@ -88,8 +117,8 @@ fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
 
 /// The body as the sender meant it; at most `most` bytes.
 fn unpacked(headers: &HeaderMap, raw: Bytes, most: usize) -> Result<Bytes, ApiError> {
-    let encoding =
-        headers.get(CONTENT_ENCODING).map_or("identity", |value| value.to_str().unwrap_or_default());
+    let encodings: Vec<_> = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.as_bytes()).collect();
+    let encoding = String::from_utf8_lossy(&encodings.join(&b", "[..])).into_owned();
     match encoding.trim().to_ascii_lowercase().as_str() {
         "identity" | "" => Ok(raw),
         "gzip" | "x-gzip" => gunzip(&raw, most),

@@ -17,14 +17,17 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::error::ApiError;
+use super::weight;
 use crate::alert::{self, Alert, AlertItem, Origin, stamp};
-use crate::fault::{self, Fault};
+use crate::fault::{self, Fault, MOST_FAULTS};
 use crate::temporal::{BatchAlert, BatchId, Submission};
 
+/// The most alerts of one request.
+pub(super) const MOST_ALERTS: usize = 1_000;
 /// The largest `metadata`, in bytes of JSON: every alert of the request carries it.
 const MOST_METADATA: usize = 16 << 10;
 /// The headers that hold a request's id, and how long one may be.
-const REQUEST_IDS: [&str; 2] = ["idempotency-key", "webhook-id"];
+const REQUEST_IDS: [&str; 2] = ["webhook-id", "idempotency-key"];
 const MOST_ID: usize = 200;
 /// The fields of an alert that may be absent.
 pub(super) const OPTIONAL: [&str; 10] =
@@ -50,6 +53,9 @@ impl WebhookRequest {
     /// Reads a request.
     pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
         require_json(headers)?;
+        if weight::is_too_heavy(body) {
+            return Err(ApiError::too_many_values());
+        }
         let mut document: Value = serde_json::from_slice(body).map_err(|error| {
             ApiError::invalid(vec![Fault::whole(format!("the body is not JSON: {error}"))])
         })?;
@@ -99,7 +105,7 @@ impl WebhookRequest {
     }
 }
 
-/// The sender's own id of a request, in a header: `Idempotency-Key`, or `webhook-id` of Standard Webhooks. It counts among
+/// The sender's own id of a request, in a header: `webhook-id` of Standard Webhooks, or `Idempotency-Key`. It counts among
 /// what the same key posted.
 pub(super) fn request_id(headers: &HeaderMap, key: Option<&str>) -> Result<Option<String>, ApiError> {
     let given = |name: &'static str| Some((name, headers.get(name)?));
@@ -143,6 +149,10 @@ impl Arrival {
 ///
 /// Everything that the webhook would refuse it for.
 pub fn read_alert(text: &str) -> Result<Alert, Vec<Fault>> {
+    if text.len() > 2 * alert::MOST_BYTES {
+        let message = format!("has {} bytes as JSON, more than {}", text.len(), alert::MOST_BYTES);
+        return Err(vec![Fault::whole(message)]);
+    }
     parse_alert(serde_json::from_str(text).map_err(|error| vec![Fault::whole(error.to_string())])?)
 }
 
@@ -159,26 +169,71 @@ fn parse_alert(mut alert: Value) -> Result<Alert, Vec<Fault>> {
 
 fn parse(document: &Value) -> Result<WebhookRequest, Vec<Fault>> {
     static SCHEMA: LazyLock<Validator> = LazyLock::new(fault::validator::<WebhookRequest>);
-    let mut faults = fault::faults(&SCHEMA, document);
-    faults.extend(beyond_schema(document));
+    let alerts = document.get("alerts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if alerts.len() > MOST_ALERTS {
+        let message = format!("has {} entries, more than {MOST_ALERTS}", alerts.len());
+        return Err(vec![fault_at("alerts", None, message)]);
+    }
+    let mut faults = beyond_schema(document, alerts);
+    // Who looks for faults in a document needs memory for each, and must not find more than are told.
+    if faults.is_empty() && !SCHEMA.is_valid(document) {
+        faults.extend(envelope_faults(&SCHEMA, document));
+        faults.extend(alert_faults(alerts));
+        faults.truncate(MOST_FAULTS);
+    }
     if !faults.is_empty() {
         return Err(faults);
     }
     WebhookRequest::deserialize(document).map_err(|error| vec![Fault::whole(error.to_string())])
 }
 
+/// What is wrong with a request but for its alerts.
+fn envelope_faults(schema: &Validator, document: &Value) -> Vec<Fault> {
+    let Value::Object(fields) = document else { return fault::faults(schema, document) };
+    let part = |(name, value): (&String, &Value)| {
+        let value = match value {
+            Value::Array(items) if name == "alerts" => items.iter().take(1).cloned().collect(),
+            other => other.clone(),
+        };
+        (name.clone(), value)
+    };
+    let envelope = Value::Object(fields.iter().map(part).collect());
+    let found = fault::faults(schema, &envelope);
+    found.into_iter().filter(|fault| !fault.path.starts_with("alerts[")).collect()
+}
+
+/// What is wrong with alerts, one after the other, until that is enough.
+fn alert_faults(alerts: &[Value]) -> Vec<Fault> {
+    static SCHEMA: LazyLock<Validator> = LazyLock::new(fault::validator::<Alert>);
+    let mut faults = Vec::new();
+    for (index, alert) in alerts.iter().enumerate() {
+        let at = |fault: Fault| {
+            let dot = if fault.path.is_empty() { "" } else { "." };
+            Fault { path: format!("alerts[{index}]{dot}{}", fault.path), ..fault }
+        };
+        faults.extend(fault::faults(&SCHEMA, alert).into_iter().map(at));
+        if faults.len() >= MOST_FAULTS {
+            break;
+        }
+    }
+    faults
+}
+
 /// What a JSON Schema cannot say: sizes in bytes, depth, and texts that have to work as parts of an id.
-fn beyond_schema(document: &Value) -> Vec<Fault> {
+fn beyond_schema(document: &Value, alerts: &[Value]) -> Vec<Fault> {
     let metadata = document.get("metadata").and_then(|metadata| alert::bounds_fault(metadata, MOST_METADATA));
     let mut faults = Vec::from_iter(metadata.map(|message| fault_at("metadata", None, message)));
     faults.extend(id_fault(document, "batch_id", "batch_id"));
     faults.extend(numbered_fault(document));
-    for (index, alert) in document.get("alerts").and_then(Value::as_array).into_iter().flatten().enumerate() {
+    for (index, alert) in alerts.iter().enumerate() {
         let at = format!("alerts[{index}]");
         let bounds = alert::bounds_fault(alert, alert::MOST_BYTES);
         faults.extend(bounds.map(|message| fault_at(&at, None, message)));
         for key in ["id", "dedup_key"] {
             faults.extend(id_fault(alert, key, &format!("{at}.{key}")));
+        }
+        if faults.len() >= MOST_FAULTS {
+            break;
         }
     }
     faults

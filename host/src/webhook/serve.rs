@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -68,14 +69,29 @@ async fn connection(stream: Box<dyn Stream>, peer: Peer, tls: Option<Tls>, route
             Err(error) => return tracing::debug!(?peer, %error, "no TLS"),
         },
     };
+    let begun = Arc::new(AtomicBool::new(false));
+    let begins = begun.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        begins.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(peer);
         answer(router.clone(), request.map(Body::new))
     });
     let builder = builder();
     let connection = builder.serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection.into_owned()).await {
-        tracing::debug!(?peer, error, "a connection broke");
+    // Hyper has no time limit until it knows which version it is spoken to in.
+    let silent = async {
+        tokio::time::sleep(HEAD_TIME).await;
+        if begun.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        ended = watcher.watch(connection.into_owned()) => {
+            if let Err(error) = ended {
+                tracing::debug!(?peer, error, "a connection broke");
+            }
+        }
+        () = silent => tracing::debug!(?peer, "a connection without a request was closed"),
     }
 }
 

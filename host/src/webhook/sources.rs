@@ -20,8 +20,8 @@ use super::access::{ALERTS, split_key};
 use super::alerts::accept;
 use super::code::Code;
 use super::error::ApiError;
-use super::receive::{OF_THE_WAY, receive};
-use super::request::{self, Arrival, WebhookRequest, request_id};
+use super::receive::{OF_THE_WAY, aside, receive};
+use super::request::{self, Arrival, MOST_ALERTS, WebhookRequest};
 use super::response::WebhookResponse;
 use super::spool::{Spool, Spooled};
 use crate::alert::Alert;
@@ -30,8 +30,6 @@ use crate::ledger::Retry;
 use crate::plugin::{CallError, Decoded, Plugin, Reason, Role, SourceReply, SourceRequest};
 use crate::telemetry::metric;
 
-/// The most alerts of one request.
-const MOST_ALERTS: usize = 1_000;
 /// Headers that no source gets to see, besides those that keys come in.
 const CREDENTIALS: [HeaderName; 4] =
     [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
@@ -85,9 +83,8 @@ async fn take(
     }
     let received = receive(surroundings, source, below, request).await?;
     let arrival = Arrival { via: Some(source.as_str().into()), ..received.arrival };
-    let id = request_id(&received.parts.headers, arrival.key.as_deref())?;
     let post = Post {
-        id: id.map(|id| format!("{source}-{id}")),
+        id: received.id.map(|id| format!("{source}-{id}")),
         request: shown(&received.parts, split_key(below).1, received.body),
         arrival,
     };
@@ -120,7 +117,10 @@ pub(super) struct Found {
 pub(super) async fn read(surroundings: &Surroundings, source: &str, post: Post) -> Result<Found, ApiError> {
     let plugin = plugin(surroundings, source)?;
     let decoded = plugin.decode(post.request, &post.arrival.traceparent).await.result;
-    let mut found = understood(source, post.arrival, decoded.map_err(|error| refusal(source, &error))?)?;
+    let decoded = decoded.map_err(|error| refusal(source, &error))?;
+    let size = decoded.alerts.iter().map(String::len).sum();
+    let (name, arrival) = (source.to_owned(), post.arrival);
+    let mut found = aside(size, move || understood(&name, arrival, decoded)).await??;
     found.request.batch_id = found.request.batch_id.take().or(post.id);
     let (trace, is_empty) = (&found.arrival.traceparent, found.request.alerts.is_empty());
     for warning in &found.arrival.warnings {

@@ -43,14 +43,14 @@ pub(super) async fn measure(figures: &mut Figures) {
         let (direct, group) = (direct(&ids(alerts)), group(&ids(alerts)));
         let signed = ("x-hub-signature-256", format!("sha256={}", hmac(SECRET.as_bytes(), group.as_bytes())));
         for (what, source, header, body) in [
-            ("a key", "alerts", bearer(), direct),
-            ("a key", "alertmanager", bearer(), group.clone()),
-            ("a signature", "signed", signed, group),
+            ("key", "alerts", bearer(), direct),
+            ("key", "alertmanager", bearer(), group.clone()),
+            ("signature", "signed", signed, group),
         ] {
             let Some(each) = post(&host, source, header, body).await else { return };
             let source = if source == "signed" { "alertmanager" } else { source };
-            let of = format!("door: {what}, {source}, {alerts} a request");
-            figures.at_most(&format!("{of}: processor per alert in µs"), each / alerts as f64, MOST);
+            let of = format!("door: {source} by {what}, {alerts} a request");
+            figures.at_most(&format!("{of}: CPU per alert, µs"), each / alerts as f64, MOST);
         }
     }
     host.stop().await;

@@ -12,6 +12,7 @@ use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
+use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -20,6 +21,8 @@ use crate::fault::Fault;
 
 /// What every key begins with, so that scanners for secrets know one, and a path that has one in it is not logged.
 const PREFIX: &str = "cmp_";
+/// How often a text that may hide a key is decoded.
+const MOST_ENCODED: usize = 3;
 /// How much of a key is chance, in bytes.
 const ENTROPY: usize = 32;
 
@@ -107,11 +110,10 @@ pub(super) struct Presented {
 impl Presented {
     /// The key in the headers, else in the query, else at the beginning of the path behind a source's address.
     pub(super) fn find(parts: &Parts, below: &str) -> Option<Self> {
-        let header = |name: &str| parts.headers.get(name)?.to_str().ok();
-        if let Some(given) = header(AUTHORIZATION.as_str()) {
+        if let Some(given) = only(parts, AUTHORIZATION.as_str()) {
             return Some(Self::in_authorization(given));
         }
-        if let Some(key) = header("x-api-key") {
+        if let Some(key) = only(parts, "x-api-key") {
             return Some(Self::new(None, key.trim(), false));
         }
         let query = parts.uri.query().unwrap_or_default();
@@ -136,6 +138,13 @@ impl Presented {
     }
 }
 
+/// A header's value. Of several, or of one that is no text, none is taken: nobody has an empty key.
+fn only<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
+    let mut values = parts.headers.get_all(name).iter();
+    let first = values.next()?;
+    Some(if values.next().is_some() { "" } else { first.to_str().unwrap_or_default() })
+}
+
 /// A path's first segment, if it is a key, and what is behind it.
 pub(in crate::webhook) fn split_key(below: &str) -> (Option<&str>, &str) {
     let (first, rest) = below.split_once('/').unwrap_or((below, ""));
@@ -143,8 +152,36 @@ pub(in crate::webhook) fn split_key(below: &str) -> (Option<&str>, &str) {
 }
 
 /// Whether a text looks like a key.
-pub(in crate::webhook) fn is_key(text: &str) -> bool {
+fn is_key(text: &str) -> bool {
     text.starts_with(PREFIX)
+}
+
+/// Whether a text has a key in it, as it is or percent-encoded, once or several times.
+pub(in crate::webhook) fn has_key(text: &str) -> bool {
+    let mut text = text.to_owned();
+    for _ in 0..MOST_ENCODED {
+        if text.contains(PREFIX) {
+            return true;
+        }
+        let decoded = percent_decode_str(&text).decode_utf8_lossy().into_owned();
+        if decoded == text {
+            return false;
+        }
+        text = decoded;
+    }
+    text.contains(PREFIX)
+}
+
+/// A text with `***` for every key in it; all of it, if a key is hidden in it.
+pub(in crate::webhook) fn scrubbed(text: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let mut parts = text.split(PREFIX);
+    let mut scrubbed = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        scrubbed.push_str("***");
+        scrubbed.push_str(part.trim_start_matches(is_part));
+    }
+    if has_key(&scrubbed) { "***".to_owned() } else { scrubbed }
 }
 
 /// A key that was just made: the only time that anybody sees it.

@@ -21,6 +21,8 @@ use crate::plugin::read_secret;
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 /// The most signatures of one request that are looked at.
 const MOST_SIGNATURES: usize = 8;
+/// The longest id that counts.
+const LONGEST_ID: usize = 200;
 /// What stands before a secret of Standard Webhooks.
 const WHSEC: &str = "whsec_";
 
@@ -79,6 +81,12 @@ impl Verifier {
     /// The header that holds the signature.
     pub(super) fn header(&self) -> &str {
         self.header.as_str()
+    }
+
+    /// The id that is signed with the body, if the scheme has one.
+    pub(in crate::webhook) fn id(&self, headers: &HeaderMap) -> Option<String> {
+        let given = headers.get(self.id.as_ref()?)?.to_str().ok()?;
+        Some(format!("signature/{given}")).filter(|id| id.len() <= LONGEST_ID)
     }
 
     /// Whether a request carries a signature at all.

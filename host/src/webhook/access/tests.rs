@@ -118,14 +118,23 @@ fn only_an_admin_key_steers_or_whoever_is_on_this_machine_where_there_is_none() 
 
     let open = Access::default();
     let from = |address: &str, headers: &[(&str, &str)]| {
-        let mut parts = parts("/plugins", headers);
+        let mut parts = parts("http://127.0.0.1:8000/plugins", headers);
         parts.extensions.insert(Peer::Tcp(address.parse().unwrap()));
         code(&open, &parts)
     };
     assert_eq!(from("127.0.0.1:9", &[]), Ok(()));
     assert_eq!(from("[::ffff:127.0.0.1]:9", &[]), Ok(()));
     assert_eq!(from("10.0.0.7:9", &[]), Err("unauthenticated"));
-    assert_eq!(from("127.0.0.1:9", &[("x-forwarded-for", "10.0.0.7")]), Err("unauthenticated"));
+    let of_a_page = ("origin", "http://evil.example");
+    for header in
+        [("x-forwarded-for", "10.0.0.7"), ("via", "1.1 proxy"), ("sec-fetch-site", "cross-site"), of_a_page]
+    {
+        assert_eq!(from("127.0.0.1:9", &[header]), Err("unauthenticated"), "{header:?}");
+    }
+    assert_eq!(from("127.0.0.1:9", &[("origin", "http://127.0.0.1:8000")]), Ok(()));
+    let mut renamed = parts("http://evil.example/plugins", &[]);
+    renamed.extensions.insert(Peer::Tcp("127.0.0.1:9".parse().unwrap()));
+    assert_eq!(code(&open, &renamed), Err("unauthenticated"), "a name that somebody lets lead here");
     assert_eq!(code(&open, &parts("/plugins", &[])), Err("unauthenticated"));
 }
 
@@ -317,4 +326,14 @@ fn what_cannot_be_used_is_told_with_its_place() {
     ] {
         assert!(said.contains(part), "{part} is missing in:\n{said}");
     }
+}
+
+#[test]
+fn a_key_is_found_wherever_it_hides() {
+    for text in ["cmp_x", "/a/cmp_x/b", "%63mp_x", "%2563mp_x", "a=cmp_x", "x%2fcmp_x"] {
+        assert!(key::has_key(text), "{text}");
+        assert!(!scrubbed(text).contains("mp_"), "{text}");
+    }
+    assert!(!key::has_key("/webhook/alerts") && !key::has_key("%2525252525"));
+    assert_eq!(scrubbed("no cmp_A-b_9: stop"), "no ***: stop");
 }
