@@ -25,6 +25,8 @@ use crate::webhook::{self, Access, Door, Spool, Surroundings, Tls};
 const DRAIN: Duration = Duration::from_secs(10);
 /// The delay before a worker that stopped by itself is started again.
 const WORKER_RESTART: Duration = Duration::from_secs(1);
+/// What the bodies of all requests that are being read may have together, in bytes.
+const BODIES: usize = 256 << 20;
 /// How long the embedded server keeps finished workflows when nothing is set.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -131,6 +133,7 @@ impl App {
             sources: Arc::new(self.config.file.sources.clone()),
             spool: self.spool,
             places: Arc::new(Semaphore::new(self.config.file.webhook.concurrency)),
+            room: Arc::new(Semaphore::new(BODIES.max(self.config.file.webhook.body_limit) >> 10)),
             body_limit: self.config.file.webhook.body_limit,
             repeat_window: self.config.file.webhook.repeat_window.unsigned_abs(),
             cors_origins: origins(&self.config.file.webhook.cors_origins)?.into(),

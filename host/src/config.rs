@@ -27,7 +27,7 @@ pub enum Role {
     /// Both of the others.
     #[default]
     All,
-    /// Accepts alerts; needs no plugins.
+    /// Accepts alerts; needs no plugins but sources.
     Webhook,
     /// Runs workflows, activities and plugins.
     Worker,

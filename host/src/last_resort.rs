@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
+use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Url};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
@@ -83,7 +84,13 @@ impl LastResort {
 
     /// Watches, and tells, for as long as the host runs.
     pub async fn watch(self, watched: Watched, roots: Vec<Certificate>) {
-        let client = Client::builder().no_proxy().timeout(TIMEOUT).tls_certs_merge(roots).build();
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .referer(false)
+            .timeout(TIMEOUT)
+            .tls_certs_merge(roots)
+            .build();
         let client = match client {
             Ok(client) => client,
             Err(error) => return tracing::error!(%error, "no last resort: its HTTP client cannot be made"),
@@ -144,6 +151,7 @@ pub struct Watched {
 #[derive(Default)]
 struct Memory {
     away_since: Option<Instant>,
+    waiting_since: Option<Instant>,
     /// Deliveries given up that were told.
     given_up: u64,
     /// Spooled requests that failed and were told.
@@ -154,6 +162,7 @@ struct Memory {
 }
 
 const AWAY: &str = "temporal-unreachable";
+const STUCK: &str = "spool-stuck";
 const QUARANTINED: &str = "plugin-quarantined";
 const GIVEN_UP: &str = "deliveries-given-up";
 const SPOOL_FAILED: &str = "spool-failed";
@@ -195,6 +204,18 @@ impl Watched {
                 "temporal at {address} has not answered for {seconds} s: no alert can be handed over; {waiting} requests wait in the spool"
             );
             reasons.push((AWAY, text));
+        }
+        match spool.requests {
+            0 => memory.waiting_since = None,
+            _ => _ = memory.waiting_since.get_or_insert_with(Instant::now),
+        }
+        let is_stuck = memory.waiting_since.is_some_and(|since| since.elapsed() >= after);
+        if is_stuck && memory.away_since.is_none() {
+            let waiting = spool.requests;
+            reasons.push((
+                STUCK,
+                format!("{waiting} requests wait in the spool, though temporal answers: the log says why"),
+            ));
         }
         let quarantined: Vec<String> = self
             .registry

@@ -85,6 +85,8 @@ pub struct Surroundings {
     pub spool: Option<Spool>,
     /// Places for requests that are worked on.
     pub places: Arc<Semaphore>,
+    /// Memory for bodies that are being read, in KiB.
+    pub room: Arc<Semaphore>,
     /// How long a repeat is one without a `starts_at`.
     pub repeat_window: Duration,
     /// The largest request body, in bytes, as sent and unpacked.

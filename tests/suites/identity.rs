@@ -215,3 +215,15 @@ async fn a_request_with_an_idempotency_key_is_taken_once() {
         assert_eq!(host.request(empty).await.status, 400);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_alerts_of_one_key_in_a_request_the_worst_is_told() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let low = keyed("in one request", json!({"severity": "low"}));
+    let critical = with(low.clone(), json!({"severity": "critical"}));
+    let results = host.submit_sync(&[low.clone(), critical, low]).await;
+    assert_eq!(results[0]["workflow_id"], results[1]["workflow_id"]);
+    let told = receiver.received("/pager");
+    assert_eq!((told.len(), &told[0].json()["alert"]["severity"]), (1, &json!("critical")));
+}

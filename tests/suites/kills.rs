@@ -70,13 +70,13 @@ fn say(text: &str) {
     std::io::stderr().write_all(format!("{text}\n").as_bytes()).expect("stderr is open");
 }
 
-/// The ids of everything that Temporal holds of this host.
-async fn held(host: &Host) -> BTreeSet<String> {
+/// One field of everything that Temporal holds of this host.
+async fn held(host: &Host, field: &str) -> BTreeSet<String> {
     let (mut held, mut cursor) = (BTreeSet::new(), String::new());
     loop {
         let page = host.get(&format!("/alerts?limit=1000{cursor}")).await.ok();
         let alerts = page["alerts"].as_array().expect("a list").clone();
-        held.extend(alerts.iter().filter_map(|alert| alert["workflow_id"].as_str().map(str::to_owned)));
+        held.extend(alerts.iter().filter_map(|alert| alert[field].as_str().map(str::to_owned)));
         let Some(next) = page["next"].as_str() else { return held };
         cursor = format!("&cursor={next}");
     }
@@ -99,7 +99,7 @@ async fn what_was_accepted_is_held_however_often_the_host_is_killed() {
     }
     let host = settings.start().await;
     let all = until("all that was accepted is listed", async || {
-        let held = held(&host).await;
+        let held = held(&host, "workflow_id").await;
         accepted.is_subset(&held).then_some(held)
     })
     .await;
@@ -141,10 +141,7 @@ async fn what_was_spooled_is_handed_over_however_often_the_host_is_killed() {
     })
     .await;
     let titles = until("all that was accepted is listed", async || {
-        let page = host.get("/alerts?limit=1000").await.ok();
-        let alerts = page["alerts"].as_array().expect("a list").clone();
-        let titles: BTreeSet<String> =
-            alerts.iter().filter_map(|alert| alert["title"].as_str().map(str::to_owned)).collect();
+        let titles = held(&host, "title").await;
         accepted.is_subset(&titles).then_some(titles)
     })
     .await;

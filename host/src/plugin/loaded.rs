@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 
 use super::bindings::{self, Guest};
@@ -231,6 +232,13 @@ impl Plugin {
             let text = format!("its reply has the status {}, which is not one of 200 to 499", reply.status);
             return Err(CallError::of(Reason::InvalidOutput, text));
         }
+        decoded.delivery_id = decoded.delivery_id.as_deref().and_then(usable_id);
+        if let Some(reply) =
+            decoded.reply.as_ref().filter(|reply| HeaderValue::try_from(&reply.content_type).is_err())
+        {
+            let text = format!("its reply has the content type {:?}, which is none", reply.content_type);
+            return Err(CallError::of(Reason::InvalidOutput, text));
+        }
         let left_out = decoded.warnings.len().saturating_sub(MOST_WARNINGS);
         decoded.warnings.truncate(MOST_WARNINGS);
         decoded.warnings.iter_mut().for_each(|warning| *warning = one_line(warning, LONGEST_WARNING));
@@ -258,6 +266,19 @@ impl Plugin {
             usage: None,
             result: Err(CallError::of(Reason::NotLoaded, text)),
         }
+    }
+}
+
+/// A vendor's id as a part of a workflow's: one line, and of what is too long, or ends as the host numbers the parts of a
+/// batch, a hash.
+fn usable_id(id: &str) -> Option<String> {
+    let line = one_line(id, LONGEST_ID + 1);
+    let is_numbered =
+        line.rsplit_once(['~', '#']).is_some_and(|(_, end)| end.bytes().all(|byte| byte.is_ascii_digit()));
+    match line.trim() {
+        "" => None,
+        _ if is_numbered || id.len() > LONGEST_ID => Some(super::load::digest(id.as_bytes())),
+        line => Some(line.to_owned()),
     }
 }
 
@@ -302,6 +323,17 @@ fn parse_patch(text: &str) -> Result<serde_json::Value, CallError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vendors_id_becomes_one_that_works_as_a_part_of_ours() {
+        assert_eq!(usable_id("95df01b4-ee98"), Some("95df01b4-ee98".to_owned()));
+        assert_eq!(usable_id(" \n "), None);
+        for odd in ["a~2", "b#17", &"x".repeat(300)] {
+            let id = usable_id(odd).unwrap();
+            assert!(id.starts_with("sha256:") && id.len() < LONGEST_ID, "{odd}: {id}");
+        }
+        assert_eq!(usable_id("a#b"), Some("a#b".to_owned()));
+    }
 
     #[test]
     fn a_change_must_be_a_small_json_object() {

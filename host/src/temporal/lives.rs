@@ -5,7 +5,7 @@
 //! after it count up the seconds. So every webhook looks for the same ids, and Temporal, which holds one workflow per id,
 //! decides between two that come at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -16,12 +16,13 @@ use temporalio_client::{Client, UntypedWorkflow, WorkflowDescribeOptions, Workfl
 use super::list;
 use super::search_attributes::SEVERITY;
 use super::submit::Submission;
+use super::workflows::BatchAlert;
 use crate::alert::{Alert, Severity, Status, resolve_id, timed_id};
 
 /// How many alerts of a request are looked for at once.
 const AT_ONCE: usize = 16;
-/// The most occurrences of one key in a window; one more is taken for a repeat of the last. No window is shorter in
-/// seconds.
+/// The most occurrences of one key in a window that are told apart; those after it are each taken for another. No window
+/// is shorter in seconds.
 const MOST: i64 = 60;
 
 /// Temporal did not tell.
@@ -43,8 +44,11 @@ pub(super) async fn settle(
         }
     };
     open.retain(|(alert, _)| alert.identity().is_some() && alert.starts_at.is_none());
-    let distinct: HashMap<Occurrence, Severity> =
-        open.iter().map(|(alert, _)| (occurrence(alert), alert.severity)).collect();
+    let mut distinct: HashMap<Occurrence, Severity> = HashMap::new();
+    for (alert, _) in &open {
+        let worst = distinct.entry(occurrence(alert)).or_insert(alert.severity);
+        *worst = alert.severity.max(*worst);
+    }
     let lives = Lives { client, window: i64::try_from(window.as_secs()).unwrap_or(i64::MAX).max(MOST) };
     let lives = &lives;
     let ids = stream::iter(distinct).map(|((key, status), severity)| async move {
@@ -57,7 +61,25 @@ pub(super) async fn settle(
             id.clone_from(found);
         }
     }
+    if let Submission::Many { alerts, .. } = submission {
+        let settled = ids.values().collect();
+        worst_first(alerts, &settled);
+    }
     Ok(())
+}
+
+/// Of several alerts of one occurrence in a request the first one runs: the worst is to be it.
+fn worst_first(alerts: &mut [BatchAlert], settled: &HashSet<&String>) {
+    let mut first: HashMap<String, usize> = HashMap::new();
+    for index in 0..alerts.len() {
+        if !settled.contains(&alerts[index].id) {
+            continue;
+        }
+        let first = *first.entry(alerts[index].id.clone()).or_insert(index);
+        if alerts[first].alert.severity < alerts[index].alert.severity {
+            alerts.swap(first, index);
+        }
+    }
 }
 
 fn occurrence(alert: &Alert) -> Occurrence {
@@ -97,7 +119,9 @@ impl Lives<'_> {
                 Ok(resolve_id(&earlier.unwrap_or_else(|| timed_id(key, second(start)))))
             }
             (Status::Firing, Some(last)) if self.is_repeat(&last, severity, at).await? => Ok(last.id),
-            (Status::Firing, _) => Ok(timed_id(key, second(start + count.min(MOST - 1)))),
+            // One that comes and goes so often is told again rather than not at all.
+            (Status::Firing, _) if count >= MOST => Ok(timed_id(key, at)),
+            (Status::Firing, _) => Ok(timed_id(key, second(start + count))),
         }
     }
 

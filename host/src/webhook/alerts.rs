@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::Surroundings;
 use super::access::ALERTS;
 use super::error::ApiError;
-use super::receive::{Received, aside, receive};
+use super::receive::{Received, aside, overloaded, receive};
 use super::request::{Arrival, WebhookRequest};
 use super::response::{AlertResult, WebhookResponse, now};
 use crate::fault::Fault;
@@ -244,6 +244,7 @@ impl AlertAnswer {
 }
 
 async fn read(received: &Received) -> Result<WebhookRequest, ApiError> {
+    received.place.as_ref().ok_or_else(overloaded)?;
     let (headers, body) = (received.parts.headers.clone(), received.body.clone());
     let mut request = aside(body.len(), move || WebhookRequest::read(&headers, &body)).await??;
     request.batch_id = request.batch_id.take().or_else(|| received.id.clone());

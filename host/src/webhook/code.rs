@@ -53,7 +53,7 @@ codes! {
     TemporalUnavailable "temporal-unavailable" INTERNAL_SERVER_ERROR "Temporal does not answer; nothing is confirmed."
     SourceUnavailable "source-unavailable" SERVICE_UNAVAILABLE "The source's plugin cannot be called now; nothing was accepted."
     Overloaded "overloaded" SERVICE_UNAVAILABLE "As many requests as the host takes at once are under way; nothing was accepted."
-    SpoolFull "spool-full" SERVICE_UNAVAILABLE "Temporal does not answer, and the spool holds as much as it may; nothing was accepted."
+    SpoolFull "spool-full" SERVICE_UNAVAILABLE "Temporal or the plugin is away, and the spool holds as much as it may; nothing was accepted."
 }
 
 #[cfg(test)]

@@ -135,8 +135,9 @@ impl ApiError {
 
     pub(super) fn body_timeout() -> Self {
         let pause = BODY_PAUSE.as_secs();
-        let message =
-            format!("no more of the body came for {pause} seconds: nothing was accepted, send it again");
+        let message = format!(
+            "the body did not come to its end, or paused for {pause} seconds: nothing was accepted, send it again"
+        );
         Self::new(Code::BodyTimeout, message)
     }
 
@@ -223,7 +224,7 @@ impl From<SpoolError> for ApiError {
     fn from(error: SpoolError) -> Self {
         match &error {
             SpoolError::Full(..) => {
-                Self::new(Code::SpoolFull, format!("{error}, and temporal does not answer"))
+                Self::new(Code::SpoolFull, format!("{error}, and temporal or the plugin is away"))
             }
             SpoolError::Disk(source) => {
                 tracing::error!(%error, %source, "request not spooled");

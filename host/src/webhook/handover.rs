@@ -10,7 +10,7 @@ use super::sources;
 use super::spool::{Spool, Spooled};
 
 /// How many requests are read at once.
-const CHUNK: usize = 64;
+const CHUNK: usize = 16;
 /// The delay after an attempt that failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -36,27 +36,41 @@ async fn pass(surroundings: &Surroundings, spool: &Spool) -> Result<bool, redb::
     }
     let (mut last, mut waiting) = (None, BTreeSet::new());
     loop {
-        let chunk = spool.behind(last, CHUNK)?;
+        let chunk = aside(spool, move |spool| spool.behind(last, CHUNK)).await?;
         let Some((end, _)) = chunk.last() else { return Ok(waiting.is_empty()) };
         last = Some(*end);
         for (number, bytes) in chunk {
             let Ok(spooled) = serde_json::from_slice::<Spooled>(&bytes) else {
                 tracing::error!(number, "a spooled request cannot be read");
-                spool.remove(number, "", true)?;
+                aside(spool, move |spool| spool.remove(number, "", true)).await?;
                 continue;
             };
             // What is behind one that has to wait must not overtake it.
             if waiting.contains(&spooled.source) {
                 continue;
             }
-            match hand_over(surroundings, &spooled).await {
-                Verdict::Done => spool.remove(number, &spooled.source, false)?,
-                Verdict::Never => spool.remove(number, &spooled.source, true)?,
-                Verdict::Later => _ = waiting.insert(spooled.source),
+            let has_failed = match hand_over(surroundings, &spooled).await {
+                Verdict::Done => false,
+                Verdict::Never => true,
+                Verdict::Later => {
+                    waiting.insert(spooled.source);
+                    continue;
+                }
                 Verdict::NothingNow => return Ok(false),
-            }
+            };
+            aside(spool, move |spool| spool.remove(number, &spooled.source, has_failed)).await?;
         }
     }
+}
+
+/// Does what waits for the disk beside the threads that others are served on.
+async fn aside<T: Send + 'static>(
+    spool: &Spool,
+    work: impl FnOnce(&Spool) -> Result<T, redb::Error> + Send + 'static,
+) -> Result<T, redb::Error> {
+    let spool = spool.clone();
+    let done = tokio::task::spawn_blocking(move || work(&spool)).await;
+    done.unwrap_or_else(|error| Err(redb::Error::Io(std::io::Error::other(error))))
 }
 
 enum Verdict {
@@ -87,8 +101,9 @@ async fn hand_over(surroundings: &Surroundings, spooled: &Spooled) -> Verdict {
 
 fn verdict(source: &str, id: &str, error: &ApiError) -> Verdict {
     match error.code() {
-        Code::TemporalUnavailable | Code::Internal => Verdict::NothingNow,
-        Code::SourceUnavailable | Code::UnknownSource => Verdict::Later,
+        Code::TemporalUnavailable => Verdict::NothingNow,
+        // What Temporal refuses, it refuses of this request.
+        Code::Internal | Code::SourceUnavailable | Code::UnknownSource => Verdict::Later,
         code => {
             let code = code.as_str();
             tracing::error!(source, id, code, "a spooled request cannot be handed over: {}", error.message());

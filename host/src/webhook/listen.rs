@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -131,8 +132,12 @@ impl Drop for Door {
     }
 }
 
-/// A socket file that nobody listens on was left by a process that was killed.
+/// A socket file that nobody listens on was left by a process that was killed. Nothing else is removed.
 async fn remove_left_over(path: &Path) -> io::Result<()> {
+    let is_socket = |path| std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if !is_socket(path) {
+        return Ok(());
+    }
     match UnixStream::connect(path).await {
         Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),

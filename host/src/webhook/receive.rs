@@ -1,7 +1,6 @@
 //! Taking in a post: who is it, is there room, the body in full, is the signature right, unpacked.
 
 use std::io::Read;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -10,7 +9,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use flate2::read::MultiGzDecoder;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Surroundings;
 use super::access::{Rate, Visitor, caller};
@@ -37,8 +36,9 @@ pub(super) struct Received {
     pub(super) arrival: Arrival,
     /// Headers for the answer.
     pub(super) headers: HeaderMap,
-    /// Held until it is answered.
-    pub(super) place: OwnedSemaphorePermit,
+    /// A place among those that are worked on, held until it is answered; `None` if there was none, and the request is to
+    /// be refused, or spooled.
+    pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
 /// Takes in a post to `source`; `below` is what stands behind its address.
@@ -56,11 +56,12 @@ pub(super) async fn receive(
     if announced.is_some_and(|length| length > surroundings.body_limit as u64) {
         return Err(ApiError::body_too_large());
     }
+    let _room = room(surroundings, announced)?;
     let whole = Request::from_parts(parts.clone(), body);
     let read = tokio::time::timeout(BODY_TIME, Bytes::from_request(whole, surroundings)).await;
     let raw = request::whole(read.map_err(|_| ApiError::body_timeout())?)?;
     surroundings.access.verify(source, &visitor, &parts, &raw).await?;
-    let place = place(&surroundings.places)?;
+    let place = surroundings.places.clone().try_acquire_owned().ok();
     let arrival = Arrival { key: caller(&visitor), ..Arrival::now(&parts.headers) };
     let id = match &visitor {
         Visitor::Admitted(_) => request::request_id(&parts.headers, arrival.key.as_deref())?,
@@ -104,15 +105,20 @@ fn paced(visitor: &Visitor<'_>) -> Result<HeaderMap, ApiError> {
     Ok(texts.into_iter().filter_map(header).collect())
 }
 
-/// A place among those that are worked on, if one is free: whoever would have to wait is better told at once.
-fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
-    places.clone().try_acquire_owned().map_err(|_| {
-        ApiError::new(
-            Code::Overloaded,
-            "as many requests as this host takes at once are under way: send it again",
-        )
-        .retry_after(1)
-    })
+/// Memory for a body that is about to be read. Without an announced length it may become as large as any.
+fn room(surroundings: &Surroundings, announced: Option<u64>) -> Result<OwnedSemaphorePermit, ApiError> {
+    let bytes = announced.unwrap_or(surroundings.body_limit as u64);
+    let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
+    surroundings.room.clone().try_acquire_many_owned(kib).map_err(|_| overloaded())
+}
+
+/// Whoever would have to wait is better told at once.
+pub(super) fn overloaded() -> ApiError {
+    ApiError::new(
+        Code::Overloaded,
+        "as many requests as this host takes at once are under way: send it again",
+    )
+    .retry_after(1)
 }
 
 /// The body as the sender meant it; at most `most` bytes.

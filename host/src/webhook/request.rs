@@ -112,6 +112,9 @@ pub(super) fn request_id(headers: &HeaderMap, key: Option<&str>) -> Result<Optio
     let Some((name, value)) = REQUEST_IDS.into_iter().find_map(given) else { return Ok(None) };
     let text = value.to_str().ok().map(str::trim).filter(|text| (1..=MOST_ID).contains(&text.len()));
     match text {
+        Some(text) if is_numbered(text) => {
+            Err(ApiError::invalid(vec![fault_at(name, Some(&text.into()), NUMBERED.to_owned())]))
+        }
         Some(text) => Ok(Some(key.map_or_else(|| text.to_owned(), |key| format!("{key}/{text}")))),
         None => {
             let message = format!("is not 1 to {MOST_ID} characters of plain ASCII");
@@ -253,13 +256,14 @@ fn id_fault(parent: &Value, key: &str, path: &str) -> Option<Fault> {
 /// `batch-<batch_id>` with such an end is how the host numbers the parts of a batch (`~2`) and the alerts in it (`#0`).
 fn numbered_fault(document: &Value) -> Option<Fault> {
     let value = document.get("batch_id")?;
-    let (_, number) = value.as_str()?.rsplit_once(['~', '#'])?;
-    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| {
-        let message =
-            format!("{value} ends in ~ or # and a number, which has a meaning in ids: use - instead");
-        fault_at("batch_id", Some(value), message)
-    })
+    is_numbered(value.as_str()?).then(|| fault_at("batch_id", Some(value), format!("{value} {NUMBERED}")))
+}
+
+const NUMBERED: &str = "ends in ~ or # and a number, which has a meaning in ids: use - instead";
+
+fn is_numbered(id: &str) -> bool {
+    let end = id.rsplit_once(['~', '#']).map(|(_, end)| end);
+    end.is_some_and(|end| !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Many senders write `null` for what they do not have: as good as leaving it out. What is not ours stays as it is.

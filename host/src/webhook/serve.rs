@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -37,8 +37,12 @@ pub async fn serve(door: Door, tls: Option<Tls>, router: Router, stop: impl Futu
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut stop = std::pin::pin!(stop);
     loop {
+        let place = tokio::select! {
+            place = places.clone().acquire_owned() => place,
+            () = &mut stop => break,
+        };
         // The semaphore is never closed.
-        let Ok(place) = places.clone().acquire_owned().await else { break };
+        let Ok(place) = place else { break };
         let accepted = tokio::select! {
             accepted = door.accept() => accepted,
             () = &mut stop => break,
@@ -69,29 +73,63 @@ async fn connection(stream: Box<dyn Stream>, peer: Peer, tls: Option<Tls>, route
             Err(error) => return tracing::debug!(?peer, %error, "no TLS"),
         },
     };
-    let begun = Arc::new(AtomicBool::new(false));
-    let begins = begun.clone();
+    let traffic = Arc::new(Traffic::default());
+    let seen = traffic.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        begins.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(peer);
-        answer(router.clone(), request.map(Body::new))
+        let under_way = seen.clone().begin();
+        let answer = answer(router.clone(), request.map(Body::new));
+        async move {
+            let _under_way = under_way;
+            answer.await
+        }
     });
     let builder = builder();
     let connection = builder.serve_connection(TokioIo::new(stream), service);
-    // Hyper has no time limit until it knows which version it is spoken to in.
-    let silent = async {
-        tokio::time::sleep(HEAD_TIME).await;
-        if begun.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
-        }
-    };
     tokio::select! {
         ended = watcher.watch(connection.into_owned()) => {
             if let Err(error) = ended {
                 tracing::debug!(?peer, error, "a connection broke");
             }
         }
-        () = silent => tracing::debug!(?peer, "a connection without a request was closed"),
+        () = traffic.idle() => tracing::debug!(?peer, "a connection without a request was closed"),
+    }
+}
+
+/// The requests of one connection. Hyper has no time limit until it knows which version it is spoken to in, and none between
+/// the requests of HTTP/2.
+#[derive(Default)]
+struct Traffic {
+    under_way: AtomicUsize,
+    ended: AtomicUsize,
+}
+
+impl Traffic {
+    fn begin(self: Arc<Self>) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(self)
+    }
+
+    /// Ends once there was no request for as long as a head may take.
+    async fn idle(&self) {
+        loop {
+            let ended = self.ended.load(Ordering::Relaxed);
+            tokio::time::sleep(HEAD_TIME).await;
+            let is_quiet = self.under_way.load(Ordering::Relaxed) == 0;
+            if is_quiet && self.ended.load(Ordering::Relaxed) == ended {
+                return;
+            }
+        }
+    }
+}
+
+/// A request that is under way.
+struct UnderWay(Arc<Traffic>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -20,7 +20,7 @@ use super::access::{ALERTS, split_key};
 use super::alerts::accept;
 use super::code::Code;
 use super::error::ApiError;
-use super::receive::{OF_THE_WAY, aside, receive};
+use super::receive::{OF_THE_WAY, aside, overloaded, receive};
 use super::request::{self, Arrival, MOST_ALERTS, WebhookRequest};
 use super::response::WebhookResponse;
 use super::spool::{Spool, Spooled};
@@ -88,9 +88,11 @@ async fn take(
         request: shown(&received.parts, split_key(below).1, received.body),
         arrival,
     };
-    let answer = match surroundings.spool_of(source) {
-        None => read(surroundings, source, post).await?.hand_over(surroundings).await,
-        Some(spool) => hand_over_or_spool(surroundings, spool, source, post).await,
+    let answer = match (surroundings.spool_of(source), received.place) {
+        (None, None) => Err(overloaded()),
+        (Some(spool), None) => spool_it(spool, source, post).await,
+        (None, Some(_place)) => read(surroundings, source, post).await?.hand_over(surroundings).await,
+        (Some(spool), Some(_place)) => hand_over_or_spool(surroundings, spool, source, post).await,
     };
     Ok((received.headers, answer?).into_response())
 }
@@ -166,7 +168,7 @@ async fn hand_over_or_spool(
     source: &str,
     mut post: Post,
 ) -> Result<Response, ApiError> {
-    let id = post.id.get_or_insert_with(|| format!("{source}-{}", Uuid::new_v4().simple())).clone();
+    let id = post.id.get_or_insert_with(|| new_id(source)).clone();
     let mut reply = None;
     match read(surroundings, source, post.clone()).await {
         Ok(found) => {
@@ -183,12 +185,20 @@ async fn hand_over_or_spool(
         Err(error) if error.is_ours() => tracing::warn!(source, id, "spooled: {}", error.message()),
         Err(error) => return Err(error),
     }
+    let spooled = spool_it(spool, source, post).await?;
+    Ok(if reply.is_some() { answer(WebhookResponse::spooled(), reply) } else { spooled })
+}
+
+/// Has the spool hold a request.
+async fn spool_it(spool: &Spool, source: &str, mut post: Post) -> Result<Response, ApiError> {
+    let id = post.id.take().unwrap_or_else(|| new_id(source));
     spool.put(Spooled::new(source, id, post)).await?;
     metric::spooled();
-    Ok(match reply {
-        Some(_) => answer(WebhookResponse::spooled(), reply),
-        None => (StatusCode::ACCEPTED, Json(WebhookResponse::spooled())).into_response(),
-    })
+    Ok((StatusCode::ACCEPTED, Json(WebhookResponse::spooled())).into_response())
+}
+
+fn new_id(source: &str) -> String {
+    format!("{source}-{}", Uuid::new_v4().simple())
 }
 
 /// The request as the source sees it: without credentials, and without what says how the body travelled.

@@ -156,6 +156,9 @@ impl Spool {
             _ = std::fs::remove_file(&new);
             drop(Self::on(Database::create(&new)?, config.clone())?);
             std::fs::rename(&new, file)?;
+            let directory =
+                file.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            std::fs::File::open(directory)?.sync_all()?;
         }
         Self::on(Database::create(file)?, config)
     }
@@ -174,7 +177,11 @@ impl Spool {
                     *state.sources.entry(spooled.source).or_default() += 1;
                 }
             }
-            state.status.failed = redb::ReadableTableMetadata::len(&transaction.open_table(FAILED)?)?;
+            let failed = transaction.open_table(FAILED)?;
+            state.status.failed = redb::ReadableTableMetadata::len(&failed)?;
+            // Never a number that something is kept under.
+            let last = failed.last()?.map_or(0, |(number, _)| number.value() + 1);
+            state.next = state.next.max(last);
         }
         transaction.commit()?;
         metric::spool(state.status.requests, state.status.bytes);
@@ -195,10 +202,9 @@ impl Spool {
     /// Puts a request in; when this returns, it is on the disk.
     pub(super) async fn put(&self, spooled: Spooled) -> Result<(), SpoolError> {
         let spool = self.clone();
+        // It goes on also when nobody waits for it any more: a sender that hung up.
         let put = tokio::task::spawn_blocking(move || spool.put_now(&spooled)).await;
-        put.unwrap_or_else(|error| Err(redb::Error::Io(std::io::Error::other(error)).into()))?;
-        self.filled.notify_one();
-        Ok(())
+        put.unwrap_or_else(|error| Err(redb::Error::Io(std::io::Error::other(error)).into()))
     }
 
     fn put_now(&self, spooled: &Spooled) -> Result<(), SpoolError> {
@@ -208,7 +214,9 @@ impl Spool {
         if written.is_err() {
             self.forget(&spooled.source, bytes.len() as u64);
         }
-        Ok(written?)
+        written?;
+        self.filled.notify_one();
+        Ok(())
     }
 
     fn write(&self, number: u64, bytes: &[u8]) -> Result<(), redb::Error> {
@@ -221,7 +229,9 @@ impl Spool {
     fn reserve(&self, source: &str, bytes: u64) -> Result<u64, SpoolError> {
         let mut state = self.state.lock();
         let State { next, status, sources } = &mut *state;
-        if status.requests >= self.config.requests || status.bytes + bytes > self.config.bytes.0 {
+        if status.requests + status.failed >= self.config.requests
+            || status.bytes + bytes > self.config.bytes.0
+        {
             return Err(SpoolError::Full(status.requests, ByteSize(status.bytes)));
         }
         *next += 1;
@@ -425,6 +435,23 @@ mod tests {
         spool.put(spooled("grafana", "four")).await.unwrap();
         assert_eq!(bodies(&spool), ["three", "four"]);
         assert_eq!((spool.status().requests, spool.status().failed), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn what_failed_is_kept_over_restarts_and_takes_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("spool.redb");
+        let config = SpoolConfig { requests: 2, ..SpoolConfig::default() };
+        for round in 1..=2 {
+            let spool = Spool::open(&file, config.clone()).unwrap();
+            spool.put(spooled("a", "never")).await.unwrap();
+            let number = spool.behind(None, 1).unwrap()[0].0;
+            spool.remove(number, "a", true).unwrap();
+            assert_eq!(spool.status().failed, round);
+        }
+        let spool = Spool::open(&file, config).unwrap();
+        assert_eq!(spool.status().failed, 2);
+        assert!(spool.put(spooled("a", "one more")).await.is_err());
     }
 
     #[tokio::test]

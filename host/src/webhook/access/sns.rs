@@ -116,7 +116,11 @@ impl SnsVerifier {
         };
         let signature =
             STANDARD.decode(text("Signature")?).map_err(|_| "the signature is not base64".to_owned())?;
-        let key = self.key(&amazons(text("SigningCertURL")?)?, now).await?;
+        let certificate = amazons(text("SigningCertURL")?)?;
+        if !is_certificate(&certificate) {
+            return Err(format!("{certificate} is not where Amazon SNS has its certificates"));
+        }
+        let key = self.key(&certificate, now).await?;
         let signed = signed(&message, kind)?;
         let key = UnparsedPublicKey::new(algorithm, &*key);
         key.verify(signed.as_bytes(), &signature).map_err(|_| "the signature is not right".to_owned())?;
@@ -167,6 +171,13 @@ fn amazons(text: &str) -> Result<Url, String> {
         && url.username().is_empty()
         && url.password().is_none();
     if is_region && is_plain { Ok(url) } else { Err(refused()) }
+}
+
+/// `/SimpleNotificationService-….pem`, and nothing behind it: other pages there hold what others wrote.
+fn is_certificate(url: &Url) -> bool {
+    let path = url.path();
+    let is_plain = url.query().is_none() && url.fragment().is_none() && !path[1..].contains('/');
+    is_plain && path.starts_with("/SimpleNotificationService-") && path.ends_with(".pem")
 }
 
 fn check_time(text: &str, now: Timestamp) -> Result<(), String> {

@@ -134,6 +134,16 @@ async fn what_was_changed_or_comes_from_elsewhere_is_refused() {
         ),
         ("SigningCertURL", "http://sns.eu-west-1.amazonaws.com/x.pem", "not an address of Amazon SNS"),
         ("SigningCertURL", "https://sns.eu-west-1.amazonaws.com:8443/x.pem", "not an address of Amazon SNS"),
+        (
+            "SigningCertURL",
+            "https://sns.eu-west-1.amazonaws.com/?Action=x&y=.pem",
+            "not where Amazon SNS has",
+        ),
+        (
+            "SigningCertURL",
+            "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-1.pem?x",
+            "not where",
+        ),
         ("SigningCertURL", "https://bucket.s3.amazonaws.com/x.pem", "not an address of Amazon SNS"),
         ("SigningCertURL", "https://sns.eu/west.amazonaws.com/x.pem", "not an address of Amazon SNS"),
     ];
