@@ -132,9 +132,17 @@ fn row(alert: &ListedAlert) -> [String; 7] {
         text(&alert.status),
         text(&outcome),
         text(&alert.source),
-        text(&alert.title).chars().take(TITLE).collect(),
+        title(alert),
         alert.workflow_id.clone(),
     ]
+}
+
+/// A batch whose alerts have nothing in common, or that only started them, has no title.
+fn title(alert: &ListedAlert) -> String {
+    match &alert.title {
+        Some(title) => title.chars().take(TITLE).collect(),
+        None => "(several alerts)".to_owned(),
+    }
 }
 
 #[derive(Args, Debug)]

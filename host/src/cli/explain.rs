@@ -52,7 +52,7 @@ impl Explain {
         if let Some(id) = &decoded.delivery_id {
             println!("the delivery is {id}: a repeat of it is recognised, and runs nothing again");
         }
-        println!("{} alerts", decoded.alerts.len());
+        println!("alerts: {}", decoded.alerts.len());
         let mut is_good = true;
         for (index, text) in decoded.alerts.iter().enumerate() {
             println!("\nalerts[{index}]");

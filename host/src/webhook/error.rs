@@ -288,6 +288,7 @@ fn log(error: &ApiError, id: &str, method: &Method, path: &str) {
     let (code, status, text) = (error.code.as_str(), error.status.as_u16(), &error.message);
     let faults: Vec<String> = error.faults.iter().take(LOGGED_FAULTS).map(ToString::to_string).collect();
     let faults = faults.join("; ");
+    let left_out = (left_out > 0).then_some(left_out);
     tracing::warn!(request = id, %method, path, status, code, error = text, faults, left_out, "request refused");
 }
 
