@@ -163,6 +163,7 @@ async fn who_posts_too_fast_is_told_when_to_go_on() {
     }
     let refused = refused.iter().find(|reply| reply.status == 429).expect("eight at once are too many");
     assert_eq!((&refused.json()["code"], refused.header("retry-after")), (&json!("rate-limited"), "1"));
+    assert_eq!(refused.header("ratelimit"), "\"key\";r=0;t=1");
     // Vendors take a 429 for final.
     let mut at_source = Vec::new();
     for _ in 0..8 {
@@ -233,4 +234,56 @@ async fn a_socket_file_takes_alerts_and_one_left_over_is_no_obstacle() {
     let (_process, log) = Host::launched(&settings).await;
     log.message("worker polling").await;
     assert_eq!(post().await, true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_asks_clients_for_certificates_is_open_to_those_who_have_one() {
+    let settings = Settings::new().argument("--listen").argument("0.0.0.0:0");
+    let issuer_key = rcgen::KeyPair::generate().expect("a key");
+    let mut issuer = rcgen::CertificateParams::default();
+    issuer.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let issuer_certificate = issuer.self_signed(&issuer_key).expect("an authority");
+    let issuer = rcgen::Issuer::new(issuer, issuer_key);
+    let signed = |name: &str| {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let params = rcgen::CertificateParams::new([name.to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+        (certificate.pem(), key.serialize_pem())
+    };
+    let (server, client) = (signed("127.0.0.1"), signed("monitoring"));
+    let write = |name: &str, text: &str| settings.write(name, text).display().to_string();
+    let config = format!(
+        "\n[tls]\ncertificate = \"{}\"\nkey = \"{}\"\nclient-ca = \"{}\"\n",
+        write("server.pem", &server.0),
+        write("server-key.pem", &server.1),
+        write("clients.pem", &issuer_certificate.pem()),
+    );
+    let host = Host::listening(&settings.and_config(&config)).await;
+    let url = format!("{}/livez", host.url().replace("http://0.0.0.0", "https://127.0.0.1"));
+    let root = reqwest::Certificate::from_pem(issuer_certificate.pem().as_bytes()).expect("a certificate");
+    let builder = || reqwest::Client::builder().no_proxy().tls_certs_only([root.clone()]);
+    let stranger = builder().build().expect("a client");
+    assert!(stranger.get(&url).send().await.is_err(), "nobody without a certificate comes in");
+    let identity =
+        reqwest::Identity::from_pem(format!("{}{}", client.0, client.1).as_bytes()).expect("a pair");
+    let known = builder().identity(identity).build().expect("a client");
+    assert_eq!(known.get(&url).send().await.expect("an answer").status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_other_origins_may_do_nothing_unless_they_are_named() {
+    const ORIGIN: &str = "https://status.example.com";
+    let named = Settings::new().and_config(&format!("\n[webhook]\ncors-origins = [\"{ORIGIN}\"]\n"));
+    for (settings, allowed) in [(Settings::new(), ""), (named, ORIGIN)] {
+        let host = Host::listening(&settings.role("webhook")).await;
+        let asked = |origin: &'static str| {
+            let request = client().request(reqwest::Method::OPTIONS, host.at("/webhook/alerts"));
+            request.header("origin", origin).header("access-control-request-method", "POST")
+        };
+        let reply = host.request(asked(ORIGIN)).await;
+        assert_eq!(reply.header("access-control-allow-origin"), allowed, "{reply:?}");
+        let reply = host.request(asked("https://evil.example")).await;
+        assert_eq!(reply.header("access-control-allow-origin"), "", "{reply:?}");
+        assert_eq!(host.request(client().head(host.at("/livez"))).await.status, 200, "HEAD is taken for GET");
+    }
 }

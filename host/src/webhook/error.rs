@@ -172,6 +172,11 @@ impl ApiError {
         let mut response = (self.status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            if self.code == Code::RateLimited
+                && let Ok(none_left) = HeaderValue::try_from(format!("\"key\";r=0;t={seconds}"))
+            {
+                response.headers_mut().insert("ratelimit", none_left);
+            }
         }
         if self.status == StatusCode::UNAUTHORIZED {
             response
