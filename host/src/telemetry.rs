@@ -178,7 +178,10 @@ pub mod metric {
         describe_counter!(SPOOLED, "Requests that were answered with 202, since the spool holds them.");
         describe_counter!(SPOOL_FAILED, "Spooled requests that never could be handed over.");
         describe_counter!(GIVEN_UP, "Receivers and updaters that were given up, after their last attempt.");
-        describe_counter!(REPEATED, "Submitted workflows that turned out to be there already.");
+        describe_counter!(
+            REPEATED,
+            "Alerts and batches that were there already, posted alone or in company."
+        );
         describe_counter!(UNROUTED, "Alerts that no receiver wanted.");
         describe_histogram!(
             ACTIVITY,

@@ -120,6 +120,13 @@ async fn a_repeat_is_one_run_and_a_resolve_reaches_what_it_resolves() {
     host.completed(&first[0]).await;
     let again = ids(&host.post("/webhook/alertmanager", &group(&[entry(&name, "firing")])).await.ok());
     assert_eq!(first, again);
+    let both = group(&[entry(&name, "firing"), entry(&harness::alerts::unique("Other"), "firing")]);
+    host.post("/webhook/alertmanager", &both).await.ok();
+    let repeats = "campanile_workflows_repeated_total 2";
+    until("alone and in company, it is counted", async || {
+        host.get("/metrics").await.text.contains(repeats).then_some(())
+    })
+    .await;
     let resolved = ids(&host.post("/webhook/alertmanager", &group(&[entry(&name, "resolved")])).await.ok());
     assert_eq!(resolved, [format!("{}-resolved", first[0])]);
     let found = host.completed(&resolved[0]).await;

@@ -20,6 +20,7 @@ use super::json::Json;
 use super::search_attributes;
 use crate::alert::{self, Alert, AlertItem, Origin};
 use crate::ledger::{self, Ledger, Outcome};
+use crate::telemetry::metric;
 
 /// The most that the ledgers of one batch workflow may have together, in bytes of JSON. Temporal takes 2 MB per payload
 /// and 4 MB per message, in which what the activities recorded comes along.
@@ -157,7 +158,13 @@ async fn start_child<W>(
     match ctx.start_child_workflow(AlertProcessingWorkflow::run, Job { item, activities }, options).await {
         Ok(_) => Ok(Child { workflow_id, started: true }),
         // The only cause besides a namespace that is gone: somebody brought this alert before.
-        Err(ChildWorkflowStartError::StartFailed { .. }) => Ok(Child { workflow_id, started: false }),
+        Err(ChildWorkflowStartError::StartFailed { .. }) => {
+            // Once, not again when the history is gone through.
+            if !ctx.is_replaying() {
+                metric::repeated();
+            }
+            Ok(Child { workflow_id, started: false })
+        }
         Err(error) => Err(error.into()),
     }
 }
