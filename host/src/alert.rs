@@ -204,12 +204,17 @@ pub fn resolve_id(firing: &str) -> String {
 /// # Errors
 /// Every fault, with its path within the alert.
 pub fn parse(document: &Value) -> Result<Alert, Vec<Fault>> {
-    static SCHEMA: LazyLock<Validator> = LazyLock::new(fault::validator::<Alert>);
-    let faults = fault::faults(&SCHEMA, document);
+    let faults = schema_faults(document);
     if !faults.is_empty() {
         return Err(faults);
     }
     Alert::deserialize(document).map_err(|error| vec![Fault::whole(error.to_string())])
+}
+
+/// What the published schema has to say against an alert.
+pub fn schema_faults(document: &Value) -> Vec<Fault> {
+    static SCHEMA: LazyLock<Validator> = LazyLock::new(fault::validator::<Alert>);
+    fault::faults(&SCHEMA, document)
 }
 
 /// Why a document is too large or too deep to be carried; `most` is in bytes of JSON.

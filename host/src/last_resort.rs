@@ -95,7 +95,9 @@ impl LastResort {
             Ok(client) => client,
             Err(error) => return tracing::error!(%error, "no last resort: its HTTP client cannot be made"),
         };
-        let mut memory = Memory { given_up: metric::given_up_so_far(), ..Memory::default() };
+        // What was there before the start was told before it.
+        let failed = watched.spool.as_ref().map_or(0, |spool| spool.status().failed);
+        let mut memory = Memory { given_up: metric::given_up_so_far(), failed, ..Memory::default() };
         loop {
             tokio::time::sleep(LOOK).await;
             for (reason, text) in watched.reasons(&mut memory, self.after).await {

@@ -287,3 +287,20 @@ async fn pages_of_other_origins_may_do_nothing_unless_they_are_named() {
         assert_eq!(host.request(client().head(host.at("/livez"))).await.status, 200, "HEAD is taken for GET");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_keys_is_made_once_and_opens_the_host_that_is_told_of_it() {
+    let settings = Settings::new().role("webhook");
+    let file = settings.directory().join("keys.toml").display().to_string();
+    let arguments = ["keys", "new", "compose", "--sources=*", "--file", &file];
+    let new = |more: &[&str]| command().args(arguments).args(more).output().expect("the command runs");
+    let made = String::from_utf8(new(&["--if-missing"]).stdout).expect("UTF-8");
+    let key = made.lines().map(str::trim).find(|line| line.starts_with("cmp_")).expect("a key").to_owned();
+    let again = new(&["--if-missing"]);
+    assert!(again.status.success() && !String::from_utf8_lossy(&again.stdout).contains("cmp_"), "{again:?}");
+    assert!(!new(&[]).status.success(), "a key is not replaced by accident");
+    let host = settings.argument("--keys-file").argument(&file).start().await;
+    let send = || client().post(host.at("/webhook/alerts")).json(&body());
+    assert_eq!(host.request(send()).await.status, 401);
+    assert_eq!(host.request(send().bearer_auth(&key)).await.status, 200);
+}

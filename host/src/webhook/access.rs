@@ -35,8 +35,6 @@ pub(super) const ALERTS: &str = "alerts";
 pub struct Access {
     keys: Vec<Key>,
     sources: BTreeMap<String, Source>,
-    /// For places in texts.
-    has_admin_key: bool,
 }
 
 /// What is asked of those who post to one source, besides keys.
@@ -93,8 +91,7 @@ impl Access {
                 }
             }
         }
-        let has_admin_key = keys.iter().any(|key| key.admin);
-        if faults.is_empty() { Ok(Self { keys, sources: read, has_admin_key }) } else { Err(faults) }
+        if faults.is_empty() { Ok(Self { keys, sources: read }) } else { Err(faults) }
     }
 
     /// Whether anything is asked of those who post.
@@ -176,7 +173,7 @@ impl Access {
     /// Whether whoever asks may see plugins and alerts, and steer: by an admin key, or, where there is none, from this
     /// machine. What a proxy passes on comes from elsewhere.
     pub(super) fn admit_admin(&self, parts: &Parts) -> Result<(), ApiError> {
-        if !self.has_admin_key {
+        if !self.keys.iter().any(|key| key.admin) {
             return match parts.extensions.get::<Peer>().is_some_and(|peer| peer.is_local(parts)) {
                 true => Ok(()),
                 false => Err(ApiError::new(

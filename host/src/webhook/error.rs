@@ -35,6 +35,7 @@ const RETRY_AFTER_SECONDS: u64 = 5;
 const STORM: Duration = Duration::from_secs(1);
 /// How many faults of a request are logged; its sender gets all of them.
 const LOGGED_FAULTS: usize = 3;
+
 /// A refusal.
 #[derive(Clone, Debug)]
 pub(super) struct ApiError {

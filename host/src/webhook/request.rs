@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use jsonschema::Validator;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tower_http::timeout::TimeoutError;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -156,33 +156,28 @@ pub fn read_alert(text: &str) -> Result<Alert, Vec<Fault>> {
         let message = format!("has {} bytes as JSON, more than {}", text.len(), alert::MOST_BYTES);
         return Err(vec![Fault::whole(message)]);
     }
-    parse_alert(serde_json::from_str(text).map_err(|error| vec![Fault::whole(error.to_string())])?)
-}
-
-fn parse_alert(mut alert: Value) -> Result<Alert, Vec<Fault>> {
-    forget_nulls_of_alert(&mut alert);
-    let document = json!({"alerts": [alert]});
-    let within = |fault: Fault| {
-        let path = fault.path.trim_start_matches("alerts[0]").trim_start_matches('.').to_owned();
-        Fault { path, ..fault }
-    };
-    let request = parse(&document).map_err(|faults| faults.into_iter().map(within).collect::<Vec<_>>())?;
-    request.alerts.into_iter().next().ok_or_else(Vec::new)
+    let mut document: Value =
+        serde_json::from_str(text).map_err(|error| vec![Fault::whole(error.to_string())])?;
+    forget_nulls_of_alert(&mut document);
+    match alert_faults(&document) {
+        faults if faults.is_empty() => alert::parse(&document),
+        faults => Err(faults),
+    }
 }
 
 fn parse(document: &Value) -> Result<WebhookRequest, Vec<Fault>> {
-    static SCHEMA: LazyLock<Validator> = LazyLock::new(fault::validator::<WebhookRequest>);
     let alerts = document.get("alerts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if alerts.len() > MOST_ALERTS {
         let message = format!("has {} entries, more than {MOST_ALERTS}", alerts.len());
         return Err(vec![fault_at("alerts", None, message)]);
     }
-    let mut faults = beyond_schema(document, alerts);
-    // Who looks for faults in a document needs memory for each, and must not find more than are told.
-    if faults.is_empty() && !SCHEMA.is_valid(document) {
-        faults.extend(envelope_faults(&SCHEMA, document));
-        faults.extend(alert_faults(alerts));
-        faults.truncate(MOST_FAULTS);
+    let mut faults = envelope_faults(document);
+    for (index, alert) in alerts.iter().enumerate() {
+        // Each takes memory until it is told: enough is enough.
+        if faults.len() >= MOST_FAULTS {
+            break;
+        }
+        faults.extend(alert_faults(alert).into_iter().map(|fault| of_alert(index, fault)));
     }
     if !faults.is_empty() {
         return Err(faults);
@@ -190,56 +185,47 @@ fn parse(document: &Value) -> Result<WebhookRequest, Vec<Fault>> {
     WebhookRequest::deserialize(document).map_err(|error| vec![Fault::whole(error.to_string())])
 }
 
+/// A fault of one alert as one of the request.
+pub(super) fn of_alert(index: usize, fault: Fault) -> Fault {
+    let dot = if fault.path.is_empty() { "" } else { "." };
+    Fault { path: format!("alerts[{index}]{dot}{}", fault.path), ..fault }
+}
+
 /// What is wrong with a request but for its alerts.
-fn envelope_faults(schema: &Validator, document: &Value) -> Vec<Fault> {
-    let Value::Object(fields) = document else { return fault::faults(schema, document) };
-    let part = |(name, value): (&String, &Value)| {
-        let value = match value {
+fn envelope_faults(document: &Value) -> Vec<Fault> {
+    static SCHEMA: LazyLock<Validator> = LazyLock::new(fault::validator::<WebhookRequest>);
+    let metadata = document.get("metadata").and_then(|metadata| alert::bounds_fault(metadata, MOST_METADATA));
+    let mut faults = Vec::from_iter(metadata.map(|message| fault_at("metadata", None, message)));
+    faults.extend(id_fault(document, "batch_id"));
+    faults.extend(numbered_fault(document));
+    let found = match document {
+        Value::Object(fields) => fault::faults(&SCHEMA, &envelope(fields)),
+        other => fault::faults(&SCHEMA, other),
+    };
+    faults.extend(found.into_iter().filter(|fault| !fault.path.starts_with("alerts[")));
+    faults
+}
+
+/// The fields of a request that are ours, with the first alert to stand for all.
+fn envelope(fields: &Map<String, Value>) -> Value {
+    let ours = ["alerts", "batch_id", "metadata"].into_iter().filter_map(|name| {
+        let value = match fields.get(name)? {
             Value::Array(items) if name == "alerts" => items.iter().take(1).cloned().collect(),
             other => other.clone(),
         };
-        (name.clone(), value)
-    };
-    let envelope = Value::Object(fields.iter().map(part).collect());
-    let found = fault::faults(schema, &envelope);
-    found.into_iter().filter(|fault| !fault.path.starts_with("alerts[")).collect()
+        Some((name.to_owned(), value))
+    });
+    Value::Object(ours.collect())
 }
 
-/// What is wrong with alerts, one after the other, until that is enough.
-fn alert_faults(alerts: &[Value]) -> Vec<Fault> {
-    static SCHEMA: LazyLock<Validator> = LazyLock::new(fault::validator::<Alert>);
-    let mut faults = Vec::new();
-    for (index, alert) in alerts.iter().enumerate() {
-        let at = |fault: Fault| {
-            let dot = if fault.path.is_empty() { "" } else { "." };
-            Fault { path: format!("alerts[{index}]{dot}{}", fault.path), ..fault }
-        };
-        faults.extend(fault::faults(&SCHEMA, alert).into_iter().map(at));
-        if faults.len() >= MOST_FAULTS {
-            break;
-        }
+/// What is wrong with an alert: what the schema says, and what it cannot say, namely sizes in bytes, depth, and texts that
+/// have to work as parts of an id.
+fn alert_faults(alert: &Value) -> Vec<Fault> {
+    if let Some(message) = alert::bounds_fault(alert, alert::MOST_BYTES) {
+        return vec![Fault::whole(message)];
     }
-    faults
-}
-
-/// What a JSON Schema cannot say: sizes in bytes, depth, and texts that have to work as parts of an id.
-fn beyond_schema(document: &Value, alerts: &[Value]) -> Vec<Fault> {
-    let metadata = document.get("metadata").and_then(|metadata| alert::bounds_fault(metadata, MOST_METADATA));
-    let mut faults = Vec::from_iter(metadata.map(|message| fault_at("metadata", None, message)));
-    faults.extend(id_fault(document, "batch_id", "batch_id"));
-    faults.extend(numbered_fault(document));
-    for (index, alert) in alerts.iter().enumerate() {
-        let at = format!("alerts[{index}]");
-        let bounds = alert::bounds_fault(alert, alert::MOST_BYTES);
-        faults.extend(bounds.map(|message| fault_at(&at, None, message)));
-        for key in ["id", "dedup_key"] {
-            faults.extend(id_fault(alert, key, &format!("{at}.{key}")));
-        }
-        if faults.len() >= MOST_FAULTS {
-            break;
-        }
-    }
-    faults
+    let ids = ["id", "dedup_key"].into_iter().filter_map(|key| id_fault(alert, key));
+    ids.chain(alert::schema_faults(alert)).collect()
 }
 
 fn fault_at(path: &str, value: Option<&Value>, message: String) -> Fault {
@@ -247,10 +233,10 @@ fn fault_at(path: &str, value: Option<&Value>, message: String) -> Fault {
 }
 
 /// Databases, logs and URLs do without control characters.
-fn id_fault(parent: &Value, key: &str, path: &str) -> Option<Fault> {
+fn id_fault(parent: &Value, key: &str) -> Option<Fault> {
     let value = parent.get(key)?;
     let has_control = value.as_str()?.chars().any(char::is_control);
-    has_control.then(|| fault_at(path, Some(value), format!("{value} has control characters")))
+    has_control.then(|| fault_at(key, Some(value), format!("{value} has control characters")))
 }
 
 /// `batch-<batch_id>` with such an end is how the host numbers the parts of a batch (`~2`) and the alerts in it (`#0`).
@@ -337,6 +323,7 @@ fn is_trace(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn alert(extra: Value) -> Value {
         let mut alert = json!({

@@ -279,11 +279,8 @@ fn understood(source: &str, mut arrival: Arrival, decoded: Decoded) -> Result<Fo
 }
 
 fn alert(index: usize, text: &str) -> Result<Alert, Vec<Fault>> {
-    let at = |fault: Fault| {
-        let dot = if fault.path.is_empty() { "" } else { "." };
-        Fault { path: format!("alerts[{index}]{dot}{}", fault.path), ..fault }
-    };
-    request::read_alert(text).map_err(|faults| faults.into_iter().map(at).collect())
+    let read = request::read_alert(text);
+    read.map_err(|faults| faults.into_iter().map(|fault| request::of_alert(index, fault)).collect())
 }
 
 /// The vendor's answer, or ours.
