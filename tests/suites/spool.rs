@@ -146,3 +146,24 @@ async fn a_last_resort_in_clear_text_over_the_network_is_refused() {
     let (exit, log) = Host::refusing(&settings.and_config(&config)).await;
     assert!(!exit.success() && log.tail().contains("is not https://"), "{}", log.tail());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_while_others_wait_does_not_overtake_them() {
+    const WAITING: usize = 150;
+    let receiver = Receiver::start().await;
+    let mut server = Temporal::start().await;
+    let host = settings(&server, &receiver, "").start().await;
+    server.kill().await;
+    for number in 0..WAITING {
+        let reply = host.post("/webhook/grafana", &group(&format!("waits {number}"), "firing")).await;
+        assert_eq!(reply.status, 202, "{reply:?}");
+    }
+    server.restart().await;
+    host.log().message("spooled request handed over").await;
+    let late = host.post("/webhook/grafana", &group("comes late", "firing")).await;
+    assert_eq!(late.status, 202, "Temporal answers, and others were first: {late:?}");
+    let told = receiver.wait_for("/pager", WAITING + 1).await;
+    assert_eq!(told.len(), WAITING + 1);
+    let handed = host.log().events().into_iter().filter(|event| event["message"] == "accepted").count();
+    assert_eq!(handed, WAITING + 1, "each was handed over once");
+}
