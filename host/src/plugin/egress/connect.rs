@@ -27,6 +27,7 @@ use crate::plugin::grants::{Grants, host_of};
 #[derive(Clone)]
 pub(in crate::plugin) struct Connector {
     tls: TlsConnector,
+    roots: Arc<RootCertStore>,
     timeout: Duration,
     pub(super) resolver: Resolver,
 }
@@ -41,20 +42,20 @@ impl Connector {
     /// # Errors
     /// Every file that cannot be read or holds no certificate, with paths such as `egress.root-certificates[0]`.
     pub(in crate::plugin) fn new(config: &EgressConfig) -> Result<Self, Vec<Fault>> {
-        let mut roots = RootCertStore::empty();
-        let native = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(native.certs);
-        if roots.is_empty() {
-            tracing::warn!(target: "plugin", "the system has no certificate authorities; plugins cannot use https");
-        }
-        roots.add_parsable_certificates(read_roots(&config.root_certificates, "egress.root-certificates")?);
+        let roots = Arc::new(roots(config)?);
         let mut tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("ring serves TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
+            .with_root_certificates(roots.clone())
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { tls: Arc::new(tls).into(), timeout: config.connect_timeout, resolver: Resolver::System })
+        let (tls, timeout) = (Arc::new(tls).into(), config.connect_timeout);
+        Ok(Self { tls, roots, timeout, resolver: Resolver::System })
+    }
+
+    /// The certificate authorities that are trusted.
+    pub(super) fn roots(&self) -> &RootCertStore {
+        &self.roots
     }
 
     /// How long looking up, connecting and the TLS handshake may take in all.
@@ -83,6 +84,16 @@ impl Connector {
             )),
         }
     }
+}
+
+fn roots(config: &EgressConfig) -> Result<RootCertStore, Vec<Fault>> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        tracing::warn!(target: "plugin", "the system has no certificate authorities; plugins cannot use https");
+    }
+    roots.add_parsable_certificates(read_roots(&config.root_certificates, "egress.root-certificates")?);
+    Ok(roots)
 }
 
 fn server_name(url: &Url) -> Result<ServerName<'static>, Failure> {

@@ -10,6 +10,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
@@ -38,6 +39,11 @@ impl Fetcher {
     /// Every file that cannot be used.
     pub fn new(config: &EgressConfig) -> Result<Self, Vec<Fault>> {
         Ok(Self { connector: Connector::new(config)?, grants: Arc::new(Grants::none()) })
+    }
+
+    /// The certificate authorities that are trusted.
+    pub fn roots(&self) -> &RootCertStore {
+        self.connector.roots()
     }
 
     /// The body of a 200, of at most 64 KiB.

@@ -1,9 +1,8 @@
 //! Amazon SNS: messages are signed by a key whose certificate Amazon serves. Where the certificate may come from, which
 //! topics may post, and what is signed is said by AWS ("Verifying the signatures of Amazon SNS messages"); nothing else of a
 //! message is believed before that. A subscription is confirmed only then, and only for a topic that is listed.
-//!
-//! The certificate is fetched over TLS that is checked up to a root; it is served without the certificates between it and its
-//! own root, so that no chain of its own can be built.
+
+mod certificate;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,13 +17,10 @@ use ring::signature::{
     RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, RsaParameters,
     UnparsedPublicKey,
 };
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::fault::Fault;
 use crate::plugin::Fetcher;
@@ -145,7 +141,8 @@ impl SnsVerifier {
         }
         let page =
             self.fetcher.get(url).await.map_err(|error| format!("the certificate at {url}: {error}"))?;
-        let key = public_key(&page, now).map_err(|why| format!("the certificate at {url} {why}"))?;
+        let key = certificate::public_key(&page, url, &self.fetcher, now).await;
+        let key = key.map_err(|why| format!("the certificate at {url} {why}"))?;
         let mut keys = self.keys.lock();
         if keys.len() >= MOST_CERTIFICATES {
             keys.clear();
@@ -189,28 +186,6 @@ fn check_time(text: &str, now: Timestamp) -> Result<(), String> {
             Err(format!("the message is of {time}, {age:#} ago: SNS tries for an hour, or a clock is wrong"))
         }
     }
-}
-
-/// The key in an RSA certificate that is valid now and Amazon's for SNS, in the form of PKCS #1.
-fn public_key(pem: &[u8], now: Timestamp) -> Result<Arc<[u8]>, String> {
-    let der = CertificateDer::from_pem_slice(pem).map_err(|_| "is not PEM".to_owned())?;
-    let (_, certificate) =
-        X509Certificate::from_der(&der).map_err(|error| format!("cannot be read: {error}"))?;
-    let validity = certificate.validity();
-    let now = now.as_second();
-    if now < validity.not_before.timestamp() || now > validity.not_after.timestamp() {
-        return Err("is not valid now".to_owned());
-    }
-    let subject = certificate.subject();
-    let is_amazons = subject.iter_common_name().filter_map(|name| name.as_str().ok()).any(|name| {
-        name == "sns.amazonaws.com"
-            || name.starts_with("sns.")
-                && (name.ends_with(".amazonaws.com") || name.ends_with(".amazonaws.com.cn"))
-    });
-    if !is_amazons {
-        return Err(format!("is of {subject}, not of sns.amazonaws.com"));
-    }
-    Ok(certificate.public_key().subject_public_key.data.as_ref().into())
 }
 
 /// What is signed: each field that is there, its name and its value, a line each.
