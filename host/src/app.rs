@@ -19,7 +19,7 @@ use crate::telemetry::Metrics;
 use crate::temporal::{
     self, ActivityConfig, AlertActivities, Embedded, EmbeddedConfig, Link, LinkConfig, Worker,
 };
-use crate::webhook::{self, Access, Door, Spool, Surroundings, Tls};
+use crate::webhook::{self, Access, Door, Places, Spool, Surroundings, Tls};
 
 /// How long open requests may go on after the host was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -132,7 +132,7 @@ impl App {
             access: self.access,
             sources: Arc::new(self.config.file.sources.clone()),
             spool: self.spool,
-            places: Arc::new(Semaphore::new(self.config.file.webhook.concurrency)),
+            places: Places::new(self.config.file.webhook.concurrency),
             room: Arc::new(Semaphore::new(BODIES.max(self.config.file.webhook.body_limit) >> 10)),
             body_limit: self.config.file.webhook.body_limit,
             repeat_window: self.config.file.webhook.repeat_window.unsigned_abs(),

@@ -5,9 +5,11 @@ mod access;
 mod alerts;
 mod code;
 mod error;
+mod explained;
 mod handover;
 mod listen;
 mod peer;
+mod places;
 mod published;
 mod receive;
 mod request;
@@ -49,6 +51,7 @@ use crate::temporal::{ActivityConfig, Link};
 
 pub use access::{Access, KeyConfig, NewKey, SourceConfig};
 pub use listen::{Door, Listen};
+pub use places::Places;
 pub use request::read_alert;
 pub use response::{AlertResult, WebhookResponse};
 pub use serve::serve;
@@ -84,7 +87,7 @@ pub struct Surroundings {
     /// Where requests wait while Temporal is away, if there are sources for which they do.
     pub spool: Option<Spool>,
     /// Places for requests that are worked on.
-    pub places: Arc<Semaphore>,
+    pub places: Places,
     /// Memory for bodies that are being read, in KiB.
     pub room: Arc<Semaphore>,
     /// How long a repeat is one without a `starts_at`.
@@ -131,7 +134,8 @@ impl Surroundings {
         status::get_plugins,
         status::post_release,
         status::get_metrics
-    )
+    ),
+    components(schemas(alerts::Pause))
 )]
 struct Description;
 

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use harness::alerts::alert;
-use harness::host::command;
+use harness::host::{command, ids};
 use harness::senders::new_key;
 use harness::web::client;
 use harness::{Host, Plugin, Settings};
@@ -134,6 +134,29 @@ async fn a_signature_is_over_the_bytes_that_were_sent() {
     assert_eq!(host.request(github(format!("sha256={}", &signature[1..]))).await.status, 401);
     // Nothing asks less of those who post elsewhere.
     assert_eq!(status(&host, client().post(host.at("/webhook/alerts")).json(&self::body())).await.0, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_request_that_is_sent_again_runs_nothing_twice() {
+    let settings = Settings::new();
+    let secret = settings.write("secret", "hush\n");
+    let signature = format!(
+        "scheme = \"github\"\nsecrets = [{{ file = \"{}\" }}]\nremember = \"720h\"\n",
+        secret.display()
+    );
+    let config = format!("\n[sources.alerts.signature]\n{signature}");
+    let host = settings.and_config(&config).plugin(Plugin::shipped("log")).start().await;
+    let send = |body: &Value, replay: &str| {
+        let body = body.to_string();
+        let signature = format!("sha256={}", signed_by_python("hush", &body));
+        let post = client().post(host.at("/webhook/alerts")).header("x-hub-signature-256", signature);
+        post.header("content-type", "application/json").header("idempotency-key", replay).body(body)
+    };
+    let (one, other) = (body(), json!({"alerts": [alert("somebody else")]}));
+    let ids = async |request| ids(&host.request(request).await.ok());
+    let first = ids(send(&one, "a")).await;
+    assert_eq!(ids(send(&one, "b")).await, first, "what is not signed tells nothing");
+    assert_ne!(ids(send(&other, "a")).await, first);
 }
 
 /// As somebody else's library signs.

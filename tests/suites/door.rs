@@ -104,6 +104,9 @@ impl Door {
                 faults.push(format!("{what}: {}, not {expected}: {}", said.outcome(), said.text));
             }
             assert!(!said.text.contains("digest"), "{what} shows the plugins: {}", said.text);
+            let refusals = said.statuses.iter().filter(|status| **status >= 400).count();
+            let bodies = said.text.matches("\"request_id\":").count();
+            assert_eq!(bodies, refusals, "each refusal has the one shape: {what}: {}", said.text);
             self.still_opens(what).await;
         }
         assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));

@@ -14,7 +14,7 @@ use temporalio_common::protos::temporal::api::operatorservice::v1::{
     AddSearchAttributesRequest, ListSearchAttributesRequest,
 };
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    CountWorkflowExecutionsRequest, GetSystemInfoRequest, UpdateNamespaceRequest,
+    CountWorkflowExecutionsRequest, DescribeNamespaceRequest, UpdateNamespaceRequest,
 };
 use temporalio_common::telemetry::metrics::TemporalMeter;
 use tokio::sync::watch;
@@ -138,14 +138,15 @@ impl Link {
         Some(url.into())
     }
 
-    /// Whether Temporal answers now.
+    /// Whether Temporal answers now, its database included: what the namespace is is read from there.
     pub async fn is_reachable(&self) -> bool {
         let Some(client) = self.client() else { return false };
         let mut service = client.connection().workflow_service();
         let mut ask = async || {
-            let mut request = GetSystemInfoRequest::default().into_request();
+            let namespace = self.namespace.to_string();
+            let mut request = DescribeNamespaceRequest { namespace, ..Default::default() }.into_request();
             request.set_timeout(HEALTH_TIMEOUT);
-            service.get_system_info(request).await
+            service.describe_namespace(request).await
         };
         let asked = async {
             match ask().await {

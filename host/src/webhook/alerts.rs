@@ -143,7 +143,7 @@ pub(super) struct AlertAnswer {
 #[derive(ToSchema)]
 #[schema(pattern = r"^[0-9]{1,4}(ms|s|m|h)$", example = "30s")]
 #[expect(dead_code, reason = "a description only")]
-struct Pause(String);
+pub(super) struct Pause(String);
 
 /// List alerts, newest first.
 #[utoipa::path(
@@ -246,9 +246,8 @@ impl AlertAnswer {
 async fn read(received: &Received) -> Result<WebhookRequest, ApiError> {
     received.place.as_ref().ok_or_else(overloaded)?;
     let (headers, body) = (received.parts.headers.clone(), received.body.clone());
-    let mut request = aside(body.len(), move || WebhookRequest::read(&headers, &body)).await??;
-    request.batch_id = request.batch_id.take().or_else(|| received.id.clone());
-    Ok(request)
+    let request = aside(body.len(), move || WebhookRequest::read(&headers, &body)).await??;
+    Ok(request.known_by(received.known.clone()))
 }
 
 /// Has Temporal hold a request's alerts.
@@ -261,7 +260,9 @@ pub(super) async fn accept(
     metric::received(alerts);
     let submission = request.into_submission(arrival);
     let Surroundings { link, activities, repeat_window, .. } = surroundings;
+    let began = Instant::now();
     let submitted = temporal::submit(link, *activities, *repeat_window, submission).await;
+    surroundings.places.notice(began.elapsed());
     let submitted = submitted.map_err(|error| ApiError::from(error).with_alerts(alerts))?;
     metric::accepted(submitted.alerts.len());
     for carried in &submitted.alerts {

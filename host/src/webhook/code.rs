@@ -12,7 +12,6 @@ macro_rules! codes {
 
         impl Code {
             /// All of them, by status.
-            #[cfg(test)]
             pub(super) const ALL: &[Code] = &[$(Code::$name),*];
 
             /// The code as it stands in answers, logs and metrics.
@@ -20,13 +19,23 @@ macro_rules! codes {
                 match self { $(Code::$name => $text,)* }
             }
 
-            /// The status that goes with it. Under `/webhook/{source}` a 429 or 500 is a 503 instead.
+            /// The status that goes with it.
             pub(super) fn status(self) -> StatusCode {
                 match self { $(Code::$name => StatusCode::$status,)* }
             }
 
+            /// The status that goes with it under `/webhook/{source}`: the one that every monitoring system takes for
+            /// "again, later". Many take a 429 or a 500 for final.
+            pub(super) fn status_of_source(self) -> StatusCode {
+                match self.status() {
+                    StatusCode::INTERNAL_SERVER_ERROR | StatusCode::TOO_MANY_REQUESTS => {
+                        StatusCode::SERVICE_UNAVAILABLE
+                    }
+                    other => other,
+                }
+            }
+
             /// What it means to the sender.
-            #[cfg(test)]
             pub(super) fn meaning(self) -> &'static str {
                 match self { $(Code::$name => $meaning,)* }
             }
@@ -49,6 +58,7 @@ codes! {
     TooManyAlerts "too-many-alerts" PAYLOAD_TOO_LARGE "A source found more alerts in one request than are taken at once."
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body is not declared as JSON, or its `content-encoding` is not gzip."
     RateLimited "rate-limited" TOO_MANY_REQUESTS "The key has posted more than its `rate-limit`; `retry-after` says when to go on."
+    HeadTooLarge "head-too-large" REQUEST_HEADER_FIELDS_TOO_LARGE "The request's head is over 64 KiB, or has more than 100 lines. Over HTTP/2 the answer has no body."
     Internal "internal" INTERNAL_SERVER_ERROR "The host has a fault; its log says more."
     TemporalUnavailable "temporal-unavailable" INTERNAL_SERVER_ERROR "Temporal does not answer; nothing is confirmed."
     SourceUnavailable "source-unavailable" SERVICE_UNAVAILABLE "The source's plugin cannot be called now; nothing was accepted."

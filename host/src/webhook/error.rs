@@ -3,17 +3,20 @@
 use std::any::Any;
 use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
 use axum::extract::Request;
 use axum::extract::rejection::PathRejection;
 use axum::http::header::{
-    ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, RETRY_AFTER, TRANSFER_ENCODING,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, RETRY_AFTER,
+    TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use futures::FutureExt;
+use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -61,11 +64,10 @@ impl ApiError {
         Self { retry_after: Some(seconds), ..self }
     }
 
-    /// The same refusal in the one status that every monitoring system takes for "again, later": many of them take a
-    /// 429 or a 500 for final.
+    /// The same refusal as senders to a source take it.
     pub(super) fn for_source(mut self) -> Self {
-        if matches!(self.status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::TOO_MANY_REQUESTS) {
-            self.status = StatusCode::SERVICE_UNAVAILABLE;
+        self.status = self.code.status_of_source();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
             self.retry_after = self.retry_after.or(Some(RETRY_AFTER_SECONDS));
         }
         self
@@ -152,6 +154,11 @@ impl ApiError {
         let message =
             format!("no plugin {name} is loaded in this process: GET /plugins lists those that are");
         Self::new(Code::UnknownPlugin, message)
+    }
+
+    fn nothing_at(path: &str) -> Self {
+        let message = format!("there is nothing at {path} here: GET /docs of a webhook lists what there is");
+        Self::new(Code::NotFound, message)
     }
 
     fn temporal_unavailable(message: String) -> Self {
@@ -265,8 +272,13 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
             ([(CONNECTION, "close")], refused).into_response()
         }
     };
-    if let Some(error) = response.extensions_mut().remove::<ApiError>().map(ApiError::without_keys) {
-        log(&error, &id, &method, &path);
+    let mut refused = response.extensions_mut().remove::<ApiError>();
+    // The pages of `/docs` say no more than that.
+    if refused.is_none() && response.status() == StatusCode::NOT_FOUND {
+        refused = Some(ApiError::nothing_at(&path));
+    }
+    if let Some(error) = refused.map(ApiError::without_keys) {
+        log(&error, &id, method.as_str(), &path);
         let kept = [ALLOW, CONNECTION].map(|name| (name.clone(), response.headers_mut().remove(name)));
         response = error.render(&id);
         for (name, value) in kept {
@@ -280,11 +292,28 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
     response
 }
 
+/// The whole answer to what was not taken for a request, and so never comes by [`finish`].
+pub(super) fn raw(error: ApiError) -> Bytes {
+    let id = Uuid::new_v4().to_string();
+    log(&error, &id, "-", "-");
+    let mut response = error.render(&id);
+    secure(response.headers_mut());
+    let status = response.status();
+    let mut answer = format!("HTTP/1.1 {status}\r\n{REQUEST_ID}: {id}\r\n{CONNECTION}: close\r\n");
+    for (name, value) in response.headers() {
+        answer.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
+    }
+    let body = response.into_body().collect().now_or_never().and_then(Result::ok).unwrap_or_default();
+    let body = body.to_bytes();
+    answer.push_str(&format!("{CONTENT_LENGTH}: {}\r\n\r\n", body.len()));
+    [answer.as_bytes(), &body].concat().into()
+}
+
 /// A line for every refusal; of those that come in storms, for one a second.
-fn log(error: &ApiError, id: &str, method: &Method, path: &str) {
+fn log(error: &ApiError, id: &str, method: &str, path: &str) {
     static QUIET: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
     let mut left_out = 0;
-    if matches!(error.code, Code::Overloaded | Code::RateLimited) {
+    if matches!(error.code, Code::Overloaded | Code::RateLimited | Code::HeadTooLarge) {
         let mut quiet = QUIET.lock();
         match &mut *quiet {
             Some((since, count)) if since.elapsed() < STORM => return *count += 1,
@@ -295,7 +324,17 @@ fn log(error: &ApiError, id: &str, method: &Method, path: &str) {
     let faults: Vec<String> = error.faults.iter().take(LOGGED_FAULTS).map(ToString::to_string).collect();
     let faults = faults.join("; ");
     let left_out = (left_out > 0).then_some(left_out);
-    tracing::warn!(request = id, %method, path, status, code, error = text, faults, left_out, "request refused");
+    tracing::warn!(
+        request = id,
+        method,
+        path,
+        status,
+        code,
+        error = text,
+        faults,
+        left_out,
+        "request refused"
+    );
 }
 
 /// What a browser is to do with an answer that somebody led it to: show the pages of `/docs`, and nothing else.
@@ -342,11 +381,7 @@ fn head_fault(request: &Request) -> Option<&'static str> {
 }
 
 pub(super) async fn not_found(uri: Uri) -> ApiError {
-    let message = format!(
-        "there is nothing at {} here: GET /docs of a webhook lists what there is",
-        without_key(uri.path())
-    );
-    ApiError::new(Code::NotFound, message)
+    ApiError::nothing_at(&without_key(uri.path()))
 }
 
 pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {

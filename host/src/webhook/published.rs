@@ -1,6 +1,8 @@
 //! What the published description says beyond what the types give: where `null` is as good as nothing, which texts work as
 //! parts of an id, the headers of refusals, and examples. Requests are checked against the types' own schemas.
 
+mod examples;
+
 use serde_json::{Value, json};
 
 use super::request::OPTIONAL;
@@ -9,10 +11,6 @@ use super::request::OPTIONAL;
 const ID: &str = r"^[^\u0000-\u001F\u007F-\u009F]+$";
 /// Neither those, nor an end in `~` or `#` and a number, which is how the host numbers the parts of a batch.
 const BATCH_ID: &str = r"^([0-9]+|[^\u0000-\u001F\u007F-\u009F]*[^\u0000-\u001F\u007F-\u009F0-9]|[^\u0000-\u001F\u007F-\u009F]*[^\u0000-\u001F\u007F-\u009F0-9~#][0-9]+)$";
-/// An alert, and a request as a vendor sends it.
-const ALERT: &str = include_str!("../../../examples/security-login.json");
-const GROUP: &str = include_str!("../../../plugins/alertmanager/payloads/firing.json");
-
 /// Adds all of it.
 pub(super) fn complete(document: &mut Value) {
     let schemas = &mut document["components"]["schemas"];
@@ -32,21 +30,15 @@ pub(super) fn complete(document: &mut Value) {
         schemas[schema]["properties"][name]["pattern"] = pattern.into();
     }
     let paths = &mut document["paths"];
-    let alert: Value = serde_json::from_str(ALERT).unwrap_or_default();
-    for (path, example) in [
-        ("/webhook/alerts", json!({"alerts": [alert]})),
-        ("/webhook/alerts/sync", json!({"alerts": [alert]})),
-        ("/webhook/{source}", serde_json::from_str(GROUP).unwrap_or_default()),
-    ] {
-        paths[path]["post"]["requestBody"]["content"]["application/json"]["example"] = example;
-    }
     let mut put = paths["/webhook/{source}"]["post"].clone();
     put["operationId"] = "put_source".into();
     paths["/webhook/{source}"]["put"] = put;
-    for operation in
-        paths.as_object_mut().into_iter().flatten().flat_map(|(_, path)| path.as_object_mut()).flatten()
-    {
-        add_headers(&mut operation.1["responses"]);
+    for (path, operations) in paths.as_object_mut().into_iter().flatten() {
+        for (_, operation) in operations.as_object_mut().into_iter().flatten() {
+            add_head_limit(&mut operation["responses"]);
+            add_headers(&mut operation["responses"]);
+            examples::add(path, operation);
+        }
     }
 }
 
@@ -66,6 +58,15 @@ fn allow_null(schema: &mut Value) {
             }
         }
     }
+}
+
+/// Whatever is asked for.
+fn add_head_limit(responses: &mut Value) {
+    let schema = json!({"$ref": "#/components/schemas/WebhookResponse"});
+    responses["431"] = json!({
+        "description": "The head of the request is over the limit",
+        "content": {"application/json": {"schema": schema}},
+    });
 }
 
 fn add_headers(responses: &mut Value) {

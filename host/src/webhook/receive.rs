@@ -15,7 +15,8 @@ use super::Surroundings;
 use super::access::{Rate, Visitor, caller};
 use super::code::Code;
 use super::error::ApiError;
-use super::request::{self, Arrival};
+use super::places::Place;
+use super::request::{self, Arrival, Known};
 
 /// The longest that a body may take from its first byte to its last.
 const BODY_TIME: Duration = Duration::from_secs(60);
@@ -29,16 +30,15 @@ pub(super) struct Received {
     pub(super) parts: Parts,
     /// The body, unpacked.
     pub(super) body: Bytes,
-    /// The sender's own id of the request. Of what is signed, only what is signed with it: whoever saw the request could
-    /// change the rest.
-    pub(super) id: Option<String>,
+    /// Of what is signed, only by what is signed with it: whoever saw the request could change the rest.
+    pub(super) known: Known,
     /// When, how and by whom.
     pub(super) arrival: Arrival,
     /// Headers for the answer.
     pub(super) headers: HeaderMap,
     /// A place among those that are worked on, held until it is answered; `None` if there was none, and the request is to
     /// be refused, or spooled.
-    pub(super) place: Option<OwnedSemaphorePermit>,
+    pub(super) place: Option<Place>,
 }
 
 /// Takes in a post to `source`; `below` is what stands behind its address.
@@ -63,16 +63,21 @@ pub(super) async fn receive(
     let read = tokio::time::timeout(BODY_TIME, Bytes::from_request(whole, surroundings)).await;
     let raw = request::whole(read.map_err(|_| ApiError::body_timeout())?)?;
     surroundings.access.verify(source, &visitor, &parts, &raw).await?;
-    let place = surroundings.places.clone().try_acquire_owned().ok();
+    let place = surroundings.places.take();
     let arrival = Arrival { key: caller(&visitor), ..Arrival::now(&parts.headers) };
-    let id = match &visitor {
-        Visitor::Admitted(_) => request::request_id(&parts.headers, arrival.key.as_deref())?,
-        Visitor::Signs(verifier) => verifier.id(&parts.headers),
-        Visitor::Sns(_) => None,
+    let known = match &visitor {
+        Visitor::Admitted(_) => {
+            Known { id: request::request_id(&parts.headers, arrival.key.as_deref())?, digest: None }
+        }
+        Visitor::Signs(verifier) => {
+            verifier.known(&parts.headers, &raw, arrival.received_at, surroundings.repeat_window)
+        }
+        // Each message says its own.
+        Visitor::Sns(_) => Known::default(),
     };
     let (head, most) = (parts.headers.clone(), surroundings.body_limit);
     let body = aside(raw.len(), move || unpacked(&head, raw, most)).await??;
-    Ok(Received { parts, body, id, arrival, headers, place })
+    Ok(Received { parts, body, known, arrival, headers, place })
 }
 
 /// Does what takes long for a large body beside the threads that others are served on.

@@ -64,6 +64,13 @@ impl WebhookRequest {
         parse(&document).map_err(|faults| ApiError::invalid(faults).with_alerts(alerts))
     }
 
+    /// The same request with an id, unless it brought one.
+    pub(super) fn known_by(mut self, known: Known) -> Self {
+        let digest = known.digest.filter(|_| self.alerts.iter().any(|alert| alert.identity().is_none()));
+        self.batch_id = self.batch_id.or(digest).or(known.id);
+        self
+    }
+
     /// What Temporal is to hold.
     pub(super) fn into_submission(self, arrival: Arrival) -> Submission {
         let Arrival { received_at, traceparent, via, key, warnings } = arrival;
@@ -121,6 +128,24 @@ pub(super) fn request_id(headers: &HeaderMap, key: Option<&str>) -> Result<Optio
             let value = Value::String(String::from_utf8_lossy(value.as_bytes()).into_owned());
             Err(ApiError::invalid(vec![fault_at(name, Some(&value), message)]))
         }
+    }
+}
+
+/// By what a repeat of a request is recognised.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    /// The id that the sender gave it, or, to what is spooled, the host.
+    pub(super) id: Option<String>,
+    /// A digest of what was signed, where no id is: it counts only if there are alerts that do not say themselves who they
+    /// are, for two honest requests may be the same.
+    pub(super) digest: Option<String>,
+}
+
+impl Known {
+    /// The same among the requests to one source.
+    pub(super) fn of_source(self, source: &str) -> Self {
+        let of_source = |id: String| format!("{source}-{id}");
+        Self { id: self.id.map(of_source), digest: self.digest.map(of_source) }
     }
 }
 

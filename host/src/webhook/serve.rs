@@ -16,6 +16,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
+use super::explained::Explained;
 use super::listen::{Door, Stream};
 use super::peer::Peer;
 use super::tls::Tls;
@@ -24,7 +25,7 @@ use super::tls::Tls;
 const MOST_CONNECTIONS: usize = 4_096;
 /// How long the head of a request may take, and a connection be idle.
 const HEAD_TIME: Duration = Duration::from_secs(30);
-/// The largest head of a request, in bytes. Hyper answers a larger one with 431.
+/// The largest head of a request, in bytes.
 const HEAD_SIZE: usize = 64 << 10;
 /// The most requests at once on one connection.
 const MOST_STREAMS: u32 = 128;
@@ -85,7 +86,7 @@ async fn connection(stream: Box<dyn Stream>, peer: Peer, tls: Option<Tls>, route
         }
     });
     let builder = builder();
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(Explained::new(stream)), service);
     tokio::select! {
         ended = watcher.watch(connection.into_owned()) => {
             if let Err(error) = ended {

@@ -21,7 +21,7 @@ use super::alerts::accept;
 use super::code::Code;
 use super::error::ApiError;
 use super::receive::{OF_THE_WAY, aside, overloaded, receive};
-use super::request::{self, Arrival, MOST_ALERTS, WebhookRequest};
+use super::request::{self, Arrival, Known, MOST_ALERTS, WebhookRequest};
 use super::response::WebhookResponse;
 use super::spool::{Spool, Spooled};
 use crate::alert::Alert;
@@ -84,7 +84,7 @@ async fn take(
     let received = receive(surroundings, source, below, request).await?;
     let arrival = Arrival { via: Some(source.as_str().into()), ..received.arrival };
     let post = Post {
-        id: received.id.map(|id| format!("{source}-{id}")),
+        known: received.known.of_source(source),
         request: shown(&received.parts, split_key(below).1, received.body),
         arrival,
     };
@@ -100,8 +100,8 @@ async fn take(
 /// A request to a source, let in and unpacked.
 #[derive(Clone)]
 pub(super) struct Post {
-    /// The sender's own id of it.
-    pub(super) id: Option<String>,
+    /// By what a repeat of it is recognised.
+    pub(super) known: Known,
     /// As the source sees it.
     pub(super) request: SourceRequest,
     /// When and how it came.
@@ -123,7 +123,7 @@ pub(super) async fn read(surroundings: &Surroundings, source: &str, post: Post) 
     let size = decoded.alerts.iter().map(String::len).sum();
     let (name, arrival) = (source.to_owned(), post.arrival);
     let mut found = aside(size, move || understood(&name, arrival, decoded)).await??;
-    found.request.batch_id = found.request.batch_id.take().or(post.id);
+    found.request = found.request.known_by(post.known);
     let (trace, is_empty) = (&found.arrival.traceparent, found.request.alerts.is_empty());
     for warning in &found.arrival.warnings {
         match is_empty {
@@ -168,7 +168,7 @@ async fn hand_over_or_spool(
     source: &str,
     mut post: Post,
 ) -> Result<Response, ApiError> {
-    let id = post.id.get_or_insert_with(|| new_id(source)).clone();
+    let id = post.known.id.get_or_insert_with(|| new_id(source)).clone();
     let mut reply = None;
     match read(surroundings, source, post.clone()).await {
         Ok(found) => {
@@ -191,7 +191,7 @@ async fn hand_over_or_spool(
 
 /// Has the spool hold a request.
 async fn spool_it(spool: &Spool, source: &str, mut post: Post) -> Result<Response, ApiError> {
-    let id = post.id.take().unwrap_or_else(|| new_id(source));
+    let id = post.known.id.take().unwrap_or_else(|| new_id(source));
     spool.put(Spooled::new(source, id, post)).await?;
     metric::spooled();
     Ok((StatusCode::ACCEPTED, Json(WebhookResponse::spooled())).into_response())

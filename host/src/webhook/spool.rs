@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::Notify;
 use utoipa::ToSchema;
 
-use super::request::Arrival;
+use super::request::{Arrival, Known};
 use super::sources::Post;
 use crate::plugin::{ByteSize, SourceRequest};
 use crate::telemetry::metric;
@@ -49,6 +49,9 @@ pub(super) struct Spooled {
     pub(super) source: String,
     /// The sender's own id of the request, or one of ours: the same each time it is handed over.
     pub(super) id: String,
+    /// A digest of what was signed, if no id was.
+    #[serde(default)]
+    pub(super) digest: Option<String>,
     /// When and how it came.
     pub(super) arrival: Arrival,
     /// The method.
@@ -77,6 +80,7 @@ impl Spooled {
         Self {
             source: source.to_owned(),
             id,
+            digest: post.known.digest,
             arrival: post.arrival,
             method,
             path,
@@ -94,7 +98,8 @@ impl Spooled {
             headers: headers.collect(),
             body: self.body.clone(),
         };
-        Post { id: Some(self.id.clone()), request, arrival: self.arrival.clone() }
+        let known = Known { id: Some(self.id.clone()), digest: self.digest.clone() };
+        Post { known, request, arrival: self.arrival.clone() }
     }
 }
 
@@ -401,6 +406,7 @@ mod tests {
         Spooled {
             source: source.to_owned(),
             id: "id".to_owned(),
+            digest: None,
             arrival: Arrival::default(),
             method: "POST".to_owned(),
             path: "/".to_owned(),

@@ -77,6 +77,11 @@ pub struct SignatureConfig {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub tolerance: Option<SignedDuration>,
+    /// Where neither a time nor an id is signed: how long the same signed bytes are the same request
+    /// [default: `webhook.repeat-window`]. Longer for senders whose bodies all differ, as GitHub's, PagerDuty's and Sentry's.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub remember: Option<SignedDuration>,
 }
 
 /// A published way to sign.

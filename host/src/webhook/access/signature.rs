@@ -9,13 +9,15 @@ use axum::http::{HeaderMap, HeaderName};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
+use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 use super::Secret;
 use super::config::{Encoding, SchemeName, SecretFrom, SignatureConfig};
 use crate::fault::Fault;
 use crate::plugin::read_secret;
+use crate::webhook::request::Known;
 
 /// How far a timestamp may be from ours when nothing is set.
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
@@ -37,6 +39,7 @@ pub(in crate::webhook) struct Verifier {
     timestamp: Option<HeaderName>,
     id: Option<HeaderName>,
     tolerance: Duration,
+    remember: Option<Duration>,
     secrets: Vec<Secret>,
 }
 
@@ -63,6 +66,12 @@ impl Verifier {
         let id = id.and_then(|name| faults.header("id-header", name));
         let signed = parts(&own(&config.signed, scheme.signed));
         faults.check_parts(&signed, timestamp.is_some(), id.is_some());
+        if config.remember.is_some() && (timestamp.is_some() || id.is_some()) {
+            faults.add("remember", "is for signatures without a time and an id: with them it has no effect");
+        }
+        if config.remember.is_some_and(|remember| remember < SignedDuration::from_secs(1)) {
+            faults.add("remember", "is less than a second: such as \"24h\"");
+        }
         let secrets = faults.secrets(&config.secrets, config.scheme == SchemeName::StandardWebhooks);
         let Some(header) = header.filter(|_| faults.found.is_empty()) else { return Err(faults.found) };
         Ok(Self {
@@ -74,6 +83,7 @@ impl Verifier {
             timestamp,
             id,
             tolerance: config.tolerance.map_or(TOLERANCE, |tolerance| tolerance.unsigned_abs()),
+            remember: config.remember.map(|remember| remember.unsigned_abs()),
             secrets,
         })
     }
@@ -83,10 +93,26 @@ impl Verifier {
         self.header.as_str()
     }
 
-    /// The id that is signed with the body, if the scheme has one.
-    pub(in crate::webhook) fn id(&self, headers: &HeaderMap) -> Option<String> {
-        let given = headers.get(self.id.as_ref()?)?.to_str().ok()?;
-        Some(format!("signature/{given}")).filter(|id| id.len() <= LONGEST_ID)
+    /// By what a repeat of the request is recognised: the id that is signed with it, else what is signed. Without a time in
+    /// that, the same bytes are the same request for `remember`, or as long as repeats are recognised at all (`window`).
+    pub(in crate::webhook) fn known(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        at: Timestamp,
+        window: Duration,
+    ) -> Known {
+        let text = |name: &Option<HeaderName>| headers.get(name.as_ref()?)?.to_str().ok();
+        if let Some(id) = text(&self.id) {
+            let id = format!("signature/{id}");
+            return Known { id: Some(id).filter(|id| id.len() <= LONGEST_ID), digest: None };
+        }
+        let since = text(&self.timestamp).map_or_else(
+            || at.as_second().div_euclid(seconds(self.remember.unwrap_or(window))).to_string(),
+            str::to_owned,
+        );
+        let digest = Sha256::new().chain_update(&since).chain_update(b"/").chain_update(body).finalize();
+        Known { id: None, digest: Some(format!("signed/{}", hex::encode(digest))) }
     }
 
     /// Whether a request carries a signature at all.
@@ -170,6 +196,10 @@ impl Verifier {
             "the signature is of a time {off} s from ours, more than {most} s: an old request, or a wrong clock"
         ))
     }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX).max(1)
 }
 
 /// What a publisher's scheme says.

@@ -295,6 +295,38 @@ fn every_scheme_tells_right_from_wrong() {
 }
 
 #[test]
+fn a_request_that_is_replayed_is_known() {
+    let window = Duration::from_secs(600);
+    let github = Signed::new("github", &["s"], "");
+    let sentry = Signed::new("sentry", &["s"], "remember = '720h'");
+    let timed = Signed::new("grafana", &["s"], "timestamp-header = 'x-time'");
+    let webhooks = Signed::new("standard-webhooks", &["whsec_c2VjcmV0"], "");
+    let none: &[(&str, &str)] = &[];
+    let (early, late): (&[_], &[_]) = (&[("x-time", "1700000000")], &[("x-time", "1700000001")]);
+    let (one, other): (&[_], &[_]) = (&[("webhook-id", "a")], &[("webhook-id", "b")]);
+    let known = |signed: &Signed, headers: &[(&str, &str)], body: &[u8], after: u64| {
+        let at = Timestamp::from_second((NOW / 600 * 600 + after) as i64).unwrap();
+        let known = signed.verifier.known(&parts("/", headers).headers, body, at, window);
+        (known.id, known.digest)
+    };
+    let table = [
+        ("the same bytes", &github, (none, BODY, 0), (none, BODY, 599), true),
+        ("other bytes", &github, (none, BODY, 0), (none, &b"{}"[..], 0), false),
+        ("in the next window", &github, (none, BODY, 599), (none, BODY, 600), false),
+        ("remembered for longer", &sentry, (none, BODY, 0), (none, BODY, 3_600), true),
+        ("at another time", &timed, (early, BODY, 0), (late, BODY, 0), false),
+        ("of the same time, much later", &timed, (early, BODY, 0), (early, BODY, 86_400), true),
+        ("of the same id", &webhooks, (one, BODY, 0), (one, BODY, 86_400), true),
+        ("of another id", &webhooks, (one, BODY, 0), (other, BODY, 0), false),
+    ];
+    for (what, signed, first, second, is_known) in table {
+        let first = known(signed, first.0, first.1, first.2);
+        assert!(first.0.is_some() != first.1.is_some(), "{what}: {first:?}");
+        assert_eq!(first == known(signed, second.0, second.1, second.2), is_known, "{what}");
+    }
+}
+
+#[test]
 fn a_signature_that_is_there_twice_is_none() {
     let github = Signed::new("github", &["s"], "");
     let right = format!("sha256={}", hex::encode(mac(b"s", BODY)));
@@ -315,7 +347,8 @@ fn a_scheme_of_ones_own_is_put_together() {
 #[test]
 fn what_cannot_be_used_is_told_with_its_place() {
     let toml = "[keys.a]\nhash = 'plain'\nsources = ['*']\n[keys.b]\nhash = 'sha256:00'\n\
-                [sources.x.signature]\nscheme = 'github'\nsecrets = []\nsigned = '{timestamp}'\nheader = 'x y'";
+                [sources.x.signature]\nscheme = 'github'\nsecrets = []\nsigned = '{timestamp}'\nheader = 'x y'\n\
+                [sources.y.signature]\nscheme = 'standard-webhooks'\nsecrets = []\nremember = '1h'";
     let said = load(toml).unwrap_err().join("\n");
     for part in [
         "keys.a.hash: is not sha256:",
@@ -323,6 +356,7 @@ fn what_cannot_be_used_is_told_with_its_place() {
         "sources.x.signature.header: \"x y\" is not a header's name",
         "sources.x.signature.signed: must have {body}",
         "sources.x.signature.secrets: is empty",
+        "sources.y.signature.remember: is for signatures without a time and an id",
     ] {
         assert!(said.contains(part), "{part} is missing in:\n{said}");
     }
