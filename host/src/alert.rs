@@ -199,6 +199,11 @@ pub fn resolve_id(firing: &str) -> String {
     format!("{firing}-resolved")
 }
 
+/// The id of the firing that this id is of, or that it ends.
+pub fn firing_id(id: &str) -> &str {
+    id.strip_suffix("-resolved").unwrap_or(id)
+}
+
 /// Reads an alert from JSON.
 ///
 /// # Errors

@@ -42,6 +42,16 @@ pub struct Planned {
     pub retry: Option<RetryPolicy>,
 }
 
+/// What a receiver answered to a firing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// The other system's own identifier of what was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// One line.
+    pub message: String,
+}
+
 impl Planned {
     /// Whom to call, and how often; `usual` is the retry policy of the activity.
     pub fn target(&self, usual: RetryPolicy) -> Target {

@@ -62,6 +62,7 @@ pub use trust::{
 
 use crate::alert::AlertItem;
 use crate::ledger::{DeliveryResult, Outcome, Usage};
+use crate::plan::Earlier;
 
 /// What the wall needs to know.
 #[derive(Debug)]
@@ -166,6 +167,10 @@ pub struct Receipt {
 pub struct Delivery<'a> {
     /// The same for every attempt.
     pub delivery_id: &'a str,
+    /// The same for a firing and its resolve.
+    pub thread_id: &'a str,
+    /// Of a resolve: what was answered to the firing.
+    pub earlier: Option<&'a Earlier>,
     /// The receiver's name in the plan.
     pub receiver: &'a str,
     /// Counts from 1.

@@ -125,6 +125,10 @@ pub(super) fn delivery(
 ) -> notifier::exports::campanile::notifier::notifier::Delivery {
     notifier::exports::campanile::notifier::notifier::Delivery {
         delivery_id: delivery.delivery_id.to_owned(),
+        thread_id: delivery.thread_id.to_owned(),
+        earlier: delivery
+            .earlier
+            .map(|earlier| wit::Receipt { id: earlier.id.clone(), message: earlier.message.clone() }),
         receiver: delivery.receiver.to_owned(),
         attempt: delivery.attempt,
         traceparent: delivery.item.origin.traceparent.clone(),

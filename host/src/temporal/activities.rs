@@ -15,7 +15,7 @@ use super::chain::Chain;
 use super::input::Input;
 use super::json::Json;
 use super::{ActivityConfig, failure};
-use crate::alert::{Alert, AlertItem};
+use crate::alert::{Alert, AlertItem, firing_id};
 use crate::ledger::{Activity, DeliveryResult, Outcome, Step, StepError, StepResult};
 use crate::plan::{Plan, Target};
 use crate::plugin::{CallError, Called, Change, Delivery, Receipt, Registry, Role};
@@ -125,10 +125,18 @@ impl AlertActivities {
         let attempt = attempt(&ctx, call.attempts_before);
         let Notification { item, target, .. } = &*call;
         let delivery_id = format!("{}/{}", item.id, target.name);
+        let thread_id = format!("{}/{}", firing_id(&item.id), target.name);
         let called = match self.registry.get(Role::Notifier, &target.name) {
             Err(error) => Err(error),
             Ok(plugin) => {
-                let delivery = Delivery { delivery_id: &delivery_id, receiver: &target.name, attempt, item };
+                let delivery = Delivery {
+                    delivery_id: &delivery_id,
+                    thread_id: &thread_id,
+                    earlier: None,
+                    receiver: &target.name,
+                    attempt,
+                    item,
+                };
                 let notified = plugin.notify(&delivery, budget(&ctx));
                 Ok(attended(&ctx, &item.id, Some(&target.name), notified).await?)
             }

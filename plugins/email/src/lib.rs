@@ -4,54 +4,32 @@ mod address;
 mod message;
 
 use bindings::campanile::mail::sender;
-use bindings::exports::campanile::notifier::notifier::{Delivery, Guest};
 use campanile_guest::failure::{passing, permanent};
-use campanile_guest::types::{Description, Failure, Receipt};
-use campanile_guest::{Document, config};
+use campanile_guest::types::{Failure, Receipt};
+use campanile_guest::{Delivery, Document, config};
 
-mod bindings {
-    #![allow(unsafe_code, reason = "the boundary of the component, generated from `wit/`")]
-
-    wit_bindgen::generate!({
-        path: "../../wit",
-        world: "campanile:notifier/plugin@0.1.0",
-        with: { "campanile:types/types@0.1.0": campanile_guest::types },
-        generate_all,
-    });
-    #[cfg(target_family = "wasm")]
-    use super::Email;
-    #[cfg(target_family = "wasm")]
-    export!(Email);
+campanile_guest::notifier! {
+    name: "email",
+    summary: "Sends every alert as an e-mail with text and HTML.",
+    config: include_str!("../config.schema.json"),
+    http: [],
+    secrets: [],
+    notify: notify,
 }
 
-struct Email;
-
-impl Guest for Email {
-    fn describe() -> Description {
-        Description {
-            name: "email".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: "Sends every alert as an e-mail with text and HTML.".to_owned(),
-            config_schema: include_str!("../config.schema.json").to_owned(),
-            http: Vec::new(),
-            secrets: Vec::new(),
-        }
-    }
-
-    fn notify(delivery: Delivery) -> Result<Receipt, Failure> {
-        let to = address::list(&config::required("to", "ops@example.com")?)?;
-        let document = Document::parse(&delivery.alert.document)?;
-        let composed = message::compose(&delivery.alert, &document);
-        let message = sender::Message {
-            id: delivery.delivery_id,
-            from: config::get("from")?,
-            to,
-            subject: composed.subject,
-            text: composed.text,
-            html: Some(composed.html),
-        };
-        sender::send(&message).map(|answer| Receipt { id: None, message: answer }).map_err(failure)
-    }
+fn notify(delivery: &Delivery) -> Result<Receipt, Failure> {
+    let to = address::list(&config::required("to", "ops@example.com")?)?;
+    let document = Document::parse(&delivery.alert.document)?;
+    let composed = message::compose(&delivery.alert, &document);
+    let message = sender::Message {
+        id: delivery.delivery_id.clone(),
+        from: config::get("from")?,
+        to,
+        subject: composed.subject,
+        text: composed.text,
+        html: Some(composed.html),
+    };
+    sender::send(&message).map(|answer| Receipt { id: None, message: answer }).map_err(failure)
 }
 
 fn failure(error: sender::Error) -> Failure {

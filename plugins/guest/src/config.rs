@@ -17,6 +17,11 @@ pub fn required(key: &str, example: &str) -> Result<String, Failure> {
     get(key)?.filter(|value| !value.trim().is_empty()).ok_or_else(|| missing(key, example))
 }
 
+/// Whether `key` is switched on; `default` if it is not set. The plugin's schema has seen to it that it is a boolean.
+pub fn flag(key: &str, default: bool) -> Result<bool, Failure> {
+    Ok(get(key)?.map_or(default, |value| value == "true"))
+}
+
 fn missing(key: &str, example: &str) -> Failure {
     let message =
         format!("the configuration lacks `{key}`; set it under [config], such as {key} = \"{example}\"");

@@ -54,6 +54,11 @@ impl Document {
         links.into_iter().flatten().filter_map(link).collect()
     }
 
+    /// The whole document, to look at.
+    pub fn value(&self) -> &Value {
+        &self.0
+    }
+
     /// The whole document.
     pub fn into_value(self) -> Value {
         self.0
@@ -65,20 +70,6 @@ fn link(value: &Value) -> Option<(&str, &str)> {
     let text = value.get("text").and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
     let web = href.starts_with("https://") || href.starts_with("http://");
     web.then(|| (href, text.unwrap_or(href)))
-}
-
-/// The text without control characters and runs of white space, so that it can neither break a line nor forge one.
-pub fn one_line(text: &str) -> String {
-    let spaced: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    spaced.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// At most `limit` characters of the text; `…` stands for what was cut.
-pub fn cut(text: &str, limit: usize) -> String {
-    if text.chars().count() <= limit {
-        return text.to_owned();
-    }
-    text.chars().take(limit.saturating_sub(1)).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -107,16 +98,5 @@ mod tests {
     fn what_is_not_json_is_a_permanent_failure() {
         let failure = Document::parse("{").err().unwrap();
         assert_eq!(failure.code, "invalid-document");
-    }
-
-    #[test]
-    fn one_line_stays_one_line() {
-        assert_eq!(one_line(" a\r\n\tb\u{1b}[31m  c "), "a b [31m c");
-    }
-
-    #[test]
-    fn cutting_counts_characters_not_bytes() {
-        assert_eq!(cut("äöü", 3), "äöü");
-        assert_eq!(cut("äöüß", 3), "äö…");
     }
 }

@@ -5,10 +5,19 @@ mod document;
 pub mod failure;
 pub mod http;
 pub mod log;
+mod look;
+mod notifier;
 pub mod source;
+pub mod template;
+pub mod testing;
+pub mod text;
 
 pub use bindings::campanile::types::types;
-pub use document::{Document, cut, one_line};
+pub use document::Document;
+pub use look::Look;
+pub use notifier::Delivery;
+pub use text::{cut, one_line};
+pub use wit_bindgen;
 
 mod bindings {
     //! Generated from `wit/`: the shared types, and the standard imports that this crate wraps.
@@ -25,6 +34,8 @@ mod bindings {
                 import wasi:logging/logging@0.1.0-draft;
             }
         ",
+        additional_derives: [PartialEq],
+        additional_derives_ignore: ["stream-error"],
         generate_all,
     });
 }

@@ -4,7 +4,7 @@ mod message;
 
 use bindings::exports::campanile::status_updater::status_updater::{Change, Guest};
 use campanile_guest::config;
-use campanile_guest::http::{Request, header_value};
+use campanile_guest::http::{Request, Service, header_value};
 use campanile_guest::types::{Description, Failure, Receipt};
 
 mod bindings {
@@ -39,13 +39,12 @@ impl Guest for HttpStatus {
     fn update_status(change: Change) -> Result<Receipt, Failure> {
         let url = config::required("url", "https://example.com/status")?;
         let method = message::method(config::get("method")?.as_deref())?;
-        let authorization = config::get("authorization")?.unwrap_or_default();
-        let key = header_value(&change.change_id);
-        let headers = [
-            ("idempotency-key", key.as_str()),
-            ("authorization", &authorization),
-            ("traceparent", &change.traceparent),
-        ];
-        Request { method, url: &url, headers: &headers, body: &message::body(&change)? }.send()
+        Request::new(method, url)
+            .json(&message::body(&change)?)
+            .header("idempotency-key", header_value(&change.change_id))
+            .header("authorization", config::get("authorization")?.unwrap_or_default())
+            .header("traceparent", &change.traceparent)
+            .send()?
+            .receipt(&Service::PLAIN)
     }
 }

@@ -1,49 +1,45 @@
-//! Notifier: tells a Slack channel through an incoming webhook, as a Block Kit message.
+//! Notifier: tells a Slack channel, through an incoming webhook or through the Web API, as a Block Kit message.
 
 mod message;
+mod service;
+mod settings;
 mod text;
+mod web_api;
 
-use bindings::exports::campanile::notifier::notifier::{Delivery, Guest};
-use campanile_guest::http::{Method, Request};
-use campanile_guest::types::{Description, Failure, Receipt};
-use campanile_guest::{Document, config};
+use campanile_guest::http::{Answer, Request, Service};
+use campanile_guest::template::Texts;
+use campanile_guest::types::{Failure, Receipt};
+use campanile_guest::{Delivery, Document};
 
-mod bindings {
-    #![allow(unsafe_code, reason = "the boundary of the component, generated from `wit/`")]
+use settings::{Settings, Way};
 
-    wit_bindgen::generate!({
-        path: "../../wit",
-        world: "campanile:notifier/plugin@0.1.0",
-        with: { "campanile:types/types@0.1.0": campanile_guest::types },
-        generate_all,
-    });
-    #[cfg(target_family = "wasm")]
-    use super::Slack;
-    #[cfg(target_family = "wasm")]
-    export!(Slack);
+campanile_guest::notifier! {
+    name: "slack",
+    summary: "Tells a Slack channel about every alert through an incoming webhook, or as an app.",
+    config: include_str!("../config.schema.json"),
+    // What the incoming webhook needs; the sidecar shows what the Web API needs in its place.
+    http: ["POST https://hooks.slack.com/services/**"],
+    secrets: ["SLACK_PATH"],
+    notify: notify,
 }
 
-/// Slack's address with the part that is secret left to the host.
-const URL: &str = "https://hooks.slack.com/services/${secret:SLACK_PATH}";
-
-struct Slack;
-
-impl Guest for Slack {
-    fn describe() -> Description {
-        Description {
-            name: "slack".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: "Tells a Slack channel about every alert through an incoming webhook.".to_owned(),
-            config_schema: include_str!("../config.schema.json").to_owned(),
-            http: vec!["POST https://hooks.slack.com/services/**".to_owned()],
-            secrets: vec!["SLACK_PATH".to_owned()],
-        }
-    }
-
-    fn notify(delivery: Delivery) -> Result<Receipt, Failure> {
-        let url = config::get("url")?.unwrap_or_else(|| URL.to_owned());
-        let document = Document::parse(&delivery.alert.document)?;
-        let body = message::message(&delivery.alert, &document);
-        Request { method: Method::Post, url: &url, headers: &[], body: &body }.send()
-    }
+fn notify(delivery: &Delivery) -> Result<Receipt, Failure> {
+    deliver(delivery, &Settings::read()?, &mut Request::send)
 }
+
+/// How requests are sent; by a test, to an answer of its own.
+type Send<'a> = &'a mut dyn FnMut(&Request) -> Result<Answer, Failure>;
+
+fn deliver(delivery: &Delivery, settings: &Settings, send: Send) -> Result<Receipt, Failure> {
+    let document = Document::parse(&delivery.alert.document)?;
+    let mut texts = Texts::of(delivery, &document);
+    let body = message::message(delivery, &document, settings, &mut texts);
+    let receipt = match &settings.way {
+        Way::Webhook { url } => send(&Request::post(url).json(&body))?.receipt(&Service::PLAIN),
+        Way::WebApi(api) => web_api::deliver(api, delivery, body, send),
+    };
+    receipt.map(|receipt| texts.noted(receipt))
+}
+
+#[cfg(test)]
+mod tests;

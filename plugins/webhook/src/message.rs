@@ -1,10 +1,8 @@
 //! What the receiver gets.
 
-use campanile_guest::Document;
 use campanile_guest::types::Failure;
+use campanile_guest::{Delivery, Document};
 use serde_json::{Value, json};
-
-use crate::bindings::exports::campanile::notifier::notifier::Delivery;
 
 /// The request's body.
 pub(crate) fn body(delivery: &Delivery) -> Result<Value, Failure> {
@@ -25,35 +23,18 @@ pub(crate) fn signature(secret: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use campanile_guest::types::{Alert, Severity, Status};
+    use campanile_guest::testing::firing;
 
     use super::*;
 
-    fn delivery(document: &str) -> Delivery {
-        Delivery {
-            delivery_id: "alert-1/webhook".to_owned(),
-            receiver: "webhook".to_owned(),
-            attempt: 2,
-            traceparent: String::new(),
-            alert: Alert {
-                id: "alert-1".to_owned(),
-                title: "t".to_owned(),
-                severity: Severity::Low,
-                status: Status::Firing,
-                labels: Vec::new(),
-                document: document.to_owned(),
-                metadata: r#"{"run": 7}"#.to_owned(),
-            },
-        }
-    }
-
     #[test]
     fn the_body_carries_the_whole_alert() {
-        let body = body(&delivery(r#"{"title": "t", "x_vendor": [1]}"#)).unwrap();
+        let mut delivery = firing(&json!({ "title": "t", "x_vendor": [1] }));
+        delivery.alert.metadata = r#"{"run": 7}"#.to_owned();
         assert_eq!(
-            body,
+            body(&delivery).unwrap(),
             json!({
-                "delivery_id": "alert-1/webhook", "receiver": "webhook", "attempt": 2,
+                "delivery_id": "alert-1/receiver", "receiver": "receiver", "attempt": 1,
                 "alert": { "title": "t", "x_vendor": [1] }, "metadata": { "run": 7 },
             })
         );
@@ -61,7 +42,9 @@ mod tests {
 
     #[test]
     fn a_document_that_is_not_json_is_refused() {
-        assert_eq!(body(&delivery("no")).unwrap_err().code, "invalid-document");
+        let mut delivery = firing(&json!({}));
+        delivery.alert.document = "no".to_owned();
+        assert_eq!(body(&delivery).unwrap_err().code, "invalid-document");
     }
 
     #[test]

@@ -1,109 +1,120 @@
-//! What a status means for the host's retries: 2xx done; 408, 425, 429 and 5xx may pass; the rest would repeat itself.
+//! What an answer means for the host's retries. By its status: 2xx done; 408, 425, 429 and 5xx may pass; the rest would
+//! repeat itself. What is known of the service comes first.
 
 use std::time::{Duration, SystemTime};
 
-use super::Answer;
+use serde_json::Value;
+
+use super::{Rule, Service};
 use crate::types::{Failure, Receipt, Retry};
 use crate::{cut, one_line};
 
-/// The most of an answer's text that goes into a receipt or failure, in characters.
+/// The most of an answer's text that goes into a receipt or failure.
 const TEXT_LIMIT: usize = 300;
 
-/// The receipt or the failure that an answer from `authority` amounts to.
-pub(crate) fn judge(answer: &Answer, authority: &str, now: SystemTime) -> Result<Receipt, Failure> {
-    let status = answer.status;
-    let said = said(answer);
-    match status {
-        200..=299 => Ok(Receipt { id: None, message: format!("{status}{said}") }),
-        300..=399 => Err(Failure {
-            code: code(status),
-            message: format!(
-                "{authority} answered {status}: redirects are not followed; set `url` to where it leads"
-            ),
-            retry: Retry::Never,
-        }),
-        _ => Err(Failure {
-            code: code(status),
-            message: format!("{authority} answered {status}{said}"),
-            retry: retry(answer, now),
-        }),
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The start of the body.
+    pub text: String,
+    pub(super) authority: String,
+    pub(super) retry_after: Option<String>,
+}
+
+impl Answer {
+    /// An answer of `service.example`, as for a test.
+    pub fn of(status: u16, text: impl Into<String>) -> Self {
+        Self { status, text: text.into(), authority: "service.example".to_owned(), retry_after: None }
     }
+
+    /// The body; `null` if it is not JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_default()
+    }
+
+    /// The receipt or the failure that it amounts to.
+    pub fn receipt(&self, service: &Service) -> Result<Receipt, Failure> {
+        judge(self, service, SystemTime::now())
+    }
+}
+
+fn judge(answer: &Answer, service: &Service, now: SystemTime) -> Result<Receipt, Failure> {
+    let json = answer.json();
+    let error = service.error(&json);
+    let good = matches!(answer.status, 200..=299) && !service.refuses(&json);
+    if good {
+        let said = if service.error.is_empty() { said(&answer.text) } else { String::new() };
+        return Ok(Receipt { id: service.id(&json), message: format!("{}{said}", answer.status) });
+    }
+    let wait = || service.wait(&json).or_else(|| asked(answer, now));
+    let said = said(if error.is_empty() { &answer.text } else { &error });
+    match service.rule(&error).filter(|_| !error.is_empty()) {
+        Some(rule) => known(rule, answer, &said, wait),
+        None => Err(unknown(answer, &said, wait)),
+    }
+}
+
+fn known(
+    rule: &Rule,
+    answer: &Answer,
+    said: &str,
+    wait: impl FnOnce() -> Option<u64>,
+) -> Result<Receipt, Failure> {
+    let Answer { status, authority, .. } = answer;
+    let Some(retry) = rule.retry else {
+        return Ok(Receipt { id: None, message: format!("{status}{said}") });
+    };
+    let advice = if rule.advice.is_empty() { String::new() } else { format!(": {}", rule.advice) };
+    Err(Failure {
+        code: rule.code.to_owned(),
+        message: format!("{authority} answered {status}{said}{advice}"),
+        retry: patient(retry, wait),
+    })
+}
+
+fn unknown(answer: &Answer, said: &str, wait: impl FnOnce() -> Option<u64>) -> Failure {
+    let Answer { status, authority, .. } = answer;
+    let (code, retry, said) = match status {
+        200..=299 => ("refused".to_owned(), Retry::Never, said),
+        300..=399 => {
+            (code(*status), Retry::Never, ": redirects are not followed; set `url` to where it leads")
+        }
+        408 | 425 | 429 | 500.. => (code(*status), Retry::Backoff, said),
+        _ => (code(*status), Retry::Never, said),
+    };
+    Failure { code, message: format!("{authority} answered {status}{said}"), retry: patient(retry, wait) }
 }
 
 fn code(status: u16) -> String {
     if status == 429 { "rate-limited".to_owned() } else { format!("http-{status}") }
 }
 
-fn said(answer: &Answer) -> String {
-    match cut(&one_line(&answer.text), TEXT_LIMIT) {
+fn said(text: &str) -> String {
+    match cut(&one_line(text), TEXT_LIMIT) {
         text if text.is_empty() => text,
         text => format!(": {text}"),
     }
 }
 
-fn retry(answer: &Answer, now: SystemTime) -> Retry {
-    match answer.status {
-        408 | 425 | 429 | 500.. => match answer.retry_after.as_deref().and_then(|value| wait(value, now)) {
-            Some(wait) => Retry::After(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
-            None => Retry::Backoff,
-        },
-        _ => Retry::Never,
+/// What is tried again waits as long as the service asked.
+fn patient(retry: Retry, wait: impl FnOnce() -> Option<u64>) -> Retry {
+    match retry {
+        Retry::Backoff => wait().map_or(Retry::Backoff, Retry::After),
+        other => other,
     }
 }
 
-/// How long a `Retry-After` asks to wait: seconds, or an HTTP date (RFC 9110, section 10.2.3).
-fn wait(value: &str, now: SystemTime) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = httpdate::parse_http_date(value).ok()?;
-    Some(at.duration_since(now).unwrap_or_default())
+/// How long a `Retry-After` asks to wait, in milliseconds: seconds, or an HTTP date (RFC 9110, section 10.2.3).
+fn asked(answer: &Answer, now: SystemTime) -> Option<u64> {
+    let value = answer.retry_after.as_deref()?.trim();
+    let wait = match value.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default(),
+    };
+    Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn judged(status: u16, retry_after: Option<&str>, text: &str) -> Result<Receipt, Failure> {
-        let answer = Answer { status, retry_after: retry_after.map(str::to_owned), text: text.to_owned() };
-        judge(&answer, "a.example", SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_717))
-    }
-
-    #[test]
-    fn success_is_a_receipt_with_what_was_said() {
-        assert_eq!(judged(200, None, "ok\n").unwrap().message, "200: ok");
-        assert_eq!(judged(204, None, "").unwrap().message, "204");
-    }
-
-    #[test]
-    fn every_status_says_whether_to_retry() {
-        let date = "Sun, 06 Nov 1994 08:49:37 GMT"; // one minute after now
-        let cases = [
-            (301, None, "http-301", "Never"),
-            (400, None, "http-400", "Never"),
-            (404, Some("5"), "http-404", "Never"),
-            (408, None, "http-408", "Backoff"),
-            (429, None, "rate-limited", "Backoff"),
-            (429, Some("3"), "rate-limited", "After(3000)"),
-            (429, Some("soon"), "rate-limited", "Backoff"),
-            (500, None, "http-500", "Backoff"),
-            (503, Some(date), "http-503", "After(60000)"),
-            (503, Some("Sun, 06 Nov 1994 00:00:00 GMT"), "http-503", "After(0)"),
-        ];
-        for (status, retry_after, code, retry) in cases {
-            let failure = judged(status, retry_after, "").unwrap_err();
-            let seen = format!("{:?}", failure.retry);
-            assert_eq!(failure.code, code);
-            assert!(seen.ends_with(retry), "{status} {retry_after:?}: {seen}");
-        }
-    }
-
-    #[test]
-    fn a_failure_tells_what_the_service_said_in_one_line() {
-        let failure = judged(404, None, "no\nservice").unwrap_err();
-        assert_eq!(failure.message, "a.example answered 404: no service");
-        let failure = judged(500, None, &"x".repeat(10_000)).unwrap_err();
-        assert!(failure.message.chars().count() < 400);
-    }
-}
+mod tests;

@@ -18,21 +18,25 @@ const CONNECT_TIMEOUT: u64 = 5_000_000_000;
 /// From the request to the first byte of its answer, and between bytes, in nanoseconds.
 const READ_TIMEOUT: u64 = 10_000_000_000;
 
-/// The most of an answer's body that is read, in bytes: enough for what a service says about an error.
-const ANSWER_LIMIT: usize = 4096;
+/// The most of an answer's body that is read, in bytes.
+const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// Who asks.
+const USER_AGENT: &str = concat!("campanile/", env!("CARGO_PKG_VERSION"));
 
 /// The most that `wasi:io` takes in one write, in bytes.
 const WRITE_LIMIT: usize = 4096;
 
 /// Sends the request and reads the start of the answer.
 pub(crate) fn send(request: &Request, target: &Target) -> Result<Answer, Failure> {
-    let body = request.body.to_string();
-    let outgoing = head(request, target, body.len())?;
-    exchange(outgoing, body.as_bytes()).map_err(|error| transport::failure(&error, target.authority))
+    let outgoing = head(request, target)?;
+    let answer = exchange(outgoing, request.body.as_bytes());
+    let answer = answer.map_err(|error| transport::failure(&error, target.authority))?;
+    Ok(Answer { authority: target.authority.to_owned(), ..answer })
 }
 
-fn head(request: &Request, target: &Target, length: usize) -> Result<OutgoingRequest, Failure> {
-    let outgoing = OutgoingRequest::new(headers(request, length)?);
+fn head(request: &Request, target: &Target) -> Result<OutgoingRequest, Failure> {
+    let outgoing = OutgoingRequest::new(headers(request)?);
     let scheme = if target.tls { Scheme::Https } else { Scheme::Http };
     let accepted = outgoing.set_method(&method(request.method)).is_ok()
         && outgoing.set_scheme(Some(&scheme)).is_ok()
@@ -47,21 +51,19 @@ fn head(request: &Request, target: &Target, length: usize) -> Result<OutgoingReq
 
 fn method(method: Method) -> WasiMethod {
     match method {
+        Method::Get => WasiMethod::Get,
         Method::Post => WasiMethod::Post,
         Method::Put => WasiMethod::Put,
         Method::Patch => WasiMethod::Patch,
     }
 }
 
-fn headers(request: &Request, length: usize) -> Result<Fields, Failure> {
-    let length = length.to_string();
-    let ours = [
-        ("content-type", "application/json"),
-        ("content-length", &length),
-        ("user-agent", concat!("campanile/", env!("CARGO_PKG_VERSION"))),
-    ];
+fn headers(request: &Request) -> Result<Fields, Failure> {
     let fields = Fields::new();
-    for (name, value) in ours.iter().chain(request.headers).filter(|(_, value)| !value.is_empty()) {
+    let given = request.headers.iter().map(|(name, value)| (*name, value.as_str()));
+    let length = request.body.len().to_string();
+    let length = Some(("content-length", length.as_str())).filter(|_| request.method != Method::Get);
+    for (name, value) in [("user-agent", USER_AGENT)].into_iter().chain(length).chain(given) {
         fields.set(name, &[value.as_bytes().to_vec()]).map_err(|error| {
             permanent("invalid-header", format!("the header `{name}` cannot be sent: {error}"))
         })?;
@@ -109,6 +111,7 @@ fn read(response: IncomingResponse) -> Result<Answer, ErrorCode> {
     let retry_after = response.headers().get("retry-after").into_iter().next();
     Ok(Answer {
         status,
+        authority: String::new(),
         retry_after: retry_after.map(|value| String::from_utf8_lossy(&value).into_owned()),
         text: String::from_utf8_lossy(&start_of_body(&response)).into_owned(),
     })

@@ -1,0 +1,58 @@
+//! The filters of templates: what alerts want, and of Jinja's own those that messages need most; each of those adds some
+//! KiB to every plugin. Not `safe`: only what stands in the template is markup.
+
+use minijinja::{Environment, Value, filters, tests};
+
+use crate::text;
+
+/// Adds them.
+pub(super) fn add(environment: &mut Environment) {
+    environment.add_filter("one_line", one_line);
+    environment.add_filter("cut", cut);
+    environment.add_filter("pairs", pairs);
+    environment.add_filter("upper", upper);
+    environment.add_filter("lower", lower);
+    environment.add_filter("trim", trim);
+    environment.add_filter("default", filters::default);
+    environment.add_filter("items", filters::items);
+    environment.add_filter("join", filters::join);
+    environment.add_filter("length", filters::length);
+    environment.add_filter("replace", filters::replace);
+    environment.add_filter("round", filters::round);
+    environment.add_test("defined", tests::is_defined);
+}
+
+/// `{{ title | one_line }}`: without line breaks and control characters.
+fn one_line(value: &Value) -> String {
+    text::one_line(&shown(value))
+}
+
+/// `{{ description | cut(500) }}`: at most that long.
+fn cut(value: &Value, limit: usize) -> String {
+    text::escaped(&shown(value), limit, text::plain)
+}
+
+/// `{{ labels | pairs }}`: `host=db-1, team=payments`.
+fn pairs(value: &Value) -> String {
+    let keys = value.try_iter().into_iter().flatten();
+    let pairs =
+        keys.map(|key| format!("{}={}", shown(&key), shown(&value.get_item(&key).unwrap_or_default())));
+    pairs.collect::<Vec<_>>().join(", ")
+}
+
+fn upper(value: &Value) -> String {
+    shown(value).to_uppercase()
+}
+
+fn lower(value: &Value) -> String {
+    shown(value).to_lowercase()
+}
+
+fn trim(value: &Value) -> String {
+    shown(value).trim().to_owned()
+}
+
+/// What is absent shows as nothing.
+fn shown(value: &Value) -> String {
+    if value.is_undefined() || value.is_none() { String::new() } else { value.to_string() }
+}

@@ -1,0 +1,169 @@
+//! What templates can do, and what they cannot.
+
+use serde_json::{Value as Json, json};
+
+use super::*;
+use crate::testing::{firing, largest, resolved};
+use crate::text::{html, width};
+
+const TEMPLATE: Template =
+    Template { key: "text", default: "built in: {{ title }}", limit: 4000, required: true, escape: html };
+
+fn document() -> Json {
+    json!({
+        "title": "Pool <full>", "description": "a & b", "severity": "high", "type": "database",
+        "source": { "name": "Monitoring" }, "context": { "environment": "production", "service": "payments" },
+        "labels": { "host": "db-1", "team": "pay" }, "starts_at": "2026-01-02T03:04:05Z", "null": null,
+        "links": [{ "href": "https://run.example/?a=1&b=\"2\"", "text": "Run" }, "javascript:x"],
+        "data": { "triage": { "priority": "P1" }, "n": [1, 2.5, true] }, "metrics": { "cpu": 0.93 },
+    })
+}
+
+fn texts(delivery: &Delivery) -> Texts {
+    Texts::of(delivery, &Document::parse(&delivery.alert.document).unwrap())
+}
+
+/// What the template renders, and what went less well.
+fn tried(source: &str, document: &Json) -> (String, Vec<String>) {
+    let mut texts = texts(&firing(document));
+    (texts.render(&TEMPLATE, Some(source)), texts.notes)
+}
+
+fn rendered(source: &str) -> String {
+    let (text, notes) = tried(source, &document());
+    assert!(notes.is_empty(), "{notes:?}");
+    text
+}
+
+#[test]
+fn a_template_names_the_fields_of_the_alert() {
+    assert_eq!(
+        rendered(
+            "{{ id }} {{ severity }} {{ status }} {{ type }} {{ source.name }} {{ priority }} {{ place }} {{ labels.host }}"
+        ),
+        "alert-1 high firing database Monitoring P1 production/payments db-1"
+    );
+    assert_eq!(
+        rendered(
+            "{{ receiver }} {{ delivery_id }} {{ thread_id }} {{ starts_at }} {{ metrics.cpu }} {{ data.n[1] }}"
+        ),
+        "receiver alert-1/receiver thread-1/receiver 2026-01-02T03:04:05Z 0.93 2.5"
+    );
+    assert_eq!(rendered("{{ emoji }} {{ state }}"), "🟠 High");
+    let mut over = texts(&resolved(&document(), None));
+    assert_eq!(over.render(&TEMPLATE, Some("{{ emoji }} {{ state }} {{ status }}")), "✅ Resolved resolved");
+}
+
+#[test]
+fn what_is_absent_renders_nothing() {
+    assert_eq!(rendered("[{{ nothing.at.all }}{{ null }}{{ ends_at | one_line }}]"), "[]");
+    assert_eq!(rendered("{% for x in nothing.here %}x{% endfor %}{{ nothing or 'else' }}"), "else");
+}
+
+#[test]
+fn filters_help() {
+    assert_eq!(rendered("{{ labels | pairs }}"), "host=db-1, team=pay");
+    assert_eq!(rendered("{{ title | upper | cut(5) }}"), "POOL…");
+    assert_eq!(rendered("{{ 'a\nb' | one_line }}"), "a b");
+    assert_eq!(
+        rendered("{% for name, value in labels | items %}{{ name }}:{{ value }};{% endfor %}"),
+        "host:db-1;team:pay;"
+    );
+    assert_eq!(rendered("{{ nothing | default('none') }}"), "none");
+}
+
+#[test]
+fn an_alert_cannot_write_markup_and_a_template_can() {
+    assert_eq!(rendered("<b>{{ title }}</b>"), "<b>Pool &lt;full&gt;</b>");
+    assert_eq!(
+        rendered("{% for l in links %}<a href=\"{{ l.href }}\">{{ l.text }}</a>{% endfor %}"),
+        "<a href=\"https://run.example/?a=1&amp;b=&quot;2&quot;\">Run</a>"
+    );
+    for source in [
+        "{% autoescape false %}{{ title }}{% endautoescape %}",
+        "{% set x %}<i>{{ title }}</i>{% endset %}{{ x }}",
+        "{{ title ~ '' }}",
+        "{{ [title] | join('<') }}",
+        "{{ title | replace('P', '<') }}",
+        "{{ [title, title] }}",
+        "{{ {title: title} }}",
+        "{% filter upper %}{{ title }}{% endfilter %}",
+    ] {
+        let (text, _) = tried(source, &document());
+        assert!(!text.to_lowercase().contains("<full>"), "{source}: {text}");
+    }
+    assert!(
+        tried("{{ title | safe }}", &document()).1[0].contains("unknown filter"),
+        "only the template is markup"
+    );
+}
+
+#[test]
+fn a_template_that_fails_does_not_lose_the_alert() {
+    for (source, why) in [
+        ("{{ title", "line 1: syntax error"),
+        ("\n\n{% for %}", "line 3: syntax error"),
+        ("{{ title | nope }}", "unknown filter"),
+        ("{{ nope() }}", "unknown function"),
+        ("{% include 'x' %}", "syntax error"),
+        ("{{ 1 / 0 }}", ""),
+        (
+            "{% for a in links[0].href %}{% for b in description * 99 %}{% for c in description * 99 %}{% endfor %}{% endfor %}{% endfor %}",
+            "fuel",
+        ),
+        ("{{ 'x' * 100000000 }}", ""),
+        ("  ", "renders nothing"),
+        ("{{ nothing }}", "renders nothing"),
+    ] {
+        let (text, notes) = tried(source, &document());
+        assert_eq!(text, "built in: Pool &lt;full&gt;", "{source}");
+        assert!(
+            notes.len() == 1 && notes[0].contains("`text`") && notes[0].contains(why),
+            "{source}: {notes:?}"
+        );
+    }
+    assert!(tried(&"x".repeat(20_000), &document()).1[0].contains("20000 bytes"));
+    assert!(tried(&"x".repeat(5_000), &document()).1[0].contains("4000 characters"));
+}
+
+#[test]
+fn templates_nest_only_so_deep() {
+    let blocks = format!("{}{}", "{% for a in [1] %}".repeat(60), "{% endfor %}".repeat(60));
+    for source in [format!("{{{{ {}", "(".repeat(1000)), blocks] {
+        let (text, notes) = tried(&source, &document());
+        assert!(text.starts_with("built in") && notes.len() == 1, "{source}: {notes:?}");
+    }
+}
+
+#[test]
+fn the_receipt_tells_of_it() {
+    let mut texts = texts(&firing(&document()));
+    texts.render(&TEMPLATE, Some("{{"));
+    let receipt = texts.noted(Receipt { id: None, message: "200".to_owned() });
+    assert!(
+        receipt.message.starts_with("200; the built-in text was sent, since the template `text` failed: "),
+        "{receipt:?}"
+    );
+}
+
+#[test]
+fn what_is_too_long_loses_the_end_of_its_longest_values() {
+    let document =
+        json!({ "title": "short", "description": "<".repeat(70_000), "labels": { "end": "kept" } });
+    let (text, notes) =
+        tried("<b>{{ title }}</b> <i>{{ description }}</i> <u>{{ labels.end }}</u>", &document);
+    assert!(notes.is_empty(), "{notes:?}");
+    assert!(text.starts_with("<b>short</b> <i>&lt;") && text.ends_with("more)</i> <u>kept</u>"), "{text}");
+    assert!(width(&text) <= TEMPLATE.limit && width(&text) > TEMPLATE.limit - 10, "{}", width(&text));
+}
+
+#[test]
+fn the_largest_alert_fits() {
+    let source =
+        "{{ title }}{{ description }}{% for n, v in labels | items %}<b>{{ n }}</b>{{ v }}{% endfor %}";
+    for character in ['x', '<', '🔥'] {
+        let (text, notes) = tried(source, &largest(character));
+        assert!(width(&text) <= TEMPLATE.limit, "{}", width(&text));
+        assert!(notes.is_empty(), "{notes:?}");
+    }
+}

@@ -1,0 +1,66 @@
+//! For the unit tests of plugins: deliveries as the host makes them from an alert's document.
+
+use serde_json::Value;
+
+use crate::notifier::Delivery;
+use crate::types::{Alert, Receipt, Severity, Status};
+
+/// The firing of an alert with this document. What the document lacks is `critical`, with the title `t`.
+pub fn firing(document: &Value) -> Delivery {
+    Delivery {
+        delivery_id: "alert-1/receiver".to_owned(),
+        thread_id: "thread-1/receiver".to_owned(),
+        earlier: None,
+        receiver: "receiver".to_owned(),
+        attempt: 1,
+        traceparent: String::new(),
+        alert: alert(document),
+    }
+}
+
+/// The resolve that ends it, and the id that the service gave to the firing.
+pub fn resolved(document: &Value, earlier: Option<&str>) -> Delivery {
+    let mut delivery = firing(document);
+    delivery.delivery_id = "alert-1-resolved/receiver".to_owned();
+    delivery.alert.status = Status::Resolved;
+    delivery.earlier = earlier.map(|id| Receipt { id: Some(id.to_owned()), message: "200".to_owned() });
+    delivery
+}
+
+/// The largest alert that a test wants to survive: texts of 70,000 times this character, 50 long labels, 500 links.
+pub fn largest(character: char) -> Value {
+    let text = |length| std::iter::repeat_n(character, length).collect::<String>();
+    let long = text(70_000);
+    let labels: serde_json::Map<_, _> =
+        (0..50).map(|n| (format!("{n}{}", text(1000)), Value::from(text(2000)))).collect();
+    let links: Vec<_> = (0..500).map(|n| format!("https://run.example/{n}/{}", text(100))).collect();
+    serde_json::json!({
+        "title": long, "description": long, "type": long, "source": { "name": long },
+        "context": { "environment": long, "service": long }, "labels": labels, "links": links,
+    })
+}
+
+fn alert(document: &Value) -> Alert {
+    let text = |key: &str| document[key].as_str().map(str::to_owned);
+    let labels = document["labels"].as_object().into_iter().flatten();
+    Alert {
+        id: "alert-1".to_owned(),
+        title: text("title").unwrap_or("t".to_owned()),
+        severity: severity(document["severity"].as_str()),
+        status: Status::Firing,
+        labels: labels
+            .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
+            .collect(),
+        document: document.to_string(),
+        metadata: "{}".to_owned(),
+    }
+}
+
+fn severity(word: Option<&str>) -> Severity {
+    match word {
+        Some("low") => Severity::Low,
+        Some("medium") => Severity::Medium,
+        Some("high") => Severity::High,
+        _ => Severity::Critical,
+    }
+}

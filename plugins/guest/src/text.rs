@@ -1,0 +1,135 @@
+//! Text: on one line, cut to a length, and escaped so that a service shows it as it is.
+//!
+//! What goes to services is measured in UTF-16 code units. Some count those, others characters; whatever fits by this
+//! measure fits by the other one too.
+
+/// Writes one character so that the service shows it, and reads nothing into it.
+pub type Escape = fn(char, &mut String);
+
+/// From this limit on there is room to say how much was cut.
+const ROOM_FOR_NOTE: usize = 200;
+
+/// For text in which no character means anything.
+pub fn plain(character: char, out: &mut String) {
+    out.push(character);
+}
+
+/// For text and attribute values of HTML.
+pub fn html(character: char, out: &mut String) {
+    match character {
+        '&' => out.push_str("&amp;"),
+        '<' => out.push_str("&lt;"),
+        '>' => out.push_str("&gt;"),
+        '"' => out.push_str("&quot;"),
+        other => out.push(other),
+    }
+}
+
+/// How long services may take the text to be.
+pub fn width(text: &str) -> usize {
+    text.chars().map(char::len_utf16).sum()
+}
+
+/// The text without control characters and runs of white space, so that it can neither break a line nor forge one.
+pub fn one_line(text: &str) -> String {
+    let spaced: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    spaced.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// At most `limit` characters of the text; `…` stands for what was cut.
+pub fn cut(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    text.chars().take(limit.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// The text, escaped, and cut to `limit` where it is longer: between characters, never within an escape. `…` stands for
+/// what is missing; where there is room, the text says how much that is.
+pub fn escaped(text: &str, limit: usize, escape: Escape) -> String {
+    let (whole, taken) = start(text, limit, escape);
+    let length = text.chars().count();
+    if taken == length {
+        return whole;
+    }
+    let (mut kept, taken) = start(text, limit.saturating_sub(width(&note(length, limit))), escape);
+    kept.push_str(&note(length - taken, limit));
+    kept
+}
+
+/// What of the text fits, escaped, and how many characters that are.
+fn start(text: &str, limit: usize, escape: Escape) -> (String, usize) {
+    let (mut kept, mut room, mut taken) = (String::new(), limit, 0);
+    let mut piece = String::new();
+    for character in text.chars() {
+        piece.clear();
+        escape(character, &mut piece);
+        let Some(left) = room.checked_sub(width(&piece)) else { break };
+        room = left;
+        taken += 1;
+        kept.push_str(&piece);
+    }
+    (kept, taken)
+}
+
+fn note(missing: usize, limit: usize) -> String {
+    if limit < ROOM_FOR_NOTE {
+        return if limit == 0 { String::new() } else { "…".to_owned() };
+    }
+    format!("… (cut, {} characters more)", grouped(missing))
+}
+
+/// The number with a comma between thousands.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_stays_one_line() {
+        assert_eq!(one_line(" a\r\n\tb\u{1b}[31m  c "), "a b [31m c");
+    }
+
+    #[test]
+    fn cutting_counts_characters_not_bytes() {
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("äöüß", 3), "äö…");
+    }
+
+    #[test]
+    fn what_goes_to_services_is_counted_as_they_count() {
+        assert_eq!(escaped("🔥🔥🔥", 6, plain), "🔥🔥🔥");
+        assert_eq!(escaped("🔥🔥🔥", 5, plain), "🔥🔥…");
+        assert_eq!(escaped("abc", 0, plain), "");
+    }
+
+    #[test]
+    fn a_long_text_says_how_much_is_missing() {
+        let text = escaped(&"x".repeat(4000), 600, plain);
+        assert!(text.ends_with("x… (cut, 3,430 characters more)"), "{text}");
+        assert_eq!(width(&text), 600);
+        assert_eq!(grouped(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn cuts_lie_between_escapes() {
+        assert_eq!(escaped("a&b", 7, html), "a&amp;b");
+        assert_eq!(escaped("a&b", 6, html), "a…");
+        for limit in 0..600 {
+            let cut = escaped(&"<".repeat(1000), limit, html);
+            assert!(width(&cut) <= limit, "{limit}");
+            let start = cut.split('…').next().unwrap_or_default();
+            assert_eq!(start.replace("&lt;", ""), "", "{limit}");
+        }
+    }
+
+    #[test]
+    fn html_cannot_be_closed_from_within() {
+        assert_eq!(escaped("\"><script>&", 100, html), "&quot;&gt;&lt;script&gt;&amp;");
+    }
+}
