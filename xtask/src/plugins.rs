@@ -10,10 +10,11 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 14] = [
+pub(crate) const SHIPPED: [&str; 15] = [
     "triage",
     "log",
     "slack",
+    "discord",
     "webhook",
     "email",
     "http-status",

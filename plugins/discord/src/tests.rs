@@ -1,0 +1,181 @@
+//! What Discord gets, and what becomes of its answers.
+
+use campanile_guest::testing::{firing, largest, resolved};
+use campanile_guest::text::width;
+use campanile_guest::types::Retry;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::message::{FIELDS, TITLE, TOTAL};
+use crate::settings::URL;
+
+const POSTED: &str = r#"{"id": "1234567890", "channel_id": "99", "content": ""}"#;
+
+fn settings() -> Settings {
+    Settings { url: URL.to_owned(), thread: None, mention: None, title: None, text: None, facts: true }
+}
+
+/// Delivers to a Discord that gives these answers: the requests that it got, and what came of it.
+fn told(
+    settings: &Settings,
+    delivery: &Delivery,
+    answers: &[(u16, &str)],
+) -> (Vec<Request>, Result<Receipt, Failure>) {
+    let (mut requests, mut answers) = (Vec::new(), answers.iter());
+    let result = deliver(delivery, settings, &mut |request| {
+        requests.push(request.clone());
+        let (status, text) = answers.next().expect("no more requests than answers");
+        Ok(Answer::of(*status, *text))
+    });
+    (requests, result)
+}
+
+fn body(request: &Request) -> Value {
+    serde_json::from_str(&request.body).unwrap()
+}
+
+fn message(settings: &Settings, delivery: &Delivery) -> Value {
+    body(&told(settings, delivery, &[(200, POSTED)]).0[0])
+}
+
+fn failed(status: u16, text: &str) -> Failure {
+    told(&settings(), &firing(&json!({})), &[(status, text)]).1.unwrap_err()
+}
+
+#[test]
+fn an_alert_is_an_embed_and_its_id_is_remembered() {
+    let document = json!({
+        "title": "Pool full", "type": "database", "description": "All connections in use",
+        "source": { "name": "Database Monitoring" }, "context": { "environment": "production" },
+        "labels": { "team": "db" }, "links": [{ "href": "https://run.example/db", "text": "Runbook" }],
+    });
+    let (requests, result) = told(&settings(), &firing(&document), &[(200, POSTED)]);
+    assert_eq!((requests[0].method, requests[0].url.as_str()), (Method::Post, &*format!("{URL}?wait=true")));
+    assert_eq!(
+        body(&requests[0]),
+        json!({
+            "content": "", "allowed_mentions": { "parse": [] },
+            "embeds": [{
+                "title": "🔴 Pool full", "description": "All connections in use", "color": 0xD0_00_00,
+                "fields": [
+                    { "name": "Severity", "value": "Critical", "inline": true },
+                    { "name": "Type", "value": "database", "inline": true },
+                    { "name": "Source", "value": "Database Monitoring", "inline": true },
+                    { "name": "Environment", "value": "production", "inline": true },
+                    { "name": "Links", "value": "[Runbook](https://run.example/db)", "inline": false },
+                    { "name": "team", "value": "db", "inline": true },
+                ],
+                "footer": { "text": "alert-1" },
+            }],
+        })
+    );
+    let receipt = result.unwrap();
+    assert_eq!((receipt.id.as_deref(), receipt.message.as_str()), (Some("1234567890"), "200"));
+}
+
+#[test]
+fn a_resolve_turns_the_embed_green() {
+    let (requests, result) = told(&settings(), &resolved(&json!({}), Some("123")), &[(200, POSTED)]);
+    assert!(result.is_ok());
+    assert_eq!(
+        (requests[0].method, requests[0].url.as_str()),
+        (Method::Patch, &*format!("{URL}/messages/123"))
+    );
+    let body = body(&requests[0]);
+    assert_eq!((&body["embeds"][0]["color"], body.get("content")), (&json!(0x2E_B6_7D), None));
+}
+
+#[test]
+fn what_is_gone_or_unknown_is_posted_anew() {
+    let gone = (404, r#"{"message": "Unknown Message", "code": 10008}"#);
+    let (requests, result) = told(&settings(), &resolved(&json!({}), Some("123")), &[gone, (200, POSTED)]);
+    assert!(result.is_ok() && requests[1].method == Method::Post);
+    for earlier in [None, Some(""), Some("../../x")] {
+        let (requests, _) = told(&settings(), &resolved(&json!({}), earlier), &[(200, POSTED)]);
+        assert_eq!(requests[0].method, Method::Post, "{earlier:?}");
+    }
+}
+
+#[test]
+fn a_thread_is_named_in_both_requests() {
+    let settings = Settings { thread: Some("77".to_owned()), ..settings() };
+    let (requests, _) = told(&settings, &firing(&json!({})), &[(200, POSTED)]);
+    assert!(requests[0].url.ends_with("?wait=true&thread_id=77"));
+    let (requests, _) = told(&settings, &resolved(&json!({}), Some("5")), &[(200, POSTED)]);
+    assert!(requests[0].url.ends_with("/messages/5?thread_id=77"));
+}
+
+#[test]
+fn only_the_operator_calls_somebody_and_only_for_what_fires() {
+    let document = json!({ "title": "@everyone <@&1>", "description": "@here" });
+    let called = Settings { mention: Some("<@&42>".to_owned()), ..settings() };
+    assert_eq!(message(&settings(), &firing(&document))["allowed_mentions"], json!({ "parse": [] }));
+    let fired = message(&called, &firing(&document));
+    assert_eq!(
+        (&fired["content"], &fired["allowed_mentions"]["parse"][1]),
+        (&json!("<@&42>"), &json!("roles"))
+    );
+    assert_eq!(message(&called, &resolved(&document, None))["allowed_mentions"], json!({ "parse": [] }));
+}
+
+#[test]
+fn an_operator_words_it_and_an_alert_cannot() {
+    let (title, text) = (Some("**{{ title }}**".to_owned()), Some("> {{ description }}".to_owned()));
+    let document = json!({ "title": "a**b", "description": "[x](https://evil.example)" });
+    let embed = &message(&Settings { title, text, ..settings() }, &firing(&document))["embeds"][0];
+    assert_eq!(embed["title"], r"**a\*\*b**");
+    assert_eq!(embed["description"], r"> \[x\](https://evil.example)");
+}
+
+#[test]
+fn discords_limits_hold_for_the_largest_alert() {
+    for character in ['x', '*', '🔥'] {
+        let message = message(&settings(), &firing(&largest(character)));
+        let embed = &message["embeds"][0];
+        let length = |text: &Value| width(text.as_str().unwrap());
+        let fields = embed["fields"].as_array().unwrap();
+        let texts: usize = fields.iter().map(|field| length(&field["name"]) + length(&field["value"])).sum();
+        let total = length(&embed["title"])
+            + length(&embed["description"])
+            + length(&embed["footer"]["text"])
+            + texts;
+        assert!(length(&embed["title"]) <= TITLE && length(&embed["description"]) <= 4096);
+        assert!(total <= TOTAL && fields.len() <= FIELDS, "{total}, {}", fields.len());
+        assert!(fields.iter().all(|field| length(&field["name"]) <= 256 && length(&field["value"]) <= 1024));
+        assert!(fields.len() > 5, "there is room for facts");
+    }
+}
+
+#[test]
+fn discords_errors_say_whether_to_try_again() {
+    let wait = r#"{"message": "You are being rate limited.", "retry_after": 64.57, "global": false}"#;
+    for (status, text, code, retry) in [
+        (429, wait, "rate-limited", Retry::After(64_570)),
+        (404, r#"{"message": "Unknown Webhook", "code": 10015}"#, "unknown-webhook", Retry::Never),
+        (
+            401,
+            r#"{"message": "Invalid Webhook Token", "code": 50027}"#,
+            "invalid-webhook-token",
+            Retry::Never,
+        ),
+        (
+            400,
+            r#"{"message": "Invalid Form Body", "code": 50035, "errors": {}}"#,
+            "invalid-form-body",
+            Retry::Never,
+        ),
+        (400, r#"{"message": "New", "code": 1}"#, "http-400", Retry::Never),
+        (502, "<html>", "http-502", Retry::Backoff),
+    ] {
+        let failure = failed(status, text);
+        assert_eq!((failure.code.as_str(), failure.retry), (code, retry), "{text}");
+    }
+    let failure = failed(404, r#"{"message": "Unknown Webhook", "code": 10015}"#);
+    assert!(failure.message.starts_with("service.example answered 404: 10015: Unknown Webhook: make a new"));
+}
+
+#[test]
+fn the_configuration_schema_names_the_default() {
+    let schema: Value = serde_json::from_str(include_str!("../config.schema.json")).unwrap();
+    assert_eq!(schema["properties"]["url"]["default"], URL);
+}
