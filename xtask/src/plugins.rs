@@ -10,11 +10,12 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 15] = [
+pub(crate) const SHIPPED: [&str; 16] = [
     "triage",
     "log",
     "slack",
     "discord",
+    "telegram",
     "webhook",
     "email",
     "http-status",

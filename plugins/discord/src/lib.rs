@@ -5,7 +5,7 @@ mod message;
 mod service;
 mod settings;
 
-use campanile_guest::http::{Answer, Method, Request};
+use campanile_guest::http::{Method, Request, Send};
 use campanile_guest::template::Texts;
 use campanile_guest::types::{Failure, Receipt};
 use campanile_guest::{Delivery, Document};
@@ -28,9 +28,6 @@ campanile_guest::notifier! {
 fn notify(delivery: &Delivery) -> Result<Receipt, Failure> {
     deliver(delivery, &Settings::read()?, &mut Request::send)
 }
-
-/// How requests are sent; by a test, to an answer of its own.
-type Send<'a> = &'a mut dyn FnMut(&Request) -> Result<Answer, Failure>;
 
 /// Posts the embed, or replaces the one of the firing. What was deleted meanwhile is posted anew.
 fn deliver(delivery: &Delivery, settings: &Settings, send: Send) -> Result<Receipt, Failure> {

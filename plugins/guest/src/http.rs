@@ -15,3 +15,8 @@ pub use answer::Answer;
 pub use encode::header_value;
 pub use request::{Method, Request};
 pub use service::{Rule, Service};
+
+use crate::types::Failure;
+
+/// How a notifier of several steps sends: [`Request::send`], or in a unit test what answers in its place.
+pub type Send<'a> = &'a mut dyn FnMut(&Request) -> Result<Answer, Failure>;

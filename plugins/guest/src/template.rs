@@ -47,15 +47,20 @@ impl Texts {
 
     /// The text that `written`, the operator's template, gives; the built-in one if there is none, or if it fails.
     pub fn render(&mut self, template: &Template, written: Option<&str>) -> String {
-        if let Some(source) = written {
-            match self.attempt(template, source) {
-                Ok(text) => return text,
-                Err(why) => self.note(format!(
-                    "the built-in text was sent, since the template `{}` failed: {why}",
-                    template.key
-                )),
-            }
+        match written.map(|source| self.attempt(template, source)) {
+            Some(Ok(text)) => text,
+            Some(Err(why)) => self.built_in(template, &why),
+            None => self.default(template),
         }
+    }
+
+    /// The built-in text, since the operator's template failed; perhaps only at the service, by its markup.
+    pub fn built_in(&mut self, template: &Template, why: &str) -> String {
+        self.note(format!("the built-in text was sent, since the template `{}` failed: {why}", template.key));
+        self.default(template)
+    }
+
+    fn default(&mut self, template: &Template) -> String {
         self.attempt(template, template.default).unwrap_or_else(|why| {
             self.note(format!("the title alone was sent as `{}`: {why}", template.key));
             escaped(&self.title, template.limit, template.escape)

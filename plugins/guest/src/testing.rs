@@ -1,7 +1,8 @@
-//! For the unit tests of plugins: deliveries as the host makes them from an alert's document.
+//! For the unit tests of plugins: deliveries as the host makes them from an alert's document, and services to talk to.
 
 use serde_json::Value;
 
+use crate::http::{Answer, Request, Send};
 use crate::notifier::Delivery;
 use crate::types::{Alert, Receipt, Severity, Status};
 
@@ -38,6 +39,23 @@ pub fn largest(character: char) -> Value {
         "title": long, "description": long, "type": long, "source": { "name": long },
         "context": { "environment": long, "service": long }, "labels": labels, "links": links,
     })
+}
+
+/// Runs `deliver` against a service that gives these answers, status and body: the requests that it got, and what came of
+/// it. A request too many panics.
+pub fn exchange<T>(answers: &[(u16, &str)], deliver: impl FnOnce(Send) -> T) -> (Vec<Request>, T) {
+    let (mut requests, mut answers) = (Vec::new(), answers.iter());
+    let result = deliver(&mut |request| {
+        requests.push(request.clone());
+        let (status, text) = answers.next().expect("no more requests than answers");
+        Ok(Answer::of(*status, *text))
+    });
+    (requests, result)
+}
+
+/// The request's JSON body; `null` if it is not JSON.
+pub fn body(request: &Request) -> Value {
+    serde_json::from_str(&request.body).unwrap_or_default()
 }
 
 fn alert(document: &Value) -> Alert {

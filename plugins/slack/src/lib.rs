@@ -6,7 +6,7 @@ mod settings;
 mod text;
 mod web_api;
 
-use campanile_guest::http::{Answer, Request, Service};
+use campanile_guest::http::{Request, Send, Service};
 use campanile_guest::template::Texts;
 use campanile_guest::types::{Failure, Receipt};
 use campanile_guest::{Delivery, Document};
@@ -26,9 +26,6 @@ campanile_guest::notifier! {
 fn notify(delivery: &Delivery) -> Result<Receipt, Failure> {
     deliver(delivery, &Settings::read()?, &mut Request::send)
 }
-
-/// How requests are sent; by a test, to an answer of its own.
-type Send<'a> = &'a mut dyn FnMut(&Request) -> Result<Answer, Failure>;
 
 fn deliver(delivery: &Delivery, settings: &Settings, send: Send) -> Result<Receipt, Failure> {
     let document = Document::parse(&delivery.alert.document)?;

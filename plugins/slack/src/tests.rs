@@ -1,6 +1,6 @@
 //! What Slack gets, and what becomes of its answers.
 
-use campanile_guest::testing::{firing, largest, resolved};
+use campanile_guest::testing::{body, exchange, firing, largest, resolved};
 use campanile_guest::text::width;
 use campanile_guest::types::Retry;
 use serde_json::{Value, json};
@@ -26,17 +26,7 @@ fn told(
     delivery: &Delivery,
     answers: &[(u16, &str)],
 ) -> (Vec<Request>, Result<Receipt, Failure>) {
-    let (mut requests, mut answers) = (Vec::new(), answers.iter());
-    let result = deliver(delivery, settings, &mut |request| {
-        requests.push(request.clone());
-        let (status, text) = answers.next().expect("no more requests than answers");
-        Ok(Answer::of(*status, *text))
-    });
-    (requests, result)
-}
-
-fn body(request: &Request) -> Value {
-    serde_json::from_str(&request.body).unwrap()
+    exchange(answers, |send| deliver(delivery, settings, send))
 }
 
 /// The message that the webhook gets for this alert.

@@ -4,11 +4,10 @@
 //! Sources: docs.slack.dev/reference/methods/chat.postMessage and …/chat.update.
 
 use campanile_guest::Delivery;
-use campanile_guest::http::Request;
+use campanile_guest::http::{Request, Send};
 use campanile_guest::types::{Failure, Receipt};
 use serde_json::{Value, json};
 
-use crate::Send;
 use crate::service::{FIXED, GONE, SLACK};
 use crate::settings::WebApi;
 

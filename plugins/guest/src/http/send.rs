@@ -73,7 +73,7 @@ fn headers(request: &Request) -> Result<Fields, Failure> {
 
 /// The body's own errors are not reported: whoever does not take it says why in place of the answer.
 fn exchange(request: OutgoingRequest, body: &[u8]) -> Result<Answer, ErrorCode> {
-    let outgoing_body = request.body().ok();
+    let outgoing_body = Some(body).filter(|body| !body.is_empty()).and_then(|_| request.body().ok());
     let response = outgoing_handler::handle(request, Some(timeouts()))?;
     if let Some(outgoing_body) = outgoing_body {
         write(outgoing_body, body);
