@@ -5,7 +5,7 @@
 use campanile_guest::template::{Template, Texts};
 use campanile_guest::text::{self, width};
 use campanile_guest::types::Status;
-use campanile_guest::{Delivery, Document, Look};
+use campanile_guest::{Delivery, Document, Look, facts};
 use serde_json::{Value, json};
 
 use crate::markdown::{escaped, link, markdown};
@@ -53,7 +53,7 @@ pub(crate) fn embed(
     if settings.facts {
         let footer = text::escaped(&delivery.alert.id, FOOTER, text::plain);
         let room = TOTAL - width(&title) - width(&said) - width(&footer);
-        embed["fields"] = fields(delivery, document, look.word, room).into();
+        embed["fields"] = fields(delivery, document, room).into();
         embed["footer"] = json!({ "text": footer });
     }
     embed
@@ -72,23 +72,12 @@ pub(crate) fn edit(embed: Value) -> Value {
 }
 
 /// What is known about the alert first, then links, then labels, as many as there is room for.
-fn fields(delivery: &Delivery, document: &Document, word: &str, mut room: usize) -> Vec<Value> {
-    let known = [
-        ("Severity", Some(word)),
-        ("Priority", document.priority()),
-        ("Type", Some(document.kind())),
-        ("Source", Some(document.source())),
-        ("Environment", document.text("/context/environment")),
-        ("Service", document.text("/context/service")),
-        ("Since", document.text("/starts_at")),
-        ("Until", document.text("/ends_at")),
-    ];
-    let known =
-        known.into_iter().filter_map(|(name, value)| Some((escaped(name, NAME), escaped(value?, VALUE))));
-    let links = std::iter::once(("Links".to_owned(), links(document)));
-    let labels = delivery.alert.labels.iter();
-    let labels = labels.map(|(name, value)| (escaped(name, NAME), escaped(value, VALUE)));
-    let all = known.chain(links).chain(labels).filter(|(name, value)| !name.is_empty() && !value.is_empty());
+fn fields(delivery: &Delivery, document: &Document, mut room: usize) -> Vec<Value> {
+    let labels = delivery.alert.labels.len();
+    let facts = facts(&delivery.alert, document);
+    let mut all: Vec<_> = facts.map(|(name, value)| (escaped(name, NAME), escaped(value, VALUE))).collect();
+    all.insert(all.len() - labels, ("Links".to_owned(), links(document)));
+    let all = all.iter().filter(|(name, value)| !name.is_empty() && !value.is_empty());
     let mut fits = |name: &str, value: &str| {
         let left = room.checked_sub(width(name) + width(value));
         room = left.unwrap_or(room);

@@ -1,7 +1,7 @@
 //! The mail: the same facts as plain text and as HTML.
 
-use campanile_guest::types::{Alert, Severity, Status};
-use campanile_guest::{Document, cut, one_line};
+use campanile_guest::types::Alert;
+use campanile_guest::{Document, Look, cut, facts, one_line};
 
 /// The most of a subject, in characters.
 const SUBJECT: usize = 200;
@@ -15,7 +15,7 @@ pub(crate) struct Composed {
 
 /// Composes subject, text and HTML.
 pub(crate) fn compose(alert: &Alert, document: &Document) -> Composed {
-    let facts = facts(alert, document);
+    let facts = known(alert, document);
     Composed {
         subject: subject(alert, document),
         text: text(alert, document, &facts),
@@ -26,36 +26,13 @@ pub(crate) fn compose(alert: &Alert, document: &Document) -> Composed {
 /// Such as `[CRITICAL] Connection Pool Exhausted (production/payments)`.
 fn subject(alert: &Alert, document: &Document) -> String {
     let place = document.place().map(|place| format!(" ({place})")).unwrap_or_default();
-    let mark = look(alert).0.to_uppercase();
+    let mark = Look::of(alert).word.to_uppercase();
     cut(&one_line(&format!("[{mark}] {}{place}", alert.title)), SUBJECT)
 }
 
-/// The word and the colour for what holds, or for what has ended.
-fn look(alert: &Alert) -> (&'static str, &'static str) {
-    match (alert.status, alert.severity) {
-        (Status::Resolved, _) => ("resolved", "#1e8e5a"),
-        (Status::Firing, Severity::Critical) => ("critical", "#d00000"),
-        (Status::Firing, Severity::High) => ("high", "#d9640a"),
-        (Status::Firing, Severity::Medium) => ("medium", "#a87b00"),
-        (Status::Firing, Severity::Low) => ("low", "#2a7fb0"),
-    }
-}
-
 /// What is known, by name, each on one line.
-fn facts(alert: &Alert, document: &Document) -> Vec<(String, String)> {
-    let place = document.place();
-    let known = [
-        ("Severity", Some(look(alert).0)),
-        ("Priority", document.priority()),
-        ("Type", Some(document.kind())),
-        ("Source", Some(document.source())),
-        ("Where", place.as_deref()),
-        ("Since", document.text("/starts_at")),
-        ("Until", document.text("/ends_at")),
-    ];
-    let known = known.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    let labels = alert.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let all = known.chain(labels).chain([("Alert", alert.id.as_str())]);
+fn known(alert: &Alert, document: &Document) -> Vec<(String, String)> {
+    let all = facts(alert, document).chain([("Alert", alert.id.as_str())]);
     all.map(|(name, value)| (one_line(name), one_line(value))).collect()
 }
 
@@ -73,7 +50,7 @@ fn plain_link(href: &str, text: &str) -> String {
 }
 
 fn html(alert: &Alert, document: &Document, facts: &[(String, String)]) -> String {
-    let colour = look(alert).1;
+    let colour = format!("#{:06X}", Look::of(alert).colour);
     let title = escaped(&one_line(&alert.title));
     let description = escaped(document.description()).replace('\n', "<br>\n");
     let rows: String = facts.iter().map(|(name, value)| row(name, value)).collect();
@@ -105,6 +82,8 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use campanile_guest::types::{Severity, Status};
+
     use super::*;
 
     const DOCUMENT: &str = r#"{
@@ -147,8 +126,8 @@ mod tests {
 
     #[test]
     fn the_text_holds_every_fact() {
-        let expected = "Pool full\n\nAll connections <in use>\nsince noon\n\nSeverity: critical\nPriority: P1\n\
-            Type: database\nSource: Database Monitoring\nWhere: production/payments\nteam: <db>\nAlert: alert-1\n\n\
+        let expected = "Pool full\n\nAll connections <in use>\nsince noon\n\nSeverity: Critical\nPriority: P1\n\
+            Type: database\nSource: Database Monitoring\nEnvironment: production\nService: payments\nteam: <db>\nAlert: alert-1\n\n\
             https://a.example/?x=1&y=\"2\"\nRunbook: https://run.example\n";
         assert_eq!(composed("Pool full", Status::Firing, DOCUMENT).text, expected);
     }

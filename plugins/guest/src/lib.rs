@@ -2,8 +2,10 @@
 
 pub mod config;
 mod document;
+mod facts;
 pub mod failure;
 pub mod http;
+mod key;
 pub mod log;
 mod look;
 mod notifier;
@@ -14,6 +16,8 @@ pub mod text;
 
 pub use bindings::campanile::types::types;
 pub use document::Document;
+pub use facts::facts;
+pub use key::{digest, key};
 pub use look::Look;
 pub use notifier::Delivery;
 pub use text::{cut, one_line};

@@ -4,7 +4,7 @@
 
 use campanile_guest::template::{Template, Texts};
 use campanile_guest::text::width;
-use campanile_guest::{Delivery, Document, Look, one_line};
+use campanile_guest::{Delivery, Document, Look, facts, one_line};
 use serde_json::{Value, json};
 
 use crate::settings::Settings;
@@ -44,7 +44,8 @@ pub(crate) fn message(
         vec![json!({ "type": "header", "text": { "type": "plain_text", "emoji": true, "text": title } })];
     blocks.extend(section(&texts.render(&TEXT, settings.text.as_deref())));
     if settings.facts {
-        blocks.push(json!({ "type": "section", "fields": fields(delivery, document, look.word) }));
+        let fields: Vec<_> = facts(alert, document).take(FIELDS).map(field).collect();
+        blocks.push(json!({ "type": "section", "fields": fields }));
         blocks.extend(section(&links(document)));
         blocks.push(json!({ "type": "context", "elements": [text(&escaped(&alert.id, FIELD))] }));
     }
@@ -63,24 +64,7 @@ fn section(said: &str) -> Option<Value> {
     (!said.is_empty()).then(|| json!({ "type": "section", "text": text(said) }))
 }
 
-/// What is known about the alert first, then labels, as many as Slack takes.
-fn fields(delivery: &Delivery, document: &Document, word: &str) -> Vec<Value> {
-    let known = [
-        ("Severity", Some(word)),
-        ("Priority", document.priority()),
-        ("Type", Some(document.kind())),
-        ("Source", Some(document.source())),
-        ("Environment", document.text("/context/environment")),
-        ("Service", document.text("/context/service")),
-        ("Since", document.text("/starts_at")),
-        ("Until", document.text("/ends_at")),
-    ];
-    let known = known.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    let labels = delivery.alert.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    known.chain(labels).take(FIELDS).map(|(name, value)| field(name, value)).collect()
-}
-
-fn field(name: &str, value: &str) -> Value {
+fn field((name, value): (&str, &str)) -> Value {
     let name = escaped(name, 100);
     let value = escaped(value, FIELD - width(&name) - 3);
     text(&format!("*{name}*\n{value}"))

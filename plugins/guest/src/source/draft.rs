@@ -2,11 +2,10 @@
 //! what it allows, and what is odd becomes a warning.
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{Settings, Severity, odd, rfc3339};
 use crate::types::Status;
-use crate::{cut, one_line};
+use crate::{cut, key, one_line};
 
 /// What the host takes at most, in characters.
 const TITLE: usize = 1_024;
@@ -70,19 +69,11 @@ impl Draft {
 
     /// What identifies the alert over its firing, its repeats and its resolve. Never empty; what is longer than the host
     /// takes ends in a hash of the whole.
-    pub fn dedup_key(self, key: &str) -> Self {
-        let key = one_line(key);
-        if key.is_empty() {
-            return self;
+    pub fn dedup_key(self, given: &str) -> Self {
+        match one_line(given) {
+            given if given.is_empty() => self,
+            given => self.set("dedup_key", json!(key(&given, KEY))),
         }
-        let key = if key.chars().count() > KEY {
-            let hash: String =
-                Sha256::digest(&key).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-            key.chars().take(KEY - 17).chain(['-']).collect::<String>() + &hash
-        } else {
-            key
-        };
-        self.set("dedup_key", json!(key))
     }
 
     /// When it began.
