@@ -59,7 +59,7 @@ impl Request {
         self
     }
 
-    /// With a parameter in the address's query.
+    /// With a parameter in the address's query: text, in which no placeholder of a secret is one.
     pub fn query(mut self, name: &str, value: &str) -> Self {
         let separator = if self.url.contains('?') { '&' } else { '?' };
         self.url.push(separator);

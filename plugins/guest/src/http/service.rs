@@ -11,7 +11,7 @@ pub struct Service {
     pub id: &'static [&'static str],
     /// What it says went wrong: a code, a text, or both.
     pub error: &'static [&'static str],
-    /// What is `false` where a 2xx is a refusal.
+    /// What is `false` or 0 where a 2xx is a refusal.
     pub success: Option<&'static str>,
     /// How many seconds to wait, as a number.
     pub wait: Option<&'static str>,
@@ -37,7 +37,8 @@ impl Service {
 
     /// Whether a 2xx is a refusal all the same.
     pub(crate) fn refuses(&self, json: &Value) -> bool {
-        self.success.and_then(|pointer| json.pointer(pointer)) == Some(&Value::Bool(false))
+        let said = self.success.and_then(|pointer| json.pointer(pointer));
+        said.is_some_and(|said| *said == Value::Bool(false) || *said == 0)
     }
 
     /// How long it asks to wait, in milliseconds.

@@ -75,6 +75,7 @@ fn a_refusal_counts_whatever_its_status_is() {
     assert_eq!(failure.message, "service.example answered 200: no_channel: check `channel`");
     let failure = answered(200, r#"{"ok": false, "error": "other"}"#).unwrap_err();
     assert_eq!((failure.code.as_str(), failure.retry), ("refused", Retry::Never));
+    assert_eq!(answered(200, r#"{"ok": 0}"#).unwrap_err().code, "refused");
     let failure = answered(400, r#"{"code": 5, "error": "busy"}"#).unwrap_err();
     assert_eq!((failure.code.as_str(), failure.retry), ("busy", Retry::Backoff));
     assert_eq!(failure.message, "service.example answered 400: 5: busy");
