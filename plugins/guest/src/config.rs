@@ -22,8 +22,28 @@ pub fn flag(key: &str, default: bool) -> Result<bool, Failure> {
     Ok(get(key)?.map_or(default, |value| value == "true"))
 }
 
+/// The parts of `key`, which commas separate; absent if it is not set.
+pub fn list(key: &str) -> Result<Option<Vec<String>>, Failure> {
+    Ok(get(key)?.map(|text| parts(&text)))
+}
+
+fn parts(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
 fn missing(key: &str, example: &str) -> Failure {
     let message =
         format!("the configuration lacks `{key}`; set it under [config], such as {key} = \"{example}\"");
     permanent("config-missing", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commas_separate() {
+        assert_eq!(parts(" a, b c ,,"), ["a", "b c"]);
+        assert!(parts("").is_empty());
+    }
 }

@@ -10,9 +10,10 @@ mod send;
 mod service;
 mod target;
 mod transport;
+mod wait;
 
 pub use answer::Answer;
-pub use encode::header_value;
+pub use encode::{header_value, plain_id};
 pub use request::{Method, Request};
 pub use service::{Rule, Service};
 

@@ -10,6 +10,7 @@ pub mod log;
 mod look;
 mod notifier;
 pub mod source;
+mod status_updater;
 pub mod template;
 pub mod testing;
 pub mod text;
@@ -20,6 +21,9 @@ pub use facts::facts;
 pub use key::{digest, key};
 pub use look::Look;
 pub use notifier::Delivery;
+pub use status_updater::{
+    Acknowledgement, COMMENT_ON, Change, DeliveryResult, DeliveryState, Outcome, is_commented,
+};
 pub use text::{cut, one_line};
 pub use wit_bindgen;
 

@@ -14,6 +14,7 @@ use minijinja::Value;
 use crate::document::Document;
 use crate::log;
 use crate::notifier::Delivery;
+use crate::status_updater::Change;
 use crate::text::{Escape, escaped, one_line};
 use crate::types::Receipt;
 
@@ -43,6 +44,12 @@ impl Texts {
     pub fn of(delivery: &Delivery, document: &Document) -> Self {
         let title = one_line(&delivery.alert.title);
         Self { context: context::of(delivery, document), title, notes: Vec::new() }
+    }
+
+    /// What templates can say about this change.
+    pub fn of_change(change: &Change, document: &Document) -> Self {
+        let title = one_line(&change.alert.title);
+        Self { context: context::of_change(change, document), title, notes: Vec::new() }
     }
 
     /// The text that `written`, the operator's template, gives; the built-in one if there is none, or if it fails.
@@ -75,7 +82,8 @@ impl Texts {
         receipt
     }
 
-    fn attempt(&self, template: &Template, source: &str) -> Result<String, String> {
+    /// The text that a template gives, or why it fails: for what has no built-in text to fall back to.
+    pub fn attempt(&self, template: &Template, source: &str) -> Result<String, String> {
         let text = engine::fitted(source, &self.context, template.escape, template.limit)?;
         if template.required && text.is_empty() {
             return Err("it renders nothing".to_owned());

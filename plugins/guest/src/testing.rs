@@ -1,9 +1,11 @@
-//! For the unit tests of plugins: deliveries as the host makes them from an alert's document, and services to talk to.
+//! For the unit tests of plugins: deliveries and changes as the host makes them from an alert's document, and services to
+//! talk to.
 
 use serde_json::Value;
 
 use crate::http::{Answer, Request, Send};
 use crate::notifier::Delivery;
+use crate::status_updater::{Change, DeliveryResult, DeliveryState, Outcome};
 use crate::types::{Alert, Receipt, Severity, Status};
 
 /// The firing of an alert with this document. What the document lacks is `critical`, with the title `t`.
@@ -26,6 +28,36 @@ pub fn resolved(document: &Value, earlier: Option<&str>) -> Delivery {
     delivery.alert.status = Status::Resolved;
     delivery.earlier = earlier.map(|id| Receipt { id: Some(id.to_owned()), message: "200".to_owned() });
     delivery
+}
+
+/// What became of a firing alert with this document: `slack` has it, `email` was given up.
+pub fn change(document: &Value, outcome: Outcome) -> Change {
+    let part = |receiver: &str, state, message: &str| DeliveryResult {
+        receiver: receiver.to_owned(),
+        state,
+        message: message.to_owned(),
+    };
+    Change {
+        change_id: format!("alert-1/updater/{}", outcome.as_str()),
+        updater: "updater".to_owned(),
+        attempt: 1,
+        traceparent: String::new(),
+        alert: alert(document),
+        outcome,
+        deliveries: vec![
+            part("slack", DeliveryState::Delivered, "200: ok"),
+            part("email", DeliveryState::Failed, "no such user"),
+        ],
+    }
+}
+
+/// The same for the resolve that ends it.
+pub fn ended(document: &Value, outcome: Outcome) -> Change {
+    let mut change = change(document, outcome);
+    change.change_id = format!("alert-1-resolved/updater/{}", outcome.as_str());
+    change.alert.id = "alert-1-resolved".to_owned();
+    change.alert.status = Status::Resolved;
+    change
 }
 
 /// The largest alert that a test wants to survive: texts of 70,000 times this character, 50 long labels, 500 links.

@@ -1,14 +1,10 @@
 //! What the external system gets.
 
-use campanile_guest::Document;
 use campanile_guest::failure::permanent;
 use campanile_guest::http::Method;
 use campanile_guest::types::{Failure, Status};
+use campanile_guest::{Change, DeliveryResult, Document};
 use serde_json::{Value, json};
-
-use crate::bindings::exports::campanile::status_updater::status_updater::{
-    Change, DeliveryResult, DeliveryState, Outcome,
-};
 
 /// The method that the configuration names; `POST` if it names none.
 pub(crate) fn method(name: Option<&str>) -> Result<Method, Failure> {
@@ -30,14 +26,14 @@ pub(crate) fn body(change: &Change) -> Result<Value, Failure> {
         "change_id": change.change_id,
         "alert_id": change.alert.id,
         "status": status(change.alert.status),
-        "outcome": outcome(change.outcome),
+        "outcome": change.outcome.as_str(),
         "deliveries": deliveries,
         "alert": Document::parse(&change.alert.document)?.into_value(),
     }))
 }
 
 fn delivery(result: &DeliveryResult) -> Value {
-    json!({ "receiver": result.receiver, "state": state(result.state), "message": result.message })
+    json!({ "receiver": result.receiver, "state": result.state.as_str(), "message": result.message })
 }
 
 fn status(status: Status) -> &'static str {
@@ -47,69 +43,23 @@ fn status(status: Status) -> &'static str {
     }
 }
 
-fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Pending => "pending",
-        Outcome::Delivered => "delivered",
-        Outcome::Partial => "partial",
-        Outcome::Failed => "failed",
-        Outcome::Dropped => "dropped",
-        Outcome::Unrouted => "unrouted",
-    }
-}
-
-fn state(state: DeliveryState) -> &'static str {
-    match state {
-        DeliveryState::Pending => "pending",
-        DeliveryState::Delivered => "delivered",
-        DeliveryState::Failed => "failed",
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use campanile_guest::types::{Alert, Severity};
+    use campanile_guest::Outcome;
+    use campanile_guest::testing::ended;
 
     use super::*;
 
     #[test]
     fn the_body_tells_the_outcome_receiver_by_receiver() {
-        let change = Change {
-            change_id: "alert-1/http-status/partial".to_owned(),
-            updater: "http-status".to_owned(),
-            attempt: 1,
-            traceparent: String::new(),
-            alert: Alert {
-                id: "alert-1".to_owned(),
-                title: "t".to_owned(),
-                severity: Severity::Low,
-                status: Status::Resolved,
-                labels: Vec::new(),
-                document: r#"{"title": "t"}"#.to_owned(),
-                metadata: "{}".to_owned(),
-            },
-            outcome: Outcome::Partial,
-            deliveries: vec![
-                DeliveryResult {
-                    receiver: "slack".to_owned(),
-                    state: DeliveryState::Delivered,
-                    message: "200".to_owned(),
-                },
-                DeliveryResult {
-                    receiver: "email".to_owned(),
-                    state: DeliveryState::Failed,
-                    message: "no".to_owned(),
-                },
-            ],
-        };
         assert_eq!(
-            body(&change).unwrap(),
+            body(&ended(&json!({ "title": "t" }), Outcome::Partial)).unwrap(),
             json!({
-                "change_id": "alert-1/http-status/partial", "alert_id": "alert-1", "status": "resolved",
-                "outcome": "partial", "alert": { "title": "t" },
+                "change_id": "alert-1-resolved/updater/partial", "alert_id": "alert-1-resolved",
+                "status": "resolved", "outcome": "partial", "alert": { "title": "t" },
                 "deliveries": [
-                    { "receiver": "slack", "state": "delivered", "message": "200" },
-                    { "receiver": "email", "state": "failed", "message": "no" },
+                    { "receiver": "slack", "state": "delivered", "message": "200: ok" },
+                    { "receiver": "email", "state": "failed", "message": "no such user" },
                 ],
             })
         );

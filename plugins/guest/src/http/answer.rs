@@ -1,11 +1,11 @@
 //! What an answer means for the host's retries. By its status: 2xx done; 408, 425, 429 and 5xx may pass; the rest would
 //! repeat itself. What is known of the service comes first.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::{Rule, Service};
+use super::{Rule, Service, wait};
 use crate::types::{Failure, Receipt, Retry};
 use crate::{cut, one_line};
 
@@ -48,7 +48,7 @@ fn judge(answer: &Answer, service: &Service, now: SystemTime) -> Result<Receipt,
         let said = if service.error.is_empty() { said(&answer.text) } else { String::new() };
         return Ok(Receipt { id: service.id(&json), message: format!("{}{said}", answer.status) });
     }
-    let wait = || service.wait(&json).or_else(|| asked(answer, now));
+    let wait = || service.wait(&json).or_else(|| wait::asked(answer.retry_after.as_deref()?, now));
     let said = said(if error.is_empty() { &answer.text } else { &error });
     match service.rule(&error).filter(|_| !error.is_empty()) {
         Some(rule) => known(rule, answer, &said, wait),
@@ -104,16 +104,6 @@ fn patient(retry: Retry, wait: impl FnOnce() -> Option<u64>) -> Retry {
         Retry::Backoff => wait().map_or(Retry::Backoff, Retry::After),
         other => other,
     }
-}
-
-/// How long a `Retry-After` asks to wait, in milliseconds: seconds, or an HTTP date (RFC 9110, section 10.2.3).
-fn asked(answer: &Answer, now: SystemTime) -> Option<u64> {
-    let value = answer.retry_after.as_deref()?.trim();
-    let wait = match value.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default(),
-    };
-    Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -10,6 +10,12 @@ pub fn header_value(text: &str) -> String {
     encoded(text, |byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'$'))
 }
 
+/// The text as an id that no markup reads anything into, without white space. Encoded is each byte that is neither a
+/// letter or digit of ASCII nor one of `-._~/#:@`.
+pub fn plain_id(text: &str) -> String {
+    encoded(text, |byte| byte.is_ascii_alphanumeric() || b"-._~/#:@".contains(&byte))
+}
+
 /// The text as a name or value of a query or form, never with a secret's placeholder.
 pub(crate) fn component(text: &str) -> String {
     encoded(text, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
@@ -54,6 +60,12 @@ mod tests {
         assert_eq!(header_value("%24%7Bsecret%3AKEY%7D"), "%2524%257Bsecret%253AKEY%257D");
         assert_eq!(component("${secret:KEY}${secret:B}"), "%24%7B%73ecret%3AKEY%7D%24%7B%73ecret%3AB%7D");
         assert_eq!(component("%24%7bsecret%3aKEY%7d"), "%2524%257bsecret%253aKEY%257d");
+    }
+
+    #[test]
+    fn an_id_is_plain() {
+        assert_eq!(plain_id("alert-1#0/slack"), "alert-1#0/slack");
+        assert_eq!(plain_id("a\n`{x}`-->"), "a%0A%60%7Bx%7D%60--%3E");
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub enum Method {
     Put,
     /// This has changed.
     Patch,
+    /// This is no more.
+    Delete,
 }
 
 /// A request. Placeholders such as `${secret:NAME}` in address and headers are the host's to fill.
@@ -31,12 +33,17 @@ pub struct Request {
     pub headers: Vec<(&'static str, String)>,
     /// The body; none if empty.
     pub body: String,
+    /// The most of the answer that is read, in bytes.
+    pub answer_limit: usize,
 }
+
+/// What is read of an answer that nobody wants more of, in bytes.
+const ANSWER_LIMIT: usize = 64 * 1024;
 
 impl Request {
     /// A request without headers and body.
     pub fn new(method: Method, url: impl Into<String>) -> Self {
-        Self { method, url: url.into(), headers: Vec::new(), body: String::new() }
+        Self { method, url: url.into(), headers: Vec::new(), body: String::new(), answer_limit: ANSWER_LIMIT }
     }
 
     /// A GET.
@@ -64,6 +71,12 @@ impl Request {
         let separator = if self.url.contains('?') { '&' } else { '?' };
         self.url.push(separator);
         self.url.push_str(&format!("{}={}", component(name), component(value)));
+        self
+    }
+
+    /// With more of the answer read: a list, of which the first part is not enough.
+    pub fn answer_limit(mut self, bytes: usize) -> Self {
+        self.answer_limit = bytes;
         self
     }
 

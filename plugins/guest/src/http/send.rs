@@ -2,6 +2,7 @@
 
 use super::target::Target;
 use super::transport;
+use super::wait;
 use super::{Answer, Method, Request};
 use crate::bindings::wasi::http::outgoing_handler;
 use crate::bindings::wasi::http::types::{
@@ -18,9 +19,6 @@ const CONNECT_TIMEOUT: u64 = 5_000_000_000;
 /// From the request to the first byte of its answer, and between bytes, in nanoseconds.
 const READ_TIMEOUT: u64 = 10_000_000_000;
 
-/// The most of an answer's body that is read, in bytes.
-const ANSWER_LIMIT: usize = 64 * 1024;
-
 /// Who asks.
 const USER_AGENT: &str = concat!("campanile/", env!("CARGO_PKG_VERSION"));
 
@@ -30,7 +28,7 @@ const WRITE_LIMIT: usize = 4096;
 /// Sends the request and reads the start of the answer.
 pub(crate) fn send(request: &Request, target: &Target) -> Result<Answer, Failure> {
     let outgoing = head(request, target)?;
-    let answer = exchange(outgoing, request.body.as_bytes());
+    let answer = exchange(outgoing, request);
     let answer = answer.map_err(|error| transport::failure(&error, target.authority))?;
     Ok(Answer { authority: target.authority.to_owned(), ..answer })
 }
@@ -55,6 +53,7 @@ fn method(method: Method) -> WasiMethod {
         Method::Post => WasiMethod::Post,
         Method::Put => WasiMethod::Put,
         Method::Patch => WasiMethod::Patch,
+        Method::Delete => WasiMethod::Delete,
     }
 }
 
@@ -62,7 +61,8 @@ fn headers(request: &Request) -> Result<Fields, Failure> {
     let fields = Fields::new();
     let given = request.headers.iter().map(|(name, value)| (*name, value.as_str()));
     let length = request.body.len().to_string();
-    let length = Some(("content-length", length.as_str())).filter(|_| request.method != Method::Get);
+    let length = Some(("content-length", length.as_str()))
+        .filter(|_| !matches!(request.method, Method::Get | Method::Delete));
     for (name, value) in [("user-agent", USER_AGENT)].into_iter().chain(length).chain(given) {
         fields.set(name, &[value.as_bytes().to_vec()]).map_err(|error| {
             permanent("invalid-header", format!("the header `{name}` cannot be sent: {error}"))
@@ -72,13 +72,13 @@ fn headers(request: &Request) -> Result<Fields, Failure> {
 }
 
 /// The body's own errors are not reported: whoever does not take it says why in place of the answer.
-fn exchange(request: OutgoingRequest, body: &[u8]) -> Result<Answer, ErrorCode> {
-    let outgoing_body = Some(body).filter(|body| !body.is_empty()).and_then(|_| request.body().ok());
-    let response = outgoing_handler::handle(request, Some(timeouts()))?;
+fn exchange(outgoing: OutgoingRequest, request: &Request) -> Result<Answer, ErrorCode> {
+    let outgoing_body = if request.body.is_empty() { None } else { outgoing.body().ok() };
+    let response = outgoing_handler::handle(outgoing, Some(timeouts()))?;
     if let Some(outgoing_body) = outgoing_body {
-        write(outgoing_body, body);
+        write(outgoing_body, request.body.as_bytes());
     }
-    read(wait(&response)?)
+    read(answered(&response)?, request.answer_limit)
 }
 
 fn timeouts() -> RequestOptions {
@@ -100,30 +100,33 @@ fn write(outgoing: OutgoingBody, body: &[u8]) {
     }
 }
 
-fn wait(response: &FutureIncomingResponse) -> Result<IncomingResponse, ErrorCode> {
+fn answered(response: &FutureIncomingResponse) -> Result<IncomingResponse, ErrorCode> {
     response.subscribe().block();
     // Ready and not taken yet, so both layers are there.
     response.get().and_then(Result::ok).unwrap_or(Err(ErrorCode::InternalError(None)))
 }
 
-fn read(response: IncomingResponse) -> Result<Answer, ErrorCode> {
-    let status = response.status();
-    let retry_after = response.headers().get("retry-after").into_iter().next();
+fn read(response: IncomingResponse, limit: usize) -> Result<Answer, ErrorCode> {
+    let (status, headers) = (response.status(), response.headers());
+    let header = |name: &str| {
+        let value = headers.get(name).into_iter().next()?;
+        Some(String::from_utf8_lossy(&value).into_owned())
+    };
     Ok(Answer {
         status,
         authority: String::new(),
-        retry_after: retry_after.map(|value| String::from_utf8_lossy(&value).into_owned()),
-        text: String::from_utf8_lossy(&start_of_body(&response)).into_owned(),
+        retry_after: wait::retry_after(header),
+        text: String::from_utf8_lossy(&start_of_body(&response, limit)).into_owned(),
     })
 }
 
 /// What can be read; a body that breaks off does not change what the status said.
-fn start_of_body(response: &IncomingResponse) -> Vec<u8> {
+fn start_of_body(response: &IncomingResponse, limit: usize) -> Vec<u8> {
     let mut text = Vec::new();
     let Ok(body) = response.consume() else { return text };
     let Ok(stream) = body.stream() else { return text };
-    while text.len() < ANSWER_LIMIT {
-        match stream.blocking_read((ANSWER_LIMIT - text.len()) as u64) {
+    while text.len() < limit {
+        match stream.blocking_read((limit - text.len()) as u64) {
             Ok(more) => text.extend(more),
             Err(StreamError::Closed | StreamError::LastOperationFailed(_)) => break,
         }

@@ -6,19 +6,40 @@ use serde_json::Value as Json;
 use crate::document::Document;
 use crate::look::Look;
 use crate::notifier::Delivery;
-use crate::types::{Severity, Status};
+use crate::status_updater::Change;
+use crate::types::{Alert, Severity, Status};
 
-/// The fields of the document, overlaid by those that the host has settled.
+/// What a delivery can say.
 pub(super) fn of(delivery: &Delivery, document: &Document) -> Value {
-    let fields = document.value().as_object().into_iter().flatten();
-    let fields = fields.map(|(name, value)| (name.clone(), plain(value)));
-    let settled = settled(delivery, document).map(|(name, value)| (name.to_owned(), value));
-    let settled = settled.into_iter().filter(|(_, value)| !value.is_undefined());
-    Value::from_pairs(fields.chain(settled))
+    let own = [
+        ("receiver", delivery.receiver.as_str()),
+        ("delivery_id", delivery.delivery_id.as_str()),
+        ("thread_id", delivery.thread_id.as_str()),
+    ];
+    overlaid(&delivery.alert, document, own)
 }
 
-fn settled(delivery: &Delivery, document: &Document) -> [(&'static str, Value); 14] {
-    let (alert, look) = (&delivery.alert, Look::of(&delivery.alert));
+/// What a change can say.
+pub(super) fn of_change(change: &Change, document: &Document) -> Value {
+    let own = [
+        ("updater", change.updater.as_str()),
+        ("change_id", change.change_id.as_str()),
+        ("outcome", change.outcome.as_str()),
+    ];
+    overlaid(&change.alert, document, own)
+}
+
+/// The fields of the document, overlaid by those that the host has settled.
+fn overlaid(alert: &Alert, document: &Document, own: [(&'static str, &str); 3]) -> Value {
+    let fields = document.value().as_object().into_iter().flatten();
+    let fields = fields.map(|(name, value)| (name.clone(), plain(value)));
+    let own = own.map(|(name, value)| (name, Value::from(value)));
+    let settled = settled(alert, document).into_iter().chain(own).filter(|(_, value)| !value.is_undefined());
+    Value::from_pairs(fields.chain(settled.map(|(name, value)| (name.to_owned(), value))))
+}
+
+fn settled(alert: &Alert, document: &Document) -> [(&'static str, Value); 11] {
+    let look = Look::of(alert);
     [
         ("id", Value::from(alert.id.as_str())),
         ("title", Value::from(alert.title.as_str())),
@@ -34,9 +55,6 @@ fn settled(delivery: &Delivery, document: &Document) -> [(&'static str, Value); 
         ("place", optional(document.place().as_deref())),
         ("emoji", Value::from(look.emoji)),
         ("state", Value::from(look.word)),
-        ("receiver", Value::from(delivery.receiver.as_str())),
-        ("delivery_id", Value::from(delivery.delivery_id.as_str())),
-        ("thread_id", Value::from(delivery.thread_id.as_str())),
     ]
 }
 

@@ -1,5 +1,7 @@
 //! What answers amount to, by their status and by what is known of the service.
 
+use std::time::Duration;
+
 use super::*;
 
 const SERVICE: Service = Service {
