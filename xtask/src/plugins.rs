@@ -10,12 +10,13 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 16] = [
+pub(crate) const SHIPPED: [&str; 17] = [
     "triage",
     "log",
     "slack",
     "discord",
     "telegram",
+    "mattermost",
     "webhook",
     "email",
     "http-status",
