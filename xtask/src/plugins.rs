@@ -10,13 +10,14 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 17] = [
+pub(crate) const SHIPPED: [&str; 18] = [
     "triage",
     "log",
     "slack",
     "discord",
     "telegram",
     "mattermost",
+    "teams",
     "webhook",
     "email",
     "http-status",
