@@ -10,7 +10,7 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 18] = [
+pub(crate) const SHIPPED: [&str; 19] = [
     "triage",
     "log",
     "slack",
@@ -18,6 +18,7 @@ pub(crate) const SHIPPED: [&str; 18] = [
     "telegram",
     "mattermost",
     "teams",
+    "googlechat",
     "webhook",
     "email",
     "http-status",
