@@ -10,7 +10,7 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 19] = [
+pub(crate) const SHIPPED: [&str; 20] = [
     "triage",
     "log",
     "slack",
@@ -19,6 +19,7 @@ pub(crate) const SHIPPED: [&str; 19] = [
     "mattermost",
     "teams",
     "googlechat",
+    "ntfy",
     "webhook",
     "email",
     "http-status",
