@@ -10,7 +10,7 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 20] = [
+pub(crate) const SHIPPED: [&str; 21] = [
     "triage",
     "log",
     "slack",
@@ -20,6 +20,7 @@ pub(crate) const SHIPPED: [&str; 20] = [
     "teams",
     "googlechat",
     "ntfy",
+    "pushover",
     "webhook",
     "email",
     "http-status",
