@@ -10,7 +10,7 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 21] = [
+pub(crate) const SHIPPED: [&str; 22] = [
     "triage",
     "log",
     "slack",
@@ -21,6 +21,7 @@ pub(crate) const SHIPPED: [&str; 21] = [
     "googlechat",
     "ntfy",
     "pushover",
+    "pagerduty",
     "webhook",
     "email",
     "http-status",
