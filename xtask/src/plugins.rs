@@ -10,7 +10,7 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 22] = [
+pub(crate) const SHIPPED: [&str; 23] = [
     "triage",
     "log",
     "slack",
@@ -22,6 +22,7 @@ pub(crate) const SHIPPED: [&str; 22] = [
     "ntfy",
     "pushover",
     "pagerduty",
+    "opsgenie",
     "webhook",
     "email",
     "http-status",
