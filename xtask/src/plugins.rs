@@ -10,7 +10,7 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 23] = [
+pub(crate) const SHIPPED: [&str; 24] = [
     "triage",
     "log",
     "slack",
@@ -23,6 +23,7 @@ pub(crate) const SHIPPED: [&str; 23] = [
     "pushover",
     "pagerduty",
     "opsgenie",
+    "jira",
     "webhook",
     "email",
     "http-status",
