@@ -10,7 +10,7 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 24] = [
+pub(crate) const SHIPPED: [&str; 25] = [
     "triage",
     "log",
     "slack",
@@ -24,6 +24,7 @@ pub(crate) const SHIPPED: [&str; 24] = [
     "pagerduty",
     "opsgenie",
     "jira",
+    "sns",
     "webhook",
     "email",
     "http-status",
