@@ -151,8 +151,8 @@ impl sender::Host for HostState {
 
 impl From<sender::Message> for MailMessage {
     fn from(message: sender::Message) -> Self {
-        let sender::Message { id, from, to, subject, text, html } = message;
-        Self { id, from, to, subject, text, html }
+        let sender::Message { id, in_reply_to, from, to, subject, text, html } = message;
+        Self { id, in_reply_to, from, to, subject, text, html }
     }
 }
 

@@ -87,6 +87,8 @@ pub enum MailTls {
 pub struct MailMessage {
     /// What identifies it over repeats; the `Message-ID` is made of it.
     pub id: String,
+    /// The `id` of the message that it answers to, if it does.
+    pub in_reply_to: Option<String>,
     /// The sender; the host's own if absent.
     pub from: Option<String>,
     /// The recipients, one address each.

@@ -19,17 +19,24 @@ campanile_guest::notifier! {
 
 fn notify(delivery: &Delivery) -> Result<Receipt, Failure> {
     let to = address::list(&config::required("to", "ops@example.com")?)?;
+    let message = mail(delivery, config::get("from")?, to)?;
+    let answer = sender::send(&message).map_err(failure)?;
+    Ok(Receipt { id: Some(message.id), message: answer })
+}
+
+/// The mail. A resolve follows the one of its firing, whose id was the receipt's.
+fn mail(delivery: &Delivery, from: Option<String>, to: Vec<String>) -> Result<sender::Message, Failure> {
     let document = Document::parse(&delivery.alert.document)?;
     let composed = message::compose(&delivery.alert, &document);
-    let message = sender::Message {
+    Ok(sender::Message {
         id: delivery.delivery_id.clone(),
-        from: config::get("from")?,
+        in_reply_to: delivery.earlier_id().map(str::to_owned),
+        from,
         to,
         subject: composed.subject,
         text: composed.text,
         html: Some(composed.html),
-    };
-    sender::send(&message).map(|answer| Receipt { id: None, message: answer }).map_err(failure)
+    })
 }
 
 fn failure(error: sender::Error) -> Failure {
@@ -44,7 +51,27 @@ fn failure(error: sender::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use campanile_guest::testing::{firing, resolved};
     use campanile_guest::types::Retry;
+    use serde_json::json;
+
+    fn sent(delivery: &Delivery) -> sender::Message {
+        mail(delivery, None, vec!["ops@example.com".to_owned()]).unwrap()
+    }
+
+    #[test]
+    fn a_resolve_follows_its_firing() {
+        let firing = sent(&firing(&json!({})));
+        assert_eq!((firing.id.as_str(), firing.in_reply_to), ("alert-1/receiver", None));
+        let resolve = sent(&resolved(&json!({}), Some(&firing.id)));
+        assert_eq!(resolve.in_reply_to.as_deref(), Some("alert-1/receiver"));
+        assert_ne!(resolve.id, firing.id);
+    }
+
+    #[test]
+    fn a_resolve_whose_firing_was_not_sent_follows_nothing() {
+        assert_eq!(sent(&resolved(&json!({}), None)).in_reply_to, None);
+    }
 
     #[test]
     fn only_what_may_pass_is_tried_again() {

@@ -24,6 +24,9 @@ pub(super) fn compose(own: &Mailbox, grants: &Grants, message: MailMessage) -> R
         .subject(message.subject)
         .header(AutoSubmitted)
         .from(from);
+    if let Some(earlier) = message.in_reply_to.as_deref().map(|id| message_id(id, own)) {
+        builder = builder.in_reply_to(earlier.clone()).references(earlier);
+    }
     for recipient in recipients(grants, &message.to)? {
         builder = builder.to(recipient);
     }

@@ -66,6 +66,7 @@ fn config(address: SocketAddr) -> MailConfig {
 fn message() -> MailMessage {
     MailMessage {
         id: "delivery-1".to_owned(),
+        in_reply_to: None,
         from: None,
         to: vec!["Ops Team <ops@example.org>".to_owned(), "dev@example.org".to_owned()],
         subject: "Grüße: CPU".to_owned(),
