@@ -10,7 +10,7 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 25] = [
+pub(crate) const SHIPPED: [&str; 26] = [
     "triage",
     "log",
     "slack",
@@ -28,6 +28,7 @@ pub(crate) const SHIPPED: [&str; 25] = [
     "webhook",
     "email",
     "http-status",
+    "pagerduty-status",
     "alertmanager",
     "prometheus",
     "grafana",
