@@ -10,7 +10,7 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 26] = [
+pub(crate) const SHIPPED: [&str; 27] = [
     "triage",
     "log",
     "slack",
@@ -29,6 +29,7 @@ pub(crate) const SHIPPED: [&str; 26] = [
     "email",
     "http-status",
     "pagerduty-status",
+    "jira-status",
     "alertmanager",
     "prometheus",
     "grafana",
