@@ -10,7 +10,7 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 27] = [
+pub(crate) const SHIPPED: [&str; 28] = [
     "triage",
     "log",
     "slack",
@@ -30,6 +30,7 @@ pub(crate) const SHIPPED: [&str; 27] = [
     "http-status",
     "pagerduty-status",
     "jira-status",
+    "github-issue",
     "alertmanager",
     "prometheus",
     "grafana",
