@@ -10,7 +10,7 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 28] = [
+pub(crate) const SHIPPED: [&str; 29] = [
     "triage",
     "log",
     "slack",
@@ -31,6 +31,7 @@ pub(crate) const SHIPPED: [&str; 28] = [
     "pagerduty-status",
     "jira-status",
     "github-issue",
+    "alertmanager-silence",
     "alertmanager",
     "prometheus",
     "grafana",
