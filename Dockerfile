@@ -16,16 +16,12 @@ RUN rustup toolchain install
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
-    cargo build --locked --release --target wasm32-wasip2 \
-      -p plugin-triage -p plugin-log -p plugin-slack -p plugin-webhook -p plugin-email -p plugin-http-status \
-      -p plugin-alertmanager -p plugin-prometheus -p plugin-grafana -p plugin-cloudwatch-sns -p plugin-datadog \
-      -p plugin-pagerduty-events -p plugin-sentry -p plugin-azure-monitor \
+    cargo build --locked --release --target wasm32-wasip2 --workspace \
+      --exclude campanile --exclude tests --exclude xtask \
  && cargo build --locked --profile dist -p campanile \
  && install -D target/dist/campanile /out/bin/campanile \
- && for name in triage log slack webhook email http_status alertmanager prometheus grafana cloudwatch_sns datadog \
-      pagerduty_events sentry azure_monitor; do \
-      install -D -m 0644 "target/wasm32-wasip2/release/$name.wasm" \
-        "/out/share/campanile/plugins/$(echo "$name" | tr _ -).wasm"; \
+ && for file in target/wasm32-wasip2/release/*.wasm; do \
+      install -D -m 0644 "$file" "/out/share/campanile/plugins/$(basename "$file" | tr _ -)"; \
     done \
  && find plugins -mindepth 2 -maxdepth 2 -name '*.toml' ! -name Cargo.toml \
       -exec install -m 0644 {} /out/share/campanile/plugins/ \;

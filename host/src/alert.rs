@@ -19,6 +19,9 @@ pub const MOST_BYTES: usize = 512 << 10;
 /// The deepest alert, in levels: readers of JSON stop at 128, and what carries an alert adds some.
 pub const MOST_DEPTH: usize = 64;
 
+/// The field that says who has taken an alert over. The host alone writes it.
+pub const ACKNOWLEDGEMENT: &str = "acknowledgement";
+
 /// One alert as it is posted, and as plugins see it (`alert.document`). Fields that are not listed are kept.
 ///
 /// At most 512 KiB of JSON, at most 64 levels deep.

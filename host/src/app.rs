@@ -15,9 +15,11 @@ use crate::config::{Config, PLUGIN_POLL, Role, list};
 use crate::fault::Fault;
 use crate::last_resort::{LastResort, Watched};
 use crate::plugin::{self, EgressConfig, MailSetup, Mailer, PluginConfig, Registry, Secrets, Trust};
+use crate::reload::Reloads;
+use crate::routing::Routing;
 use crate::telemetry::Metrics;
 use crate::temporal::{
-    self, ActivityConfig, AlertActivities, Embedded, EmbeddedConfig, Link, LinkConfig, Worker,
+    self, ActivityConfig, AlertActivities, Embedded, EmbeddedConfig, Link, LinkConfig, Receivers, Worker,
 };
 use crate::webhook::{self, Access, Door, Places, Spool, Surroundings, Tls};
 
@@ -79,6 +81,7 @@ pub struct App {
     embedded: Option<Embedded>,
     link: Link,
     activities: ActivityConfig,
+    routing: Routing,
     access: Arc<Access>,
     spool: Option<Spool>,
     last_resort: Option<LastResort>,
@@ -89,6 +92,8 @@ impl App {
     /// cannot be loaded or a Temporal that cannot be reached is not among that.
     pub async fn build(config: Config, mut kept: Kept) -> anyhow::Result<Self> {
         check_door(&config, &kept.access)?;
+        let (router, odd) = config.router().map_err(|faults| unusable(&faults))?;
+        odd.iter().for_each(|fault| tracing::warn!("routes: {fault}"));
         let access = kept.access.clone();
         let (metrics, runtime, meter) = Metrics::init()?;
         let tls = config.file.tls.clone().map(Tls::start).transpose().map_err(|fault| unusable(&[fault]))?;
@@ -111,6 +116,7 @@ impl App {
             embedded,
             link,
             activities,
+            routing: Routing::new(router),
             access,
             spool,
             last_resort,
@@ -129,6 +135,7 @@ impl App {
             works: self.config.role.works(),
             polling: polling.clone(),
             started: Instant::now(),
+            reloads: Reloads::default(),
             access: self.access,
             sources: Arc::new(self.config.file.sources.clone()),
             spool: self.spool,
@@ -152,6 +159,10 @@ impl App {
             };
             tokio::spawn(last_resort.watch(watched, roots(&self.config.file.egress)?));
         }
+        if self.config.role.works() {
+            tokio::spawn(surroundings.reloads.clone().follow(self.config.clone(), self.routing.clone()));
+            tokio::spawn(temporal::count_parked(self.link.clone()));
+        }
         let router = webhook::router(surroundings);
         let server = tokio::spawn(async move {
             webhook::serve(self.door, self.tls, router, told(&mut not_serving)).await;
@@ -164,9 +175,18 @@ impl App {
         );
 
         let worker = self.config.role.works().then(|| {
-            let catch_all = self.config.file.routing.catch_all.clone();
-            let activities = AlertActivities { registry: self.registry, catch_all };
-            tokio::spawn(work(self.runtime, self.link, activities, polling, not_working))
+            let receivers = Receivers::new(self.registry, self.routing.clone(), self.link.task_queue.clone());
+            let activities = AlertActivities { receivers, link: self.link.clone() };
+            let lanes = temporal::keep_lanes(
+                self.runtime.clone(),
+                self.link.clone(),
+                activities.clone(),
+                not_working.clone(),
+            );
+            tokio::spawn(async move {
+                let worker = work(self.runtime, self.link, activities, polling, not_working);
+                tokio::join!(worker, lanes);
+            })
         });
         stop.await;
         tracing::info!("stopping");
@@ -260,6 +280,7 @@ pub fn plugin_config(config: &Config, kept: Kept) -> Result<PluginConfig, Vec<Fa
         secrets: kept.secrets,
         mail: kept.mail.map(Mailer::new),
         egress: file.egress.clone(),
+        set_up_elsewhere: file.routes().plugins(),
         roles: match config.role {
             Role::All => &plugin::Role::ALL,
             Role::Webhook => &plugin::Role::RECEIVING,

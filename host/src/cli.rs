@@ -2,11 +2,13 @@
 
 mod alerts;
 mod check;
+mod deliveries;
 mod explain;
 mod healthcheck;
 mod keys;
 mod plugin;
 mod plugins;
+mod routes;
 mod send;
 mod serve;
 mod table;
@@ -38,6 +40,10 @@ enum Command {
     Send(send::Send),
     /// List the alerts of a running host, and show what became of one
     Alerts(alerts::Alerts),
+    /// List what nobody could deliver, and have it tried again
+    Deliveries(deliveries::Deliveries),
+    /// Show and test who gets what; needs no running host
+    Routes(routes::Routes),
     /// Show what a running host has loaded, and what it refused and why
     Plugins(plugins::Plugins),
     /// Check configuration and plugins without starting anything; exit code 0 if all is well
@@ -92,6 +98,8 @@ impl Cli {
             Command::Serve(serve) => serve.run(),
             Command::Send(send) => client(send.run()),
             Command::Alerts(alerts) => client(alerts.run()),
+            Command::Deliveries(deliveries) => client(deliveries.run()),
+            Command::Routes(routes) => routes.run(),
             Command::Plugins(plugins) => client(plugins.run()),
             Command::Check(check) => client(check.run()),
             Command::ExplainAlert(explain) => client(explain.run()),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -14,6 +14,9 @@ use crate::fault::Fault;
 use crate::last_resort::LastResortConfig;
 use crate::plugin::{
     CallsConfig, CompilationConfig, EgressConfig, Limits, MailConfig, SecretConfig, TrustConfig,
+};
+use crate::routing::{
+    MuteConfig, ReceiverConfig, RouteConfig, Router, RoutesConfig, RoutingConfig, UpdaterConfig, WindowConfig,
 };
 use crate::telemetry::LogFormat;
 use crate::temporal::{ActivitiesConfig, TemporalConfig};
@@ -129,8 +132,18 @@ pub struct ConfigFile {
     pub temporal: TemporalConfig,
     /// Retry policies.
     pub activities: ActivitiesConfig,
-    /// Who gets what.
+    /// What holds for all routes.
     pub routing: RoutingConfig,
+    /// Who gets what, in this order. Without any, every enabled plugin gets every alert that its `when` takes.
+    pub routes: Vec<RouteConfig>,
+    /// Whom routes can name, besides plugins by their own names.
+    pub receivers: BTreeMap<String, ReceiverConfig>,
+    /// The same for status updaters.
+    pub updaters: BTreeMap<String, UpdaterConfig>,
+    /// Times that routes can name.
+    pub windows: BTreeMap<String, WindowConfig>,
+    /// What nobody is told for a while.
+    pub mutes: Vec<MuteConfig>,
     /// What all calls of plugins together may take.
     pub calls: CallsConfig,
     /// What compiling a plugin may take.
@@ -214,14 +227,6 @@ impl WebhookConfig {
     }
 }
 
-/// `[routing]`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct RoutingConfig {
-    /// The receivers of alerts that no receiver wants.
-    pub catch_all: Vec<String>,
-}
-
 /// Everything that is configured, valid.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -241,6 +246,8 @@ pub struct Config {
     pub temporal_upgrade: bool,
     /// Where the lock file of the plugins is, if there is one.
     pub lock: PathBuf,
+    /// The configuration file, if there is one.
+    pub path: Option<PathBuf>,
     /// The rest of the file, with the flags that concern Temporal in place.
     pub file: ConfigFile,
 }
@@ -298,12 +305,47 @@ impl Config {
             log: flags.log.or(file.log.filter.take()),
             temporal_upgrade: flags.temporal_upgrade,
             lock: file.trust.lock_file(flags.config.as_deref()),
+            path: flags.config,
             file,
         })
+    }
+
+    /// The routes as they are configured.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them.
+    pub fn router(&self) -> Result<(Router, Vec<Fault>), Vec<Fault>> {
+        let has_plugin = |name: &str| self.plugins.join(format!("{name}.wasm")).exists();
+        Router::load(&self.file.routes(), &has_plugin, Timestamp::now())
+    }
+
+    /// The same configuration with the routes as they stand in the file now.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is not valid.
+    pub fn reread(&self) -> Result<Self, ConfigError> {
+        let Some(path) = &self.path else { return Ok(self.clone()) };
+        let ConfigFile { routing, routes, receivers, updaters, windows, mutes, .. } = read(path)?;
+        let file = ConfigFile { routing, routes, receivers, updaters, windows, mutes, ..self.file.clone() };
+        Ok(Self { file, ..self.clone() })
     }
 }
 
 impl ConfigFile {
+    /// All that concerns routes.
+    pub fn routes(&self) -> RoutesConfig {
+        RoutesConfig {
+            routing: self.routing.clone(),
+            routes: self.routes.clone(),
+            receivers: self.receivers.clone(),
+            updaters: self.updaters.clone(),
+            windows: self.windows.clone(),
+            mutes: self.mutes.clone(),
+        }
+    }
+
     /// What is wrong with it beyond its schema.
     fn faults(&self) -> Vec<Fault> {
         let ActivitiesConfig { process_alert, send_notification, update_alert_status } = &self.activities;

@@ -31,7 +31,15 @@ pub struct Fault {
     pub message: String,
 }
 
+/// What is said of a value that is not there.
+const MISSING: &str = "is required";
+
 impl Fault {
+    /// Whether it is that a value is not there.
+    pub fn is_missing(&self) -> bool {
+        self.message == MISSING
+    }
+
     /// A fault of the document as a whole.
     pub fn whole(message: impl Into<String>) -> Self {
         Self { path: String::new(), value: None, message: message.into() }
@@ -80,7 +88,7 @@ fn describe(error: &ValidationError<'_>) -> Vec<Fault> {
     match error.kind() {
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            vec![Fault { path: inside(name), value: None, message: "is required".to_owned() }]
+            vec![Fault { path: inside(name), value: None, message: MISSING.to_owned() }]
         }
         ValidationErrorKind::AdditionalProperties { unexpected } => unexpected
             .iter()

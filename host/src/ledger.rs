@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 pub use usage::Usage;
 
-use crate::alert::{self, Alert, size};
+use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, size};
 
 /// The longest text of an abridged ledger, in characters.
 const ABRIDGED: usize = 200;
@@ -77,6 +77,36 @@ pub struct Ledger {
     pub decisions: Vec<String>,
     /// Every call, in the order in which the calls were decided.
     pub steps: Vec<Step>,
+    /// Who has taken it over, if somebody has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub acknowledged: Option<Acknowledgement>,
+}
+
+/// Somebody has taken an alert over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Acknowledgement {
+    /// Who.
+    #[schema(min_length = 1, max_length = 200, example = "alice")]
+    pub by: String,
+    /// What they have to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 1024, example = "on it, restarting the pool")]
+    pub note: Option<String>,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: jiff::Timestamp,
+}
+
+impl Acknowledgement {
+    /// The alert with this in it, as `acknowledgement`.
+    pub fn noted_in(&self, item: &AlertItem) -> Arc<AlertItem> {
+        let mut alert = item.alert.clone();
+        // Texts and a time, which go into JSON.
+        let noted = serde_json::to_value(self).unwrap_or_default();
+        alert.extra.insert(ACKNOWLEDGEMENT.to_owned(), noted);
+        Arc::new(item.with(alert))
+    }
 }
 
 impl Ledger {
@@ -127,7 +157,11 @@ pub fn fit(ledgers: &mut [Ledger], most: usize) {
 pub struct Step {
     /// The Temporal activity.
     pub activity: Activity,
-    /// The plugin that was called; the receiver or updater has its name.
+    /// The receiver or updater; absent if it has the plugin's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub receiver: Option<String>,
+    /// The plugin that was called.
     pub plugin: String,
     /// `sha256:…` of the component that made the last attempt; absent if none was loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,6 +187,17 @@ pub struct Step {
     /// What the last attempt used up; absent if the plugin was not called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// Of a delivery that nobody could make: the id under which it is parked, to be made later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub parked: Option<String>,
+}
+
+impl Step {
+    /// The name of the receiver, updater or processor.
+    pub fn name(&self) -> &str {
+        self.receiver.as_deref().unwrap_or(&self.plugin)
+    }
 }
 
 /// The three activities, by the names that Temporal's UI shows.
@@ -261,7 +306,7 @@ impl From<&Step> for DeliveryResult {
         };
         let error = step.error.as_ref().map(|error| error.message.clone());
         let message = error.or_else(|| step.message.clone()).unwrap_or_default();
-        Self { receiver: step.plugin.clone(), state, message }
+        Self { receiver: step.name().to_owned(), state, message }
     }
 }
 
@@ -285,6 +330,7 @@ mod tests {
             warnings: Vec::new(),
             decisions: Vec::new(),
             steps: Vec::new(),
+            acknowledged: None,
         }
     }
 

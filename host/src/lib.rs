@@ -1,17 +1,20 @@
 //! Campanile: a WebAssembly plugin host where alert activities are sandboxed modules.
 //!
 //! `main → cli → app → {webhook, temporal, plugin, plan, config}`. Only [`app`] knows every wall; [`alert`],
-//! [`ledger`], [`fault`] and [`plan`] are the vocabulary and know none.
+//! [`ledger`], [`fault`], [`condition`], [`routing`] and [`plan`] are the vocabulary and know none.
 
 pub mod alert;
 pub mod app;
 pub mod cli;
+pub mod condition;
 pub mod config;
 pub mod fault;
 pub mod last_resort;
 pub mod ledger;
 pub mod plan;
 pub mod plugin;
+pub mod reload;
+pub mod routing;
 pub mod telemetry;
 pub mod temporal;
 pub mod toml_file;

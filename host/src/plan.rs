@@ -23,9 +23,12 @@ pub struct Plan {
     /// No receiver wanted the alert; `receivers` then holds the catch-all.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unrouted: bool,
-    /// A processor dropped the alert: there are no receivers, and the updaters are told so.
+    /// Nobody is told, since a processor dropped the alert or it is muted; the updaters are told so.
     #[serde(default, skip_serializing_if = "is_false")]
     pub dropped: bool,
+    /// What cannot be delivered is parked, to be delivered later.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub parks: bool,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -33,13 +36,22 @@ fn is_false(value: &bool) -> bool {
 }
 
 /// One receiver or updater of a plan.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
-    /// The plugin's name. Each attempt uses the newest good generation of it.
+    /// Its name. Each attempt uses its settings, and the newest good generation of its plugin, as they are then.
     pub name: String,
     /// Its own retry policy, where it is not that of its activity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryPolicy>,
+    /// The task queue that it is tried from, where it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Who is told when it is given up, one after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<Planned>,
+    /// Of a resolve: what it answered to the firing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Earlier>,
 }
 
 /// What a receiver answered to a firing.
@@ -55,28 +67,37 @@ pub struct Earlier {
 impl Planned {
     /// Whom to call, and how often; `usual` is the retry policy of the activity.
     pub fn target(&self, usual: RetryPolicy) -> Target {
-        Target { name: self.name.clone(), retry: self.retry.unwrap_or(usual) }
+        Target {
+            name: self.name.clone(),
+            retry: self.retry.unwrap_or(usual),
+            queue: self.queue.clone(),
+            earlier: self.earlier.clone(),
+        }
     }
 }
 
 /// Whom an activity calls.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Target {
-    /// The plugin's name.
+    /// The name of the receiver or updater.
     pub name: String,
     /// How often and for how long it is tried.
     pub retry: RetryPolicy,
+    /// As in [`Planned`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// As in [`Planned`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Earlier>,
 }
 
 /// A plugin that might take the alert.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// The plugin's name.
-    pub name: String,
+    /// What it is in a plan.
+    pub planned: Planned,
     /// What its `when` said; the error if it could not be evaluated.
     pub wants: Result<bool, String>,
-    /// Its own retry policy, if it has one.
-    pub retry: Option<RetryPolicy>,
 }
 
 /// Retry policy of one activity: Temporal's fields, plus the timeout of each attempt.
@@ -92,6 +113,9 @@ pub struct RetryPolicy {
     pub maximum_interval: SignedDuration,
     /// How many attempts in all, the first one included; 0 for no limit.
     pub maximum_attempts: u32,
+    /// How long after the first attempt another one is still made; without end if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximum_age: Option<SignedDuration>,
 }
 
 /// A retry policy as an operator sets it: whatever is absent keeps its default.
@@ -112,6 +136,9 @@ pub struct RetryConfig {
     pub maximum_interval: Option<SignedDuration>,
     /// How many attempts in all, the first one included; 0 for no limit.
     pub maximum_attempts: Option<u32>,
+    /// How long after the first attempt another one is still made, such as `6h`.
+    #[schemars(with = "Option<String>")]
+    pub maximum_age: Option<SignedDuration>,
 }
 
 impl RetryPolicy {
@@ -130,6 +157,7 @@ impl RetryPolicy {
             coefficient: config.coefficient.unwrap_or(self.coefficient),
             maximum_interval,
             maximum_attempts: config.maximum_attempts.unwrap_or(self.maximum_attempts),
+            maximum_age: config.maximum_age.or(self.maximum_age),
         }
     }
 
@@ -165,6 +193,7 @@ impl RetryConfig {
             ("timeout", self.timeout),
             ("initial-interval", self.initial_interval),
             ("maximum-interval", self.maximum_interval),
+            ("maximum-age", self.maximum_age),
         ];
         let fault =
             |key: &str, message: String| Fault { path: format!("{path}.{key}"), value: None, message };
@@ -189,54 +218,41 @@ impl RetryConfig {
 pub fn decide(
     notifiers: Vec<Candidate>,
     updaters: Vec<Candidate>,
-    catch_all: &[String],
+    catch_all: &[Planned],
 ) -> (Plan, Vec<String>) {
     let mut reasons = Vec::new();
-    let spare: Vec<Planned> = notifiers.iter().filter(|c| catch_all.contains(&c.name)).map(planned).collect();
     let mut receivers = taken(notifiers, &mut reasons);
     let unrouted = receivers.is_empty();
     if unrouted {
-        reasons.push(match spare.as_slice() {
-            [] if catch_all.is_empty() => {
-                "no receiver took the alert and there is no catch-all: set [routing] catch-all".to_owned()
-            }
-            [] => format!(
-                "no receiver took the alert, and of the catch-all nothing is loaded and enabled ({})",
-                catch_all.join(", ")
-            ),
-            spare => format!("no receiver took the alert: the catch-all gets it ({})", names(spare)),
-        });
-        receivers = spare;
+        reasons.push(unrouted_reason(catch_all));
+        receivers = catch_all.to_vec();
     }
     let updaters = taken(updaters, &mut reasons);
-    (Plan { receivers, updaters, unrouted, dropped: false }, reasons)
+    (Plan { receivers, updaters, unrouted, parks: true, ..Plan::default() }, reasons)
 }
 
-/// The plan for an alert that a processor dropped: nobody gets it, but the updaters are told.
-pub fn dropped(updaters: Vec<Candidate>) -> (Plan, Vec<String>) {
-    let mut reasons = Vec::new();
-    let updaters = taken(updaters, &mut reasons);
-    (Plan { updaters, dropped: true, ..Plan::default() }, reasons)
+/// What is said of an alert that nobody took.
+pub fn unrouted_reason(catch_all: &[Planned]) -> String {
+    match catch_all {
+        [] => "no receiver took the alert and there is no catch-all: set [routing] catch-all".to_owned(),
+        receivers => format!("no receiver took the alert: the catch-all gets it ({})", names(receivers)),
+    }
 }
 
 fn taken(candidates: Vec<Candidate>, reasons: &mut Vec<String>) -> Vec<Planned> {
     let mut targets = Vec::new();
     for candidate in &candidates {
-        let name = &candidate.name;
+        let name = &candidate.planned.name;
         match &candidate.wants {
-            Ok(true) => targets.push(planned(candidate)),
+            Ok(true) => targets.push(candidate.planned.clone()),
             Ok(false) => reasons.push(format!("{name}: left out: its `when` is false")),
             Err(error) => {
                 reasons.push(format!("{name}: taken although its `when` could not be evaluated: {error}"));
-                targets.push(planned(candidate));
+                targets.push(candidate.planned.clone());
             }
         }
     }
     targets
-}
-
-fn planned(candidate: &Candidate) -> Planned {
-    Planned { name: candidate.name.clone(), retry: candidate.retry }
 }
 
 fn names(targets: &[Planned]) -> String {
@@ -253,10 +269,15 @@ mod tests {
         coefficient: 2.0,
         maximum_interval: SignedDuration::from_secs(60),
         maximum_attempts: 3,
+        maximum_age: None,
     };
 
     fn candidate(name: &str, wants: Result<bool, String>) -> Candidate {
-        Candidate { name: name.to_owned(), wants, retry: None }
+        Candidate { planned: planned(name), wants }
+    }
+
+    fn planned(name: &str) -> Planned {
+        Planned { name: name.to_owned(), ..Planned::default() }
     }
 
     #[test]
@@ -271,7 +292,7 @@ mod tests {
     #[test]
     fn an_alert_that_nobody_wants_goes_to_the_catch_all() {
         let notifiers = vec![candidate("slack", Ok(false)), candidate("log", Ok(false))];
-        let (plan, reasons) = decide(notifiers, vec![], &["log".to_owned()]);
+        let (plan, reasons) = decide(notifiers, vec![], &[planned("log")]);
         assert!(plan.unrouted);
         assert_eq!(names(&plan.receivers), "log");
         assert!(reasons[2].contains("the catch-all gets it (log)"), "{reasons:?}");
@@ -292,12 +313,6 @@ mod tests {
         assert_eq!(POLICY.delay_after(60, 0.5), Duration::from_secs(60));
         assert_eq!(POLICY.delay_after(1, 0.0), Duration::from_secs(4));
         assert_eq!(POLICY.delay_after(1, 1.0), Duration::from_secs(6));
-    }
-
-    #[test]
-    fn a_catch_all_that_is_not_there_is_not_called_missing_from_the_configuration() {
-        let (_, reasons) = decide(vec![candidate("slack", Ok(false))], vec![], &["log".to_owned()]);
-        assert!(reasons[1].ends_with("nothing is loaded and enabled (log)"), "{reasons:?}");
     }
 
     #[test]

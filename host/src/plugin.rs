@@ -29,11 +29,13 @@ mod output;
 mod quarantine;
 mod registry;
 mod secrets;
+mod setup;
 mod sidecar;
 mod threads;
 mod trust;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,6 +56,7 @@ pub use loaded::Plugin;
 pub use mail::{MailConfig, MailSetup, Mailer};
 pub use registry::Registry;
 pub use secrets::{SecretConfig, Secrets, read_secret};
+pub use setup::Setup;
 pub use sidecar::SidecarConfig;
 pub use trust::{
     LockChange, LockError, PASSWORD_VARIABLE, PublicKey, Signed, SigningError, SigningKey, Trust,
@@ -89,6 +92,9 @@ pub struct PluginConfig {
     pub egress: EgressConfig,
     /// What is asked of plugins before they are loaded.
     pub trust: Trust,
+    /// Plugins that have receivers or updaters with settings of their own: their own files need not have all that they cannot
+    /// do without.
+    pub set_up_elsewhere: BTreeSet<String>,
     /// Which plugins this process loads; the others in the directory are none of its business.
     pub roles: &'static [Role],
 }

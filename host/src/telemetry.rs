@@ -142,6 +142,9 @@ pub mod metric {
     const SPOOLED: &str = "campanile_requests_spooled_total";
     const SPOOL_FAILED: &str = "campanile_spool_failed_total";
     const GIVEN_UP: &str = "campanile_deliveries_given_up_total";
+    const PARKED: &str = "campanile_deliveries_parked_total";
+    const PARKED_NOW: &str = "campanile_deliveries_parked";
+    const ROUTES_REFUSED: &str = "campanile_routes_refused";
     static GIVEN_UP_SO_FAR: AtomicU64 = AtomicU64::new(0);
     const REPEATED: &str = "campanile_workflows_repeated_total";
     const UNROUTED: &str = "campanile_alerts_unrouted_total";
@@ -177,6 +180,12 @@ pub mod metric {
         describe_gauge!(SPOOL_BYTES, Unit::Bytes, "Size of the requests that wait in the spool.");
         describe_counter!(SPOOLED, "Requests that were answered with 202, since the spool holds them.");
         describe_counter!(SPOOL_FAILED, "Spooled requests that never could be handed over.");
+        describe_counter!(PARKED, "Deliveries that were parked, since nobody could make them, by receiver.");
+        describe_gauge!(PARKED_NOW, "Deliveries that are parked now.");
+        describe_gauge!(
+            ROUTES_REFUSED,
+            "1 if the routes in the configuration file are refused, and those before in force."
+        );
         describe_counter!(GIVEN_UP, "Receivers and updaters that were given up, after their last attempt.");
         describe_counter!(
             REPEATED,
@@ -238,6 +247,21 @@ pub mod metric {
     pub fn given_up() {
         counter!(GIVEN_UP).increment(1);
         GIVEN_UP_SO_FAR.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A delivery was parked.
+    pub fn parked(receiver: &str) {
+        counter!(PARKED, "receiver" => receiver.to_owned()).increment(1);
+    }
+
+    /// How many deliveries are parked now.
+    pub fn parked_now(count: i64) {
+        gauge!(PARKED_NOW).set(count as f64);
+    }
+
+    /// Whether what the configuration file says of routes was refused.
+    pub fn routes_refused(refused: bool) {
+        gauge!(ROUTES_REFUSED).set(if refused { 1.0 } else { 0.0 });
     }
 
     /// How many were given up since the process started.

@@ -1,18 +1,25 @@
 //! The Temporal wall: the durable engine. Connection, embedded server, workflows, activities, worker, submission.
 
+mod acknowledge;
 mod activities;
 mod carry;
 mod chain;
+mod deliveries;
 mod embedded;
 mod failure;
+mod firing;
 mod input;
 mod json;
+mod lanes;
 mod link;
 mod list;
 mod lives;
 mod lookup;
+mod parked;
+mod receivers;
 mod search_attributes;
 mod submit;
+mod urgency;
 mod worker;
 mod workflows;
 
@@ -25,12 +32,19 @@ use serde::{Deserialize, Serialize};
 use crate::fault::Fault;
 use crate::plan::{RetryConfig, RetryPolicy};
 
+pub use acknowledge::acknowledge;
 pub use activities::AlertActivities;
+pub use deliveries::{
+    DeliveryFilter, DeliveryPage, Order, ParkedDelivery, ParkedState, count_parked, deliveries, order,
+};
 pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
 pub use json::Json;
+pub use lanes::keep_lanes;
 pub use link::{Link, LinkConfig, LinkError, is_address_in_environment};
 pub use list::{AlertFilter, AlertPage, LARGEST_PAGE, ListError, ListedAlert, list};
 pub use lookup::{Found, FoundAlert, LookupError, Pending, State, lookup, wait};
+pub use parked::{ParkedDeliveryWorkflow, Undelivered, Unparked};
+pub use receivers::Receivers;
 pub use submit::{BatchId, Carried, Submission, SubmitError, Submitted, submit};
 pub use worker::{Worker, WorkerError};
 pub use workflows::{
@@ -111,6 +125,7 @@ impl From<&ActivitiesConfig> for ActivityConfig {
             coefficient: 2.0,
             maximum_interval: SignedDuration::from_mins(5),
             maximum_attempts: 10,
+            maximum_age: None,
         };
         let process = RetryPolicy {
             initial_interval: SignedDuration::from_secs(1),

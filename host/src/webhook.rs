@@ -4,6 +4,7 @@
 mod access;
 mod alerts;
 mod code;
+mod deliveries;
 mod error;
 mod explained;
 mod handover;
@@ -22,6 +23,7 @@ mod tls;
 mod weight;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -34,7 +36,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
-use tower::Layer;
+use tower::{Layer, Service, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 use tower_http::normalize_path::NormalizePathLayer;
@@ -46,6 +48,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use error::ApiError;
 
 use crate::plugin::Registry;
+use crate::reload::Reloads;
 use crate::telemetry::Metrics;
 use crate::temporal::{ActivityConfig, Link};
 
@@ -80,6 +83,8 @@ pub struct Surroundings {
     pub polling: Arc<AtomicBool>,
     /// When the process started.
     pub started: Instant,
+    /// Whether the routes in the configuration file are in force.
+    pub reloads: Reloads,
     /// Who may post, ask and steer.
     pub access: Arc<Access>,
     /// What is particular to a source.
@@ -128,6 +133,10 @@ impl Surroundings {
         sources::post_source,
         alerts::get_alerts,
         alerts::get_alert,
+        deliveries::post_ack,
+        deliveries::get_deliveries,
+        deliveries::post_retry,
+        deliveries::post_discard,
         status::get_health,
         status::get_livez,
         status::get_readyz,
@@ -188,7 +197,10 @@ pub fn router(surroundings: Surroundings) -> Router {
             .route("/webhook/{source}/{*below}", post(sources::post_source).put(sources::post_source));
         closed = closed
             .route("/alerts", get(alerts::get_alerts))
-            .route("/alerts/{*workflow_id}", get(alerts::get_alert));
+            .route_service("/alerts/{*workflow_id}", one_alert(&surroundings))
+            .route("/deliveries", get(deliveries::get_deliveries))
+            .route("/deliveries/retry", post(deliveries::post_retry))
+            .route("/deliveries/discard", post(deliveries::post_discard));
         pages = pages.merge(SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", openapi()));
     }
     let routes = open
@@ -207,6 +219,18 @@ pub fn router(surroundings: Surroundings) -> Router {
         origins => router.layer(cors(origins)),
     };
     router.layer(middleware::from_fn(error::finish))
+}
+
+/// An alert, and taking it over: its id may have slashes in it, so that both have one address to the router.
+fn one_alert(
+    surroundings: &Surroundings,
+) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + use<> {
+    let alert = get(alerts::get_alert).with_state(surroundings.clone());
+    let ack = post(deliveries::post_ack).with_state(surroundings.clone());
+    tower::service_fn(move |request: Request| {
+        let is_ack = request.uri().path().ends_with(deliveries::ACK);
+        if is_ack { ack.clone() } else { alert.clone() }.oneshot(request)
+    })
 }
 
 /// Lets in whoever may see plugins and alerts, and steer.

@@ -1,10 +1,11 @@
 //! The figures that the README quotes: what an alert costs in Temporal, against a workflow that does nothing; what a
-//! plugin call costs, against wasmtime alone; what hostile plugins cost everybody else; and what becomes of more alerts
-//! than can be taken. Arguments pick parts by their names: calls, sandbox, directory, alerts, ingest. Prints a table and
+//! plugin call costs, against wasmtime alone; what hostile plugins cost everybody else; what routes add; and what becomes
+//! of more alerts than can be taken. Arguments pick parts by their names: calls, sandbox, directory, alerts, delivery, ingest. Prints a table and
 //! fails if a promised bound does not hold.
 
 mod alerts;
 mod calls;
+mod delivery;
 mod directory;
 mod floor;
 mod ingest;
@@ -34,6 +35,9 @@ async fn main() -> ExitCode {
     }
     if wanted("alerts") {
         alerts::measure(&mut figures).await;
+    }
+    if wanted("delivery") {
+        delivery::measure(&mut figures);
     }
     if wanted("ingest") {
         ingest::measure(&mut figures).await;

@@ -131,8 +131,15 @@ async fn processed(plugin: &Plugin, deed: &str) {
 
 async fn notified(plugin: &Plugin) -> Called<Receipt> {
     let item: AlertItem = item("nothing");
-    let delivery = Delivery { delivery_id: "alert-1/bench", receiver: "bench", attempt: 1, item: &item };
-    plugin.notify(&delivery, BUDGET).await
+    let delivery = Delivery {
+        delivery_id: "alert-1/bench",
+        thread_id: "alert-1/bench",
+        earlier: None,
+        receiver: "bench",
+        attempt: 1,
+        item: &item,
+    };
+    plugin.notify(&delivery, None, BUDGET).await
 }
 
 /// Of two kinds of calls, in turns: how quickly threads wake up changes from one moment to the next.

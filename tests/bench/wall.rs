@@ -72,6 +72,7 @@ pub(crate) fn config(directory: &Path) -> PluginConfig {
         mail: None,
         egress: EgressConfig::default(),
         trust: Trust::default(),
+        set_up_elsewhere: std::collections::BTreeSet::new(),
         roles: &Role::ALL,
     }
 }

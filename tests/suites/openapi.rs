@@ -14,7 +14,7 @@ use harness::{Plugin, Server, Settings, Temporal};
 /// The tool.
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 /// How long it may take.
-const LIMIT: Duration = Duration::from_secs(50);
+const LIMIT: Duration = Duration::from_secs(150);
 /// How the tool is called. Its checks are all on unless the configuration says otherwise; `--checks` would override that.
 const ARGUMENTS: [&str; 8] = [
     "--seed=42",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::table::table;
 use super::{Target, answered};
@@ -28,6 +28,8 @@ enum Command {
     List(Box<List>),
     /// Show all that is known of one alert or batch
     Show(Show),
+    /// Take an alert over: nobody else is told of it any more
+    Ack(Ack),
 }
 
 impl Alerts {
@@ -35,6 +37,7 @@ impl Alerts {
         match self.command {
             Command::List(list) => list.run().await,
             Command::Show(show) => show.run().await,
+            Command::Ack(ack) => ack.run().await,
         }
     }
 }
@@ -171,6 +174,41 @@ impl Show {
     }
 }
 
+#[derive(Args, Debug)]
+struct Ack {
+    /// From `campanile alerts list`, or the answer to the post
+    id: String,
+    /// Who takes it over
+    #[arg(long, env = "USER", value_name = "NAME")]
+    by: String,
+    /// What there is to say
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Ack {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let mut url: reqwest::Url = self.target.at("/alerts").parse()?;
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.push(&self.id).push("ack");
+        }
+        let body = json!({"by": self.by, "note": self.note});
+        let response = self.target.http(TIMEOUT)?.post(url.clone()).json(&body).send().await;
+        let response = response.with_context(|| format!("no answer from {url}: is the host running?"))?;
+        let acked: Value = answered(response).await?;
+        println!(
+            "{}",
+            match acked["stopped"] == true {
+                true => "taken over: nobody else is told of it any more",
+                false => "it had come to its end: there was nobody left to be told",
+            }
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
 async fn get(target: &Target, url: reqwest::Url) -> anyhow::Result<Value> {
     let response = target.http(TIMEOUT)?.get(url.clone()).send().await;
     answered(response.with_context(|| format!("no answer from {url}: is the host running?"))?).await
@@ -213,13 +251,16 @@ fn show_alert(found: &Value) {
     for (name, list) in [("warning", &ledger["warnings"]), ("decision", &ledger["decisions"])] {
         list.as_array().into_iter().flatten().for_each(|line| println!("{name}: {}", text(line)));
     }
+    if let Some(by) = ledger["acknowledged"]["by"].as_str() {
+        println!("taken over by {by}, {}", text(&ledger["acknowledged"]["at"]));
+    }
     let steps = if ledger.is_object() { &ledger["steps"] } else { &found["steps"] };
-    let mut rows = table(&["STEP", "PLUGIN", "RESULT", "ATTEMPTS", "MS", "WHAT IT SAID"]);
+    let mut rows = table(&["STEP", "WHO", "RESULT", "ATTEMPTS", "MS", "WHAT IT SAID"]);
     for step in steps.as_array().into_iter().flatten() {
         let said = step["error"]["message"].as_str().or(step["message"].as_str()).unwrap_or_default();
         rows.add_row([
             text(&step["activity"]),
-            text(&step["plugin"]),
+            step["receiver"].as_str().map_or_else(|| text(&step["plugin"]), str::to_owned),
             text(&step["result"]),
             step["attempts"].to_string(),
             step["duration_ms"].to_string(),
@@ -228,5 +269,10 @@ fn show_alert(found: &Value) {
     }
     if !rows.is_empty() {
         println!("{rows}");
+    }
+    for step in steps.as_array().into_iter().flatten() {
+        if let Some(id) = step["parked"].as_str() {
+            println!("parked: campanile deliveries retry {id}");
+        }
     }
 }

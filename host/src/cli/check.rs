@@ -30,6 +30,10 @@ impl Check {
             Ok(checked) => faults.extend(plugin_faults(&checked, &config.file)),
             Err(fault) => faults.push(fault),
         }
+        match config.router() {
+            Ok((_, odd)) => odd.iter().for_each(|fault| println!("warning: {fault}")),
+            Err(more) => faults.extend(more.iter().map(ToString::to_string)),
+        }
         Ok(told(&faults, count))
     }
 }
@@ -74,7 +78,8 @@ fn plugin_faults(checked: &[Checked], file: &ConfigFile) -> Vec<String> {
             format!("{}.toml: grants.secrets: the configuration has no [secrets.{secret}]", plugin.name)
         }));
     }
-    let missing = file.routing.catch_all.iter().enumerate().filter(|(_, name)| !may_notify(checked, name));
+    let is_there = |name: &String| file.receivers.contains_key(name) || may_notify(checked, name);
+    let missing = file.routing.catch_all.iter().enumerate().filter(|(_, name)| !is_there(name));
     faults.extend(missing.map(|(index, name)| {
         format!("routing.catch-all[{index}]: there is no notifier {name} in the plugin directory")
     }));

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::alert::{Alert, Status, resolve_id, timed_id};
 use crate::app::{Kept, plugin_config, unusable};
 use crate::config::{Config, Flags};
 use crate::plugin::{Decoded, PluginConfig, Registry, Role, SourceRequest};
+use crate::routing::Router;
 use crate::webhook::read_alert;
 
 /// The name of what `/webhook/alerts` takes, which needs no plugin.
@@ -42,6 +43,7 @@ impl Explain {
             std::fs::read(&self.file).with_context(|| format!("{} cannot be read", self.file.display()))?;
         let config = Config::load(self.flags.clone())?;
         let window = config.file.webhook.repeat_window;
+        let (router, _) = config.router().map_err(|faults| unusable(&faults))?;
         let decoded = match self.source.as_str() {
             ALERTS => posted(&body)?,
             _ => self.decode(&config, body).await?,
@@ -56,7 +58,7 @@ impl Explain {
         let mut is_good = true;
         for (index, text) in decoded.alerts.iter().enumerate() {
             println!("\nalerts[{index}]");
-            is_good &= explain(text, decoded.delivery_id.is_some(), window);
+            is_good &= explain(text, decoded.delivery_id.is_some(), window, &router);
         }
         Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -90,11 +92,12 @@ fn posted(body: &[u8]) -> anyhow::Result<Decoded> {
 }
 
 /// Whether the alert can be used.
-fn explain(text: &str, is_delivery_known: bool, window: SignedDuration) -> bool {
+fn explain(text: &str, is_delivery_known: bool, window: SignedDuration, router: &Router) -> bool {
     match read_alert(text) {
         Ok(alert) => {
             println!("  {}, {}: {}", alert.severity, alert.status, alert.title);
             println!("  {}", identity(&alert, is_delivery_known, window));
+            explain_routes(router, &alert);
             true
         }
         Err(faults) => {
@@ -102,6 +105,20 @@ fn explain(text: &str, is_delivery_known: bool, window: SignedDuration) -> bool 
             false
         }
     }
+}
+
+/// Each route that is asked, as if no processor changed the alert.
+fn explain_routes(router: &Router, alert: &Alert) {
+    if !router.has_routes() {
+        return println!("  there are no routes: every enabled plugin gets it whose `when` takes it");
+    }
+    // An alert came from JSON, so it goes back into JSON.
+    let document = serde_json::to_value(alert).unwrap_or_default();
+    let (routed, visits) = router.route(&document, Timestamp::now());
+    for visit in &visits {
+        println!("  {:indent$}{visit}", "", indent = 2 * visit.depth);
+    }
+    println!("  → {routed}");
 }
 
 fn identity(alert: &Alert, is_delivery_known: bool, window: SignedDuration) -> String {

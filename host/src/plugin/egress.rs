@@ -87,6 +87,23 @@ impl Egress {
         Self { plugin: plugin.into(), grants, secrets, scrubber, bounds, places, connector }
     }
 
+    /// The same way out, and its places, with these secrets besides.
+    pub(super) fn with_secrets(&self, names: &[String]) -> Self {
+        let grants = self.grants.and_secrets(names);
+        let scrubber = self.secrets.scrubber(&grants);
+        let (plugin, secrets, connector) =
+            (self.plugin.clone(), self.secrets.clone(), self.connector.clone());
+        Self {
+            plugin,
+            grants,
+            secrets,
+            scrubber,
+            bounds: self.bounds,
+            places: self.places.clone(),
+            connector,
+        }
+    }
+
     /// What the plugin may reach.
     pub(super) fn grants(&self) -> &Grants {
         &self.grants

@@ -51,6 +51,13 @@ impl Grants {
         Self::default()
     }
 
+    /// The same grants, and these secrets in path, query and headers.
+    pub(super) fn and_secrets(&self, names: &[String]) -> Self {
+        let mut grants = self.clone();
+        grants.secrets.extend(names.iter().cloned());
+        grants
+    }
+
     /// Whether a request may be sent. The URL is compared in the form in which it would be sent.
     pub fn allows_http(&self, method: &Method, url: &Url) -> bool {
         self.http.iter().any(|grant| grant.matches(method, url))

@@ -1,6 +1,7 @@
 //! From the bytes of a file to a [`Plugin`]: is it one, does it compile, do its imports and exports have the right
 //! types, does it describe itself, and does the operator's file fit it. Any "no" is a text for the operator.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,6 +85,7 @@ pub(super) struct Loader {
     secrets: Secrets,
     connector: Connector,
     compiler: Compiler,
+    set_up_elsewhere: BTreeSet<String>,
     roles: &'static [Role],
 }
 
@@ -94,9 +96,10 @@ impl Loader {
         limits: Limits,
         secrets: Secrets,
         connector: Connector,
+        set_up_elsewhere: BTreeSet<String>,
         roles: &'static [Role],
     ) -> Self {
-        Self { runtime, limits, secrets, connector, compiler, roles }
+        Self { runtime, limits, secrets, connector, compiler, set_up_elsewhere, roles }
     }
 
     /// Whether a file is a plugin of a role that other processes load. What is no plugin is everybody's business.
@@ -144,7 +147,8 @@ impl Loader {
     fn sidecar(&self, file: &PluginFile, compiled: &Compiled) -> Result<Sidecar, Vec<Fault>> {
         let text = file.sidecar.as_deref();
         let sidecar = Sidecar::read(text, compiled.contract.role, &self.limits)?;
-        sidecar.check_settings(&compiled.description.config_schema, text)?;
+        let is_whole = !self.set_up_elsewhere.contains(&file.name);
+        sidecar.check_settings(&compiled.description.config_schema, is_whole, text)?;
         self.check_budget(&sidecar, text)?;
         Ok(sidecar)
     }

@@ -14,9 +14,11 @@ use super::limits::ByteSize;
 use super::load::Compiled;
 use super::meter::Meter;
 use super::quarantine::{Conduct, Quarantine};
+use super::setup::Setup;
 use super::sidecar::Sidecar;
 use super::{Called, Change, Decision, Decoded, Delivery, Receipt, Role, SourceRequest};
 use crate::alert::{AlertItem, Severity};
+use crate::condition::Facts;
 use crate::plan::RetryConfig;
 
 /// The largest merge patch of a processor, in bytes.
@@ -92,13 +94,18 @@ impl Plugin {
         self.sidecar.config.order
     }
 
-    /// Whether its `when` holds for an alert in JSON; without one it always does.
+    /// Whether it wants some alerts and not others.
+    pub fn is_choosy(&self) -> bool {
+        self.sidecar.when.is_some()
+    }
+
+    /// Whether its `when` holds for an alert; without one it always does.
     ///
     /// # Errors
     ///
     /// The expression could not be evaluated: it names a field that the alert lacks, or compares what cannot be
     /// compared. The text says which.
-    pub fn wants(&self, alert: &serde_json::Value) -> Result<bool, String> {
+    pub fn wants(&self, alert: &Facts) -> Result<bool, String> {
         self.sidecar.when.as_ref().map_or(Ok(true), |condition| condition.holds(alert))
     }
 
@@ -106,7 +113,7 @@ impl Plugin {
     pub async fn process(&self, item: &AlertItem, budget: Duration) -> Called<Decision> {
         let Guest::Processor(guest) = &self.compiled.guest else { return self.is_no(Role::Processor) };
         let (guest, alert) = (guest.clone(), bindings::alert(item));
-        let call = self.call(item.into(), budget, move |store| {
+        let call = self.call(item.into(), None, budget, move |store| {
             Box::pin(async move {
                 let guest = guest.instantiate_async(&mut *store).await?;
                 guest.campanile_processor_processor().call_process(store, &alert).await
@@ -116,10 +123,15 @@ impl Plugin {
     }
 
     /// Has an alert delivered, within `budget` or the plugin's own deadline, whichever is shorter.
-    pub async fn notify(&self, delivery: &Delivery<'_>, budget: Duration) -> Called<Receipt> {
+    pub async fn notify(
+        &self,
+        delivery: &Delivery<'_>,
+        setup: Option<&Setup>,
+        budget: Duration,
+    ) -> Called<Receipt> {
         let Guest::Notifier(guest) = &self.compiled.guest else { return self.is_no(Role::Notifier) };
         let (guest, message) = (guest.clone(), bindings::delivery(delivery));
-        let call = self.call(delivery.item.into(), budget, move |store| {
+        let call = self.call(delivery.item.into(), setup, budget, move |store| {
             Box::pin(async move {
                 let guest = guest.instantiate_async(&mut *store).await?;
                 guest.campanile_notifier_notifier().call_notify(store, &message).await
@@ -129,12 +141,17 @@ impl Plugin {
     }
 
     /// Has an outcome written back, within `budget` or the plugin's own deadline, whichever is shorter.
-    pub async fn update_status(&self, change: &Change<'_>, budget: Duration) -> Called<Receipt> {
+    pub async fn update_status(
+        &self,
+        change: &Change<'_>,
+        setup: Option<&Setup>,
+        budget: Duration,
+    ) -> Called<Receipt> {
         let Guest::StatusUpdater(guest) = &self.compiled.guest else {
             return self.is_no(Role::StatusUpdater);
         };
         let (guest, message) = (guest.clone(), bindings::change(change));
-        let call = self.call(change.item.into(), budget, move |store| {
+        let call = self.call(change.item.into(), setup, budget, move |store| {
             Box::pin(async move {
                 let guest = guest.instantiate_async(&mut *store).await?;
                 guest.campanile_status_updater_status_updater().call_update_status(store, &message).await
@@ -149,7 +166,7 @@ impl Plugin {
         let (guest, request) = (guest.clone(), bindings::source_request(request));
         // Nobody knows yet how bad it is.
         let about = About { id: request_id, severity: Severity::Critical };
-        let call = self.call(about, 2 * self.deadline(), move |store| {
+        let call = self.call(about, None, 2 * self.deadline(), move |store| {
             Box::pin(async move {
                 let guest = guest.instantiate_async(&mut *store).await?;
                 guest.campanile_source_source().call_decode(store, &request).await
@@ -159,7 +176,13 @@ impl Plugin {
     }
 
     /// Waits for a place, then runs one call on a fresh store.
-    async fn call<T, F>(&self, about: About<'_>, budget: Duration, body: F) -> Result<Ended<T>, CallError>
+    async fn call<T, F>(
+        &self,
+        about: About<'_>,
+        setup: Option<&Setup>,
+        budget: Duration,
+        body: F,
+    ) -> Result<Ended<T>, CallError>
     where
         F: for<'s> FnOnce(&'s mut call::Store) -> call::Answer<'s, T> + Send + 'static,
         T: Send + 'static,
@@ -174,8 +197,8 @@ impl Plugin {
             alert: about.id.into(),
             bounds: bounds.clone(),
             deadline: bounds.deadline.min(budget.saturating_sub(started.elapsed())),
-            settings: self.sidecar.settings.clone(),
-            egress: self.egress.clone(),
+            settings: setup.map_or(&self.sidecar.settings, |setup| &setup.settings).clone(),
+            egress: setup.map_or(&self.egress, |setup| &setup.egress).clone(),
             retired: self.retired.clone(),
             permit: Some(permit),
         };

@@ -136,7 +136,9 @@ pub(super) fn loader(config: &PluginConfig) -> Result<Loader, OpenError> {
     let engine = engine::open(&config.cache_dir, config.calls.concurrency)?;
     let compiler = Compiler::new(&engine, config);
     let runtime = Arc::new(runtime(engine, config.mail.clone(), &config.calls)?);
-    Ok(Loader::new(runtime, compiler, config.limits.clone(), config.secrets.clone(), connector, config.roles))
+    let (limits, secrets) = (config.limits.clone(), config.secrets.clone());
+    let elsewhere = config.set_up_elsewhere.clone();
+    Ok(Loader::new(runtime, compiler, limits, secrets, connector, elsewhere, config.roles))
 }
 
 fn runtime(engine: Engine, mail: Option<Mailer>, calls: &CallsConfig) -> Result<Runtime, OpenError> {
@@ -290,6 +292,7 @@ pub(super) mod tests {
             mail: None,
             egress: Default::default(),
             trust: Default::default(),
+            set_up_elsewhere: Default::default(),
             roles: &Role::ALL,
         }
     }

@@ -11,6 +11,7 @@ use super::Role;
 use super::error::one_line;
 use super::grants::{Grants, GrantsConfig};
 use super::limits::{Bounds, Limits};
+use crate::condition::Condition;
 use crate::fault::{self, Fault};
 use crate::plan::RetryConfig;
 use crate::toml_file;
@@ -93,8 +94,10 @@ impl Sidecar {
         let mut faults = config.limits.faults("limits");
         faults.extend(config.retry.faults("retry"));
         faults.extend(source_faults(&config, role));
-        let when = config.when.as_deref().map(Condition::parse).transpose();
-        let when = when.map_err(|fault| faults.push(fault)).ok().flatten();
+        let when = config.when.as_deref().and_then(|text| {
+            let fault = |message| Fault { path: "when".to_owned(), value: Some(text.into()), message };
+            Condition::parse(text).map_err(|message| faults.push(fault(message))).ok()
+        });
         let grants = Grants::try_from(config.grants.clone()).map_err(|found| faults.extend(found)).ok();
         let settings = settings(&config.config).map_err(|found| faults.extend(found)).ok();
         match (grants, settings) {
@@ -106,33 +109,30 @@ impl Sidecar {
     }
 
     /// Checks the settings against the plugin's own schema. `text` is the file, for places; an empty schema takes none.
-    pub(super) fn check_settings(&self, schema: &str, text: Option<&str>) -> Result<(), Vec<Fault>> {
-        if schema.trim().is_empty() {
-            return self.check_no_settings(text);
-        }
-        let schema = read_schema(schema)?;
-        let validator = jsonschema::validator_for(&schema).map_err(|error| bad_schema(&error))?;
-        let found = fault::faults(&validator, &Value::Object(self.config.config.clone()));
-        if found.is_empty() {
-            Ok(())
-        } else {
-            Err(toml_file::located(text.unwrap_or_default(), below_config(found)))
-        }
+    /// Where receivers add settings of their own, those of the file need not be whole.
+    pub(super) fn check_settings(
+        &self,
+        schema: &str,
+        is_whole: bool,
+        text: Option<&str>,
+    ) -> Result<(), Vec<Fault>> {
+        let mut faults = check(&self.config.config, schema).err().unwrap_or_default();
+        faults.retain(|fault| is_whole || !fault.is_missing());
+        if faults.is_empty() { Ok(()) } else { Err(toml_file::located(text.unwrap_or_default(), faults)) }
     }
+}
 
-    fn check_no_settings(&self, text: Option<&str>) -> Result<(), Vec<Fault>> {
-        match self.config.config.is_empty() {
-            true => Ok(()),
-            false => {
-                let fault = Fault {
-                    path: "config".to_owned(),
-                    value: None,
-                    message: "the plugin takes none".to_owned(),
-                };
-                Err(toml_file::located(text.unwrap_or_default(), vec![fault]))
-            }
-        }
+/// Checks settings against a plugin's own schema; an empty one takes none.
+pub(super) fn check(config: &Map<String, Value>, schema: &str) -> Result<(), Vec<Fault>> {
+    if schema.trim().is_empty() {
+        let message = "the plugin takes none".to_owned();
+        let fault = Fault { path: "config".to_owned(), value: None, message };
+        return if config.is_empty() { Ok(()) } else { Err(vec![fault]) };
     }
+    let schema = read_schema(schema)?;
+    let validator = jsonschema::validator_for(&schema).map_err(|error| bad_schema(&error))?;
+    let found = fault::faults(&validator, &Value::Object(config.clone()));
+    if found.is_empty() { Ok(()) } else { Err(below_config(found)) }
 }
 
 /// The schema comes from the plugin: what would take the host much time or space to check is refused.
@@ -173,7 +173,8 @@ fn below_config(faults: Vec<Fault>) -> Vec<Fault> {
     faults.into_iter().map(|fault| Fault { path: path(&fault.path), ..fault }).collect()
 }
 
-fn settings(config: &Map<String, Value>) -> Result<Settings, Vec<Fault>> {
+/// Settings as the plugin reads them.
+pub(super) fn settings(config: &Map<String, Value>) -> Result<Settings, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut pairs = Vec::new();
     for (key, value) in config {
@@ -188,37 +189,6 @@ fn settings(config: &Map<String, Value>) -> Result<Settings, Vec<Fault>> {
         }
     }
     if faults.is_empty() { Ok(pairs.into()) } else { Err(faults) }
-}
-
-/// A CEL expression over `alert`.
-pub(super) struct Condition(cel::Program);
-
-impl Condition {
-    fn parse(text: &str) -> Result<Self, Fault> {
-        cel::Program::compile(text).map(Self).map_err(|errors| Fault {
-            path: "when".to_owned(),
-            value: Some(text.into()),
-            message: format!(
-                "is not a CEL expression such as alert.severity == \"critical\": {}",
-                first_error(&errors)
-            ),
-        })
-    }
-
-    /// Whether it holds for this alert.
-    pub(super) fn holds(&self, alert: &Value) -> Result<bool, String> {
-        let mut context = cel::Context::default();
-        context.add_variable("alert", alert).map_err(|error| error.to_string())?;
-        match self.0.execute(&context) {
-            Ok(cel::Value::Bool(holds)) => Ok(holds),
-            Ok(other) => Err(format!("it gives {}, not true or false", other.type_of())),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-}
-
-fn first_error(errors: &cel::ParseErrors) -> String {
-    errors.errors.first().map(|error| error.msg.clone()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -285,19 +255,21 @@ mod tests {
         let sidecar = sidecar(text).unwrap();
         let schema =
             r#"{"type":"object","properties":{"url":{"type":"string"}},"additionalProperties":false}"#;
-        let faults = sidecar.check_settings(schema, Some(text)).unwrap_err();
+        let faults = sidecar.check_settings(schema, true, Some(text)).unwrap_err();
         let mut said: Vec<_> = faults.iter().map(Fault::to_string).collect();
         said.sort();
         assert_eq!(said[0], "config.extra: is not a known key (line 3, column 1)");
         assert!(said[1].starts_with("config.url: 3 is a number"), "{said:?}");
-        assert!(sidecar.check_settings("", Some(text)).is_err());
-        assert!(sidecar.check_settings("{", Some(text)).unwrap_err()[0].message.contains("JSON Schema"));
+        assert!(sidecar.check_settings("", true, Some(text)).is_err());
+        assert!(
+            sidecar.check_settings("{", true, Some(text)).unwrap_err()[0].message.contains("JSON Schema")
+        );
     }
 
     #[test]
     fn a_schema_that_could_keep_the_host_busy_is_refused() {
         let sidecar = sidecar("[config]\nurl = 'x'").unwrap();
-        let said = |schema: &str| sidecar.check_settings(schema, None).unwrap_err()[0].message.clone();
+        let said = |schema: &str| sidecar.check_settings(schema, true, None).unwrap_err()[0].message.clone();
         let twice = |level: u32| json!({"allOf": vec![json!({"$ref": format!("#/$defs/l{level}")}); 2]});
         let mut levels = json!({"l0": {"type": "object"}});
         (1..64).for_each(|level| levels[format!("l{level}")] = twice(level - 1));
@@ -306,19 +278,5 @@ mod tests {
             said(&format!("{{\"title\": \"{}\"}}", "x".repeat(LARGEST_SCHEMA))).contains("more than 65536")
         );
         assert!(said(&format!("{{\"type\": \"{}\"}}", "x".repeat(9_000))).len() < 1_000);
-    }
-
-    #[test]
-    fn a_condition_reads_the_alert() {
-        let alert =
-            json!({"severity": "high", "labels": {"team": "payments"}, "metrics": {"cpu": 95.2, "n": 3}});
-        let holds = |text: &str| Condition::parse(text).map_err(|fault| fault.to_string())?.holds(&alert);
-        assert_eq!(holds("alert.severity in ['high', 'critical']"), Ok(true));
-        assert_eq!(holds("alert.labels.team == 'search'"), Ok(false));
-        assert_eq!(holds("has(alert.data) && alert.data.x == 1"), Ok(false));
-        assert_eq!(holds("alert.metrics.cpu > 90.0 && alert.metrics.n == 3"), Ok(true));
-        assert!(holds("alert.nothing == 1").unwrap_err().contains("nothing"));
-        assert!(holds("alert.severity").unwrap_err().contains("not true or false"));
-        assert!(holds("alert.severity ==").unwrap_err().contains("CEL expression"));
     }
 }

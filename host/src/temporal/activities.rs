@@ -14,11 +14,13 @@ use super::carry::LOCAL_TIMEOUT;
 use super::chain::Chain;
 use super::input::Input;
 use super::json::Json;
-use super::{ActivityConfig, failure};
-use crate::alert::{Alert, AlertItem, firing_id};
-use crate::ledger::{Activity, DeliveryResult, Outcome, Step, StepError, StepResult};
+use super::link::Link;
+use super::receivers::{Callee, Receivers};
+use super::{ActivityConfig, failure, firing};
+use crate::alert::{ACKNOWLEDGEMENT, Alert, AlertItem, firing_id};
+use crate::ledger::{Activity, DeliveryResult, Outcome, Retry, Step, StepError, StepResult};
 use crate::plan::{Plan, Target};
-use crate::plugin::{CallError, Called, Change, Delivery, Receipt, Registry, Role};
+use crate::plugin::{CallError, Called, Change, Delivery, Receipt, Role};
 use crate::telemetry::metric;
 
 /// What is kept free of an activity's timeout, so that its own error comes before Temporal's timeout.
@@ -30,10 +32,10 @@ pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 /// The activities' surroundings.
 #[derive(Clone)]
 pub struct AlertActivities {
-    /// The plugins.
-    pub registry: Registry,
-    /// The receivers of alerts that no route takes.
-    pub catch_all: Vec<String>,
+    /// Who can be called.
+    pub receivers: Receivers,
+    /// The connection, to ask what became of a firing.
+    pub link: Link,
 }
 
 /// The input of `process_alert`.
@@ -45,6 +47,9 @@ pub struct Processing {
     pub activities: ActivityConfig,
     /// Only route it: the processors had their attempts.
     pub skip_processors: bool,
+    /// Of a resolve: first wait until its firing has come to its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
 }
 
 /// The result of `process_alert`.
@@ -55,6 +60,9 @@ pub struct Processed {
     pub alert: Option<Alert>,
     /// Who gets it.
     pub plan: Plan,
+    /// Of a resolve: its firing still runs, so that there is no plan yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
     /// Why, one line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<String>,
@@ -100,6 +108,9 @@ impl AlertActivities {
         call: Input<Processing>,
     ) -> Result<Json<Processed>, ActivityError> {
         let started = Instant::now();
+        if call.waits {
+            attended(&ctx, &call.item.id, None, firing::ended(&self.link, &call.item)).await?;
+        }
         let chain = Chain::new(&call, self.clone());
         let processed = match call.skip_processors {
             true => Ok(chain.unprocessed()),
@@ -124,24 +135,28 @@ impl AlertActivities {
     ) -> Result<Json<Step>, ActivityError> {
         let attempt = attempt(&ctx, call.attempts_before);
         let Notification { item, target, .. } = &*call;
+        if budget(&ctx).is_zero() {
+            return finish(&item.id, target, too_old(attempt, target));
+        }
         let delivery_id = format!("{}/{}", item.id, target.name);
         let thread_id = format!("{}/{}", firing_id(&item.id), target.name);
-        let called = match self.registry.get(Role::Notifier, &target.name) {
-            Err(error) => Err(error),
-            Ok(plugin) => {
+        let (plugin, called) = match self.receivers.find(Role::Notifier, &target.name) {
+            Err(error) => (target.name.clone(), Err(error)),
+            Ok(Callee { plugin, setup }) => {
                 let delivery = Delivery {
                     delivery_id: &delivery_id,
                     thread_id: &thread_id,
-                    earlier: None,
+                    earlier: target.earlier.as_ref(),
                     receiver: &target.name,
                     attempt,
                     item,
                 };
-                let notified = plugin.notify(&delivery, budget(&ctx));
-                Ok(attended(&ctx, &item.id, Some(&target.name), notified).await?)
+                let notified = plugin.notify(&delivery, setup.as_deref(), budget(&ctx));
+                let called = attended(&ctx, &item.id, Some(&target.name), notified).await?;
+                (plugin.name().to_owned(), Ok(called))
             }
         };
-        let step = answered(Activity::SendNotification, &target.name, attempt, called);
+        let step = answered(Activity::SendNotification, &target.name, &plugin, attempt, called);
         if step.result == StepResult::Ok {
             let elapsed = Timestamp::now().duration_since(item.origin.received_at);
             metric::delivered(&target.name, elapsed.try_into().unwrap_or_default());
@@ -158,10 +173,14 @@ impl AlertActivities {
     ) -> Result<Json<Step>, ActivityError> {
         let attempt = attempt(&ctx, call.attempts_before);
         let StatusUpdate { item, target, outcome, deliveries, .. } = &*call;
-        let change_id = format!("{}/{}/{}", item.id, target.name, outcome.map_or("pending", Outcome::as_str));
-        let called = match self.registry.get(Role::StatusUpdater, &target.name) {
-            Err(error) => Err(error),
-            Ok(plugin) => {
+        let what = match item.alert.extra.contains_key(ACKNOWLEDGEMENT) {
+            true => "acknowledged",
+            false => outcome.map_or("pending", Outcome::as_str),
+        };
+        let change_id = format!("{}/{}/{what}", item.id, target.name);
+        let (plugin, called) = match self.receivers.find(Role::StatusUpdater, &target.name) {
+            Err(error) => (target.name.clone(), Err(error)),
+            Ok(Callee { plugin, setup }) => {
                 let change = Change {
                     change_id: &change_id,
                     updater: &target.name,
@@ -170,11 +189,12 @@ impl AlertActivities {
                     outcome: *outcome,
                     deliveries,
                 };
-                let updated = plugin.update_status(&change, budget(&ctx));
-                Ok(attended(&ctx, &item.id, Some(&target.name), updated).await?)
+                let updated = plugin.update_status(&change, setup.as_deref(), budget(&ctx));
+                let called = attended(&ctx, &item.id, Some(&target.name), updated).await?;
+                (plugin.name().to_owned(), Ok(called))
             }
         };
-        let step = answered(Activity::UpdateAlertStatus, &target.name, attempt, called);
+        let step = answered(Activity::UpdateAlertStatus, &target.name, &plugin, attempt, called);
         finish(&item.id, target, step)
     }
 }
@@ -216,14 +236,26 @@ fn budget(ctx: &ActivityContext) -> Duration {
     left.unwrap_or(LOCAL_TIMEOUT).saturating_sub(MARGIN)
 }
 
+/// A delivery whose age is over before this attempt has begun.
+fn too_old(attempts: u32, target: &Target) -> Step {
+    let error = StepError {
+        code: "too-old".to_owned(),
+        message: "its `maximum-age` is over: there was no time left for another attempt".to_owned(),
+        retry: Retry::Never,
+    };
+    Step { attempts, error: Some(error), ..failure::untried(Activity::SendNotification, target) }
+}
+
 fn answered(
     activity: Activity,
+    name: &str,
     plugin: &str,
     attempts: u32,
     called: Result<Called<Receipt>, CallError>,
 ) -> Step {
     let empty = Step {
         activity,
+        receiver: (name != plugin).then(|| name.to_owned()),
         plugin: plugin.to_owned(),
         digest: None,
         generation: None,
@@ -234,6 +266,7 @@ fn answered(
         receipt_id: None,
         error: None,
         usage: None,
+        parked: None,
     };
     let called = match called {
         Ok(called) => called,

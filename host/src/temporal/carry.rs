@@ -4,26 +4,39 @@
 //! The first attempt of everything is a local activity: three of them cost 3 history events instead of 18, and one
 //! round trip. The SDK keeps the workflow task open meanwhile, so they are short.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use jiff::SignedDuration;
 use temporalio_common::{ActivityDefinition, RetryPolicy as TemporalRetryPolicy};
-use temporalio_sdk::workflows::{join, join_all};
+use temporalio_sdk::workflows::{join, join_all, select};
 use temporalio_sdk::{
-    ActivityExecutionError, ActivityOptions, LocalActivityOptions, WorkflowContext, WorkflowResult,
+    ActivityCloseTimeouts, ActivityExecutionError, ActivityOptions, LocalActivityOptions, WorkflowContext,
+    WorkflowResult,
 };
 
 use super::activities::{AlertActivities, Notification, Processed, Processing, StatusUpdate};
 use super::input::Input;
 use super::json::Json;
-use super::{ActivityConfig, failure};
+use super::{ActivityConfig, failure, parked};
 use crate::alert::AlertItem;
-use crate::ledger::{Activity, DeliveryResult, DeliveryState, Ledger, Outcome, Retry, Step, StepResult};
+use crate::ledger::{
+    Acknowledgement, Activity, DeliveryResult, DeliveryState, Ledger, Outcome, Retry, Step, StepError,
+    StepResult,
+};
 use crate::plan::{Plan, Planned, RetryPolicy, Target};
 
 /// Longest duration of a local attempt. The workflow task that holds it may take 10 s; a crash repeats all
 /// attempts of an open task.
 pub(super) const LOCAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long one attempt may wait for a firing; then another one does.
+const FIRING_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
+
+/// How long a delivery may be in a task queue of its own, its attempts included, where no age is set.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long Temporal waits for a durable attempt's heartbeat before it takes the worker for lost.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -34,10 +47,24 @@ enum First {
     Done(Step),
     /// Another attempt is worth making, after this delay.
     Again(Step, Duration),
+    /// It was not tried yet: its attempts are made from a task queue of its own.
+    Queued,
+}
+
+/// One receiver, and who is told when it is given up.
+struct Line {
+    receiver: Target,
+    fallback: Vec<Target>,
+}
+
+/// A workflow that somebody can take an alert over from.
+pub(super) trait Acknowledgeable {
+    /// Who has taken over the alert of this id, if somebody has.
+    fn acknowledgement(&self, alert: &str) -> Option<&Acknowledgement>;
 }
 
 /// Carries one alert from acceptance to its outcome.
-pub(super) async fn carry<W>(
+pub(super) async fn carry<W: Acknowledgeable>(
     ctx: &WorkflowContext<W>,
     mut item: Arc<AlertItem>,
     activities: &ActivityConfig,
@@ -48,6 +75,7 @@ pub(super) async fn carry<W>(
     }
     let mut steps = processed.steps;
     let outcome = route(ctx, &item, activities, &processed.plan, &mut steps).await?;
+    let acknowledged = ctx.state(|workflow| workflow.acknowledgement(&item.id).cloned());
     let item = Arc::unwrap_or_clone(item);
     Ok(Ledger {
         id: item.id,
@@ -60,67 +88,161 @@ pub(super) async fn carry<W>(
         warnings: item.origin.warnings.clone(),
         decisions: processed.decisions,
         steps,
+        acknowledged,
     })
 }
 
-/// Processors fail open inside the activity. It fails itself if they need more time than a local attempt has, or if the
-/// worker is lost: then it goes on durably, and after the last attempt without the processors.
+/// Processes and plans; a resolve first waits for its firing.
 async fn process<W>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     activities: &ActivityConfig,
 ) -> WorkflowResult<Processed> {
+    let processed = process_now(ctx, item, activities).await?;
+    if !processed.waits {
+        return Ok(processed);
+    }
+    let call =
+        Processing { item: item.clone(), activities: *activities, skip_processors: false, waits: true };
+    let retry = RetryPolicy { timeout: FIRING_TIMEOUT, maximum_attempts: 0, ..activities.process_alert };
+    let options = durable(item, "firing", &retry, 0, None);
+    Ok(ctx.execute_activity(AlertActivities::process_alert, call, options).await?.0)
+}
+
+/// Processors fail open inside the activity. It fails itself if they need more time than a local attempt has, or if the
+/// worker is lost: then it goes on durably, and after the last attempt without the processors.
+async fn process_now<W>(
+    ctx: &WorkflowContext<W>,
+    item: &Arc<AlertItem>,
+    activities: &ActivityConfig,
+) -> WorkflowResult<Processed> {
     let retry = &activities.process_alert;
-    let call = |skip_processors| Processing { item: item.clone(), activities: *activities, skip_processors };
+    let call = |skip_processors| Processing {
+        item: item.clone(),
+        activities: *activities,
+        skip_processors,
+        waits: false,
+    };
     match locally(ctx, AlertActivities::process_alert, call(false)).await {
         Err(ActivityExecutionError::Failed(_)) => {}
         done => return Ok(done?.0),
     }
-    let options = durable(item, Activity::ProcessAlert.as_str(), retry, 0);
+    let options = durable(item, Activity::ProcessAlert.as_str(), retry, 0, None);
     match ctx.execute_activity(AlertActivities::process_alert, call(false), options).await {
         Err(ActivityExecutionError::Failed(_)) => {}
         done => return Ok(done?.0),
     }
-    let options = durable(item, "unprocessed", &RetryPolicy { maximum_attempts: 0, ..*retry }, 0);
+    let options = durable(item, "unprocessed", &RetryPolicy { maximum_attempts: 0, ..*retry }, 0, None);
     Ok(ctx.execute_activity(AlertActivities::process_alert, call(true), options).await?.0)
 }
 
-/// Notifies every receiver of the plan and tells the updaters what became of it, again if that changes.
-async fn route<W>(
+/// Notifies every receiver of the plan and tells the updaters what became of it, again if that changes, or if somebody
+/// takes the alert over.
+async fn route<W: Acknowledgeable>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     activities: &ActivityConfig,
     plan: &Plan,
     steps: &mut Vec<Step>,
 ) -> WorkflowResult<Outcome> {
-    let targets = |planned: &[Planned], usual| planned.iter().map(|one| one.target(usual)).collect();
-    let receivers: Vec<Target> = targets(&plan.receivers, activities.send_notification);
-    let updaters: Vec<Target> = targets(&plan.updaters, activities.update_alert_status);
-    let first = join_all(receivers.iter().map(|target| notify_first(ctx, item, target))).await;
+    let lines: Vec<Line> =
+        plan.receivers.iter().map(|planned| Line::new(planned, activities.send_notification)).collect();
+    let updaters = plan.updaters.iter().map(|planned| planned.target(activities.update_alert_status));
+    let updaters: Vec<Target> = updaters.collect();
+    let first = join_all(lines.iter().map(|line| notify_first(ctx, item, &line.receiver))).await;
     let first = first.into_iter().collect::<WorkflowResult<Vec<First>>>()?;
-    let so_far: Vec<DeliveryResult> = first.iter().map(progress).collect();
+    let so_far: Vec<DeliveryResult> =
+        first.iter().zip(&lines).map(|(first, line)| line.progress(first)).collect();
     let is_final = so_far.iter().all(|delivery| delivery.state != DeliveryState::Pending);
     let early = outcome(plan, &so_far);
 
     let updates = update_all(ctx, item, &updaters, early, &so_far);
-    let rest = join_all(first.into_iter().zip(&receivers).map(|(first, target)| async move {
-        match first {
-            First::Done(step) => Ok(step),
-            First::Again(step, delay) => notify_durably(ctx, item, target, step, delay).await,
-        }
-    }));
+    let rest = first.into_iter().zip(&lines);
+    let rest = join_all(rest.map(|(first, line)| deliver(ctx, item, line, first, plan.parks)));
     let (updates, rest) = join!(updates, rest);
-    let delivered = rest.into_iter().collect::<WorkflowResult<Vec<Step>>>()?;
-    let results: Vec<DeliveryResult> = delivered.iter().map(DeliveryResult::from).collect();
-    steps.extend(delivered);
+    let delivered = rest.into_iter().collect::<WorkflowResult<Vec<Vec<Step>>>>()?;
+    let results: Vec<DeliveryResult> = delivered.iter().map(|steps| reached(steps)).collect();
+    steps.extend(delivered.into_iter().flatten());
     steps.extend(updates?);
 
     let last = outcome(plan, &results);
-    if !is_final && last != early {
+    let acknowledged = ctx.state(|workflow| workflow.acknowledgement(&item.id).map(|one| one.noted_in(item)));
+    let item = acknowledged.as_ref().unwrap_or(item);
+    if !is_final && last != early || acknowledged.is_some() {
         steps.extend(update_all(ctx, item, &updaters, last, &results).await?);
     }
     // Nothing is pending any more, so there is an outcome.
     Ok(last.unwrap_or(Outcome::Failed))
+}
+
+/// One receiver to its end, then those that stand in for it, until one has the alert. What nobody has is parked.
+async fn deliver<W: Acknowledgeable>(
+    ctx: &WorkflowContext<W>,
+    item: &Arc<AlertItem>,
+    line: &Line,
+    first: First,
+    parks: bool,
+) -> WorkflowResult<Vec<Step>> {
+    let mut steps = vec![notify_on(ctx, item, &line.receiver, first).await?];
+    for stand_in in &line.fallback {
+        if is_over(ctx, item, &steps) {
+            break;
+        }
+        let first = notify_first(ctx, item, stand_in).await?;
+        steps.push(notify_on(ctx, item, stand_in, first).await?);
+    }
+    if parks && !is_over(ctx, item, &steps) {
+        steps[0].parked = Some(parked::park(ctx, item, &line.receiver, &steps[0]).await?);
+    }
+    Ok(steps)
+}
+
+/// Whether somebody has the alert, or has taken it over.
+fn is_over<W: Acknowledgeable>(ctx: &WorkflowContext<W>, item: &AlertItem, steps: &[Step]) -> bool {
+    let has_it = steps.iter().any(|step| step.result == StepResult::Ok);
+    has_it || ctx.state(|workflow| workflow.acknowledgement(&item.id).is_some())
+}
+
+impl Line {
+    fn new(planned: &Planned, usual: RetryPolicy) -> Self {
+        let fallback = planned.fallback.iter().map(|planned| planned.target(usual)).collect();
+        Self { receiver: planned.target(usual), fallback }
+    }
+
+    /// How far it has come after the first attempt.
+    fn progress(&self, first: &First) -> DeliveryResult {
+        let pending = |result| DeliveryResult { state: DeliveryState::Pending, ..result };
+        match first {
+            First::Done(step) if step.result == StepResult::Failed && !self.fallback.is_empty() => {
+                pending(DeliveryResult::from(step))
+            }
+            First::Done(step) => DeliveryResult::from(step),
+            First::Again(step, _) => pending(DeliveryResult::from(step)),
+            First::Queued => DeliveryResult {
+                receiver: self.receiver.name.clone(),
+                state: DeliveryState::Pending,
+                message: "waits for its turn".to_owned(),
+            },
+        }
+    }
+}
+
+/// How a receiver, or who stood in for it, ended.
+fn reached(steps: &[Step]) -> DeliveryResult {
+    let stand_in = steps.iter().skip(1).find(|step| step.result == StepResult::Ok);
+    let own = DeliveryResult::from(&steps[0]);
+    match stand_in {
+        None => own,
+        Some(step) => DeliveryResult {
+            state: DeliveryState::Delivered,
+            message: format!(
+                "{} has it in its place: {}",
+                step.name(),
+                step.message.as_deref().unwrap_or_default()
+            ),
+            ..own
+        },
+    }
 }
 
 /// What became of the alert, `None` while nobody has it and retries are under way.
@@ -142,37 +264,79 @@ fn outcome(plan: &Plan, results: &[DeliveryResult]) -> Option<Outcome> {
     }
 }
 
-fn progress(first: &First) -> DeliveryResult {
-    match first {
-        First::Done(step) => DeliveryResult::from(step),
-        First::Again(step, _) => {
-            DeliveryResult { state: DeliveryState::Pending, ..DeliveryResult::from(step) }
-        }
-    }
-}
-
 async fn notify_first<W>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     target: &Target,
 ) -> WorkflowResult<First> {
+    if target.queue.is_some() {
+        return Ok(First::Queued);
+    }
     let call = Notification { item: item.clone(), target: target.clone(), attempts_before: 0 };
     let result = locally(ctx, AlertActivities::send_notification, call).await;
     first(ctx, Activity::SendNotification, target, result)
 }
 
-async fn notify_durably<W>(
+/// The attempts after the first.
+async fn notify_on<W: Acknowledgeable>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     target: &Target,
-    before: Step,
-    delay: Duration,
+    first: First,
 ) -> WorkflowResult<Step> {
-    ctx.timer(delay).await;
-    let call = Notification { item: item.clone(), target: target.clone(), attempts_before: before.attempts };
-    let options = durable(item, &target.name, &target.retry, before.attempts);
-    let result = ctx.execute_activity(AlertActivities::send_notification, call, options).await;
+    let (before, delay) = match first {
+        First::Done(step) => return Ok(step),
+        First::Again(step, delay) => (Some(step), delay),
+        First::Queued => (None, Duration::ZERO),
+    };
+    let attempts_before = before.as_ref().map_or(0, |step| step.attempts);
+    let taken_over = async || {
+        let _ = ctx.wait_condition(|workflow| workflow.acknowledgement(&item.id).is_some()).await;
+    };
+    if before.is_some() {
+        let mut over = pin!(taken_over().fuse());
+        let mut timer = ctx.timer(delay);
+        select! {
+            () = over => return Ok(stopped(ctx, item, target, before)),
+            _ = timer => {}
+        }
+    }
+    let token = ctx.cancellation_token().child_token();
+    let call = Notification { item: item.clone(), target: target.clone(), attempts_before };
+    let mut options = durable(item, &target.name, &target.retry, attempts_before, target.queue.as_deref());
+    options.cancellation_token = Some(token.clone());
+    let mut activity = pin!(ctx.execute_activity(AlertActivities::send_notification, call, options).fuse());
+    let mut over = pin!(taken_over().fuse());
+    let result = select! {
+        result = activity => result,
+        () = over => {
+            token.cancel();
+            match activity.await {
+                Err(ActivityExecutionError::Cancelled(_)) => return Ok(stopped(ctx, item, target, before)),
+                result => result,
+            }
+        }
+    };
     failure::into_step(Activity::SendNotification, target, target.retry.maximum_attempts, result)
+}
+
+/// A delivery that ended since somebody took the alert over.
+fn stopped<W: Acknowledgeable>(
+    ctx: &WorkflowContext<W>,
+    item: &AlertItem,
+    target: &Target,
+    before: Option<Step>,
+) -> Step {
+    let by = ctx
+        .state(|workflow| workflow.acknowledgement(&item.id).map(|one| one.by.clone()))
+        .unwrap_or_default();
+    let error = StepError {
+        code: "acknowledged".to_owned(),
+        message: format!("no further attempt: acknowledged by {by}"),
+        retry: Retry::Never,
+    };
+    let step = before.unwrap_or_else(|| failure::untried(Activity::SendNotification, target));
+    Step { result: StepResult::Failed, error: Some(error), ..step }
 }
 
 /// Tells every updater the outcome so far.
@@ -200,9 +364,10 @@ async fn update<W>(ctx: &WorkflowContext<W>, target: &Target, call: StatusUpdate
     let result = locally(ctx, AlertActivities::update_alert_status, call.clone()).await;
     match first(ctx, Activity::UpdateAlertStatus, target, result)? {
         First::Done(step) => Ok(step),
+        First::Queued => unreachable!("updaters have no task queue"),
         First::Again(step, delay) => {
             ctx.timer(delay).await;
-            let options = durable(&call.item, &target.name, &target.retry, step.attempts);
+            let options = durable(&call.item, &target.name, &target.retry, step.attempts, None);
             let call = StatusUpdate { attempts_before: step.attempts, ..call };
             let result = ctx.execute_activity(AlertActivities::update_alert_status, call, options).await;
             failure::into_step(Activity::UpdateAlertStatus, target, target.retry.maximum_attempts, result)
@@ -226,7 +391,8 @@ fn first<W>(
         return Ok(First::Done(step));
     }
     let delay = retry.delay().unwrap_or_else(|| target.retry.delay_after(1, ctx.random::<f64>()));
-    Ok(First::Again(step, delay))
+    let is_too_late = target.retry.maximum_age.is_some_and(|age| delay >= age.unsigned_abs());
+    Ok(if is_too_late { First::Done(step) } else { First::Again(step, delay) })
 }
 
 /// Makes the first attempt of an activity, in this process.
@@ -249,7 +415,13 @@ where
 
 /// Options of the attempts after the first. Each failure carries the delay to the next (`failure::from_step`), so
 /// that Temporal's own policy only bounds them.
-fn durable(item: &AlertItem, name: &str, policy: &RetryPolicy, attempts_before: u32) -> ActivityOptions {
+pub(super) fn durable(
+    item: &AlertItem,
+    name: &str,
+    policy: &RetryPolicy,
+    attempts_before: u32,
+    queue: Option<&str>,
+) -> ActivityOptions {
     let attempts = match policy.maximum_attempts {
         0 => 0,
         most => most.saturating_sub(attempts_before).max(1),
@@ -260,9 +432,24 @@ fn durable(item: &AlertItem, name: &str, policy: &RetryPolicy, attempts_before: 
         .maximum_interval(policy.maximum_interval.unsigned_abs())
         .maximum_attempts(attempts)
         .build();
-    ActivityOptions::with_start_to_close_timeout(policy.timeout())
+    let mut options = ActivityOptions::with_close_timeouts(timeouts(policy, queue.is_some()))
         .activity_id(format!("{}/{name}", item.id))
         .retry_policy(retry)
         .heartbeat_timeout(HEARTBEAT_TIMEOUT)
-        .build()
+        .build();
+    options.task_queue = queue.map(str::to_owned);
+    options
+}
+
+/// What waits in a queue that nobody serves any more has an end, too.
+fn timeouts(policy: &RetryPolicy, is_queued: bool) -> ActivityCloseTimeouts {
+    let age = policy.maximum_age.map(|age| age.unsigned_abs()).or(is_queued.then_some(LONGEST_WAIT));
+    let start_to_close = policy.timeout();
+    match age {
+        None => ActivityCloseTimeouts::StartToClose(start_to_close),
+        Some(schedule_to_close) => ActivityCloseTimeouts::ScheduleAndStartToClose {
+            schedule_to_close,
+            start_to_close: start_to_close.min(schedule_to_close),
+        },
+    }
 }

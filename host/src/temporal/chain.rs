@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::ActivityConfig;
 use super::activities::{AlertActivities, Processed, Processing, milliseconds, step_error};
-use crate::alert::{self, Alert, AlertItem};
-use crate::ledger::{Activity, Retry, Step, StepError, StepResult};
-use crate::plan::{self, Candidate, Plan, RetryPolicy};
-use crate::plugin::{Called, Decision, Plugin, Reason};
+use super::firing::{self, Firing};
+use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem};
+use crate::condition::Facts;
+use crate::ledger::{Activity, Ledger, Retry, Step, StepError, StepResult};
+use crate::plan::{self, Candidate, Plan, Planned};
+use crate::plugin::{Called, Decision, Plugin, Reason, Role};
+use crate::routing::{Router, Verdict, Visit};
 use crate::telemetry::metric;
 
 /// How much larger the processors together may make an alert, in bytes of JSON: a batch has many of them to carry.
@@ -50,7 +54,15 @@ impl Chain {
     /// attempts that follow have the time.
     pub(super) async fn run(mut self, budget: Duration, is_local: bool) -> Result<Processed, StepError> {
         let deadline = Instant::now() + budget;
-        for processor in self.host.registry.processors() {
+        let firing = firing::of(&self.host.link, &self.item).await.map_err(|message| StepError {
+            code: "temporal-unavailable".to_owned(),
+            message: format!("what became of the firing is not known: {message}"),
+            retry: Retry::Backoff,
+        })?;
+        if matches!(firing, Firing::Runs) {
+            return Ok(self.waiting());
+        }
+        for processor in self.host.receivers.registry.processors() {
             if !self.is_wanted_by(&processor) {
                 continue;
             }
@@ -64,11 +76,25 @@ impl Chain {
             }
             if let Some(reason) = self.apply(&processor, called) {
                 self.decisions.push(format!("{}: dropped the alert: {reason}", processor.name()));
-                let updaters = self.updaters();
-                return Ok(self.into_processed(plan::dropped(updaters)));
+                let plan = Plan { receivers: Vec::new(), unrouted: false, dropped: true, ..self.decide().0 };
+                return Ok(self.into_processed((plan, Vec::new())));
             }
         }
-        Ok(self.routed())
+        Ok(match firing {
+            Firing::Done(firing) => self.after(&firing),
+            _ => self.routed(),
+        })
+    }
+
+    /// Nothing yet: the firing has to come to its end first.
+    fn waiting(self) -> Processed {
+        Processed {
+            alert: None,
+            plan: Plan::default(),
+            waits: true,
+            decisions: Vec::new(),
+            steps: Vec::new(),
+        }
     }
 
     /// The alert as it came, since its processing did not end.
@@ -77,6 +103,26 @@ impl Chain {
         self.decisions
             .push("the processors did not end in any attempt: the alert goes on unprocessed".to_owned());
         self.routed()
+    }
+
+    /// The end of a firing: it goes to those who were told of the firing.
+    fn after(mut self, firing: &Ledger) -> Processed {
+        let (plan, reasons) = self.decide();
+        let router = self.host.receivers.routing.current();
+        let told: Vec<Planned> = firing::told(firing)
+            .into_iter()
+            .map(|(name, earlier)| Planned { earlier, ..self.receiver(&router, &name) })
+            .collect();
+        let dropped = told.is_empty() || plan.dropped;
+        self.decisions.push(match dropped {
+            true if told.is_empty() => format!("nobody is told: nobody was told of {}", firing.id),
+            _ => format!("goes to those who were told of {}", firing.id),
+        });
+        let muted = plan.dropped.then_some(reasons).into_iter().flatten();
+        let receivers = if plan.dropped { Vec::new() } else { told };
+        let plan = Plan { receivers, unrouted: false, dropped, ..plan };
+        let muted = muted.collect();
+        self.into_processed((plan, muted))
     }
 
     fn routed(self) -> Processed {
@@ -89,7 +135,10 @@ impl Chain {
     }
 
     fn is_wanted_by(&mut self, processor: &Plugin) -> bool {
-        match processor.wants(&self.document) {
+        if !processor.is_choosy() {
+            return true;
+        }
+        match processor.wants(&Facts::of(&self.document)) {
             Ok(wanted) => wanted,
             Err(error) => {
                 let name = processor.name();
@@ -123,6 +172,7 @@ impl Chain {
         }
         self.steps.push(Step {
             activity: Activity::ProcessAlert,
+            receiver: None,
             plugin: processor.name().to_owned(),
             digest: Some(called.digest),
             generation: Some(called.generation),
@@ -133,6 +183,7 @@ impl Chain {
             receipt_id: None,
             error,
             usage: called.usage,
+            parked: None,
         });
         dropped
     }
@@ -159,6 +210,9 @@ impl Chain {
             let fields = "`id`, `dedup_key`, `starts_at` and `status`";
             return Err(refuse(format!("the patch changes the alert's identity: {fields} must stay")));
         }
+        if alert.extra.contains_key(ACKNOWLEDGEMENT) {
+            return Err(refuse(format!("the patch sets `{ACKNOWLEDGEMENT}`, which is the host's alone")));
+        }
         self.item = Arc::new(self.item.with(alert));
         self.document = document;
         self.changed = true;
@@ -170,28 +224,52 @@ impl Chain {
         Processed {
             alert: self.changed.then(|| Arc::unwrap_or_clone(self.item).alert),
             plan,
+            waits: false,
             decisions: self.decisions,
             steps: self.steps,
         }
     }
 
-    /// Who gets the alert, by the plugins that are loaded now.
+    /// Who gets the alert, by the routes that are in force now; without any, by the plugins that are loaded.
     fn decide(&self) -> (Plan, Vec<String>) {
-        let notifiers = self.host.registry.notifiers();
-        let notifiers = candidates(notifiers, &self.document, self.activities.send_notification);
-        plan::decide(notifiers, self.updaters(), &self.host.catch_all)
+        let router = self.host.receivers.routing.current();
+        if router.has_routes() { self.by_routes(&router) } else { self.by_plugins(&router) }
     }
 
-    fn updaters(&self) -> Vec<Candidate> {
-        candidates(self.host.registry.updaters(), &self.document, self.activities.update_alert_status)
+    fn by_routes(&self, router: &Router) -> (Plan, Vec<String>) {
+        let (routed, visits) = router.route(&self.document, Timestamp::now());
+        let is_telling = |visit: &&Visit<'_>| !matches!(visit.verdict, Verdict::Left(_));
+        let mut reasons: Vec<String> = visits.iter().filter(is_telling).map(ToString::to_string).collect();
+        let receivers: Vec<_> = routed.receivers.iter().map(|name| self.receiver(router, name)).collect();
+        let updaters = routed.updaters.iter().map(|name| self.updater(router, name)).collect();
+        if routed.unrouted {
+            reasons.push(plan::unrouted_reason(&receivers));
+        }
+        let dropped = routed.muted.is_some();
+        reasons.extend(routed.muted);
+        (Plan { receivers, updaters, unrouted: routed.unrouted, dropped, parks: true }, reasons)
     }
-}
 
-fn candidates(plugins: Vec<Arc<Plugin>>, document: &Value, usual: RetryPolicy) -> Vec<Candidate> {
-    let candidate = |plugin: &Arc<Plugin>| Candidate {
-        name: plugin.name().to_owned(),
-        wants: plugin.wants(document),
-        retry: plugin.retry().is_set().then(|| usual.overridden_by(plugin.retry())),
-    };
-    plugins.iter().map(candidate).collect()
+    fn by_plugins(&self, router: &Router) -> (Plan, Vec<String>) {
+        let facts = Facts::of(&self.document);
+        let registry = &self.host.receivers.registry;
+        let candidate = |plugin: &Arc<Plugin>, planned| Candidate { planned, wants: plugin.wants(&facts) };
+        let notifiers = registry.notifiers();
+        let notifiers =
+            notifiers.iter().map(|plugin| candidate(plugin, self.receiver(router, plugin.name())));
+        let updaters = registry.updaters();
+        let updaters = updaters.iter().map(|plugin| candidate(plugin, self.updater(router, plugin.name())));
+        let catch_all: Vec<_> = router.catch_all().iter().map(|name| self.receiver(router, name)).collect();
+        plan::decide(notifiers.collect(), updaters.collect(), &catch_all)
+    }
+
+    fn receiver(&self, router: &Router, name: &str) -> Planned {
+        let usual = self.activities.send_notification;
+        self.host.receivers.planned(router, Role::Notifier, name, usual)
+    }
+
+    fn updater(&self, router: &Router, name: &str) -> Planned {
+        let usual = self.activities.update_alert_status;
+        self.host.receivers.planned(router, Role::StatusUpdater, name, usual)
+    }
 }

@@ -58,19 +58,27 @@ pub(super) fn into_step(
             (None, _) => ("worker", failure.message.clone()),
         },
     };
-    Ok(Step {
+    let error = StepError { code: code.to_owned(), message, retry: Retry::Backoff };
+    Ok(Step { attempts: attempts.max(1), error: Some(error), ..untried(activity, target) })
+}
+
+/// A step of which nothing is known but whom it was for.
+pub(super) fn untried(activity: Activity, target: &Target) -> Step {
+    Step {
         activity,
+        receiver: None,
         plugin: target.name.clone(),
         digest: None,
         generation: None,
-        attempts: attempts.max(1),
+        attempts: 0,
         duration_ms: 0.0,
         result: StepResult::Failed,
         message: None,
         receipt_id: None,
-        error: Some(StepError { code: code.to_owned(), message, retry: Retry::Backoff }),
+        error: None,
         usage: None,
-    })
+        parked: None,
+    }
 }
 
 /// What a failure comes from: a durable activity's is wrapped, a local one's is not.
@@ -95,6 +103,7 @@ mod tests {
     fn failed(retry: Retry) -> Step {
         Step {
             activity: Activity::SendNotification,
+            receiver: None,
             plugin: "slack".to_owned(),
             digest: None,
             generation: None,
@@ -105,6 +114,7 @@ mod tests {
             receipt_id: None,
             error: Some(StepError { code: "http-503".to_owned(), message: "m".to_owned(), retry }),
             usage: None,
+            parked: None,
         }
     }
 

@@ -23,7 +23,7 @@ use crate::ledger::Outcome;
 /// How long Temporal may take.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many alerts a page has when nothing is said.
-const PAGE: u16 = 50;
+pub(super) const PAGE: u16 = 50;
 /// The most alerts of one page.
 pub const LARGEST_PAGE: u16 = 1_000;
 /// How many earlier alerts of a key are looked at to find its latest.
@@ -173,7 +173,7 @@ pub(super) async fn latest_firing(client: &Client, key: &str) -> Result<Option<S
     Ok(latest.and_then(|info| Some(info.execution?.workflow_id)))
 }
 
-async fn page(
+pub(super) async fn page(
     client: &Client,
     query: String,
     page_size: i32,
@@ -224,12 +224,12 @@ fn query(task_queue: &str, filter: &AlertFilter) -> String {
     terms.join(" AND ")
 }
 
-fn is(key: &SearchAttributeKey<String>, value: &str) -> String {
+pub(super) fn is(key: &SearchAttributeKey<String>, value: &str) -> String {
     format!("{} = {}", key.name(), quoted(value))
 }
 
 /// A text in Temporal's query language, which is SQL's.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
@@ -254,7 +254,7 @@ fn listed(info: WorkflowExecutionInfo) -> Option<ListedAlert> {
 }
 
 /// A time as RFC 3339, or as how long ago: `2h`.
-fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let ago = |text: &str| Timestamp::now().checked_sub(text.parse::<SignedDuration>().ok()?.abs()).ok();
     let time = text.parse().ok().or_else(|| ago(&text));

@@ -271,7 +271,7 @@ fn decode<T: for<'de> Deserialize<'de>>(payload: &Payload) -> Option<T> {
     serde_json::from_slice(&payload.data).ok()
 }
 
-fn interaction(workflow_id: &str, error: &WorkflowInteractionError) -> LookupError {
+pub(super) fn interaction(workflow_id: &str, error: &WorkflowInteractionError) -> LookupError {
     match error {
         WorkflowInteractionError::NotFound(_) => LookupError::NotFound(workflow_id.to_owned()),
         error => LookupError::Unavailable(error.to_string()),

@@ -1,6 +1,6 @@
 //! The search attributes by which Temporal's UI can filter alerts.
 
-use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes};
+use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributeUpdate, SearchAttributes};
 
 use crate::alert::Alert;
 
@@ -19,8 +19,14 @@ pub(super) const TITLE: SearchAttributeKey<String> = SearchAttributeKey::keyword
 /// The name of the alert's source.
 pub(super) const SOURCE: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertSource");
 
+/// Of a parked delivery: its receiver.
+pub(super) const RECEIVER: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertReceiver");
+/// Of a parked delivery: the code of its last error.
+pub(super) const ERROR: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertError");
+
 /// All of them, to be registered with a namespace.
-pub(super) const ALL: [SearchAttributeKey<String>; 7] = [OUTCOME, SEVERITY, TYPE, SOURCE, STATUS, KEY, TITLE];
+pub(super) const ALL: [SearchAttributeKey<String>; 9] =
+    [OUTCOME, SEVERITY, TYPE, SOURCE, STATUS, KEY, TITLE, RECEIVER, ERROR];
 
 /// The longest value, in characters: databases hold 255.
 const LONGEST: usize = 200;
@@ -28,6 +34,16 @@ const LONGEST: usize = 200;
 /// The search attributes that a workflow carrying these alerts starts with: the highest severity, and the others if all
 /// have the same.
 pub(super) fn of<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> SearchAttributes {
+    SearchAttributes::new(values(alerts))
+}
+
+/// Those of a parked delivery: its alert's, its receiver, and the code of its error.
+pub(super) fn of_delivery(alert: &Alert, receiver: &str, error: &str) -> SearchAttributes {
+    let own = [RECEIVER.value_set(stored(receiver)), ERROR.value_set(stored(error))];
+    SearchAttributes::new(values([alert]).chain(own))
+}
+
+fn values<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> impl Iterator<Item = SearchAttributeUpdate> {
     let alerts: Vec<&Alert> = alerts.into_iter().collect();
     let severity = alerts.iter().map(|alert| alert.severity).max();
     let kind = common(alerts.iter().map(|alert| alert.kind));
@@ -43,7 +59,7 @@ pub(super) fn of<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> SearchAttri
         key.map(|key| KEY.value_set(key.to_owned())),
         title.map(|title| TITLE.value_set(stored(title))),
     ];
-    SearchAttributes::new(attributes.into_iter().flatten())
+    attributes.into_iter().flatten()
 }
 
 /// A text as databases take it: not too long, and without NUL.

@@ -13,6 +13,7 @@ use super::link::Link;
 use super::lives;
 use super::lookup::{self, LookupError};
 use super::search_attributes;
+use super::urgency;
 use super::workflows::{AlertProcessingWorkflow, Batch, BatchAlert, BatchAlertProcessingWorkflow, Job};
 use crate::alert::{self, Alert, AlertItem, Origin};
 use crate::telemetry::metric;
@@ -152,6 +153,7 @@ async fn one(
 ) -> Result<Vec<Carried>, Failure> {
     let id = item.id.clone();
     let mut options = options(link, &id);
+    options.priority = urgency::of([&item.alert]);
     options.search_attributes = Some(search_attributes::of([&item.alert]));
     options.static_summary = Some(summary(&item.alert.title));
     let alerts = vec![Carried { workflow_id: id.clone(), id: id.clone() }];
@@ -187,6 +189,7 @@ async fn many(client: &Client, link: &Link, id: BatchId, batch: Batch) -> Result
 
 async fn chunk(client: &Client, link: &Link, id: String, batch: Batch) -> Result<Vec<Carried>, Failure> {
     let mut options = options(link, &id);
+    options.priority = urgency::of(batch.alerts.iter().map(|one| &one.alert));
     options.search_attributes = Some(search_attributes::of(batch.alerts.iter().map(|one| &one.alert)));
     options.static_summary = Some(format!("{} alerts", batch.alerts.len()));
     let batch = Arc::new(batch);

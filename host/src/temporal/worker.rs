@@ -10,6 +10,7 @@ use temporalio_sdk::{Runtime, Worker as SdkWorker, WorkerOptions};
 use tokio::sync::watch;
 
 use super::activities::{AlertActivities, HEARTBEAT};
+use super::parked::ParkedDeliveryWorkflow;
 use super::workflows::{AlertProcessingWorkflow, BatchAlertProcessingWorkflow};
 
 /// How long running activities may go on after shutdown has begun.
@@ -37,20 +38,48 @@ impl Worker {
     ) -> Result<Self, WorkerError> {
         let refused = |error: &dyn std::fmt::Display| WorkerError(error.to_string());
         let options = WorkerOptions::new(task_queue)
-            .graceful_shutdown_period(GRACE)
-            // Each heartbeat goes out, since its answer brings cancellations.
-            .max_heartbeat_throttle_interval(HEARTBEAT)
             .register_activities(activities.clone())
             .register_workflow::<AlertProcessingWorkflow>()
             .map_err(|error| refused(&error))?
             .register_workflow::<BatchAlertProcessingWorkflow>()
             .map_err(|error| refused(&error))?
+            .register_workflow::<ParkedDeliveryWorkflow>()
+            .map_err(|error| refused(&error))?
             .build();
+        Self::run(runtime, client, options, &activities, polling)
+    }
+
+    /// Starts polling a task queue that receivers have of their own, for their attempts alone; `rate_limit` is the most a
+    /// second, over all workers of the queue.
+    pub fn start_lane(
+        runtime: &Runtime,
+        client: Client,
+        task_queue: &str,
+        rate_limit: Option<f64>,
+        activities: AlertActivities,
+    ) -> Result<Self, WorkerError> {
+        let options = WorkerOptions::new(task_queue).register_activities(activities.clone());
+        let options = options.maybe_max_task_queue_activities_per_second(rate_limit).build();
+        Self::run(runtime, client, options, &activities, Arc::default())
+    }
+
+    fn run(
+        runtime: &Runtime,
+        client: Client,
+        mut options: WorkerOptions,
+        activities: &AlertActivities,
+        polling: Arc<AtomicBool>,
+    ) -> Result<Self, WorkerError> {
+        let refused = |error: &dyn std::fmt::Display| WorkerError(error.to_string());
+        options.graceful_shutdown_period = Some(GRACE);
+        // Each heartbeat goes out, since its answer brings cancellations.
+        options.max_heartbeat_throttle_interval = HEARTBEAT;
+        let task_queue = options.task_queue.clone();
         let mut worker = SdkWorker::new(runtime, client, options).map_err(|error| refused(&error))?;
         let shutdown = Box::new(worker.shutdown_handle());
         let (sender, ended) = watch::channel(false);
         // What this spawns are the activities, which call plugins.
-        let handle = activities.registry.threads().clone();
+        let handle = activities.receivers.registry.threads().clone();
         let run = move || {
             polling.store(true, Ordering::Relaxed);
             if let Err(error) = handle.block_on(worker.run()) {
@@ -63,6 +92,11 @@ impl Worker {
         thread.map_err(|error| refused(&error))?;
         tracing::info!(task_queue, "worker polling");
         Ok(Self { shutdown, ended })
+    }
+
+    /// Whether it has stopped.
+    pub fn has_ended(&self) -> bool {
+        *self.ended.borrow()
     }
 
     /// Returns when the worker has stopped, whatever for.

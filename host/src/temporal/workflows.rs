@@ -2,7 +2,7 @@
 //! registry: what it needs is in its input or was recorded as the result of `process_alert`.
 #![expect(missing_docs, reason = "the macro makes a constant of each run method, without its documentation")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,16 +10,16 @@ use serde_json::{Map, Value};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::workflows::{join, join_all};
 use temporalio_sdk::{
-    ChildWorkflowOptions, ChildWorkflowStartError, ParentClosePolicy, WorkflowContext, WorkflowIdReusePolicy,
-    WorkflowResult,
+    ChildWorkflowOptions, ChildWorkflowStartError, ParentClosePolicy, SyncWorkflowContext, WorkflowContext,
+    WorkflowIdReusePolicy, WorkflowResult,
 };
 
 use super::ActivityConfig;
-use super::carry::carry;
+use super::carry::{Acknowledgeable, carry};
 use super::json::Json;
-use super::search_attributes;
+use super::{search_attributes, urgency};
 use crate::alert::{self, Alert, AlertItem, Origin};
-use crate::ledger::{self, Ledger, Outcome};
+use crate::ledger::{self, Acknowledgement, Ledger, Outcome};
 use crate::telemetry::metric;
 
 /// The most that the ledgers of one batch workflow may have together, in bytes of JSON. Temporal takes 2 MB per payload
@@ -38,7 +38,15 @@ pub struct Job {
 /// One alert, from acceptance to its outcome.
 #[workflow]
 #[derive(Default)]
-pub struct AlertProcessingWorkflow;
+pub struct AlertProcessingWorkflow {
+    acknowledgement: Option<Acknowledgement>,
+}
+
+impl Acknowledgeable for AlertProcessingWorkflow {
+    fn acknowledgement(&self, _: &str) -> Option<&Acknowledgement> {
+        self.acknowledgement.as_ref()
+    }
+}
 
 #[workflow_methods]
 impl AlertProcessingWorkflow {
@@ -52,6 +60,21 @@ impl AlertProcessingWorkflow {
         ]);
         Ok(Json(ledger))
     }
+
+    /// Somebody takes the alert over: nobody else is told any more. The first one counts.
+    #[signal]
+    pub fn acknowledge(&mut self, _: &mut SyncWorkflowContext<Self>, acknowledged: Json<Acknowledged>) {
+        self.acknowledgement.get_or_insert(acknowledged.0.acknowledgement);
+    }
+}
+
+/// Somebody takes an alert over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// The alert's id, which tells it from the others of its batch.
+    pub alert: String,
+    /// Who, and why.
+    pub acknowledgement: Acknowledgement,
 }
 
 /// What a batch workflow carries: a chunk of one request.
@@ -111,7 +134,15 @@ pub struct Child {
 /// Many alerts, in parallel.
 #[workflow]
 #[derive(Default)]
-pub struct BatchAlertProcessingWorkflow;
+pub struct BatchAlertProcessingWorkflow {
+    acknowledgements: BTreeMap<String, Acknowledgement>,
+}
+
+impl Acknowledgeable for BatchAlertProcessingWorkflow {
+    fn acknowledgement(&self, alert: &str) -> Option<&Acknowledgement> {
+        self.acknowledgements.get(alert)
+    }
+}
 
 #[workflow_methods]
 impl BatchAlertProcessingWorkflow {
@@ -141,6 +172,13 @@ impl BatchAlertProcessingWorkflow {
         ledger::fit(&mut alerts, LEDGER_BYTES);
         Ok(Json(BatchLedger { metadata, alerts, children }))
     }
+
+    /// Somebody takes one of the alerts over that it carries itself.
+    #[signal]
+    pub fn acknowledge(&mut self, _: &mut SyncWorkflowContext<Self>, acknowledged: Json<Acknowledged>) {
+        let Acknowledged { alert, acknowledgement } = acknowledged.0;
+        self.acknowledgements.entry(alert).or_insert(acknowledgement);
+    }
 }
 
 async fn start_child<W>(
@@ -154,6 +192,7 @@ async fn start_child<W>(
         .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
         .parent_close_policy(ParentClosePolicy::Abandon)
         .search_attributes(search_attributes::of([&item.alert]))
+        .priority(urgency::of([&item.alert]))
         .build();
     match ctx.start_child_workflow(AlertProcessingWorkflow::run, Job { item, activities }, options).await {
         Ok(_) => Ok(Child { workflow_id, started: true }),

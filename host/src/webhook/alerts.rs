@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use super::Surroundings;
 use super::access::ALERTS;
+use super::deliveries::carrier;
 use super::error::ApiError;
 use super::receive::{Received, aside, overloaded, receive};
 use super::request::{Arrival, WebhookRequest};
@@ -213,11 +214,9 @@ pub(super) async fn get_alert(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<AlertAnswer>, ApiError> {
     let Path(id) = path?;
-    // An alert that a batch carries inline is asked for as `<batch>#<index>`.
-    let carried_inline = id.rsplit_once('#').filter(|(_, index)| index.parse::<u32>().is_ok());
-    let workflow_id = carried_inline.map_or(id.as_str(), |(batch, _)| batch);
+    let workflow_id = carrier(&id);
     let mut found = temporal::lookup(&surroundings.link, workflow_id).await?;
-    if carried_inline.is_some() {
+    if workflow_id != id {
         found.alerts.retain(|alert| alert.id == id);
         found.children.clear();
         if found.alerts.is_empty() {

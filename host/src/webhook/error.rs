@@ -161,6 +161,11 @@ impl ApiError {
         Self::new(Code::NotFound, message)
     }
 
+    fn not_taken(method: &Method, path: &str) -> Self {
+        let message = format!("{path} does not take {method}: GET /docs of a webhook lists what it takes");
+        Self::new(Code::MethodNotAllowed, message)
+    }
+
     fn temporal_unavailable(message: String) -> Self {
         Self::new(Code::TemporalUnavailable, message).retry_after(RETRY_AFTER_SECONDS)
     }
@@ -273,9 +278,13 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
         }
     };
     let mut refused = response.extensions_mut().remove::<ApiError>();
-    // The pages of `/docs` say no more than that.
-    if refused.is_none() && response.status() == StatusCode::NOT_FOUND {
-        refused = Some(ApiError::nothing_at(&path));
+    // What axum itself says has no body.
+    if refused.is_none() {
+        refused = match response.status() {
+            StatusCode::NOT_FOUND => Some(ApiError::nothing_at(&path)),
+            StatusCode::METHOD_NOT_ALLOWED => Some(ApiError::not_taken(&method, &path)),
+            _ => None,
+        };
     }
     if let Some(error) = refused.map(ApiError::without_keys) {
         log(&error, &id, method.as_str(), &path);
@@ -385,11 +394,7 @@ pub(super) async fn not_found(uri: Uri) -> ApiError {
 }
 
 pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
-    let message = format!(
-        "{} does not take {method}: GET /docs of a webhook lists what it takes",
-        without_key(uri.path())
-    );
-    ApiError::new(Code::MethodNotAllowed, message)
+    ApiError::not_taken(&method, &without_key(uri.path()))
 }
 
 pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::error::ApiError;
 use super::weight;
-use crate::alert::{self, Alert, AlertItem, Origin, stamp};
+use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, Origin, stamp};
 use crate::fault::{self, Fault, MOST_FAULTS};
 use crate::temporal::{BatchAlert, BatchId, Submission};
 
@@ -79,7 +79,8 @@ impl WebhookRequest {
         let named = batch_id.map(|id| format!("batch-{id}"));
         let metadata = Arc::new(metadata);
         let origin = Arc::new(Origin { metadata, received_at, traceparent, via, key, warnings });
-        let named_alert = |alert: Alert| {
+        let named_alert = |mut alert: Alert| {
+            alert.extra.remove(ACKNOWLEDGEMENT);
             let id = match (alert.identity(), is_batch, &named) {
                 (None, true, _) => String::new(),
                 (None, false, Some(batch)) => batch.clone(),

@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::response::WebhookResponse;
 use super::spool::{Spool, SpoolStatus};
 use crate::plugin::Inventory;
+use crate::reload::RefusedRoutes;
 
 /// Whether the host can do its work now.
 #[derive(Debug, Serialize, ToSchema)]
@@ -28,6 +29,10 @@ pub(super) struct Health {
     temporal: TemporalHealth,
     /// The plugins.
     plugins: PluginHealth,
+    /// The routes in the configuration file, where they are refused, and those before in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    refused_routes: Option<RefusedRoutes>,
     /// The spool, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -87,6 +92,7 @@ pub(super) async fn get_health(State(surroundings): State<Surroundings>) -> impl
             worker_polling,
         },
         plugins: surroundings.registry.inventory().into(),
+        refused_routes: surroundings.reloads.refused(),
         spool: surroundings.spool.as_ref().map(Spool::status),
     };
     (status(is_ok), Json(health))

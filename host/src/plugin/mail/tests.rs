@@ -135,11 +135,8 @@ async fn a_message_has_both_bodies_and_a_stable_id() {
 async fn an_answer_names_the_message_that_it_answers_to() {
     let first = transcript(message()).await;
     let id = first.iter().find_map(|line| line.strip_prefix("Message-ID: ")).unwrap();
-    let answer = MailMessage {
-        id: "delivery-2".to_owned(),
-        in_reply_to: Some("delivery-1".to_owned()),
-        ..message()
-    };
+    let answer =
+        MailMessage { id: "delivery-2".to_owned(), in_reply_to: Some("delivery-1".to_owned()), ..message() };
     let lines = transcript(answer).await;
     for header in ["In-Reply-To", "References"] {
         assert!(lines.contains(&format!("{header}: {id}")), "{header}: {id} in {lines:#?}");

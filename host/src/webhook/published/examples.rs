@@ -18,7 +18,7 @@ static ANSWERS: LazyLock<Value> =
 /// Adds those of one operation.
 pub(super) fn add(path: &str, operation: &mut Value) {
     for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
-        let example = parameter["name"].as_str().and_then(of_parameter);
+        let example = parameter["name"].as_str().and_then(|name| of_parameter(path, name));
         if let Some(example) = example.filter(|_| parameter.get("example").is_none()) {
             parameter["example"] = example;
         }
@@ -36,7 +36,7 @@ pub(super) fn add(path: &str, operation: &mut Value) {
     }
 }
 
-fn of_parameter(name: &str) -> Option<Value> {
+fn of_parameter(path: &str, name: &str) -> Option<Value> {
     Some(match name {
         "source" => "alertmanager".into(),
         "workflow_id" => "alert-security-20241201-143022-20241201-143022".into(),
@@ -48,6 +48,7 @@ fn of_parameter(name: &str) -> Option<Value> {
         "status" => "firing".into(),
         "severity" => "critical".into(),
         "type" => "security".into(),
+        "state" if path.starts_with("/deliveries") => "parked".into(),
         "state" => "completed".into(),
         _ => return None,
     })
@@ -58,6 +59,7 @@ fn of_request(path: &str) -> Option<Value> {
     match path {
         "/webhook/alerts" | "/webhook/alerts/sync" => Some(json!({"alerts": [read(ALERT)?]})),
         "/webhook/{source}" => read(GROUP),
+        "/alerts/{workflow_id}/ack" => Some(json!({"by": "alice", "note": "on it, restarting the pool"})),
         _ => None,
     }
 }

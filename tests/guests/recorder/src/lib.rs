@@ -36,6 +36,8 @@ impl Guest for Recorder {
         let body = json!({
             "setting": config("body"),
             "delivery_id": delivery.delivery_id,
+            "thread_id": delivery.thread_id,
+            "earlier": delivery.earlier.map(|receipt| json!({"id": receipt.id, "message": receipt.message})),
             "receiver": delivery.receiver,
             "attempt": delivery.attempt,
             "traceparent": delivery.traceparent,

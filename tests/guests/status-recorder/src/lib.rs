@@ -59,6 +59,7 @@ fn body(change: &Change) -> Value {
         "updater": change.updater,
         "attempt": change.attempt,
         "alert_id": change.alert.id,
+        "document": serde_json::from_str::<serde_json::Value>(&change.alert.document).unwrap_or_default(),
         "outcome": outcome(change.outcome),
         "deliveries": deliveries,
     })

@@ -1,0 +1,168 @@
+//! `campanile deliveries …`: what nobody could deliver, and trying it again.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::Value;
+
+use super::table::table;
+use super::{Target, answered};
+use crate::temporal::{DeliveryPage, ParkedDelivery};
+
+/// The host itself waits five seconds for Temporal, and tells many one after the other.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// How many characters of a title a table shows.
+const TITLE: usize = 40;
+
+#[derive(Args, Debug)]
+pub(super) struct Deliveries {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List deliveries that nobody could make, the latest first
+    List(List),
+    /// Try parked deliveries again, each under its own id
+    Retry(Order),
+    /// Never try parked deliveries again
+    Discard(Order),
+}
+
+impl Deliveries {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::List(list) => list.run().await,
+            Command::Retry(order) => order.run("/deliveries/retry").await,
+            Command::Discard(order) => order.run("/deliveries/discard").await,
+        }
+    }
+}
+
+/// Everything that is given has to hold.
+#[derive(Args, Debug)]
+struct Filter {
+    /// The delivery, or the alert, by its id
+    id: Option<String>,
+    /// The receiver
+    #[arg(long)]
+    receiver: Option<String>,
+    /// The code of the last error, such as http-503
+    #[arg(long)]
+    error: Option<String>,
+    /// low, medium, high or critical
+    #[arg(long)]
+    severity: Option<String>,
+    /// Parked then or later, such as 2h or 2023-12-01T14:30:22Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+}
+
+impl Filter {
+    fn pairs(&self) -> Vec<(&'static str, &str)> {
+        let given = [
+            ("id", &self.id),
+            ("receiver", &self.receiver),
+            ("error", &self.error),
+            ("severity", &self.severity),
+            ("since", &self.since),
+        ];
+        given.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect()
+    }
+}
+
+#[derive(Args, Debug)]
+struct List {
+    #[command(flatten)]
+    filter: Filter,
+    /// Those that came to their end: delivered after all, discarded, or too old
+    #[arg(long)]
+    ended: bool,
+    /// How many at most, 1 to 1,000
+    #[arg(long, default_value = "50")]
+    limit: u16,
+    /// As the host's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl List {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let limit = self.limit.to_string();
+        let mut pairs = self.filter.pairs();
+        pairs.extend([("limit", limit.as_str()), ("state", if self.ended { "ended" } else { "parked" })]);
+        let value = ask(&self.target, Method::GET, "/deliveries", &pairs).await?;
+        if self.json {
+            println!("{value:#}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let page: DeliveryPage = serde_json::from_value(value)?;
+        let mut rows = table(&["PARKED", "RECEIVER", "ERROR", "SEVERITY", "TITLE", "DELIVERY"]);
+        for delivery in &page.deliveries {
+            rows.add_row(row(delivery));
+        }
+        println!("{rows}");
+        if page.more {
+            println!("\nthere are more: narrow the filter, or raise --limit");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn row(delivery: &ParkedDelivery) -> [String; 6] {
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    [
+        format!("{:.0}", delivery.parked_at),
+        delivery.receiver.clone(),
+        text(&delivery.error),
+        text(&delivery.severity),
+        text(&delivery.title).chars().take(TITLE).collect(),
+        delivery.id.clone(),
+    ]
+}
+
+#[derive(Args, Debug)]
+struct Order {
+    #[command(flatten)]
+    filter: Filter,
+    /// All that are parked, where no filter is given
+    #[arg(long)]
+    all: bool,
+    /// As the host's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Order {
+    async fn run(self, path: &str) -> anyhow::Result<ExitCode> {
+        let pairs = self.filter.pairs();
+        if pairs.is_empty() && !self.all {
+            bail!("say which: an id, --receiver, --error, --severity or --since, or --all");
+        }
+        let value = ask(&self.target, Method::POST, path, &pairs).await?;
+        if self.json {
+            println!("{value:#}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let told: Vec<&str> =
+            value["deliveries"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        told.iter().for_each(|id| println!("{id}"));
+        println!("{} deliveries", told.len());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn ask(target: &Target, method: Method, path: &str, pairs: &[(&str, &str)]) -> anyhow::Result<Value> {
+    let mut url: reqwest::Url = target.at(path).parse()?;
+    url.query_pairs_mut().extend_pairs(pairs);
+    let response = target.http(TIMEOUT)?.request(method, url.clone()).send().await;
+    answered(response.with_context(|| format!("no answer from {url}: is the host running?"))?).await
+}

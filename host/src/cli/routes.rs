@@ -1,0 +1,195 @@
+//! `campanile routes …`: who gets what, asked before it is in force. Needs no running host.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::app::unusable;
+use crate::config::{Config, Flags};
+use crate::routing::Router;
+use crate::webhook::read_alert;
+
+#[derive(Args, Debug)]
+pub(super) struct Routes {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the routes as a tree
+    Show(Show),
+    /// Show where alerts go, and why
+    Test(Test),
+    /// Check a directory of cases, each an alert and who has to get it; exit code 0 if all are right
+    Check(Check),
+}
+
+impl Routes {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Show(show) => show.run(),
+            Command::Test(test) => test.run(),
+            Command::Check(check) => check.run(),
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+struct Show {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Show {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        print!("{}", router(self.flags)?);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[derive(Args, Debug)]
+struct Test {
+    /// Files with an alert each, or with a request as /webhook/alerts takes it
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// When the alert comes, for windows and mutes [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Test {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let (router, at) = (router(self.flags)?, self.at.unwrap_or_else(Timestamp::now));
+        for file in &self.files {
+            for alert in alerts(file)? {
+                println!("{}: {}", file.display(), alert["title"].as_str().unwrap_or("an alert"));
+                let (routed, visits) = router.route(&alert, at);
+                for visit in &visits {
+                    println!("{:indent$}{visit}", "", indent = 2 + 2 * visit.depth);
+                }
+                println!("  → {routed}");
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[derive(Args, Debug)]
+struct Check {
+    /// Files `*.json`, each with `alert`, `receivers`, and where it matters `updaters` and `at`
+    #[arg(value_name = "CASES_DIR")]
+    directory: PathBuf,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// One case.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    /// What comes.
+    alert: Value,
+    /// Who has to get it, in any order.
+    receivers: BTreeSet<String>,
+    /// Where it has to be written back; not looked at if absent.
+    #[serde(default)]
+    updaters: Option<BTreeSet<String>>,
+    /// When it comes; now if absent.
+    #[serde(default)]
+    at: Option<Timestamp>,
+}
+
+impl Check {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let router = router(self.flags)?;
+        let files = cases(&self.directory)?;
+        let mut wrong = 0;
+        for file in &files {
+            if let Some(why) = check(&router, file)? {
+                println!("{}: {why}", file.display());
+                wrong += 1;
+            }
+        }
+        println!("{} cases, {wrong} wrong", files.len());
+        Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn cases(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let unreadable = || format!("{} cannot be read", directory.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).with_context(unreadable)? {
+        files.push(entry.with_context(unreadable)?.path());
+    }
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    if files.is_empty() {
+        bail!(
+            "{} has no case: put files such as {{\"alert\": {{…}}, \"receivers\": [\"slack\"]}} there, as NAME.json",
+            directory.display()
+        );
+    }
+    Ok(files)
+}
+
+/// What is wrong with a case, if something is.
+fn check(router: &Router, file: &Path) -> anyhow::Result<Option<String>> {
+    let case: Case = serde_json::from_value(json(file)?)
+        .with_context(|| format!("{} is no case with `alert` and `receivers`", file.display()))?;
+    let alert = understood(file, &case.alert)?;
+    let (routed, visits) = router.route(&alert, case.at.unwrap_or_else(Timestamp::now));
+    let set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
+    let list = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
+    let (receivers, updaters) = (set(&routed.receivers), set(&routed.updaters));
+    let told = if receivers == case.receivers {
+        None
+    } else {
+        Some(format!("goes to [{}], not to [{}]", list(&receivers), list(&case.receivers)))
+    };
+    let written = case.updaters.filter(|expected| *expected != updaters);
+    let written = written
+        .map(|expected| format!("is written back by [{}], not by [{}]", list(&updaters), list(&expected)));
+    Ok(told.or(written).map(|why| {
+        let visits: Vec<String> = visits.iter().map(|visit| format!("\n  {visit}")).collect();
+        format!("{why}{}", visits.concat())
+    }))
+}
+
+/// The routes that are configured; says what is odd about them.
+pub(super) fn router(flags: Flags) -> anyhow::Result<Router> {
+    let (router, odd) = Config::load(flags)?.router().map_err(|faults| unusable(&faults))?;
+    odd.iter().for_each(|fault| println!("warning: {fault}"));
+    Ok(router)
+}
+
+fn json(file: &Path) -> anyhow::Result<Value> {
+    let text = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", file.display()))
+}
+
+fn alerts(file: &Path) -> anyhow::Result<Vec<Value>> {
+    let document = json(file)?;
+    let alerts = match document.get("alerts") {
+        Some(Value::Array(alerts)) => alerts.clone(),
+        _ => vec![document],
+    };
+    alerts.iter().map(|alert| understood(file, alert)).collect()
+}
+
+/// The alert as routes see it: as the webhook would take it.
+fn understood(file: &Path, alert: &Value) -> anyhow::Result<Value> {
+    let alert = read_alert(&alert.to_string()).map_err(|faults| {
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{}: the alert is not valid: {}", file.display(), faults.join("; "))
+    })?;
+    Ok(serde_json::to_value(alert)?)
+}

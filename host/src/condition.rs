@@ -1,0 +1,121 @@
+//! Conditions: CEL expressions over `alert`. What an operator writes as `when`.
+
+use std::sync::LazyLock;
+
+use cel::{Context, ExecutionError, Program, Value as CelValue};
+use serde_json::{Value, json};
+
+/// A condition, understood.
+pub struct Condition(Program);
+
+/// An alert as conditions see it: made once, asked many times.
+pub struct Facts(Context<'static, 'static>);
+
+/// What an alert may lack and conditions need not ask for.
+const NEVER_ABSENT: [&str; 4] = ["labels", "data", "metrics", "context"];
+
+impl Facts {
+    /// `alert` is the whole document; objects that it lacks are empty.
+    pub fn of(alert: &Value) -> Self {
+        let mut alert = alert.clone();
+        if let Value::Object(fields) = &mut alert {
+            for name in NEVER_ABSENT {
+                fields.entry(name).or_insert_with(|| json!({}));
+            }
+        }
+        let mut context = Context::default();
+        // JSON has nothing that CEL has not.
+        _ = context.add_variable("alert", &alert);
+        Self(context)
+    }
+}
+
+impl Condition {
+    /// Reads an expression, and tries it on an alert that has every field, to see that it fits together and gives true
+    /// or false. Fields that only some alerts have, such as labels, may be missing.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, as the rest of a sentence.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        static SAMPLE: LazyLock<Value> = LazyLock::new(sample);
+        let condition = Program::compile(text).map(Self).map_err(|errors| {
+            let first = errors.errors.first().map(|error| error.msg.as_str()).unwrap_or_default();
+            format!("is not a CEL expression such as alert.severity == \"critical\": {first}")
+        })?;
+        match condition.value(&Facts::of(&SAMPLE)) {
+            Ok(CelValue::Bool(_))
+            | Err(ExecutionError::NoSuchKey(_) | ExecutionError::IndexOutOfBounds(_)) => Ok(condition),
+            Ok(other) => Err(not_a_verdict(&other)),
+            Err(error) => Err(format!("cannot work: {error}")),
+        }
+    }
+
+    /// Whether it holds for an alert.
+    ///
+    /// # Errors
+    ///
+    /// It names a field that the alert lacks, or compares what cannot be compared. The text says which.
+    pub fn holds(&self, facts: &Facts) -> Result<bool, String> {
+        match self.value(facts) {
+            Ok(CelValue::Bool(holds)) => Ok(holds),
+            Ok(other) => Err(not_a_verdict(&other)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn value(&self, facts: &Facts) -> Result<CelValue, ExecutionError> {
+        self.0.execute(&facts.0)
+    }
+}
+
+fn not_a_verdict(value: &CelValue) -> String {
+    format!("gives {}, not true or false", value.type_of())
+}
+
+/// An alert with every field that the webhook documents.
+fn sample() -> Value {
+    json!({
+        "id": "a", "dedup_key": "a", "title": "t", "description": "d", "type": "custom", "severity": "low",
+        "status": "firing", "starts_at": "2023-12-01T14:30:22Z", "ends_at": "2023-12-01T14:45:00Z",
+        "source": {"name": "n", "type": "t"}, "context": {"environment": "e", "service": "s"},
+        "labels": {}, "links": [], "data": {}, "metrics": {},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(text: &str) -> Result<bool, String> {
+        let alert = json!({
+            "severity": "high", "labels": {"team": "shop"}, "data": {"x": 2}, "metrics": {"cpu": 95.5, "n": 3},
+        });
+        Condition::parse(text)?.holds(&Facts::of(&alert))
+    }
+
+    #[test]
+    fn conditions_are_over_the_whole_alert() {
+        assert_eq!(holds("alert.severity in ['high', 'critical']"), Ok(true));
+        assert_eq!(holds("alert.labels.team == 'search'"), Ok(false));
+        assert_eq!(holds("has(alert.data) && alert.data.x == 1"), Ok(false));
+        assert_eq!(holds("alert.metrics.cpu > 90.0 && alert.metrics.n == 3"), Ok(true));
+        assert_eq!(holds("has(alert.context.service)"), Ok(false));
+        assert_eq!(holds("has(alert.labels.squad) && alert.labels.squad == 'a'"), Ok(false));
+        assert!(holds("alert.labels.nothing == 'a'").unwrap_err().contains("nothing"));
+    }
+
+    #[test]
+    fn what_cannot_work_is_told_before_there_is_an_alert() {
+        for (text, part) in [
+            ("alert.severity ==", "is not a CEL expression"),
+            ("alert.severity", "gives string, not true or false"),
+            ("severity == 'high'", "cannot work: Undeclared reference to 'severity'"),
+            ("alert.severity > 3", "cannot work: "),
+            ("alert.title.beginsWith('a')", "cannot work: "),
+        ] {
+            let refused = Condition::parse(text).err().unwrap_or_default();
+            assert!(refused.contains(part), "{text}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Who gets an alert: a tree of routes over the alert as the processors left it. Pure, and immutable: a changed
+//! configuration makes another one.
+
+mod config;
+mod live;
+mod load;
+mod show;
+mod window;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::condition::{Condition, Facts};
+use crate::plan::RetryConfig;
+use window::Window;
+
+pub use config::{MuteConfig, ReceiverConfig, RouteConfig, RoutesConfig, RoutingConfig, UpdaterConfig};
+pub use live::Routing;
+pub use window::WindowConfig;
+
+/// All routes, receivers and updaters.
+#[derive(Default)]
+pub struct Router {
+    routes: Vec<Route>,
+    receivers: BTreeMap<String, Arc<Receiver>>,
+    updaters: BTreeMap<String, Arc<Receiver>>,
+    mutes: Vec<Mute>,
+    catch_all: Vec<String>,
+}
+
+/// A receiver or updater that is configured: a plugin with settings of its own.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Receiver {
+    /// The plugin's name.
+    pub plugin: String,
+    /// Settings, over those of the plugin's own file.
+    pub config: Map<String, Value>,
+    /// Secrets, besides those that the plugin's own file grants.
+    pub secrets: Vec<String>,
+    /// How often it is tried.
+    pub retry: RetryConfig,
+    /// The most attempts a second.
+    pub rate_limit: Option<f64>,
+    /// The task queue that it is tried from, if it has one of its own.
+    pub task_queue: Option<String>,
+    /// Who is told when it is given up.
+    pub fallback: Vec<String>,
+}
+
+struct Route {
+    name: String,
+    when: Option<(String, Condition)>,
+    receivers: Vec<String>,
+    updaters: Vec<String>,
+    goes_on: bool,
+    active: Vec<(String, Window)>,
+    mute: Vec<(String, Window)>,
+    routes: Vec<Route>,
+}
+
+struct Mute {
+    when: Condition,
+    until: Timestamp,
+    reason: String,
+}
+
+/// Where an alert goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routed {
+    /// The receivers, each once, in the order of the routes.
+    pub receivers: Vec<String>,
+    /// The updaters, likewise.
+    pub updaters: Vec<String>,
+    /// No route took it: `receivers` holds the catch-all.
+    pub unrouted: bool,
+    /// Nobody is told, for this reason.
+    pub muted: Option<String>,
+}
+
+/// What became of an alert at one route.
+pub struct Visit<'a> {
+    /// The route's name.
+    pub route: &'a str,
+    /// How deep it stands in the tree.
+    pub depth: usize,
+    /// What was decided there.
+    pub verdict: Verdict<'a>,
+}
+
+/// A decision of one route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// It takes the alert, since its condition holds, or it has none.
+    Taken,
+    /// It takes the alert, since its condition could not be evaluated.
+    Failed(String),
+    /// Its condition, this one, does not hold.
+    Left(&'a str),
+    /// It takes the alert and tells nobody: this window is open, or none of those that would have to be.
+    Silent(&'a str),
+}
+
+impl Router {
+    /// Whether there are routes. Without any, the plugins themselves say what they want.
+    pub fn has_routes(&self) -> bool {
+        !self.routes.is_empty()
+    }
+
+    /// The receivers of alerts that nobody takes.
+    pub fn catch_all(&self) -> &[String] {
+        &self.catch_all
+    }
+
+    /// A receiver, if it is configured.
+    pub fn receiver(&self, name: &str) -> Option<&Arc<Receiver>> {
+        self.receivers.get(name)
+    }
+
+    /// An updater, if it is configured.
+    pub fn updater(&self, name: &str) -> Option<&Arc<Receiver>> {
+        self.updaters.get(name)
+    }
+
+    /// The task queues of receivers that have their own, each with its limit of attempts a second.
+    pub fn lanes(&self) -> BTreeMap<String, Option<f64>> {
+        let lane =
+            |(name, receiver): (&String, &Arc<Receiver>)| Some((receiver.lane(name)?, receiver.rate_limit));
+        self.receivers.iter().filter_map(lane).collect()
+    }
+
+    /// Where an alert goes at a time, and what each route that was asked decided.
+    pub fn route(&self, alert: &Value, at: Timestamp) -> (Routed, Vec<Visit<'_>>) {
+        let facts = Facts::of(alert);
+        let mut walk =
+            Walk { facts: &facts, at, routed: Routed::default(), silent: None, visits: Vec::new() };
+        let is_taken = walk.along(&self.routes, 0);
+        let Walk { mut routed, silent, visits, .. } = walk;
+        if !is_taken {
+            routed.unrouted = true;
+            routed.receivers.clone_from(&self.catch_all);
+        }
+        routed.muted = self.muted(&facts, at).or(silent.filter(|_| routed.receivers.is_empty()));
+        if routed.muted.is_some() {
+            routed.receivers.clear();
+            routed.unrouted = false;
+        }
+        (routed, visits)
+    }
+
+    /// Why nobody is told of an alert now. A mute whose condition cannot be evaluated mutes nothing.
+    fn muted(&self, facts: &Facts, at: Timestamp) -> Option<String> {
+        let mute = self.mutes.iter().find(|mute| at < mute.until && mute.when.holds(facts) == Ok(true))?;
+        Some(format!("muted until {}: {}", mute.until, mute.reason))
+    }
+}
+
+impl Receiver {
+    /// The task queue that it is tried from, if it has one of its own; what has a rate limit does.
+    pub fn lane(&self, name: &str) -> Option<String> {
+        self.task_queue.clone().or_else(|| self.rate_limit.map(|_| format!("receiver-{name}")))
+    }
+}
+
+/// On the way through the tree.
+struct Walk<'a, 'f> {
+    facts: &'f Facts,
+    at: Timestamp,
+    routed: Routed,
+    silent: Option<String>,
+    visits: Vec<Visit<'a>>,
+}
+
+impl<'a> Walk<'a, '_> {
+    /// Whether one of these routes took the alert.
+    fn along(&mut self, routes: &'a [Route], depth: usize) -> bool {
+        let mut is_taken = false;
+        for route in routes {
+            let verdict = route.verdict(self.facts, self.at);
+            self.visits.push(Visit { route: &route.name, depth, verdict: verdict.clone() });
+            match verdict {
+                Verdict::Left(_) => continue,
+                Verdict::Silent(window) => {
+                    self.silent = Some(format!("route {} tells nobody now: window {window}", route.name));
+                }
+                Verdict::Taken | Verdict::Failed(_) => {
+                    if !self.along(&route.routes, depth + 1) {
+                        add(&mut self.routed.receivers, &route.receivers);
+                        add(&mut self.routed.updaters, &route.updaters);
+                    }
+                }
+            }
+            is_taken = true;
+            if !route.goes_on {
+                break;
+            }
+        }
+        is_taken
+    }
+}
+
+fn add(names: &mut Vec<String>, more: &[String]) {
+    for name in more {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+}
+
+impl Route {
+    /// A condition that cannot be evaluated takes the alert: a mistyped one must not swallow a page.
+    fn verdict(&self, facts: &Facts, at: Timestamp) -> Verdict<'_> {
+        let verdict = match &self.when {
+            None => Verdict::Taken,
+            Some((text, when)) => match when.holds(facts) {
+                Ok(true) => Verdict::Taken,
+                Ok(false) => return Verdict::Left(text),
+                Err(error) => Verdict::Failed(error),
+            },
+        };
+        match self.silent_window(at) {
+            Some(window) => Verdict::Silent(window),
+            None => verdict,
+        }
+    }
+
+    fn silent_window(&self, at: Timestamp) -> Option<&str> {
+        let open = |(_, window): &&(String, Window)| window.holds(at);
+        if let Some((name, _)) = self.mute.iter().find(open) {
+            return Some(name);
+        }
+        let is_active = self.active.is_empty() || self.active.iter().any(|window| open(&window));
+        if is_active { None } else { self.active.first().map(|(name, _)| name.as_str()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! The parked deliveries: what nobody could deliver, found through Temporal's visibility, and tried again when somebody says
+//! so.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use temporalio_client::tonic::IntoRequest;
+use temporalio_client::{Client, WorkflowHandle, WorkflowSignalOptions};
+use temporalio_common::protos::temporal::api::workflow::v1::WorkflowExecutionInfo;
+use temporalio_common::protos::temporal::api::workflowservice::v1::CountWorkflowExecutionsRequest;
+use temporalio_common::search_attributes::SearchAttributes;
+use utoipa::{IntoParams, ToSchema};
+
+use super::link::Link;
+use super::list::{self, ListError, is, quoted};
+use super::lookup::LookupError;
+use super::parked::ParkedDeliveryWorkflow;
+use super::search_attributes::{ERROR, KEY, RECEIVER, SEVERITY, SOURCE, STATUS, TITLE};
+use crate::alert::Severity;
+use crate::telemetry::metric;
+
+/// How many are told to try again at once.
+const AT_ONCE: i32 = 500;
+/// How often they are counted.
+const COUNT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Which parked deliveries. Everything that is given has to hold.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DeliveryFilter {
+    /// `parked` [default]: those that wait; `delivered`: those that were made after all.
+    #[serde(default)]
+    pub state: ParkedState,
+    /// The receiver.
+    #[param(example = "slack-ops", pattern = r"^[^\u0000]*$")]
+    pub receiver: Option<String>,
+    /// The alert, or the delivery itself, by its id.
+    #[param(example = "alert-web-1-20231201-143022", pattern = r"^[^\u0000]*$")]
+    pub id: Option<String>,
+    /// The code of the last error.
+    #[param(example = "http-503", pattern = r"^[^\u0000]*$")]
+    pub error: Option<String>,
+    /// How bad the alerts are.
+    pub severity: Option<Severity>,
+    /// Parked at this time or later: RFC 3339, or how long ago.
+    #[serde(default, deserialize_with = "list::time")]
+    #[param(value_type = Option<String>, pattern = r"^([0-9]{1,4}(ms|s|m|h)|[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$", example = "2h")]
+    pub since: Option<Timestamp>,
+    /// How many at most, 1 to 1,000 [default: 50].
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u16>,
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ParkedState {
+    /// It waits to be tried again.
+    #[default]
+    Parked,
+    /// It is at its end.
+    Ended,
+}
+
+/// Some parked deliveries, the latest first.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeliveryPage {
+    /// The deliveries.
+    pub deliveries: Vec<ParkedDelivery>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// A delivery that nobody could make.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ParkedDelivery {
+    /// The delivery's own id, which its receiver gets each time: `<alert>/<receiver>`.
+    pub id: String,
+    /// Where it stands.
+    pub state: ParkedState,
+    /// The alert.
+    pub alert: String,
+    /// The receiver.
+    pub receiver: String,
+    /// The code of the last error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub error: Option<String>,
+    /// The alert's headline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub title: Option<String>,
+    /// How bad it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub severity: Option<String>,
+    /// Firing or resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub status: Option<String>,
+    /// The alert's source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub source: Option<String>,
+    /// The alert's `id`, or `dedup_key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub key: Option<String>,
+    /// Since when it is parked.
+    #[schema(value_type = String, format = DateTime)]
+    pub parked_at: Timestamp,
+}
+
+/// What is to be done with parked deliveries.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Try them again.
+    Retry,
+    /// Never try them again, for this reason.
+    Discard(String),
+}
+
+/// The deliveries that a filter takes.
+///
+/// # Errors
+///
+/// Temporal does not tell.
+pub async fn deliveries(link: &Link, filter: &DeliveryFilter) -> Result<DeliveryPage, LookupError> {
+    let size = i32::from(filter.limit.unwrap_or(list::PAGE).clamp(1, list::LARGEST_PAGE));
+    let (found, next) = list::page(&client(link)?, query(&link.task_queue, filter), size, Vec::new())
+        .await
+        .map_err(unavailable)?;
+    Ok(DeliveryPage { deliveries: found.into_iter().filter_map(parked).collect(), more: !next.is_empty() })
+}
+
+/// Gives an order to all parked deliveries that a filter takes, and tells to which.
+///
+/// # Errors
+///
+/// Temporal does not tell, or did not take one of the orders.
+pub async fn order(link: &Link, filter: &DeliveryFilter, order: &Order) -> Result<Vec<String>, LookupError> {
+    let client = client(link)?;
+    let filter = DeliveryFilter { state: ParkedState::Parked, ..filter.clone() };
+    let query = query(&link.task_queue, &filter);
+    let (mut ids, mut cursor) = (Vec::new(), Vec::new());
+    loop {
+        let (found, next) = list::page(&client, query.clone(), AT_ONCE, cursor).await.map_err(unavailable)?;
+        for delivery in found.into_iter().filter_map(parked) {
+            if give(&client, &delivery.id, order).await? {
+                ids.push(delivery.id);
+            }
+        }
+        if next.is_empty() {
+            return Ok(ids);
+        }
+        cursor = next;
+    }
+}
+
+/// Counts the parked deliveries for the metrics, as long as the process runs.
+pub async fn count_parked(link: Link) {
+    let query = query(&link.task_queue, &DeliveryFilter::default());
+    loop {
+        tokio::time::sleep(COUNT_INTERVAL).await;
+        let Some(client) = link.client() else { continue };
+        let namespace = client.options().namespace.clone();
+        let request = CountWorkflowExecutionsRequest { namespace, query: query.clone() };
+        let mut service = client.connection().workflow_service();
+        if let Ok(counted) = service.count_workflow_executions(request.into_request()).await {
+            metric::parked_now(counted.into_inner().count);
+        }
+    }
+}
+
+/// Whether it was still there to take it.
+async fn give(client: &Client, id: &str, order: &Order) -> Result<bool, LookupError> {
+    use temporalio_client::errors::WorkflowInteractionError as Failed;
+    let handle: WorkflowHandle<Client, ParkedDeliveryWorkflow> = client.get_workflow_handle(id);
+    let options = WorkflowSignalOptions::default();
+    let given = match order {
+        Order::Retry => handle.signal(ParkedDeliveryWorkflow::retry, (), options).await,
+        Order::Discard(why) => handle.signal(ParkedDeliveryWorkflow::discard, why.clone(), options).await,
+    };
+    match given {
+        Ok(()) => Ok(true),
+        Err(Failed::NotFound(_)) => Ok(false),
+        Err(error) => Err(LookupError::Unavailable(error.to_string())),
+    }
+}
+
+fn client(link: &Link) -> Result<Client, LookupError> {
+    link.client().ok_or_else(|| LookupError::Unavailable(format!("no connection to {}", link.address)))
+}
+
+fn unavailable(error: ListError) -> LookupError {
+    match error {
+        ListError::Lookup(error) => error,
+        ListError::Cursor => LookupError::Unavailable(error.to_string()),
+    }
+}
+
+fn query(task_queue: &str, filter: &DeliveryFilter) -> String {
+    let status = match filter.state {
+        ParkedState::Parked => "ExecutionStatus = 'Running'",
+        ParkedState::Ended => "ExecutionStatus != 'Running'",
+    };
+    let mut terms = vec![
+        "WorkflowType = 'ParkedDeliveryWorkflow'".to_owned(),
+        format!("TaskQueue = {}", quoted(task_queue)),
+        status.to_owned(),
+    ];
+    let severity = filter.severity.map(|severity| severity.to_string());
+    let attributes = [(&RECEIVER, &filter.receiver), (&ERROR, &filter.error), (&SEVERITY, &severity)];
+    terms.extend(attributes.into_iter().filter_map(|(key, value)| Some(is(key, value.as_ref()?))));
+    terms.extend(filter.id.as_ref().map(|id| {
+        format!("(WorkflowId = {} OR WorkflowId STARTS_WITH {})", quoted(id), quoted(&format!("{id}/")))
+    }));
+    terms.extend(filter.since.map(|since| format!("StartTime >= '{since}'")));
+    terms.join(" AND ")
+}
+
+fn parked(info: WorkflowExecutionInfo) -> Option<ParkedDelivery> {
+    use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus::Running;
+    let state = if info.status() == Running { ParkedState::Parked } else { ParkedState::Ended };
+    let at = info.start_time?;
+    let attributes = SearchAttributes::from(info.search_attributes.unwrap_or_default());
+    let get = |key| attributes.get(key);
+    let id = info.execution?.workflow_id;
+    let receiver = get(&RECEIVER)?;
+    let alert = id.strip_suffix(&format!("/{receiver}")).unwrap_or(&id).to_owned();
+    Some(ParkedDelivery {
+        state,
+        alert,
+        receiver,
+        error: get(&ERROR),
+        title: get(&TITLE),
+        severity: get(&SEVERITY),
+        status: get(&STATUS),
+        source: get(&SOURCE),
+        key: get(&KEY),
+        parked_at: Timestamp::new(at.seconds, at.nanos).ok()?,
+        id,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_becomes_a_query_that_no_text_breaks_out_of() {
+        let filter = DeliveryFilter {
+            receiver: Some("o'ps".to_owned()),
+            id: Some("alert-1".to_owned()),
+            since: Some("2023-12-01T14:30:22Z".parse().unwrap()),
+            ..DeliveryFilter::default()
+        };
+        assert_eq!(
+            query("q", &filter),
+            "WorkflowType = 'ParkedDeliveryWorkflow' AND TaskQueue = 'q' AND ExecutionStatus = 'Running' \
+             AND AlertReceiver = 'o\\'ps' \
+             AND (WorkflowId = 'alert-1' OR WorkflowId STARTS_WITH 'alert-1/') \
+             AND StartTime >= '2023-12-01T14:30:22Z'"
+        );
+    }
+}

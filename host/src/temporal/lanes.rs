@@ -1,0 +1,47 @@
+//! A worker for each task queue that receivers have of their own. They come with the routes; one that is no longer named goes
+//! on until the process ends, since what was planned for it is still to be delivered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use temporalio_sdk::Runtime;
+use tokio::sync::watch;
+
+use super::activities::AlertActivities;
+use super::link::Link;
+use super::worker::Worker;
+
+/// How often it is looked whether there are others.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Keeps them polling until told to stop.
+pub async fn keep_lanes(
+    runtime: Arc<Runtime>,
+    link: Link,
+    activities: AlertActivities,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut lanes: BTreeMap<String, (Option<f64>, Worker)> = BTreeMap::new();
+    while !*stopped.borrow() {
+        if let Some(client) = link.client() {
+            for (queue, limit) in activities.receivers.lanes() {
+                let is_there =
+                    lanes.get(&queue).is_some_and(|(of, worker)| *of == limit && !worker.has_ended());
+                if is_there {
+                    continue;
+                }
+                if let Some((_, before)) = lanes.remove(&queue) {
+                    tokio::spawn(before.stop());
+                }
+                match Worker::start_lane(&runtime, client.clone(), &queue, limit, activities.clone()) {
+                    Ok(worker) => _ = lanes.insert(queue, (limit, worker)),
+                    Err(error) => tracing::error!(queue, %error, "no worker"),
+                }
+            }
+        }
+        // A sender that is gone has stopped, too.
+        let _ = tokio::time::timeout(INTERVAL, stopped.wait_for(|stopped| *stopped)).await;
+    }
+    futures::future::join_all(lanes.into_values().map(|(_, worker)| worker.stop())).await;
+}

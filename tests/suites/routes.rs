@@ -1,0 +1,338 @@
+//! Who gets what, by routes: trees, receivers with settings of their own, what stands in, what is parked, and routes that
+//! change while the host runs.
+
+use std::time::{Duration, Instant};
+
+use harness::alerts::{alert, identified, labelled, unique, with};
+use harness::cli::{Ran, campanile};
+use harness::wait::until;
+use harness::{Answer, Host, Plugin, Receiver, Settings};
+use serde_json::{Value, json};
+
+/// Receivers of one plugin, each posting to a path of its name.
+fn receivers(receiver: &Receiver, names: &[(&str, &str)]) -> String {
+    let table = |(name, more): &(&str, &str)| {
+        let url = receiver.url(&format!("/{name}"));
+        format!("\n[receivers.{name}]\nplugin = \"pager\"\nconfig = {{ url = \"{url}\" }}\n{more}\n")
+    };
+    names.iter().map(table).collect()
+}
+
+fn pager(receiver: &Receiver) -> Plugin {
+    Plugin::recorder("pager", receiver, "")
+}
+
+fn paths(receiver: &Receiver, names: &[&str]) -> Vec<usize> {
+    names.iter().map(|name| receiver.received(&format!("/{name}")).len()).collect()
+}
+
+fn steps(ledger: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let name = |step: &Value| step["receiver"].as_str().map_or_else(|| text(&step["plugin"]), str::to_owned);
+    ledger["steps"]
+        .as_array()
+        .expect("steps")
+        .iter()
+        .map(|step| (name(step), text(&step["result"])))
+        .collect()
+}
+
+async fn deliveries(host: &Host, arguments: &[&str]) -> Ran {
+    let mut all = vec!["deliveries"];
+    all.extend(arguments);
+    all.extend(["--url", host.url()]);
+    campanile(&all).await
+}
+
+async fn parked(host: &Host, receiver: &str) -> Vec<Value> {
+    let page = host.get(&format!("/deliveries?receiver={receiver}")).await.ok();
+    page["deliveries"].as_array().expect("a list").clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_decide_over_receivers_with_settings_of_their_own() {
+    let receiver = Receiver::start().await;
+    let routes = r#"
+        [routing]
+        catch-all = ["rest"]
+        [[routes]]
+        name = "archive"
+        when = 'alert.severity == "critical"'
+        receivers = ["archive"]
+        continue = true
+        [[routes]]
+        name = "team"
+        when = 'has(alert.labels.team) && alert.labels.team == "shop"'
+        receivers = ["shop"]
+        [[routes.routes]]
+        name = "team by night"
+        when = 'alert.severity == "critical"'
+        receivers = ["shop", "night"]
+    "#;
+    let names = ["archive", "shop", "night", "rest"];
+    let config = receivers(&receiver, &names.map(|name| (name, "")));
+    let host = Settings::new().and_config(&config).and_config(routes).plugin(pager(&receiver)).start().await;
+
+    let critical = with(alert("critical"), json!({"severity": "critical"}));
+    let shop = host.ledger(labelled(critical.clone(), "team", "shop")).await;
+    assert_eq!(shop["outcome"], "delivered", "{shop}");
+    assert_eq!(paths(&receiver, &names), [1, 1, 1, 0]);
+    let decisions: Vec<&str> =
+        shop["decisions"].as_array().expect("decisions").iter().filter_map(Value::as_str).collect();
+    assert_eq!(
+        decisions,
+        ["route archive: takes it", "route team: takes it", "route team by night: takes it"]
+    );
+    let delivered = receiver.received("/night")[0].json();
+    assert_eq!(delivered["receiver"], "night");
+    assert!(delivered["delivery_id"].as_str().is_some_and(|id| id.ends_with("/night")), "{delivered}");
+
+    host.ledger(critical).await;
+    assert_eq!(paths(&receiver, &names), [2, 1, 1, 0]);
+    let unrouted = host.ledger(alert("nobody's")).await;
+    assert_eq!(unrouted["outcome"], "unrouted", "{unrouted}");
+    assert_eq!(paths(&receiver, &names), [2, 1, 1, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stands_in_is_told_when_a_receiver_is_given_up() {
+    let receiver = Receiver::start().await;
+    receiver.always("/chat", Answer::status(410));
+    receiver.always("/mail", Answer::status(503));
+    let names =
+        [("chat", "fallback = [\"mail\", \"phone\", \"never\"]"), ("mail", ""), ("phone", ""), ("never", "")];
+    let routes = "[[routes]]\nreceivers = [\"chat\"]\n";
+    let settings = Settings::new().and_config(&receivers(&receiver, &names)).and_config(routes);
+    let host =
+        settings.plugin(pager(&receiver)).plugin(Plugin::status_recorder("tracker", &receiver)).start().await;
+    let ledger = host.ledger(alert("who hears it")).await;
+    assert_eq!(ledger["outcome"], "delivered", "{ledger}");
+    let text = |name: &str, result: &str| (name.to_owned(), result.to_owned());
+    assert_eq!(steps(&ledger), [text("chat", "failed"), text("mail", "failed"), text("phone", "ok")]);
+    assert_eq!(paths(&receiver, &["chat", "mail", "phone", "never"]), [1, 4, 1, 0]);
+    assert_eq!(parked(&host, "chat").await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_could_deliver_is_parked_and_made_later_under_the_same_id() {
+    let receiver = Receiver::start().await;
+    receiver.always("/chat", Answer::status(503));
+    let name = unique("chat");
+    let config = format!(
+        "\n[receivers.{name}]\nplugin = \"pager\"\nconfig = {{ url = \"{}\" }}\n[[routes]]\nreceivers = [\"{name}\"]\n",
+        receiver.url("/chat")
+    );
+    let settings = Settings::new().and_config(&config).plugin(pager(&receiver));
+    let host = settings.start().await;
+    let ledger = host.ledger(identified("parked")).await;
+    assert_eq!(ledger["outcome"], "failed", "{ledger}");
+    let id = ledger["steps"][0]["parked"].as_str().expect("it is parked").to_owned();
+    assert_eq!(id, format!("{}/{name}", ledger["id"].as_str().expect("an id")));
+    let waits = until("the delivery is listed", async || parked(&host, &name).await.into_iter().next()).await;
+    assert_eq!((&waits["id"], &waits["error"]), (&json!(id), &json!("http-503")), "{waits}");
+
+    // It outlives the host, and a retry that fails leaves it where it is.
+    host.kill9().await;
+    let host = settings.start().await;
+    let ran = deliveries(&host, &["retry", &id]).await;
+    assert!(ran.code == Some(0) && ran.stdout.contains("1 deliveries"), "{ran:?}");
+    receiver.wait_for("/chat", 8).await;
+    assert_eq!(parked(&host, &name).await.len(), 1);
+
+    receiver.always("/chat", Answer::status(200));
+    let ran = deliveries(&host, &["retry", "--receiver", &name, "--since", "2h"]).await;
+    assert!(ran.code == Some(0) && ran.stdout.contains(&id), "{ran:?}");
+    until("it is delivered", async || parked(&host, &name).await.is_empty().then_some(())).await;
+    let received = receiver.received("/chat");
+    let ids: Vec<Value> = received.iter().map(|request| request.json()["delivery_id"].clone()).collect();
+    assert_eq!(ids, vec![json!(id); 9], "the same each time");
+    assert_eq!(received[8].json()["attempt"], 9);
+    let ran = deliveries(&host, &["list", "--ended", "--receiver", &name]).await;
+    assert!(ran.stdout.contains(&id), "{ran:?}");
+    let ran = deliveries(&host, &["retry"]).await;
+    assert!(ran.code == Some(1) && ran.stderr.contains("--all"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_whose_receiver_is_gone_is_parked() {
+    let receiver = Receiver::start().await;
+    receiver.always("/chat", Answer::status(503));
+    let slow = "retry = { initial-interval = \"3s\", maximum-attempts = 3 }";
+    let routes = "[[routes]]\nreceivers = [\"chat\"]\n";
+    let settings = Settings::new().and_config(&receivers(&receiver, &[("chat", slow)]));
+    let with_routes = settings.clone().and_config(routes);
+    let host = with_routes.plugin(pager(&receiver)).start().await;
+    let id = &host.submit(&[identified("whose receiver goes")]).await[0];
+    receiver.wait_for("/chat", 1).await;
+    let other = "[receivers.other]\nplugin = \"pager\"\n[[routes]]\nreceivers = [\"other\"]\n";
+    host.settings().write("campanile.toml", Settings::new().and_config(other).config_text());
+    host.log()
+        .wait_for("the change", |event| event["message"] == "routes taken over from the configuration file")
+        .await;
+    let found = host.completed(id).await;
+    let step = &found["ledger"]["steps"][0];
+    assert_eq!(step["error"]["code"], "not-loaded", "{found}");
+    assert!(step["parked"].is_string(), "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_are_taken_over_while_the_host_runs_all_or_none() {
+    let receiver = Receiver::start().await;
+    let tables = receivers(&receiver, &[("one", ""), ("two", "")]);
+    let to = |name: &str| {
+        Settings::new().and_config(&tables).and_config(&format!("[[routes]]\nreceivers = [\"{name}\"]\n"))
+    };
+    let settings = to("one").plugin(pager(&receiver));
+    let host = settings.start().await;
+    host.ledger(alert("before")).await;
+    assert_eq!(paths(&receiver, &["one", "two"]), [1, 0]);
+
+    host.settings().write("campanile.toml", to("nobody").config_text());
+    let refused = until("the routes are refused", async || {
+        let health = host.get("/health").await.ok();
+        health["refused_routes"]["reason"].as_str().map(str::to_owned)
+    })
+    .await;
+    assert!(refused.contains("routes[0].receivers[0]: nobody is neither"), "{refused}");
+    host.ledger(alert("still")).await;
+    assert_eq!(paths(&receiver, &["one", "two"]), [2, 0]);
+
+    host.settings().write("campanile.toml", to("two").config_text());
+    until("the routes are in force", async || {
+        host.get("/health").await.ok()["refused_routes"].is_null().then_some(())
+    })
+    .await;
+    host.ledger(alert("after")).await;
+    assert_eq!(paths(&receiver, &["one", "two"]), [2, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resolve_waits_for_its_firing_and_goes_to_those_who_were_told() {
+    let receiver = Receiver::start().await;
+    receiver.script(
+        "/chat",
+        [Answer::status(503), Answer::status(503), Answer::status(200).header("x-receipt", "message-7")],
+        Answer::status(200),
+    );
+    receiver.always("/gone", Answer::status(410));
+    let routes = "[[routes]]\nwhen = 'alert.status == \"firing\"'\nreceivers = [\"chat\", \"gone\"]\n\
+                  [[routes]]\nreceivers = [\"other\"]\n";
+    let tables = receivers(&receiver, &[("chat", ""), ("gone", ""), ("other", "")]);
+    let host = Settings::new().and_config(&tables).and_config(routes).plugin(pager(&receiver)).start().await;
+    let firing = with(identified("a life"), json!({"starts_at": "2026-11-26T05:00:00Z"}));
+    let resolved = with(firing.clone(), json!({"status": "resolved"}));
+    let ids = [&host.submit(&[firing]).await[0], &host.submit(&[resolved]).await[0]].map(ToString::to_string);
+    let ended = host.completed(&ids[1]).await;
+    assert_eq!(ended["outcome"], "delivered", "{ended}");
+    let received = receiver.received("/chat");
+    let statuses: Vec<Value> =
+        received.iter().map(|request| request.json()["alert"]["status"].clone()).collect();
+    assert_eq!(statuses, ["firing", "firing", "firing", "resolved"], "in order, and once");
+    let last = received[3].json();
+    assert_eq!(last["earlier"], json!({"id": "message-7", "message": "answered 200"}), "{last}");
+    assert_eq!(last["thread_id"], received[0].json()["thread_id"]);
+    assert_eq!(paths(&receiver, &["gone", "other"]), [1, 0], "who was not told is not told of the end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_an_alert_over_ends_the_attempts_and_the_updaters_are_told() {
+    let receiver = Receiver::start().await;
+    receiver.always("/chat", Answer::status(503));
+    let names = [("chat", "fallback = [\"phone\"]\nretry = { initial-interval = \"60s\" }"), ("phone", "")];
+    let routes = "[[routes]]\nreceivers = [\"chat\"]\nupdaters = [\"tracker\"]\n";
+    let settings = Settings::new().and_config(&receivers(&receiver, &names)).and_config(routes);
+    let host =
+        settings.plugin(pager(&receiver)).plugin(Plugin::status_recorder("tracker", &receiver)).start().await;
+    let id = host.submit(&[identified("taken over")]).await[0].clone();
+    receiver.wait_for("/chat", 1).await;
+    receiver.wait_for("/tracker", 1).await;
+    let ran =
+        campanile(&["alerts", "ack", &id, "--by", "alice", "--note", "on it", "--url", host.url()]).await;
+    assert!(ran.code == Some(0) && ran.stdout.contains("taken over"), "{ran:?}");
+    let found = host.completed(&id).await;
+    assert_eq!(found["ledger"]["acknowledged"]["by"], "alice", "{found}");
+    assert_eq!(found["ledger"]["steps"][0]["error"]["code"], "acknowledged", "{found}");
+    assert!(found["ledger"]["steps"][0]["parked"].is_null(), "{found}");
+    assert_eq!(paths(&receiver, &["chat", "phone"]), [1, 0]);
+    let told = receiver.wait_for("/tracker", 2).await;
+    let document = told[1].json()["document"].clone();
+    assert_eq!(document["acknowledgement"]["note"], "on it", "{document}");
+    let again = campanile(&["alerts", "ack", &id, "--by", "bob", "--url", host.url()]).await;
+    assert!(again.stdout.contains("had come to its end"), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_is_given_up_at_its_age_however_many_attempts_it_has_left() {
+    let receiver = Receiver::start().await;
+    receiver.always("/chat", Answer::status(503));
+    let young = "retry = { initial-interval = \"500ms\", maximum-attempts = 0, maximum-age = \"2s\" }";
+    let settings = Settings::new().and_config(&receivers(&receiver, &[("chat", young)]));
+    let host =
+        settings.and_config("[[routes]]\nreceivers = [\"chat\"]\n").plugin(pager(&receiver)).start().await;
+    let began = Instant::now();
+    let ledger = host.ledger(identified("too old")).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let step = &ledger["steps"][0];
+    assert_eq!(ledger["outcome"], "failed", "{ledger}");
+    assert!(step["attempts"].as_u64() > Some(1) && step["parked"].is_string(), "{ledger}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_limit_holds_over_all_workers() {
+    let receiver = Receiver::start().await;
+    let tables = receivers(&receiver, &[("slow", "rate-limit = 2")]);
+    let settings = Settings::new().and_config(&tables).and_config("[[routes]]\nreceivers = [\"slow\"]\n");
+    let settings = settings.plugin(pager(&receiver));
+    let host = settings.start().await;
+    let second = settings.clone().role("worker").start().await;
+    let began = Instant::now();
+    let alerts: Vec<Value> = (0..10).map(|_| identified("one of many")).collect();
+    host.submit(&alerts).await;
+    receiver.wait_for("/slow", 10).await;
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(3), "ten at two a second took {took:?}");
+    drop(second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_are_shown_tested_and_checked_without_a_host() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        std::fs::write(&path, text).expect("writable");
+        path.display().to_string()
+    };
+    let config = file(
+        "campanile.toml",
+        "[receivers.ops]\nplugin = \"slack\"\n[receivers.rest]\nplugin = \"log\"\n[routing]\ncatch-all = [\"rest\"]\n\
+         [[routes]]\nname = \"loud\"\nwhen = 'alert.severity == \"critical\"'\nreceivers = [\"ops\"]\nmute = [\"night\"]\n\
+         [windows.night]\ntimes = [{ from = \"22:00\", until = \"06:00\" }]\n",
+    );
+    let critical = with(alert("loud one"), json!({"severity": "critical"}));
+    let alert_file = file("alert.json", &critical.to_string());
+    let run = async |arguments: &[&str]| {
+        let mut all = vec!["routes"];
+        all.extend(arguments);
+        all.extend(["--config", &config]);
+        campanile(&all).await
+    };
+    let shown = run(&["show"]).await;
+    assert!(shown.stdout.contains("loud  alert.severity == \"critical\" → ops  mute night"), "{shown:?}");
+    let tested = run(&["test", &alert_file, "--at", "2026-11-26T12:00:00Z"]).await;
+    assert!(tested.stdout.contains("route loud: takes it") && tested.stdout.contains("→ ops"), "{tested:?}");
+    let by_night = run(&["test", &alert_file, "--at", "2026-11-26T23:00:00Z"]).await;
+    assert!(by_night.stdout.contains("nobody: route loud tells nobody now: window night"), "{by_night:?}");
+
+    let case = |receivers: &[&str]| {
+        json!({"alert": critical, "receivers": receivers, "at": "2026-11-26T12:00:00Z"}).to_string()
+    };
+    file("cases/good.json", &case(&["ops"]));
+    let cases = directory.path().join("cases").display().to_string();
+    let good = run(&["check", &cases]).await;
+    assert!(good.code == Some(0) && good.stdout.contains("1 cases, 0 wrong"), "{good:?}");
+    file("cases/bad.json", &case(&["rest"]));
+    let bad = run(&["check", &cases]).await;
+    assert_eq!(bad.code, Some(1), "{bad:?}");
+    assert!(bad.stdout.contains("bad.json: goes to [ops], not to [rest]"), "{bad:?}");
+}
