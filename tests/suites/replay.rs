@@ -5,10 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use campanile::temporal::{AlertProcessingWorkflow, BatchAlertProcessingWorkflow};
-use harness::alerts::{alert, identified, labelled};
-use harness::{Answer, Plugin, Receiver, Settings, Temporal, project};
-use serde_json::Value;
+use campanile::temporal::{AlertProcessingWorkflow, BatchAlertProcessingWorkflow, ParkedDeliveryWorkflow};
+use harness::alerts::{alert, identified, labelled, with};
+use harness::{Answer, Plugin, Receiver, Settings, Temporal, project, until};
+use serde_json::{Value, json};
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, UntypedWorkflow, Url, WorkflowFetchHistoryOptions,
     WorkflowHistory,
@@ -23,6 +23,7 @@ fn replayer() -> WorkflowReplayer {
     let options = WorkflowReplayerOptions::new()
         .register_workflow::<AlertProcessingWorkflow>()
         .and_then(|options| options.register_workflow::<BatchAlertProcessingWorkflow>())
+        .and_then(|options| options.register_workflow::<ParkedDeliveryWorkflow>())
         .expect("each workflow is registered once");
     WorkflowReplayer::new(options.build()).expect("there are workflows")
 }
@@ -38,7 +39,7 @@ async fn every_recorded_history_replays() {
         replayed.unwrap_or_else(|error| panic!("{name} does not replay: {error}"));
         names.push(name);
     }
-    assert!(names.len() >= 8, "{names:?}");
+    assert!(names.len() >= 13, "{names:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,6 +82,64 @@ async fn record_histories() {
         &host.submit_sync(&[alert("inline"), identified("child"), alert("inline too")]).await,
     )
     .await;
+}
+
+/// The same for what routes bring: who stands in, what is parked, waits, or is taken over.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "records tests/histories"]
+async fn record_histories_of_routes() {
+    let receiver = Receiver::start().await;
+    receiver.always("/chat", Answer::status(410));
+    let table = |name: &str, more: &str| {
+        let url = receiver.url(&format!("/{name}"));
+        format!("[receivers.{name}]\nplugin = \"pager\"\nconfig = {{ url = \"{url}\" }}\n{more}\n")
+    };
+    let routes = "[[routes]]\nreceivers = [\"chat\"]\nupdaters = [\"status\"]\n";
+    let config = [
+        table("chat", "fallback = [\"phone\"]\nretry = { initial-interval = \"2s\" }"),
+        table("phone", ""),
+        routes.to_owned(),
+    ];
+    let settings = Settings::new().and_config("\n").and_config(&config.concat());
+    let settings = settings.plugin(Plugin::recorder("pager", &receiver, ""));
+    let host = settings.plugin(Plugin::status_recorder("status", &receiver)).start().await;
+    record("alert-stood-in", &host.submit_sync(&[identified("stood in")]).await).await;
+    receiver.always("/phone", Answer::status(410));
+    let parked = host.submit_sync(&[identified("parked")]).await;
+    record("alert-parked", &parked).await;
+    let delivery = parked[0]["ledger"]["steps"][0]["parked"].clone();
+    receiver.always("/chat", Answer::status(200));
+    until("it is listed", async || {
+        let path = format!("/deliveries/retry?id={}", delivery.as_str().expect("an id"));
+        let told = host.post(&path, &Value::Null).await.ok();
+        (told["deliveries"].as_array().map(Vec::len) == Some(1)).then_some(())
+    })
+    .await;
+    receiver.wait_until("/chat", "the resumed delivery", |received| received.len() >= 3).await;
+    until("it is at its end", async || {
+        let page =
+            host.get(&format!("/deliveries?state=ended&id={}", delivery.as_str().expect("an id"))).await.ok();
+        page["deliveries"].as_array().is_some_and(|found| !found.is_empty()).then_some(())
+    })
+    .await;
+    record("delivery-parked", &[json!({"workflow_id": delivery})]).await;
+
+    receiver.script("/chat", [Answer::status(503)], Answer::status(200));
+    let firing = with(identified("a life"), json!({"starts_at": "2026-11-26T05:00:00Z"}));
+    let resolved = with(firing.clone(), json!({"status": "resolved"}));
+    host.submit(&[firing]).await;
+    record("alert-resolved", &host.submit_sync(&[resolved]).await).await;
+
+    receiver.script("/chat", [Answer::status(503)], Answer::status(200));
+    let id = host.submit(&[identified("taken over")]).await[0].clone();
+    until("it is being tried again", async || {
+        let found = host.get(&format!("/alerts/{id}")).await.ok();
+        found["steps"].as_array().is_some_and(|steps| !steps.is_empty()).then_some(())
+    })
+    .await;
+    host.post(&format!("/alerts/{id}/ack"), &json!({"by": "alice"})).await.ok();
+    host.completed(&id).await;
+    record("alert-acknowledged", &[json!({"workflow_id": id})]).await;
 }
 
 /// Writes the history of the workflow that holds the first of these results, in the SDK's own JSON.

@@ -1,0 +1,219 @@
+//! Outages on the way, and what arrived in the end: every alert that was accepted is delivered, ideally once. A delivery is told
+//! from another by its id; what comes twice is counted, and bounded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use harness::alerts::{identified, unique, with};
+use harness::receiver::Received;
+use harness::web::{client, send};
+use harness::{Answer, Host, Plugin, Receiver, Server, Settings, Temporal, until};
+use serde_json::{Value, json};
+
+/// How long a scenario may take until everything has arrived.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Alerts and kills of the scenario with kills.
+const ALERTS: usize = 500;
+const KILLS: usize = 30;
+
+/// What was accepted and what arrived.
+#[derive(Debug)]
+struct Counts {
+    accepted: usize,
+    delivered: usize,
+    duplicated: usize,
+    lost: usize,
+}
+
+/// Counts the deliveries to one path, whose receiver takes everything.
+fn counts(accepted: &BTreeSet<String>, receiver: &Receiver, path: &str) -> Counts {
+    let mut arrived: BTreeMap<String, usize> = BTreeMap::new();
+    for request in receiver.received(path) {
+        let id = request.json()["alert"]["id"].as_str().expect("an alert has an id").to_owned();
+        *arrived.entry(id).or_default() += 1;
+    }
+    let here: Vec<usize> = accepted.iter().filter_map(|id| arrived.get(id).copied()).collect();
+    Counts {
+        accepted: accepted.len(),
+        delivered: here.len(),
+        duplicated: here.iter().map(|count| count - 1).sum(),
+        lost: accepted.len() - here.len(),
+    }
+}
+
+/// Waits until all that was accepted has arrived, prints the counts, and gives them.
+async fn settled(what: &str, accepted: &BTreeSet<String>, receiver: &Receiver, path: &str) -> Counts {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let counts = counts(accepted, receiver, path);
+        if counts.lost == 0 || Instant::now() > deadline {
+            let Counts { accepted, delivered, duplicated, lost } = counts;
+            say(&format!(
+                "{what}: {accepted} accepted, {delivered} delivered, {duplicated} duplicated, {lost} lost"
+            ));
+            assert_eq!(lost, 0, "{what}");
+            return counts;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Not captured: whoever runs the tests is to see the counts.
+fn say(text: &str) {
+    std::io::stderr().write_all(format!("{text}\n").as_bytes()).expect("stderr is open");
+}
+
+/// Posts one alert; its id, if it was accepted.
+async fn post(url: &str, title: &str) -> Option<String> {
+    let body = json!({"alerts": [identified(title)]});
+    let reply = send(client().post(url).json(&body)).await.ok().filter(|reply| reply.status == 200)?;
+    reply.json()["workflow_ids"][0].as_str().map(str::to_owned)
+}
+
+async fn post_many(host: &Host, count: usize) -> BTreeSet<String> {
+    let url = host.at("/webhook/alerts");
+    let mut accepted = BTreeSet::new();
+    for _ in 0..count {
+        accepted.extend(post(&url, &unique("outage ")).await);
+    }
+    accepted
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_is_down_for_all_attempts_has_everything_once_it_is_back() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    receiver.always("/pager", Answer::status(503));
+    let accepted = post_many(&host, 20).await;
+    let parked = async || {
+        let page = host.get("/deliveries?receiver=pager&limit=1000").await.ok();
+        let ids = page["deliveries"].as_array().expect("a list").iter();
+        let ids: BTreeSet<String> = ids.filter_map(|one| one["alert"].as_str().map(str::to_owned)).collect();
+        accepted.is_subset(&ids).then_some(())
+    };
+    until("all are parked", parked).await;
+    let before = receiver.received("/pager").len();
+    assert_eq!(before, 80, "four attempts each");
+    receiver.always("/pager", Answer::status(200));
+    host.post("/deliveries/retry?receiver=pager", &Value::Null).await.ok();
+    until("all have arrived", async || (receiver.received("/pager").len() == before + 20).then_some(()))
+        .await;
+    say("receiver down for all attempts: 20 accepted, 20 parked, 20 delivered on retry, 0 lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_receiver_holds_no_fast_one_up() {
+    let receiver = Receiver::start().await;
+    receiver.always("/slow", Answer::status(200).after(Duration::from_millis(1_500)));
+    let settings = Settings::new().plugin(Plugin::recorder("slow", &receiver, ""));
+    let host = settings.plugin(Plugin::recorder("fast", &receiver, "")).start().await;
+    let began = Instant::now();
+    let accepted = post_many(&host, 20).await;
+    settled("slow receiver, the fast one beside it", &accepted, &receiver, "/fast").await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(1_500), "the fast one took {took:?}");
+    let slow = settled("slow receiver", &accepted, &receiver, "/slow").await;
+    assert_eq!(slow.duplicated, 0);
+}
+
+/// The workflow task that held an attempt was not recorded when the host died: one attempt of each alert under way then comes
+/// again, and no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_killed_again_and_again_delivers_everything() {
+    let receiver = Receiver::start().await;
+    let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));
+    let mut accepted = BTreeSet::new();
+    let mut under_way = 0;
+    for _ in 0..KILLS {
+        let host = Host::listening(&settings).await;
+        until("it takes alerts", async || (host.get("/readyz").await.status == 200).then_some(())).await;
+        let url = host.at("/webhook/alerts");
+        let share = ALERTS.div_ceil(KILLS);
+        let posts = (0..share).map(|_| {
+            let url = url.clone();
+            tokio::spawn(async move { post(&url, &unique("killed ")).await })
+        });
+        let posts: Vec<_> = posts.collect();
+        // When it is to die is up to chance: that is what is tested.
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(100..400))).await;
+        host.kill9().await;
+        for post in posts {
+            accepted.extend(post.await.expect("no panic"));
+        }
+        under_way += share;
+    }
+    let _host = settings.start().await;
+    let counts = settled("host killed 30 times", &accepted, &receiver, "/pager").await;
+    assert!(counts.accepted > 0 && counts.duplicated <= under_way, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_workers_dies_and_everything_is_delivered() {
+    let receiver = Receiver::start().await;
+    let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));
+    let webhook = settings.clone().role("webhook").start().await;
+    let first = settings.clone().role("worker").start().await;
+    let _second = settings.clone().role("worker").start().await;
+    let mut accepted = post_many(&webhook, 30).await;
+    first.kill9().await;
+    accepted.extend(post_many(&webhook, 30).await);
+    let counts = settled("one of two workers dies", &accepted, &receiver, "/pager").await;
+    assert!(counts.duplicated <= 30, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn temporal_is_restarted_and_everything_is_delivered() {
+    let receiver = Receiver::start().await;
+    let mut server = Temporal::start().await;
+    let settings = Settings::new().server(Server::At(server.address()));
+    let host = settings.plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let mut accepted = post_many(&host, 30).await;
+    server.restart().await;
+    until("it takes alerts again", async || post(&host.at("/webhook/alerts"), "again").await).await;
+    accepted.extend(post_many(&host, 30).await);
+    let counts = settled("temporal restarted", &accepted, &receiver, "/pager").await;
+    assert!(counts.duplicated <= 30, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_is_mended_on_the_way_delivers_everything() {
+    let receiver = Receiver::start().await;
+    let broken = Plugin::recorder("pager", &receiver, "").and("[limits]\nrequests = 0\n");
+    let slow = "\n[activities.send-notification]\ninitial-interval = \"1s\"\nmaximum-attempts = 10\n";
+    let host = Settings::new().config(slow).plugin(broken).start().await;
+    let accepted = post_many(&host, 20).await;
+    host.drop_plugin(&Plugin::recorder("pager", &receiver, ""));
+    let counts = settled("plugin mended on the way", &accepted, &receiver, "/pager").await;
+    assert_eq!(counts.duplicated, 0, "{counts:?}");
+}
+
+/// What waits in Temporal's task queue is taken by severity. The embedded server is the one that a small team has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_critical_alert_overtakes_a_storm_of_low_ones() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new()
+        .server(Server::Embedded)
+        .plugin(Plugin::recorder("pager", &receiver, ""))
+        .start()
+        .await;
+    let low = |_| with(identified(&unique("storm ")), json!({"severity": "low"}));
+    for _ in 0..5 {
+        let alerts: Vec<Value> = (0..1_000).map(low).collect();
+        host.submit(&alerts).await;
+    }
+    let began = Instant::now();
+    let critical = with(identified("the one that matters"), json!({"severity": "critical"}));
+    host.submit(&[critical]).await;
+    let is_critical = |request: &Received| request.json()["alert"]["severity"] == "critical";
+    until("the critical alert is delivered", async || {
+        receiver.received("/pager").iter().any(is_critical).then_some(())
+    })
+    .await;
+    let (took, before) = (began.elapsed(), receiver.received("/pager").len());
+    say(&format!(
+        "a critical alert into 5,000 low ones: delivered after {took:.1?}, {} low ones before it",
+        before - 1
+    ));
+    assert!(took < Duration::from_secs(10) && before < 4_000, "{took:?}, behind {before}");
+}
