@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use crate::last_resort::{LastResort, Watched};
 use crate::plugin::{self, EgressConfig, MailSetup, Mailer, PluginConfig, Registry, Secrets, Trust};
 use crate::reload::Reloads;
-use crate::routing::Routing;
+use crate::routing::{Router, Routing};
 use crate::telemetry::Metrics;
 use crate::temporal::{
     self, ActivityConfig, AlertActivities, Embedded, EmbeddedConfig, Link, LinkConfig, Receivers, Worker,
@@ -92,8 +92,7 @@ impl App {
     /// cannot be loaded or a Temporal that cannot be reached is not among that.
     pub async fn build(config: Config, mut kept: Kept) -> anyhow::Result<Self> {
         check_door(&config, &kept.access)?;
-        let (router, odd) = config.router().map_err(|faults| unusable(&faults))?;
-        odd.iter().for_each(|fault| tracing::warn!("routes: {fault}"));
+        let router = routes(&config)?;
         let access = kept.access.clone();
         let (metrics, runtime, meter) = Metrics::init()?;
         let tls = config.file.tls.clone().map(Tls::start).transpose().map_err(|fault| unusable(&[fault]))?;
@@ -159,8 +158,8 @@ impl App {
             };
             tokio::spawn(last_resort.watch(watched, roots(&self.config.file.egress)?));
         }
+        tokio::spawn(surroundings.reloads.clone().follow(self.config.clone(), self.routing.clone()));
         if self.config.role.works() {
-            tokio::spawn(surroundings.reloads.clone().follow(self.config.clone(), self.routing.clone()));
             tokio::spawn(temporal::count_parked(self.link.clone()));
         }
         let router = webhook::router(surroundings);
@@ -206,6 +205,16 @@ impl App {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// The routes, where this process has a use for them. A plugin that is not there is no reason not to start.
+fn routes(config: &Config) -> anyhow::Result<Router> {
+    if !config.role.works() {
+        return Ok(Router::default());
+    }
+    let (router, odd) = config.router(false).map_err(|faults| unusable(&faults))?;
+    odd.iter().for_each(|fault| tracing::warn!("routes: {fault}"));
+    Ok(router)
 }
 
 /// Nobody opens a webhook to others by accident.

@@ -310,14 +310,14 @@ impl Config {
         })
     }
 
-    /// The routes as they are configured.
+    /// The routes as they are configured. Unless they have to be `complete`, plugins that are not there are only odd.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with them.
-    pub fn router(&self) -> Result<(Router, Vec<Fault>), Vec<Fault>> {
+    pub fn router(&self, complete: bool) -> Result<(Router, Vec<Fault>), Vec<Fault>> {
         let has_plugin = |name: &str| self.plugins.join(format!("{name}.wasm")).exists();
-        Router::load(&self.file.routes(), &has_plugin, Timestamp::now())
+        Router::load(&self.file.routes(), &has_plugin, complete, Timestamp::now())
     }
 
     /// The same configuration with the routes as they stand in the file now.

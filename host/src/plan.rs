@@ -64,6 +64,17 @@ pub struct Earlier {
     pub message: String,
 }
 
+impl Plan {
+    /// The same plan, in which nobody stands in who is told anyway.
+    pub fn without_doubles(mut self) -> Self {
+        let told: Vec<String> = self.receivers.iter().map(|planned| planned.name.clone()).collect();
+        for planned in &mut self.receivers {
+            planned.fallback.retain(|next| !told.contains(&next.name));
+        }
+        self
+    }
+}
+
 impl Planned {
     /// Whom to call, and how often; `usual` is the retry policy of the activity.
     pub fn target(&self, usual: RetryPolicy) -> Target {

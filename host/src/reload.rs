@@ -38,9 +38,10 @@ impl Reloads {
 
     /// Follows the file as long as the process runs: on SIGHUP, and when it has changed.
     pub async fn follow(self, config: Config, routing: Routing) {
-        let Some(path) = config.path.clone() else { return };
+        // Installed in any case: without it, the signal would end the process.
         let mut hangups = signal(SignalKind::hangup()).ok();
-        let stamp = || std::fs::metadata(&path).and_then(|file| file.modified()).ok();
+        let path = config.path.clone().filter(|_| config.role.works());
+        let stamp = || std::fs::metadata(path.as_ref()?).and_then(|file| file.modified()).ok();
         let mut seen: Option<SystemTime> = stamp();
         loop {
             let hangup = async {
@@ -58,13 +59,15 @@ impl Reloads {
                 }
             }
             seen = stamp();
-            self.take(&config, &routing);
+            if path.is_some() {
+                self.take(&config, &routing);
+            }
         }
     }
 
     fn take(&self, config: &Config, routing: &Routing) {
         let read = config.reread().map_err(|error| error.to_string());
-        let routes = read.and_then(|config| config.router().map_err(|faults| list(&faults)));
+        let routes = read.and_then(|config| config.router(true).map_err(|faults| list(&faults)));
         match routes {
             Ok((router, odd)) => {
                 odd.iter().for_each(|fault| tracing::warn!("routes: {fault}"));

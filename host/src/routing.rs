@@ -138,7 +138,8 @@ impl Router {
             Walk { facts: &facts, at, routed: Routed::default(), silent: None, visits: Vec::new() };
         let is_taken = walk.along(&self.routes, 0);
         let Walk { mut routed, silent, visits, .. } = walk;
-        if !is_taken {
+        // A route that names nobody is no answer to who is told.
+        if !is_taken || routed.receivers.is_empty() && silent.is_none() {
             routed.unrouted = true;
             routed.receivers.clone_from(&self.catch_all);
         }
@@ -179,6 +180,7 @@ impl<'a> Walk<'a, '_> {
         let mut is_taken = false;
         for route in routes {
             let verdict = route.verdict(self.facts, self.at);
+            let has_failed = matches!(verdict, Verdict::Failed(_));
             self.visits.push(Visit { route: &route.name, depth, verdict: verdict.clone() });
             match verdict {
                 Verdict::Left(_) => continue,
@@ -193,7 +195,8 @@ impl<'a> Walk<'a, '_> {
                 }
             }
             is_taken = true;
-            if !route.goes_on {
+            // What could not be evaluated may not be meant: those after it are asked, too.
+            if !route.goes_on && !has_failed {
                 break;
             }
         }

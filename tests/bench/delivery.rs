@@ -54,6 +54,6 @@ fn router() -> Router {
     };
     let routes: Vec<Value> = (0..ROUTES).map(route).collect();
     let config: RoutesConfig = serde_json::from_value(json!({"routes": routes})).expect("a configuration");
-    let (router, _) = Router::load(&config, &|_| true, Timestamp::now()).expect("routes that work");
+    let (router, _) = Router::load(&config, &|_| true, true, Timestamp::now()).expect("routes that work");
     router
 }

@@ -99,8 +99,12 @@ async fn who_stands_in_is_told_when_a_receiver_is_given_up() {
     let receiver = Receiver::start().await;
     receiver.always("/chat", Answer::status(410));
     receiver.always("/mail", Answer::status(503));
-    let names =
-        [("chat", "fallback = [\"mail\", \"phone\", \"never\"]"), ("mail", ""), ("phone", ""), ("never", "")];
+    let names = [
+        ("chat", "fallback = [\"mail\", \"phone\", \"never\"]"),
+        ("mail", "fallback = [\"chat\"]"),
+        ("phone", ""),
+        ("never", ""),
+    ];
     let routes = "[[routes]]\nreceivers = [\"chat\"]\n";
     let settings = Settings::new().and_config(&receivers(&receiver, &names)).and_config(routes);
     let host =

@@ -30,7 +30,7 @@ impl Check {
             Ok(checked) => faults.extend(plugin_faults(&checked, &config.file)),
             Err(fault) => faults.push(fault),
         }
-        match config.router() {
+        match config.router(true) {
             Ok((_, odd)) => odd.iter().for_each(|fault| println!("warning: {fault}")),
             Err(more) => faults.extend(more.iter().map(ToString::to_string)),
         }

@@ -143,8 +143,11 @@ struct Order {
 
 impl Order {
     async fn run(self, path: &str) -> anyhow::Result<ExitCode> {
-        let pairs = self.filter.pairs();
-        if pairs.is_empty() && !self.all {
+        let mut pairs = self.filter.pairs();
+        if self.all {
+            pairs.push(("all", "true"));
+        }
+        if pairs.is_empty() {
             bail!("say which: an id, --receiver, --error, --severity or --since, or --all");
         }
         let value = ask(&self.target, Method::POST, path, &pairs).await?;

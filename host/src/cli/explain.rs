@@ -43,7 +43,7 @@ impl Explain {
             std::fs::read(&self.file).with_context(|| format!("{} cannot be read", self.file.display()))?;
         let config = Config::load(self.flags.clone())?;
         let window = config.file.webhook.repeat_window;
-        let (router, _) = config.router().map_err(|faults| unusable(&faults))?;
+        let (router, _) = config.router(false).map_err(|faults| unusable(&faults))?;
         let decoded = match self.source.as_str() {
             ALERTS => posted(&body)?,
             _ => self.decode(&config, body).await?,

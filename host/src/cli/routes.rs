@@ -166,7 +166,7 @@ fn check(router: &Router, file: &Path) -> anyhow::Result<Option<String>> {
 
 /// The routes that are configured; says what is odd about them.
 pub(super) fn router(flags: Flags) -> anyhow::Result<Router> {
-    let (router, odd) = Config::load(flags)?.router().map_err(|faults| unusable(&faults))?;
+    let (router, odd) = Config::load(flags)?.router(false).map_err(|faults| unusable(&faults))?;
     odd.iter().for_each(|fault| println!("warning: {fault}"));
     Ok(router)
 }

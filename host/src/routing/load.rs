@@ -13,7 +13,8 @@ use crate::fault::Fault;
 
 impl Router {
     /// Understands what is configured. `has_plugin` says whether a plugin of a name is there: routes can name it without
-    /// `[receivers.NAME]`. Returns what is odd, but works, too.
+    /// `[receivers.NAME]`. Returns what is odd, but works, too: among that are plugins that are not there, unless it has to be
+    /// `complete`.
     ///
     /// # Errors
     ///
@@ -21,15 +22,23 @@ impl Router {
     pub fn load(
         config: &RoutesConfig,
         has_plugin: &dyn Fn(&str) -> bool,
+        complete: bool,
         now: Timestamp,
     ) -> Result<(Self, Vec<Fault>), Vec<Fault>> {
         let receivers = receivers(config);
         let updaters = updaters(config);
-        let mut loading =
-            Loading { config, has_plugin, windows: BTreeMap::new(), faults: Vec::new(), odd: Vec::new() };
+        let mut loading = Loading {
+            config,
+            has_plugin,
+            complete,
+            windows: BTreeMap::new(),
+            faults: Vec::new(),
+            odd: Vec::new(),
+        };
         loading.read_windows();
         let routes = loading.routes("routes", "", &config.routes, &[], &[]);
         loading.check_names(&receivers);
+        loading.check_updaters(&updaters);
         let mutes = loading.mutes(now);
         loading.find_unused(&routes);
         if !loading.faults.is_empty() {
@@ -75,6 +84,7 @@ fn updaters(config: &RoutesConfig) -> BTreeMap<String, Arc<Receiver>> {
 struct Loading<'a> {
     config: &'a RoutesConfig,
     has_plugin: &'a dyn Fn(&str) -> bool,
+    complete: bool,
     windows: BTreeMap<&'a str, Window>,
     faults: Vec<Fault>,
     odd: Vec<Fault>,
@@ -184,7 +194,20 @@ impl Loading<'_> {
                 "{name} is neither [{kind}.{name}] nor a plugin in the plugin directory: its name is that of the file, \
                  without .wasm"
             );
-            self.fault(path, Some(name), message);
+            self.unknown(path, name, message);
+        }
+    }
+
+    /// It may come yet; until then, what is for it is parked.
+    fn unknown(&mut self, path: String, name: &str, message: String) {
+        let fault = Fault { path, value: Some(name.into()), message };
+        if self.complete { &mut self.faults } else { &mut self.odd }.push(fault);
+    }
+
+    fn check_plugin(&mut self, at: &str, plugin: &str) {
+        if !(self.has_plugin)(plugin) {
+            let message = format!("there is no {plugin}.wasm in the plugin directory");
+            self.unknown(format!("{at}.plugin"), plugin, message);
         }
     }
 
@@ -199,9 +222,23 @@ impl Loading<'_> {
                     self.check_name(path, "receivers", next);
                 }
             }
-            let retry = receiver.retry.faults(&format!("receivers.{name}.retry"));
-            self.faults.extend(retry);
+            self.faults.extend(receiver.retry.faults(&format!("receivers.{name}.retry")));
+            self.check_plugin(&format!("receivers.{name}"), &receiver.plugin);
             self.check_lane(name, receiver, receivers);
+        }
+    }
+
+    fn check_updaters(&mut self, updaters: &BTreeMap<String, Arc<Receiver>>) {
+        for (name, updater) in updaters {
+            let at = format!("updaters.{name}");
+            self.faults.extend(updater.retry.faults(&format!("{at}.retry")));
+            self.check_plugin(&at, &updater.plugin);
+            if self.config.receivers.contains_key(name) {
+                self.fault(at, Some(name), "is a receiver, too: give it another name");
+            }
+        }
+        for (index, name) in self.config.routing.catch_all.iter().enumerate() {
+            self.check_name(format!("routing.catch-all[{index}]"), "receivers", name);
         }
     }
 

@@ -8,7 +8,7 @@ fn load(toml: &str) -> Result<(Router, Vec<String>), Vec<String>> {
     let config: RoutesConfig = toml::from_str(toml).unwrap();
     let has_plugin = |name: &str| ["log", "slack"].contains(&name);
     let said = |faults: Vec<crate::fault::Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
-    match Router::load(&config, &has_plugin, NOW.parse().unwrap()) {
+    match Router::load(&config, &has_plugin, true, NOW.parse().unwrap()) {
         Ok((router, odd)) => Ok((router, said(odd))),
         Err(faults) => Err(said(faults)),
     }

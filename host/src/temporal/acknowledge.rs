@@ -31,6 +31,10 @@ pub async fn acknowledge(
     if State::from(described.status()) != State::Running {
         return Ok(false);
     }
+    let carried = super::lookup::carried(&client, workflow_id).await?;
+    if !carried.iter().any(|item| item.id == alert) {
+        return Err(LookupError::NotFound(alert.to_owned()));
+    }
     let is_batch = workflow_id != alert;
     let told = Json(Acknowledged { alert: alert.to_owned(), acknowledgement });
     let options = WorkflowSignalOptions::default();

@@ -47,7 +47,7 @@ pub struct Processing {
     pub activities: ActivityConfig,
     /// Only route it: the processors had their attempts.
     pub skip_processors: bool,
-    /// Of a resolve: first wait until its firing has come to its end.
+    /// Of a resolve whose firing runs: to be tried again until that has come to its end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waits: bool,
 }
@@ -108,16 +108,17 @@ impl AlertActivities {
         call: Input<Processing>,
     ) -> Result<Json<Processed>, ActivityError> {
         let started = Instant::now();
-        if call.waits {
-            attended(&ctx, &call.item.id, None, firing::ended(&self.link, &call.item)).await?;
-        }
         let chain = Chain::new(&call, self.clone());
         let processed = match call.skip_processors {
-            true => Ok(chain.unprocessed()),
+            true => Ok(chain.unprocessed().await),
             false => {
                 attended(&ctx, &call.item.id, None, chain.run(budget(&ctx), ctx.info().is_local)).await?
             }
         };
+        // It has an attempt of its own each time, so that it holds no worker up.
+        if call.waits && processed.as_ref().is_ok_and(|processed| processed.waits) {
+            return Err(failure::later("its firing still runs", firing::PAUSE));
+        }
         let result = if processed.is_ok() { StepResult::Ok } else { StepResult::Failed };
         metric::activity(Activity::ProcessAlert, started.elapsed(), result);
         processed.map(Json).map_err(|error| {

@@ -9,12 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use jiff::SignedDuration;
 use temporalio_common::{ActivityDefinition, RetryPolicy as TemporalRetryPolicy};
 use temporalio_sdk::workflows::{join, join_all, select};
 use temporalio_sdk::{
-    ActivityCloseTimeouts, ActivityExecutionError, ActivityOptions, LocalActivityOptions, WorkflowContext,
-    WorkflowResult,
+    ActivityCancellationType, ActivityCloseTimeouts, ActivityExecutionError, ActivityOptions,
+    LocalActivityOptions, WorkflowContext, WorkflowResult,
 };
 
 use super::activities::{AlertActivities, Notification, Processed, Processing, StatusUpdate};
@@ -31,9 +30,6 @@ use crate::plan::{Plan, Planned, RetryPolicy, Target};
 /// Longest duration of a local attempt. The workflow task that holds it may take 10 s; a crash repeats all
 /// attempts of an open task.
 pub(super) const LOCAL_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How long one attempt may wait for a firing; then another one does.
-const FIRING_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 
 /// How long a delivery may be in a task queue of its own, its attempts included, where no age is set.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -104,7 +100,7 @@ async fn process<W>(
     }
     let call =
         Processing { item: item.clone(), activities: *activities, skip_processors: false, waits: true };
-    let retry = RetryPolicy { timeout: FIRING_TIMEOUT, maximum_attempts: 0, ..activities.process_alert };
+    let retry = RetryPolicy { maximum_attempts: 0, ..activities.process_alert };
     let options = durable(item, "firing", &retry, 0, None);
     Ok(ctx.execute_activity(AlertActivities::process_alert, call, options).await?.0)
 }
@@ -183,13 +179,15 @@ async fn deliver<W: Acknowledgeable>(
     first: First,
     parks: bool,
 ) -> WorkflowResult<Vec<Step>> {
-    let mut steps = vec![notify_on(ctx, item, &line.receiver, first).await?];
+    let mut steps = vec![notify_on(ctx, item, &line.receiver, &line.receiver.name, first).await?];
     for stand_in in &line.fallback {
         if is_over(ctx, item, &steps) {
             break;
         }
         let first = notify_first(ctx, item, stand_in).await?;
-        steps.push(notify_on(ctx, item, stand_in, first).await?);
+        // Two receivers may have the same one stand in for them.
+        let name = format!("{}-for-{}", stand_in.name, line.receiver.name);
+        steps.push(notify_on(ctx, item, stand_in, &name, first).await?);
     }
     if parks && !is_over(ctx, item, &steps) {
         steps[0].parked = Some(parked::park(ctx, item, &line.receiver, &steps[0]).await?);
@@ -277,11 +275,12 @@ async fn notify_first<W>(
     first(ctx, Activity::SendNotification, target, result)
 }
 
-/// The attempts after the first.
+/// The attempts after the first; `name` tells the activity from the others of the alert.
 async fn notify_on<W: Acknowledgeable>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     target: &Target,
+    name: &str,
     first: First,
 ) -> WorkflowResult<Step> {
     let (before, delay) = match first {
@@ -303,8 +302,10 @@ async fn notify_on<W: Acknowledgeable>(
     }
     let token = ctx.cancellation_token().child_token();
     let call = Notification { item: item.clone(), target: target.clone(), attempts_before };
-    let mut options = durable(item, &target.name, &target.retry, attempts_before, target.queue.as_deref());
+    let mut options = durable(item, name, &target.retry, attempts_before, target.queue.as_deref());
     options.cancellation_token = Some(token.clone());
+    // What is under way may still succeed: then it has.
+    options.cancellation_type = ActivityCancellationType::WaitCancellationCompleted;
     let mut activity = pin!(ctx.execute_activity(AlertActivities::send_notification, call, options).fuse());
     let mut over = pin!(taken_over().fuse());
     let result = select! {

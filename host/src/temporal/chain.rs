@@ -98,31 +98,32 @@ impl Chain {
     }
 
     /// The alert as it came, since its processing did not end.
-    pub(super) fn unprocessed(mut self) -> Processed {
+    pub(super) async fn unprocessed(mut self) -> Processed {
         tracing::warn!(alert = self.item.id, "processing did not end: the alert goes on unprocessed");
         self.decisions
             .push("the processors did not end in any attempt: the alert goes on unprocessed".to_owned());
-        self.routed()
+        match firing::of(&self.host.link, &self.item).await {
+            Ok(Firing::Done(firing)) => self.after(&firing),
+            Ok(Firing::Runs) => self.waiting(),
+            Ok(Firing::Unknown) | Err(_) => self.routed(),
+        }
     }
 
-    /// The end of a firing: it goes to those who were told of the firing.
+    /// The end of a firing: it goes to those who were told of the firing, whatever is muted by now.
     fn after(mut self, firing: &Ledger) -> Processed {
-        let (plan, reasons) = self.decide();
+        let (plan, _) = self.decide();
         let router = self.host.receivers.routing.current();
         let told: Vec<Planned> = firing::told(firing)
             .into_iter()
             .map(|(name, earlier)| Planned { earlier, ..self.receiver(&router, &name) })
             .collect();
-        let dropped = told.is_empty() || plan.dropped;
+        let dropped = told.is_empty();
         self.decisions.push(match dropped {
-            true if told.is_empty() => format!("nobody is told: nobody was told of {}", firing.id),
-            _ => format!("goes to those who were told of {}", firing.id),
+            true => format!("nobody is told: nobody was told of {}", firing.id),
+            false => format!("goes to those who were told of {}", firing.id),
         });
-        let muted = plan.dropped.then_some(reasons).into_iter().flatten();
-        let receivers = if plan.dropped { Vec::new() } else { told };
-        let plan = Plan { receivers, unrouted: false, dropped, ..plan };
-        let muted = muted.collect();
-        self.into_processed((plan, muted))
+        let plan = Plan { receivers: told, unrouted: false, dropped, ..plan };
+        self.into_processed((plan, Vec::new()))
     }
 
     fn routed(self) -> Processed {
@@ -223,7 +224,7 @@ impl Chain {
         self.decisions.extend(reasons);
         Processed {
             alert: self.changed.then(|| Arc::unwrap_or_clone(self.item).alert),
-            plan,
+            plan: plan.without_doubles(),
             waits: false,
             decisions: self.decisions,
             steps: self.steps,

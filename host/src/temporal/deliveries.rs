@@ -30,7 +30,7 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct DeliveryFilter {
-    /// `parked` [default]: those that wait; `delivered`: those that were made after all.
+    /// `parked` [default]: those that wait; `ended`: those that were made after all, discarded, or too old.
     #[serde(default)]
     pub state: ParkedState,
     /// The receiver.
@@ -48,9 +48,20 @@ pub struct DeliveryFilter {
     #[serde(default, deserialize_with = "list::time")]
     #[param(value_type = Option<String>, pattern = r"^([0-9]{1,4}(ms|s|m|h)|[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)$", example = "2h")]
     pub since: Option<Timestamp>,
-    /// How many at most, 1 to 1,000 [default: 50].
+    /// How many at most, 1 to 1,000 [default: 50; of an order: all].
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u16>,
+    /// Of an order: all that are parked, where nothing else says which.
+    #[serde(default)]
+    pub all: bool,
+}
+
+impl DeliveryFilter {
+    /// Whether it says which.
+    pub fn is_given(&self) -> bool {
+        let texts = [&self.receiver, &self.id, &self.error];
+        self.all || texts.iter().any(|text| text.is_some()) || self.severity.is_some() || self.since.is_some()
+    }
 }
 
 /// Where a delivery stands.
@@ -148,8 +159,18 @@ pub async fn order(link: &Link, filter: &DeliveryFilter, order: &Order) -> Resul
     loop {
         let (found, next) = list::page(&client, query.clone(), AT_ONCE, cursor).await.map_err(unavailable)?;
         for delivery in found.into_iter().filter_map(parked) {
-            if give(&client, &delivery.id, order).await? {
-                ids.push(delivery.id);
+            if filter.limit.is_some_and(|most| ids.len() >= usize::from(most)) {
+                return Ok(ids);
+            }
+            match give(&client, &delivery.id, order).await {
+                Ok(true) => ids.push(delivery.id),
+                Ok(false) => {}
+                // Those that were told are told.
+                Err(error) if !ids.is_empty() => {
+                    tracing::warn!(%error, "not all parked deliveries could be told");
+                    return Ok(ids);
+                }
+                Err(error) => return Err(error),
             }
         }
         if next.is_empty() {

@@ -35,6 +35,12 @@ pub(super) fn from_error(error: StepError) -> ActivityError {
     ActivityError::Application(Box::new(failure))
 }
 
+/// Something that is to be tried again after a while, as a Temporal failure.
+pub(super) fn later(message: &str, delay: Duration) -> ActivityError {
+    let failure = ApplicationFailure::builder(message.to_owned()).type_name("not-yet".to_owned());
+    ActivityError::Application(Box::new(failure.next_retry_delay(delay).build()))
+}
+
 /// What an activity came back with, as a step of the ledger. `attempts` is how many were made if the failure itself
 /// does not say, as when the worker died. Cancellation ends the workflow.
 pub(super) fn into_step(

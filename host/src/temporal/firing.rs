@@ -8,8 +8,8 @@ use crate::alert::{AlertItem, Status, firing_id};
 use crate::ledger::{Activity, Ledger, StepResult};
 use crate::plan::Earlier;
 
-/// How long to wait before Temporal is asked again, when it could not be reached.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long a resolve waits before it asks again how its firing stands.
+pub(super) const PAUSE: Duration = Duration::from_secs(2);
 
 /// The firing of a resolve.
 pub(super) enum Firing {
@@ -42,23 +42,16 @@ pub(super) async fn of(link: &Link, item: &AlertItem) -> Result<Firing, String> 
     Ok(ledger.map_or(Firing::Unknown, |ledger| Firing::Done(Box::new(ledger))))
 }
 
-/// Returns when the firing has come to its end, however.
-pub(super) async fn ended(link: &Link, item: &AlertItem) {
-    loop {
-        match of(link, item).await {
-            Ok(Firing::Runs) => _ = lookup::wait(link, firing_id(&item.id)).await,
-            Ok(Firing::Unknown | Firing::Done(_)) => return,
-            Err(_) => tokio::time::sleep(PAUSE).await,
-        }
-    }
-}
-
-/// Those who were told, each with what it answered; those who could not be told, if nobody could.
+/// Those who were told, each with what it answered, and those who may yet be, since it is parked; those who could not be told,
+/// if nobody could.
 pub(super) fn told(firing: &Ledger) -> Vec<(String, Option<Earlier>)> {
     let notified = || firing.steps.iter().filter(|step| step.activity == Activity::SendNotification);
     let delivered: Vec<_> = notified()
-        .filter(|step| step.result == StepResult::Ok)
+        .filter(|step| step.result == StepResult::Ok || step.parked.is_some())
         .map(|step| {
+            if step.result == StepResult::Failed {
+                return (step.name().to_owned(), None);
+            }
             let message = step.message.clone().unwrap_or_default();
             (step.name().to_owned(), Some(Earlier { id: step.receipt_id.clone(), message }))
         })

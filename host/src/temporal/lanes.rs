@@ -32,7 +32,8 @@ pub async fn keep_lanes(
                     continue;
                 }
                 if let Some((_, before)) = lanes.remove(&queue) {
-                    tokio::spawn(before.stop());
+                    // Two workers of one queue in one process are refused.
+                    before.stop().await;
                 }
                 match Worker::start_lane(&runtime, client.clone(), &queue, limit, activities.clone()) {
                     Ok(worker) => _ = lanes.insert(queue, (limit, worker)),

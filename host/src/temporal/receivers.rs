@@ -64,17 +64,22 @@ impl Receivers {
     /// One of a plan: `usual` is the retry policy of its activity.
     pub(super) fn planned(&self, router: &Router, role: Role, name: &str, usual: RetryPolicy) -> Planned {
         let receiver = configured(router, role, name);
+        let fallback = receiver.iter().flat_map(|receiver| &receiver.fallback);
+        // Those of a fallback itself do not count: each receiver says all of its own.
+        let fallback = fallback.map(|next| self.alone(router, role, next, usual)).collect();
+        Planned { fallback, ..self.alone(router, role, name, usual) }
+    }
+
+    /// The same without those who stand in for it.
+    fn alone(&self, router: &Router, role: Role, name: &str, usual: RetryPolicy) -> Planned {
+        let receiver = configured(router, role, name);
         let plugin = receiver.as_ref().map_or(name, |receiver| &receiver.plugin);
         let of_plugin = self.registry.get(role, plugin).ok().map(|plugin| plugin.retry().clone());
         let own = receiver.as_ref().map(|receiver| receiver.retry.clone());
         let set: Vec<_> = [of_plugin, own].into_iter().flatten().filter(|retry| retry.is_set()).collect();
         let retry = (!set.is_empty()).then(|| set.iter().fold(usual, |retry, set| retry.overridden_by(set)));
         let queue = receiver.as_ref().and_then(|receiver| receiver.lane(name)).map(|lane| self.queue(&lane));
-        let fallback = receiver.iter().flat_map(|receiver| &receiver.fallback);
-        // Those of a fallback itself do not count: each receiver says all of its own.
-        let fallback =
-            fallback.map(|next| Planned { fallback: Vec::new(), ..self.planned(router, role, next, usual) });
-        Planned { name: name.to_owned(), retry, queue, fallback: fallback.collect(), earlier: None }
+        Planned { name: name.to_owned(), retry, queue, fallback: Vec::new(), earlier: None }
     }
 
     fn setup(

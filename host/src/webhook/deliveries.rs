@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::response::WebhookResponse;
 use crate::fault::Fault;
 use crate::ledger::Acknowledgement;
-use crate::temporal::{self, DeliveryFilter, DeliveryPage, LARGEST_PAGE, Order};
+use crate::temporal::{self, DeliveryFilter, DeliveryPage, LARGEST_PAGE, Order, ParkedState};
 
 /// The end of the address at which an alert is taken over.
 pub(super) const ACK: &str = "/ack";
@@ -194,6 +194,11 @@ async fn ordered(
     order: &Order,
 ) -> Result<Json<Ordered>, ApiError> {
     let filter = checked(filter)?;
+    if !filter.is_given() || filter.state != ParkedState::Parked {
+        let message =
+            "say which of those that are parked: by id, receiver, error, severity or since, or all=true";
+        return Err(ApiError::invalid(vec![Fault::whole(message)]));
+    }
     let deliveries = temporal::order(&surroundings.link, &filter, order).await?;
     tracing::info!(count = deliveries.len(), ?order, "parked deliveries told");
     Ok(Json(Ordered { success: true, deliveries }))

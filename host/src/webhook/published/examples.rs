@@ -41,6 +41,7 @@ fn of_parameter(path: &str, name: &str) -> Option<Value> {
         "source" => "alertmanager".into(),
         "workflow_id" => "alert-security-20241201-143022-20241201-143022".into(),
         "name" => "slack".into(),
+        "all" => false.into(),
         "timeout" => "30s".into(),
         "limit" => 50.into(),
         "cursor" => "AAEC".into(),
