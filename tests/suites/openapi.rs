@@ -42,6 +42,14 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403",
 parameters.source = { dictionary = "sources", probability = 0.7 }
 
 [[operations]]
+include-path = "/deliveries/retry"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404", "5xx"]
+
+[[operations]]
+include-path = "/deliveries/discard"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404", "5xx"]
+
+[[operations]]
 include-path = "/plugins/{name}/release"
 parameters.name = { dictionary = "plugins", probability = 0.7 }
 
