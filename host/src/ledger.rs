@@ -27,7 +27,7 @@ pub enum Outcome {
     Partial,
     /// Every receiver was given up.
     Failed,
-    /// A processor dropped it.
+    /// Nobody was to be told: a processor dropped it, it was muted, or it ends what nobody was told of.
     Dropped,
     /// No route took it; the catch-all was told, if there is one.
     Unrouted,

@@ -127,12 +127,12 @@ impl Reason {
 }
 
 impl CallError {
-    /// A failure that the host found, with the code and the retry that go with its reason.
-    /// Nobody can be called, for this reason.
+    /// Nobody can be called, as the message says.
     pub fn not_loaded(message: impl AsRef<str>) -> Self {
         Self::of(Reason::NotLoaded, message)
     }
 
+    /// A failure that the host found, with the code and the retry that go with its reason.
     pub(super) fn of(reason: Reason, message: impl AsRef<str>) -> Self {
         Self {
             code: reason.as_str().to_owned(),

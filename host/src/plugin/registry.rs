@@ -18,7 +18,7 @@ use super::compile::Compiler;
 use super::doors;
 use super::egress::Connector;
 use super::engine::{self, OpenError};
-use super::error::{CallError, Reason, one_line};
+use super::error::{CallError, one_line};
 use super::imports;
 use super::inventory::{Inventory, LoadedPlugin, RefusedFile};
 use super::load::{Loader, Refusal};
@@ -95,13 +95,13 @@ impl Registry {
     pub fn get(&self, role: Role, name: &str) -> Result<Arc<Plugin>, CallError> {
         match self.catalog.find(name) {
             Some(plugin) if plugin.role() != role => {
-                Err(not_loaded(format!("{name} is a {}, but a {role} is needed", plugin.role())))
+                Err(CallError::not_loaded(format!("{name} is a {}, but a {role} is needed", plugin.role())))
             }
-            Some(plugin) if !plugin.is_enabled() => {
-                Err(not_loaded(format!("{name} is switched off: set enabled = true in {name}.toml")))
-            }
+            Some(plugin) if !plugin.is_enabled() => Err(CallError::not_loaded(format!(
+                "{name} is switched off: set enabled = true in {name}.toml"
+            ))),
             Some(plugin) => Ok(plugin),
-            None => Err(not_loaded(self.catalog.why_missing(name))),
+            None => Err(CallError::not_loaded(self.catalog.why_missing(name))),
         }
     }
 
@@ -124,10 +124,6 @@ impl Registry {
         loaded.sort_by_key(|plugin| plugin.role);
         Inventory { loaded, refused: pages.refused.values().cloned().collect() }
     }
-}
-
-fn not_loaded(text: String) -> CallError {
-    CallError::of(Reason::NotLoaded, text)
 }
 
 /// What turns files into plugins, as `config` says.
