@@ -310,6 +310,13 @@ mod tests {
     }
 
     #[test]
+    fn who_is_told_anyway_does_not_stand_in() {
+        let chat = Planned { fallback: vec![planned("mail"), planned("phone")], ..planned("chat") };
+        let plan = Plan { receivers: vec![chat, planned("mail")], ..Plan::default() }.without_doubles();
+        assert_eq!(names(&plan.receivers[0].fallback), "phone");
+    }
+
+    #[test]
     fn a_condition_that_cannot_be_evaluated_lets_the_alert_through() {
         let (plan, reasons) = decide(vec![candidate("slack", Err("no such key".to_owned()))], vec![], &[]);
         assert_eq!(names(&plan.receivers), "slack");

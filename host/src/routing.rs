@@ -213,20 +213,16 @@ fn add(names: &mut Vec<String>, more: &[String]) {
 }
 
 impl Route {
-    /// A condition that cannot be evaluated takes the alert: a mistyped one must not swallow a page.
+    /// A condition that cannot be evaluated takes the alert, whatever window is open: a mistyped one must not swallow a page.
     fn verdict(&self, facts: &Facts, at: Timestamp) -> Verdict<'_> {
-        let verdict = match &self.when {
-            None => Verdict::Taken,
-            Some((text, when)) => match when.holds(facts) {
-                Ok(true) => Verdict::Taken,
+        if let Some((text, when)) = &self.when {
+            match when.holds(facts) {
+                Ok(true) => {}
                 Ok(false) => return Verdict::Left(text),
-                Err(error) => Verdict::Failed(error),
-            },
-        };
-        match self.silent_window(at) {
-            Some(window) => Verdict::Silent(window),
-            None => verdict,
+                Err(error) => return Verdict::Failed(error),
+            }
         }
+        self.silent_window(at).map_or(Verdict::Taken, Verdict::Silent)
     }
 
     fn silent_window(&self, at: Timestamp) -> Option<&str> {

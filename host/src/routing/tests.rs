@@ -74,12 +74,23 @@ fn what_nobody_takes_goes_to_the_catch_all_and_says_so() {
 fn a_condition_that_cannot_be_evaluated_takes_the_alert() {
     let (router, _) = load(TREE).unwrap();
     let (routed, visits) = router.route(&json!({"severity": "low", "labels": {}}), NOW.parse().unwrap());
-    assert_eq!(routed.receivers, ["slack"]);
+    assert_eq!(
+        routed.receivers,
+        ["slack", "team-a"],
+        "those after it are asked, too, and no window hides it"
+    );
     let said: Vec<String> = visits.iter().map(ToString::to_string).collect();
     assert_eq!(said[0], "route archive: leaves it: alert.severity != 'low' is false");
     assert!(
         said[1].starts_with("route shop: takes it, although its `when` could not be evaluated: No such key")
     );
+}
+
+#[test]
+fn a_route_that_names_nobody_is_no_answer() {
+    let routed = routed("routing.catch-all = ['log']\n[[routes]]\nupdaters = ['slack']", json!({}));
+    assert!(routed.unrouted && routed.muted.is_none(), "{routed:?}");
+    assert_eq!((routed.receivers, routed.updaters), (vec!["log".to_owned()], vec!["slack".to_owned()]));
 }
 
 #[test]
