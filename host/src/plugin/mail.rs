@@ -2,6 +2,7 @@
 //! subject and text, and its sidecar says to whom it may write.
 
 mod compose;
+mod recipients;
 
 use std::error::Error as _;
 use std::fmt;
@@ -11,16 +12,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use lettre::address::Envelope;
 use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::{AsyncSmtpTransportBuilder, Error as SmtpError};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 use url::Host;
 
+use self::recipients::{Results, Served};
 use super::egress::read_roots;
 use super::grants::Grants;
 use super::secrets::{from_environment, is_loopback};
@@ -129,6 +132,7 @@ struct Inner {
     timeout: Duration,
     builder: AsyncSmtpTransportBuilder,
     transport: ArcSwap<AsyncSmtpTransport<Tokio1Executor>>,
+    served: Served,
 }
 
 /// The table `[mail]`, understood, with the password read.
@@ -167,10 +171,10 @@ impl Mailer {
     pub fn new(setup: MailSetup) -> Self {
         let MailSetup { from, timeout, builder } = setup;
         let transport = ArcSwap::from_pointee(builder.clone().build());
-        Self { inner: Arc::new(Inner { from, timeout, builder, transport }) }
+        Self { inner: Arc::new(Inner { from, timeout, builder, transport, served: Served::default() }) }
     }
 
-    /// Sends one message and returns the server's answer. A message that is under way when the caller goes away is
+    /// Sends one message and returns the server's answer; where it does not take all recipients, what it says to each. A message that is under way when the caller goes away is
     /// brought to its end; its `Message-ID` lets a repeat be recognised.
     ///
     /// # Errors
@@ -181,10 +185,11 @@ impl Mailer {
         message: MailMessage,
         deadline: Instant,
     ) -> Result<String, MailError> {
+        let id = message.id.clone();
         let message = compose::compose(&self.inner.from, grants, message)?;
         let by = deadline.min(Instant::now() + self.inner.timeout);
         let inner = self.inner.clone();
-        let sending = tokio::spawn(async move { inner.deliver(message, by).await });
+        let sending = tokio::spawn(async move { inner.deliver(&id, &message, by).await });
         sending
             .await
             .unwrap_or_else(|error| Err(MailError::Unavailable(format!("sending was interrupted: {error}"))))
@@ -198,22 +203,66 @@ impl fmt::Debug for Mailer {
 }
 
 impl Inner {
-    async fn deliver(&self, message: Message, by: Instant) -> Result<String, MailError> {
+    /// In one go to all who do not have it yet; if the server refuses that, to each by itself.
+    async fn deliver(&self, id: &str, message: &Message, by: Instant) -> Result<String, MailError> {
+        let (envelope, raw) = (message.envelope(), message.formatted());
+        let served = self.served.of(id);
+        let rest: Vec<Address> = envelope.to().iter().filter(|to| !served.contains(to)).cloned().collect();
+        if rest.is_empty() {
+            return Ok("all recipients have it".to_owned());
+        }
+        let from = envelope.from();
+        match self.deliver_to(from, rest.clone(), &raw, by).await {
+            Err(Refusal { is_answer: true, .. }) if rest.len() > 1 => {}
+            result => return result.map_err(|refusal| refusal.error),
+        }
+        let mut results = Results::of(served);
+        for to in rest {
+            let result = self.deliver_to(from, vec![to.clone()], &raw, by).await;
+            results.add(to, result.map_err(|refusal| refusal.error));
+        }
+        self.served.remember(id, results.accepted.clone());
+        results.whole()
+    }
+
+    async fn deliver_to(
+        &self,
+        from: Option<&Address>,
+        to: Vec<Address>,
+        raw: &[u8],
+        by: Instant,
+    ) -> Result<String, Refusal> {
+        let envelope = Envelope::new(from.cloned(), to).map_err(|error| Refusal {
+            is_answer: false,
+            error: MailError::Invalid(format!("the message cannot be sent: {error}")),
+        })?;
         let transport = self.transport.load_full();
-        let mut sending = pin!(transport.send(message));
+        let mut sending = pin!(transport.send_raw(&envelope, raw));
         match timeout_at(by, &mut sending).await {
             Ok(Ok(response)) => {
                 Ok(format!("{} {}", response.code(), response.message().collect::<Vec<_>>().join(" ")))
             }
-            Ok(Err(error)) => Err(failure(&error)),
+            Ok(Err(error)) => {
+                let status = error.status().map(u16::from);
+                let is_answer = status.is_some_and(|status| !is_about_login(status));
+                Err(Refusal { is_answer, error: failure(&error) })
+            }
             Err(_) => {
                 // A connection that is given up in the middle of a conversation goes back to its pool, where the next
                 // message would take the late answer for its own: leave that pool behind.
                 self.transport.store(Arc::new(self.builder.clone().build()));
-                Err(MailError::Unavailable("the mail server did not take the message in time".to_owned()))
+                let text = "the mail server did not take the message in time".to_owned();
+                Err(Refusal { is_answer: false, error: MailError::Unavailable(text) })
             }
         }
     }
+}
+
+/// Why nobody got a message.
+struct Refusal {
+    /// The server said so, of this message.
+    is_answer: bool,
+    error: MailError,
 }
 
 /// Whether the server's answer is about the host's login, which somebody has to repair, and not about the message.

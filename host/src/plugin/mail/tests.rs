@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::plugin::grants::GrantsConfig;
 
-/// What the server answers to one command, by the word it begins with; `.` is the end of a message.
+/// What the server answers to one command, by what it begins with; `.` is the end of a message.
 type Script = &'static [(&'static str, &'static str)];
 
 const ACCEPTS: Script = &[];
@@ -37,7 +37,7 @@ async fn converse(stream: TcpStream, script: Script, lines: mpsc::UnboundedSende
         stream.read_line(&mut line).await.ok().filter(|read| *read > 0)?;
         let line = line.trim_end_matches("\r\n").to_owned();
         let word = line.split(' ').next()?.to_owned();
-        lines.send(line).ok()?;
+        lines.send(line.clone()).ok()?;
         if in_message && word != "." {
             continue;
         }
@@ -47,7 +47,8 @@ async fn converse(stream: TcpStream, script: Script, lines: mpsc::UnboundedSende
             "DATA" => "354 go on",
             _ => "250 2.0.0 queued as 17",
         };
-        let answer = script.iter().find(|(command, _)| *command == word).map_or(usual, |(_, answer)| answer);
+        let answer =
+            script.iter().find(|(command, _)| line.starts_with(command)).map_or(usual, |(_, answer)| answer);
         if answer == "silence" {
             std::future::pending::<()>().await;
         }
@@ -191,7 +192,8 @@ async fn only_granted_recipients_and_senders_of_the_own_domain_are_used() {
 async fn the_servers_answers_are_told_apart() {
     let rejected = against(&[("RCPT", "550 5.1.1 no such user")]).await;
     let text = "the mail server refused the message: permanent error (550): 5.1.1 no such user";
-    assert_eq!(rejected, Err(MailError::Rejected(text.to_owned())));
+    let each = format!("ops@example.org: {text}; dev@example.org: {text}");
+    assert_eq!(rejected, Err(MailError::Rejected(each)));
     for script in
         [&[(".", "451 try later")], &[("MAIL", "530 5.7.0 log in first")], &[("EHLO", "421 closing")]]
     {
@@ -200,6 +202,25 @@ async fn the_servers_answers_are_told_apart() {
     }
     let nobody = mailer(config("127.0.0.1:1".parse().unwrap()));
     assert!(matches!(sent(&nobody, message()).await, Err(MailError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn who_is_refused_keeps_the_message_from_nobody_else() {
+    let answer = against(&[("RCPT TO:<dev@", "550 5.1.1 no such user")]).await.unwrap();
+    assert!(answer.starts_with("250 2.0.0 queued as 17 for ops@example.org; not for dev@"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_repeat_goes_to_those_alone_who_do_not_have_it() {
+    let (address, mut lines) = server(&[("RCPT TO:<dev@", "451 4.2.1 later")]).await;
+    let mailer = mailer(config(address));
+    let Err(MailError::Unavailable(text)) = sent(&mailer, message()).await else { panic!("dev has nothing") };
+    assert!(text.starts_with("ops@example.org have it, others do not: dev@example.org: "), "{text}");
+    while lines.try_recv().is_ok() {}
+    assert!(matches!(sent(&mailer, message()).await, Err(MailError::Unavailable(_))));
+    let again: Vec<String> = std::iter::from_fn(|| lines.try_recv().ok()).collect();
+    assert!(again.iter().any(|line| line.starts_with("RCPT TO:<dev@")), "{again:?}");
+    assert!(!again.iter().any(|line| line.starts_with("RCPT TO:<ops@")), "{again:?}");
 }
 
 #[tokio::test]
