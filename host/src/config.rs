@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
@@ -248,6 +249,8 @@ pub struct Config {
     pub lock: PathBuf,
     /// The configuration file, if there is one.
     pub path: Option<PathBuf>,
+    /// When that was last changed, as it was read.
+    pub stamp: Option<SystemTime>,
     /// The rest of the file, with the flags that concern Temporal in place.
     pub file: ConfigFile,
 }
@@ -281,6 +284,8 @@ pub fn list(faults: &[Fault]) -> String {
 impl Config {
     /// Puts flags, environment, file and defaults together.
     pub fn load(flags: Flags) -> Result<Self, ConfigError> {
+        // Before it is read: what is changed from then on is another file.
+        let stamp = flags.config.as_deref().and_then(modified);
         let mut file = match &flags.config {
             Some(path) => read(path)?,
             None => ConfigFile::default(),
@@ -306,6 +311,7 @@ impl Config {
             temporal_upgrade: flags.temporal_upgrade,
             lock: file.trust.lock_file(flags.config.as_deref()),
             path: flags.config,
+            stamp,
             file,
         })
     }
@@ -368,6 +374,11 @@ fn replace<T>(value: &mut Option<T>, flag: Option<T>) {
     if flag.is_some() {
         *value = flag;
     }
+}
+
+/// When a file was last changed.
+pub fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|file| file.modified()).ok()
 }
 
 fn read(path: &Path) -> Result<ConfigFile, ConfigError> {

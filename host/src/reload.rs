@@ -2,19 +2,19 @@
 //! not usable is refused, and those before stay.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use utoipa::ToSchema;
 
-use crate::config::{Config, list};
+use crate::config::{Config, list, modified};
 use crate::routing::Routing;
 use crate::telemetry::metric;
 
 /// How often the file is looked at.
-const INTERVAL: Duration = Duration::from_secs(2);
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How the routes stand. Cheap to clone.
 #[derive(Clone, Default)]
@@ -41,8 +41,8 @@ impl Reloads {
         // Installed in any case: without it, the signal would end the process.
         let mut hangups = signal(SignalKind::hangup()).ok();
         let path = config.path.clone().filter(|_| config.role.works());
-        let stamp = || std::fs::metadata(path.as_ref()?).and_then(|file| file.modified()).ok();
-        let mut seen: Option<SystemTime> = stamp();
+        let stamp = || path.as_deref().and_then(modified);
+        let (mut taken, mut seen) = (config.stamp, config.stamp);
         loop {
             let hangup = async {
                 match &mut hangups {
@@ -53,12 +53,14 @@ impl Reloads {
             tokio::select! {
                 () = hangup => {}
                 () = tokio::time::sleep(INTERVAL) => {
-                    if stamp() == seen {
+                    let before = std::mem::replace(&mut seen, stamp());
+                    // What changed just now may still be being written.
+                    if seen == taken || seen != before {
                         continue;
                     }
                 }
             }
-            seen = stamp();
+            taken = stamp();
             if path.is_some() {
                 self.take(&config, &routing);
             }

@@ -27,7 +27,10 @@ impl Check {
         };
         let count = checked.as_ref().map_or(0, Vec::len);
         match checked {
-            Ok(checked) => faults.extend(plugin_faults(&checked, &config.file)),
+            Ok(checked) => {
+                faults.extend(plugin_faults(&checked, &config.file));
+                faults.extend(receiver_faults(&checked, &config.file));
+            }
             Err(fault) => faults.push(fault),
         }
         match config.router(true) {
@@ -83,6 +86,35 @@ fn plugin_faults(checked: &[Checked], file: &ConfigFile) -> Vec<String> {
     faults.extend(missing.map(|(index, name)| {
         format!("routing.catch-all[{index}]: there is no notifier {name} in the plugin directory")
     }));
+    faults
+}
+
+/// What is wrong with receivers and updaters beyond the configuration itself: their settings do not fit the plugin, the plugin is
+/// for something else, or a secret is not there.
+fn receiver_faults(checked: &[Checked], file: &ConfigFile) -> Vec<String> {
+    let receivers = file.receivers.iter().map(|(name, config)| {
+        let plugin = config.plugin.as_ref().unwrap_or(name);
+        (format!("receivers.{name}"), Role::Notifier, plugin, &config.config, &config.secrets)
+    });
+    let updaters = file.updaters.iter().map(|(name, config)| {
+        let plugin = config.plugin.as_ref().unwrap_or(name);
+        (format!("updaters.{name}"), Role::StatusUpdater, plugin, &config.config, &config.secrets)
+    });
+    let mut faults = Vec::new();
+    for (path, role, name, config, secrets) in receivers.chain(updaters) {
+        let unknown = secrets.iter().filter(|secret| !file.secrets.contains_key(*secret));
+        faults.extend(
+            unknown.map(|secret| format!("{path}.secrets: the configuration has no [secrets.{secret}]")),
+        );
+        let found = checked.iter().find(|plugin| plugin.name == *name);
+        // One that is refused, or not there, is told already.
+        let Some(plugin) = found.and_then(|checked| checked.plugin.as_ref()) else { continue };
+        if plugin.role() != role {
+            faults.push(format!("{path}.plugin: {name} is a {}, not a {role}", plugin.role()));
+        } else if let Err(more) = plugin.setup(config, secrets) {
+            faults.extend(more.iter().map(|fault| format!("{path}.{fault}")));
+        }
+    }
     faults
 }
 

@@ -13,6 +13,7 @@ use super::files::{self, PluginFile, Stamps};
 use super::grants::Grants;
 use super::limits::ByteSize;
 use super::load::{Compiled, Loader};
+use super::loaded::Plugin;
 use super::trust::Trust;
 use super::{
     GrantsConfig, OpenError, PluginConfig, RefusedFile, Role, SecretConfig, SidecarConfig, doors, intake,
@@ -36,6 +37,8 @@ pub struct Checked {
     pub profile: Option<Profile>,
     /// Why a host would refuse it, if it would.
     pub refused: Option<RefusedFile>,
+    /// The plugin as a host would have it.
+    pub plugin: Option<Plugin>,
 }
 
 /// What a plugin is, asks for and gets.
@@ -138,29 +141,30 @@ impl Checker {
     }
 
     async fn check(&self, directory: &Path, name: String, stamps: Stamps) -> Checked {
-        let (profile, refused) = match intake::take(directory, &name, stamps, &self.trust).await {
-            Err(refusal) => (None, Some(refusal.into())),
-            Ok(file) => self.load(file).await,
-        };
-        Checked { name, profile, refused }
+        let nothing = Checked { name, profile: None, refused: None, plugin: None };
+        match intake::take(directory, &nothing.name, stamps, &self.trust).await {
+            Err(refusal) => Checked { refused: Some(refusal.into()), ..nothing },
+            Ok(file) => self.load(file, nothing).await,
+        }
     }
 
-    async fn load(&self, file: PluginFile) -> (Option<Profile>, Option<RefusedFile>) {
+    async fn load(&self, file: PluginFile, nothing: Checked) -> Checked {
         let compiled = match self.loader.compiled(&file).await {
-            Err(refusal) => return (None, Some(refusal.into())),
+            Err(refusal) => return Checked { refused: Some(refusal.into()), ..nothing },
             Ok(compiled) => compiled,
         };
         // Also of a plugin that is refused for its sidecar: what is to be written there is the question then.
         let text = file.sidecar.clone().unwrap_or_default();
         let profile = Profile::new(&compiled, toml_file::read(&text).unwrap_or_default());
         match self.loader.complete(file, 1, compiled) {
-            Err(refusal) => (Some(profile), Some(refusal.into())),
+            Err(refusal) => Checked { profile: Some(profile), refused: Some(refusal.into()), ..nothing },
             Ok(plugin) => {
                 let bounds = &plugin.sidecar.bounds;
                 let memory = ByteSize(bounds.memory);
                 let text =
                     format!("{memory}, {:?} per call, {} calls at once", bounds.deadline, bounds.concurrency);
-                (Some(Profile { bounds: Some(text), ..profile }), None)
+                let profile = Profile { bounds: Some(text), ..profile };
+                Checked { profile: Some(profile), plugin: Some(plugin), ..nothing }
             }
         }
     }

@@ -100,14 +100,14 @@ async fn sing(url: String, mut stopped: watch::Receiver<bool>) -> BTreeMap<Strin
     sent
 }
 
-/// Posts as a sender should: again, if the host says that Temporal does not answer. With a `batch_id` that is safe.
+/// Posts as a sender should: again, if the host says that it, or Temporal, has too much to do. With a `batch_id` that is safe.
 async fn post(url: String, request: Value) {
     let until = Instant::now() + PATIENCE;
     loop {
         let reply = send(client().post(&url).json(&request)).await.expect("the host answers");
         match reply.status {
             200 => return,
-            _ if reply.json()["code"] == "temporal-unavailable" && Instant::now() < until => {
+            500 | 503 if reply.headers.contains_key("retry-after") && Instant::now() < until => {
                 sleep(PAUSE).await
             }
             _ => panic!("the host refuses an alert: {reply:?}"),
