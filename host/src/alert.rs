@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
@@ -293,6 +294,12 @@ pub struct Origin {
     /// The name of the key, or of what else it was let in by; absent where nothing is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Arc<str>>,
+    /// The address that it was posted from: a proxy's, where one is in front; absent for a socket file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<IpAddr>,
+    /// What Temporal stores of it is encrypted, so that its headline is not to be among what alerts are found by.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
     /// What the source found odd about the request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

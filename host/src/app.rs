@@ -19,7 +19,8 @@ use crate::reload::Reloads;
 use crate::routing::{Router, Routing};
 use crate::telemetry::Metrics;
 use crate::temporal::{
-    self, ActivityConfig, AlertActivities, Embedded, EmbeddedConfig, Link, LinkConfig, Receivers, Worker,
+    self, ActivityConfig, AlertActivities, Codec, Embedded, EmbeddedConfig, Link, LinkConfig, Receivers,
+    Worker,
 };
 use crate::webhook::{self, Access, Door, Places, Spool, Surroundings, Tls};
 
@@ -32,14 +33,15 @@ const BODIES: usize = 256 << 20;
 /// How long the embedded server keeps finished workflows when nothing is set.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What the process keeps to itself: the secrets that plugins use, the password of the mail server, and what opens the
-/// webhook.
+/// What the process keeps to itself: the secrets that plugins use, the password of the mail server, what opens the
+/// webhook, and the keys to what Temporal stores.
 #[derive(Default)]
 pub struct Kept {
     secrets: Secrets,
     mail: Option<MailSetup>,
     access: Arc<Access>,
     last_resort: Option<LastResort>,
+    codec: Option<Codec>,
 }
 
 impl Kept {
@@ -57,13 +59,14 @@ impl Kept {
             false => (Ok(Secrets::default()), Ok(None)),
         };
         let last_resort = file.last_resort.as_ref().map(LastResort::read).transpose();
-        match (secrets, mail, access, last_resort) {
-            (Ok(secrets), Ok(mail), Ok(access), Ok(last_resort)) => {
-                Ok(Self { secrets, mail, access, last_resort })
+        let codec = file.temporal.encryption.as_ref().map(Codec::read).transpose();
+        match (secrets, mail, access, last_resort, codec) {
+            (Ok(secrets), Ok(mail), Ok(access), Ok(last_resort), Ok(codec)) => {
+                Ok(Self { secrets, mail, access, last_resort, codec })
             }
-            (secrets, mail, access, last_resort) => {
+            (secrets, mail, access, last_resort, codec) => {
                 let last_resort = last_resort.err().map(|fault| vec![fault]);
-                let faults = [secrets.err(), mail.err(), access.err(), last_resort];
+                let faults = [secrets.err(), mail.err(), access.err(), last_resort, codec.err()];
                 Err(faults.into_iter().flatten().flatten().collect())
             }
         }
@@ -99,11 +102,11 @@ impl App {
         let door = Door::bind(&config.listen).await.with_context(|| {
             format!("cannot listen on {}: choose another address with --listen", config.listen)
         })?;
-        let last_resort = kept.last_resort.take();
+        let (last_resort, codec) = (kept.last_resort.take(), kept.codec.take());
         let spool = open_spool(&config)?;
         let registry = open_plugins(&config, kept).await?;
         let embedded = start_embedded(&config).await?;
-        let link = connect(&config, embedded.as_ref(), meter)?;
+        let link = connect(&config, embedded.as_ref(), codec, meter)?;
         let activities = ActivityConfig::from(&config.file.activities);
         Ok(Self {
             door,
@@ -135,6 +138,7 @@ impl App {
             polling: polling.clone(),
             started: Instant::now(),
             reloads: Reloads::default(),
+            routing: self.routing.clone(),
             access: self.access,
             sources: Arc::new(self.config.file.sources.clone()),
             spool: self.spool,
@@ -161,6 +165,7 @@ impl App {
         tokio::spawn(surroundings.reloads.clone().follow(self.config.clone(), self.routing.clone()));
         if self.config.role.works() {
             tokio::spawn(temporal::count_parked(self.link.clone()));
+            tokio::spawn(temporal::watch_backlog(self.link.clone()));
         }
         let router = webhook::router(surroundings);
         let server = tokio::spawn(async move {
@@ -338,7 +343,12 @@ async fn start_embedded(config: &Config) -> anyhow::Result<Option<Embedded>> {
     Ok(Some(tokio::task::spawn_blocking(move || Embedded::start(embedded)).await??))
 }
 
-fn connect(config: &Config, embedded: Option<&Embedded>, meter: TemporalMeter) -> anyhow::Result<Link> {
+fn connect(
+    config: &Config,
+    embedded: Option<&Embedded>,
+    codec: Option<Codec>,
+    meter: TemporalMeter,
+) -> anyhow::Result<Link> {
     let temporal = &config.file.temporal;
     let retention = temporal.retention.map_or(RETENTION, |retention| retention.unsigned_abs());
     let link = LinkConfig {
@@ -346,6 +356,7 @@ fn connect(config: &Config, embedded: Option<&Embedded>, meter: TemporalMeter) -
         namespace: temporal.namespace.clone(),
         task_queue: temporal.task_queue.clone().unwrap_or_else(|| "campanile".to_owned()),
         ui: embedded.map(|server| format!("http://{}", server.ui)).or_else(|| temporal.ui_url.clone()),
+        codec,
         retention: embedded.map(|_| retention),
     };
     Ok(Link::start(link, meter)?)

@@ -1,6 +1,7 @@
 //! What became of an alert, step by step: the result of its workflow and the answer to "why was I (not) paged?".
 //! No I/O.
 
+mod changes;
 mod usage;
 
 use std::sync::Arc;
@@ -10,12 +11,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+pub use changes::changes;
 pub use usage::Usage;
 
 use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, size};
+use crate::plan::Told;
 
 /// The longest text of an abridged ledger, in characters.
 const ABRIDGED: usize = 200;
+/// The most attempts that a step tells of, besides the last one.
+const MOST_ATTEMPTS: usize = 20;
 
 /// What became of an alert as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -70,6 +75,10 @@ pub struct Ledger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<String>)]
     pub key: Option<Arc<str>>,
+    /// The address that it was posted from: a proxy's, where one is in front; absent for a socket file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<String>, example = "192.0.2.7")]
+    pub from: Option<std::net::IpAddr>,
     /// What the source found odd about the request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -81,6 +90,20 @@ pub struct Ledger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub acknowledged: Option<Acknowledgement>,
+    /// How often it was posted again while it ran.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeats: u32,
+    /// How often it has come and gone within the hold-down, the alerts before it that it goes on with included.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub flaps: u32,
+    /// Of one that goes on with an alert before it: who was told of that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shown: Vec<Told>,
+}
+
+/// Whether there is nothing to tell of.
+pub(crate) fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Somebody has taken an alert over.
@@ -122,6 +145,7 @@ impl Ledger {
         for step in &mut self.steps {
             step.message.iter_mut().for_each(cut);
             step.error.iter_mut().for_each(|error| cut(&mut error.message));
+            step.before.clear();
         }
         self.decisions.push(
             "this ledger is abridged: those of its batch together are too large to be kept; \
@@ -171,6 +195,10 @@ pub struct Step {
     pub generation: Option<u64>,
     /// How many attempts were made.
     pub attempts: u32,
+    /// When the last attempt began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<String>, format = DateTime)]
+    pub at: Option<jiff::Timestamp>,
     /// How long the last attempt took, in milliseconds.
     pub duration_ms: f64,
     /// How it ended.
@@ -191,12 +219,64 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub parked: Option<String>,
+    /// Of a receiver that stands in: the one that was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub instead_of: Option<String>,
+    /// The attempts before the last one, as far as they are known: of very many the first and the latest, of one whose
+    /// worker was lost nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<Attempt>,
 }
 
 impl Step {
     /// The name of the receiver, updater or processor.
     pub fn name(&self) -> &str {
         self.receiver.as_deref().unwrap_or(&self.plugin)
+    }
+
+    /// This step, which goes on where `first` failed.
+    pub fn after(mut self, first: Option<Self>) -> Self {
+        if let Some(first) = first {
+            let mut before = first.before.clone();
+            before.extend(Attempt::of(&first));
+            before.append(&mut self.before);
+            self.before = before;
+            Attempt::forget(&mut self.before);
+        }
+        self
+    }
+}
+
+/// An attempt that failed, and was followed by another one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Attempt {
+    /// Which one, counted from 1.
+    pub number: u32,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: jiff::Timestamp,
+    /// How long it took, in milliseconds.
+    pub duration_ms: f64,
+    /// The code of its error.
+    pub code: String,
+    /// What was said, cut to 200 characters.
+    pub message: String,
+}
+
+impl Attempt {
+    /// The last attempt of a step that failed; none where it was not made.
+    pub fn of(step: &Step) -> Option<Self> {
+        let (at, StepError { code, mut message, .. }) = (step.at?, step.error.clone()?);
+        cut(&mut message);
+        Some(Self { number: step.attempts, at, duration_ms: step.duration_ms, code, message })
+    }
+
+    /// Keeps the first and the latest of very many.
+    pub fn forget(attempts: &mut Vec<Self>) {
+        if let excess @ 1.. = attempts.len().saturating_sub(MOST_ATTEMPTS) {
+            attempts.drain(1..=excess);
+        }
     }
 }
 
@@ -327,10 +407,14 @@ mod tests {
             received_at: jiff::Timestamp::UNIX_EPOCH,
             via: None,
             key: None,
+            from: None,
             warnings: Vec::new(),
             decisions: Vec::new(),
             steps: Vec::new(),
             acknowledged: None,
+            repeats: 0,
+            flaps: 0,
+            shown: Vec::new(),
         }
     }
 

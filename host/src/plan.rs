@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::fault::Fault;
 
@@ -54,14 +55,30 @@ pub struct Planned {
     pub earlier: Option<Earlier>,
 }
 
+/// A receiver that takes an alert for firing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Told {
+    /// Its name.
+    pub receiver: String,
+    /// What it answered; absent if its delivery is parked, or was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub earlier: Option<Earlier>,
+}
+
 /// What a receiver answered to a firing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Earlier {
     /// The other system's own identifier of what was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub id: Option<String>,
     /// One line.
     pub message: String,
+    /// The thread id under which it has it, if that is not the one of the firing that ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub thread: Option<String>,
 }
 
 impl Plan {

@@ -10,7 +10,7 @@ mod window;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::condition::{Condition, Facts};
@@ -29,6 +29,7 @@ pub struct Router {
     updaters: BTreeMap<String, Arc<Receiver>>,
     mutes: Vec<Mute>,
     catch_all: Vec<String>,
+    hold_down: Option<SignedDuration>,
 }
 
 /// A receiver or updater that is configured: a plugin with settings of its own.
@@ -114,6 +115,11 @@ impl Router {
         &self.catch_all
     }
 
+    /// How long the end of an alert is held back.
+    pub fn hold_down(&self) -> Option<SignedDuration> {
+        self.hold_down
+    }
+
     /// A receiver, if it is configured.
     pub fn receiver(&self, name: &str) -> Option<&Arc<Receiver>> {
         self.receivers.get(name)
@@ -149,6 +155,34 @@ impl Router {
             routed.unrouted = false;
         }
         (routed, visits)
+    }
+
+    /// What is configured of a receiver, for an alert at a time, one line each: the routes that name it, and for whom it stands in.
+    pub fn about(&self, receiver: &str, alert: &Value, at: Timestamp) -> Vec<String> {
+        let (_, visits) = self.route(alert, at);
+        let mut naming = Vec::new();
+        self.routes.iter().for_each(|route| route.find(receiver, &mut naming));
+        let routes = naming.into_iter().map(|route| {
+            let visit = visits.iter().find(|visit| std::ptr::eq(visit.route, route.name.as_str()));
+            visit.map_or_else(
+                || {
+                    format!(
+                        "route {}: names it and is not asked, since another takes the alert first",
+                        route.name
+                    )
+                },
+                |visit| format!("{visit}"),
+            )
+        });
+        let stands_in =
+            |(_, other): &(&String, &Arc<Receiver>)| other.fallback.iter().any(|name| name == receiver);
+        let others = self.receivers.iter().filter(stands_in);
+        let others = others.map(|(other, _)| format!("it is told when {other} is given up"));
+        let mut lines: Vec<String> = routes.chain(others).collect();
+        if lines.is_empty() {
+            lines.push("no route names it".to_owned());
+        }
+        lines
     }
 
     /// Why nobody is told of an alert now. A mute whose condition cannot be evaluated mutes nothing.
@@ -213,6 +247,14 @@ fn add(names: &mut Vec<String>, more: &[String]) {
 }
 
 impl Route {
+    /// Adds this one, and those below it, that name a receiver.
+    fn find<'a>(&'a self, receiver: &str, found: &mut Vec<&'a Route>) {
+        if self.receivers.iter().any(|name| name == receiver) {
+            found.push(self);
+        }
+        self.routes.iter().for_each(|route| route.find(receiver, found));
+    }
+
     /// A condition that cannot be evaluated takes the alert, whatever window is open: a mistyped one must not swallow a page.
     fn verdict(&self, facts: &Facts, at: Timestamp) -> Verdict<'_> {
         if let Some((text, when)) = &self.when {

@@ -148,6 +148,7 @@ pub mod metric {
     static GIVEN_UP_SO_FAR: AtomicU64 = AtomicU64::new(0);
     const REPEATED: &str = "campanile_workflows_repeated_total";
     const UNROUTED: &str = "campanile_alerts_unrouted_total";
+    const FLAPPED: &str = "campanile_alerts_flapped_total";
     const ACTIVITY: &str = "campanile_activity_duration_seconds";
     const DELIVERY: &str = "campanile_delivery_latency_seconds";
     /// The codes of refusals that concern alerts.
@@ -192,6 +193,7 @@ pub mod metric {
             "Alerts and batches that were there already, posted alone or in company."
         );
         describe_counter!(UNROUTED, "Alerts that no receiver wanted.");
+        describe_counter!(FLAPPED, "Alerts that fired again before their end was told.");
         describe_histogram!(
             ACTIVITY,
             Unit::Seconds,
@@ -199,7 +201,7 @@ pub mod metric {
         );
         describe_histogram!(DELIVERY, Unit::Seconds, "Time from acceptance to delivery, by receiver.");
         // A counter that is there before its first event can be alerted on.
-        for name in [RECEIVED, ACCEPTED, REPEATED, UNROUTED, SPOOLED, SPOOL_FAILED, GIVEN_UP] {
+        for name in [RECEIVED, ACCEPTED, REPEATED, UNROUTED, FLAPPED, SPOOLED, SPOOL_FAILED, GIVEN_UP] {
             counter!(name).increment(0);
         }
         for code in CODES {
@@ -272,6 +274,11 @@ pub mod metric {
     /// A workflow that was there already.
     pub fn repeated() {
         counter!(REPEATED).increment(1);
+    }
+
+    /// An alert that fired again before its end was told.
+    pub fn flapped() {
+        counter!(FLAPPED).increment(1);
     }
 
     /// An alert that no receiver wanted.

@@ -2,12 +2,16 @@
 
 mod acknowledge;
 mod activities;
+mod afterwards;
+mod backlog;
 mod carry;
 mod chain;
+mod codec;
 mod deliveries;
 mod embedded;
 mod failure;
 mod firing;
+mod flapping;
 mod input;
 mod json;
 mod lanes;
@@ -17,6 +21,7 @@ mod lives;
 mod lookup;
 mod parked;
 mod receivers;
+mod repeats;
 mod search_attributes;
 mod submit;
 mod urgency;
@@ -34,6 +39,9 @@ use crate::plan::{RetryConfig, RetryPolicy};
 
 pub use acknowledge::acknowledge;
 pub use activities::AlertActivities;
+pub use afterwards::{AcknowledgementWorkflow, TakenOver, complete};
+pub use backlog::watch_backlog;
+pub use codec::{Codec, EncryptionConfig, EncryptionKeyConfig};
 pub use deliveries::{
     DeliveryFilter, DeliveryPage, Order, ParkedDelivery, ParkedState, count_parked, deliveries, order,
 };
@@ -76,6 +84,8 @@ pub struct TemporalConfig {
     /// recognised and ledgers can be read. At least a day, which is Temporal's shortest. Default 30 days.
     #[schemars(with = "Option<String>")]
     pub retention: Option<SignedDuration>,
+    /// What Temporal stores is encrypted. What alerts are found by stays readable: severity, type, source, status, key.
+    pub encryption: Option<EncryptionConfig>,
 }
 
 impl TemporalConfig {

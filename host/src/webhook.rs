@@ -21,6 +21,7 @@ mod spool;
 mod status;
 mod tls;
 mod weight;
+mod why;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -49,6 +50,7 @@ use error::ApiError;
 
 use crate::plugin::Registry;
 use crate::reload::Reloads;
+use crate::routing::Routing;
 use crate::telemetry::Metrics;
 use crate::temporal::{ActivityConfig, Link};
 
@@ -85,6 +87,8 @@ pub struct Surroundings {
     pub started: Instant,
     /// Whether the routes in the configuration file are in force.
     pub reloads: Reloads,
+    /// The routes in force.
+    pub routing: Routing,
     /// Who may post, ask and steer.
     pub access: Arc<Access>,
     /// What is particular to a source.

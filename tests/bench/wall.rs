@@ -89,6 +89,8 @@ pub(crate) fn item(deed: &str) -> AlertItem {
             traceparent: String::new(),
             via: None,
             key: None,
+            from: None,
+            sealed: false,
             warnings: Vec::new(),
         }),
     }

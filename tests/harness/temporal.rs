@@ -69,6 +69,14 @@ impl Temporal {
         history(&self.address(), workflow_id).await
     }
 
+    /// Whether its database has a text in it, in the clear.
+    pub fn holds(&self, text: &str) -> bool {
+        let files = std::fs::read_dir(self.directory.path()).expect("readable").flatten();
+        files
+            .map(|file| std::fs::read(file.path()).expect("readable"))
+            .any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+    }
+
     async fn ready(&self) {
         until("the Temporal server answers", async || {
             assert!(self.process.exited().is_none(), "the Temporal server ended at once");

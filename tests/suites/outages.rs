@@ -3,16 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use harness::alerts::{identified, unique, with};
+use harness::process::holdings;
 use harness::receiver::Received;
+use harness::tools::debian_package;
 use harness::web::{client, send};
 use harness::{Answer, Host, Plugin, Receiver, Server, Settings, Temporal, until};
 use serde_json::{Value, json};
 
 /// How long a scenario may take until everything has arrived.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 /// Alerts and kills of the scenario with kills.
 const ALERTS: usize = 500;
 const KILLS: usize = 30;
@@ -188,6 +191,63 @@ async fn a_plugin_that_is_mended_on_the_way_delivers_everything() {
     assert_eq!(counts.duplicated, 0, "{counts:?}");
 }
 
+/// The host's clock is wrong, by hours, and jumps: what is due, and how long an attempt has, is Temporal's to say.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_loses_nothing() {
+    let Some(package) = debian_package("libfaketime") else { return };
+    let library = find(&package, "libfaketimeMT.so.1");
+    let receiver = Receiver::start().await;
+    receiver.script("/pager", vec![Answer::status(503); 30], Answer::status(200));
+    let clock = tempfile::NamedTempFile::new().expect("a file");
+    let set = |offset: &str| std::fs::write(clock.path(), offset).expect("writable");
+    set("+3h");
+    let patient = "\n[activities.send-notification]\ninitial-interval = \"500ms\"\nmaximum-attempts = 20\nmaximum-age = \"1h\"\n";
+    let settings = Settings::new().config(patient).plugin(Plugin::recorder("pager", &receiver, ""));
+    let host = settings
+        .variable("LD_PRELOAD", &library.display().to_string())
+        .variable("FAKETIME_TIMESTAMP_FILE", &clock.path().display().to_string())
+        .variable("FAKETIME_NO_CACHE", "1")
+        .variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .start()
+        .await;
+    let mut accepted = post_many(&host, 20).await;
+    let early = accepted.first().expect("an alert").clone();
+    for offset in ["-2h", "+26h", "+0"] {
+        set(offset);
+        accepted.extend(post_many(&host, 10).await);
+    }
+    let delivered = || receiver.received("/pager").len() >= accepted.len() + 30;
+    until("all have arrived", async || delivered().then_some(())).await;
+    let requests = receiver.received("/pager");
+    let ids: BTreeSet<String> = requests
+        .iter()
+        .skip(30)
+        .filter_map(|request| request.json()["alert"]["id"].as_str().map(str::to_owned))
+        .collect();
+    let lost = accepted.difference(&ids).count();
+    let duplicated = requests.len() - 30 - accepted.len();
+    say(&format!(
+        "clock jumps by hours: {} accepted, {} delivered, {duplicated} duplicated, {lost} lost",
+        accepted.len(),
+        accepted.len() - lost
+    ));
+    assert_eq!((lost, duplicated), (0, 0));
+    // It was wrong, not only said to be.
+    let story = host.completed(&early).await;
+    let received: jiff::Timestamp =
+        story["ledger"]["received_at"].as_str().expect("a time").parse().expect("one");
+    assert!(received.duration_since(jiff::Timestamp::now()).as_hours().abs() >= 1, "{received}");
+}
+
+fn find(directory: &Path, name: &str) -> PathBuf {
+    let entries = std::fs::read_dir(directory).expect("readable").flatten();
+    let mut found = entries.filter_map(|entry| match entry.path() {
+        path if path.is_dir() => Some(find(&path, name)).filter(|path| !path.as_os_str().is_empty()),
+        path => path.ends_with(name).then_some(path),
+    });
+    found.next().unwrap_or_default()
+}
+
 /// What waits in Temporal's task queue is taken by severity. The embedded server is the one that a small team has.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_critical_alert_overtakes_a_storm_of_low_ones() {
@@ -216,4 +276,71 @@ async fn a_critical_alert_overtakes_a_storm_of_low_ones() {
         before - 1
     ));
     assert!(took < Duration::from_secs(10) && before < 4_000, "{took:?}, behind {before}");
+}
+
+/// Within a severity, sources take turns: who floods the host waits for himself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_one_source_holds_no_other_up() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new()
+        .server(Server::Embedded)
+        .plugin(Plugin::recorder("pager", &receiver, ""))
+        .start()
+        .await;
+    let of =
+        |source: &str| with(identified(&unique("turns ")), json!({"source": {"name": source, "type": "t"}}));
+    for _ in 0..3 {
+        let alerts: Vec<Value> = (0..1_000).map(|_| of("loud")).collect();
+        host.submit(&alerts).await;
+    }
+    let began = Instant::now();
+    let quiet = of("quiet");
+    host.submit(std::slice::from_ref(&quiet)).await;
+    let is_quiet = |request: &Received| request.json()["alert"]["title"] == quiet["title"];
+    until("the quiet source's alert is delivered", async || {
+        receiver.received("/pager").iter().any(is_quiet).then_some(())
+    })
+    .await;
+    let (took, before) = (began.elapsed(), receiver.received("/pager").len());
+    say(&format!(
+        "one alert into 3,000 of another source: delivered after {took:.1?}, {} before it",
+        before - 1
+    ));
+    assert!(took < Duration::from_secs(10) && before < 2_500, "{took:?}, behind {before}");
+}
+
+/// Ten thousand alerts within a minute, the critical ones among them: all arrive, those first, and memory stays flat.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_alerts_drain_and_the_critical_ones_come_first() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new()
+        .server(Server::Embedded)
+        .argument("--log=warn")
+        .plugin(Plugin::recorder("pager", &receiver, ""))
+        .start()
+        .await;
+    let (began, before) = (Instant::now(), holdings(host.process().id()).memory);
+    let mut accepted = BTreeSet::new();
+    for _ in 0..10 {
+        let one = |number: usize| {
+            let severity = if number.is_multiple_of(100) { "critical" } else { "low" };
+            with(identified(&unique("storm ")), json!({"severity": severity}))
+        };
+        let alerts: Vec<Value> = (0..1_000).map(one).collect();
+        accepted.extend(host.submit(&alerts).await);
+    }
+    let posted = began.elapsed();
+    let counts = settled("ten thousand alerts", &accepted, &receiver, "/pager").await;
+    let (took, after) = (began.elapsed(), holdings(host.process().id()).memory);
+    let received = receiver.received("/pager");
+    let is_critical = |request: &Received| request.json()["alert"]["severity"] == "critical";
+    let last = received.iter().rposition(is_critical).expect("critical ones");
+    say(&format!(
+        "ten thousand alerts: posted in {posted:.1?}, delivered in {took:.1?}, the last of 100 critical ones as number {}, \
+         memory {before} to {after} MiB",
+        last + 1
+    ));
+    assert!(posted < Duration::from_secs(60) && counts.duplicated == 0, "{posted:?}, {counts:?}");
+    assert!(last < 8_500, "the last critical one came as number {last}");
+    assert!(after < before + 200, "memory grew from {before} to {after} MiB");
 }

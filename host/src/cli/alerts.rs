@@ -152,6 +152,9 @@ fn title(alert: &ListedAlert) -> String {
 struct Show {
     /// From `campanile alerts list`, or the answer to the post
     id: String,
+    /// Only why this receiver was, or was not, told
+    #[arg(long, value_name = "RECEIVER")]
+    why: Option<String>,
     /// As the host's JSON
     #[arg(long)]
     json: bool,
@@ -165,10 +168,12 @@ impl Show {
         if let Ok(mut path) = url.path_segments_mut() {
             path.push(&self.id);
         }
+        url.query_pairs_mut().extend_pairs(self.why.iter().map(|receiver| ("why", receiver)));
         let value: Value = get(&self.target, url).await?;
-        match self.json {
-            true => println!("{value:#}"),
-            false => show(&value),
+        match (self.json, value["why"].as_str()) {
+            (true, _) => println!("{value:#}"),
+            (false, Some(why)) => println!("{why}"),
+            (false, None) => show(&value),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -202,7 +207,7 @@ impl Ack {
             "{}",
             match acked["stopped"] == true {
                 true => "taken over: nobody else is told of it any more",
-                false => "it had come to its end: there was nobody left to be told",
+                false => "taken over: it had come to its end, and its updaters are told",
             }
         );
         Ok(ExitCode::SUCCESS)
@@ -229,6 +234,7 @@ fn show(found: &Value) {
     for pending in found["pending"].as_array().into_iter().flatten() {
         let (id, attempt) = (text(&pending["id"]), &pending["attempt"]);
         println!("\nwaiting: {id}, attempt {attempt} at {}", text(&pending["next_attempt_at"]));
+        show_attempts(&pending["before"]);
         println!("  {}", text(&pending["error"]));
     }
 }
@@ -241,24 +247,29 @@ fn show_alert(found: &Value) {
     if let Some(outcome) = found["outcome"].as_str() {
         println!("outcome: {outcome}");
     }
-    for (name, value) in
-        [("received", &ledger["received_at"]), ("posted to", &ledger["via"]), ("by", &ledger["key"])]
-    {
+    for (name, value) in [
+        ("received", &ledger["received_at"]),
+        ("posted to", &ledger["via"]),
+        ("by", &ledger["key"]),
+        ("from", &ledger["from"]),
+    ] {
         if let Some(value) = value.as_str() {
             println!("{name}: {value}");
         }
     }
-    for (name, list) in [("warning", &ledger["warnings"]), ("decision", &ledger["decisions"])] {
+    let decisions = if ledger.is_object() { &ledger["decisions"] } else { &found["decisions"] };
+    for (name, list) in [("warning", &ledger["warnings"]), ("decision", decisions)] {
         list.as_array().into_iter().flatten().for_each(|line| println!("{name}: {}", text(line)));
     }
     if let Some(by) = ledger["acknowledged"]["by"].as_str() {
         println!("taken over by {by}, {}", text(&ledger["acknowledged"]["at"]));
     }
     let steps = if ledger.is_object() { &ledger["steps"] } else { &found["steps"] };
-    let mut rows = table(&["STEP", "WHO", "RESULT", "ATTEMPTS", "MS", "WHAT IT SAID"]);
+    let mut rows = table(&["AT", "STEP", "WHO", "RESULT", "ATTEMPTS", "MS", "WHAT IT SAID"]);
     for step in steps.as_array().into_iter().flatten() {
         let said = step["error"]["message"].as_str().or(step["message"].as_str()).unwrap_or_default();
         rows.add_row([
+            text(&step["at"]),
             text(&step["activity"]),
             step["receiver"].as_str().map_or_else(|| text(&step["plugin"]), str::to_owned),
             text(&step["result"]),
@@ -270,9 +281,28 @@ fn show_alert(found: &Value) {
     if !rows.is_empty() {
         println!("{rows}");
     }
-    for step in steps.as_array().into_iter().flatten() {
-        if let Some(id) = step["parked"].as_str() {
-            println!("parked: campanile deliveries retry {id}");
-        }
+    steps.as_array().into_iter().flatten().for_each(show_rest);
+}
+
+/// What the table of steps has no room for.
+fn show_rest(step: &Value) {
+    let who = step["receiver"].as_str().or(step["plugin"].as_str()).unwrap_or("-");
+    if let Some(other) = step["instead_of"].as_str() {
+        println!("{who} stood in for {other}");
+    }
+    if step["before"].is_array() {
+        println!("{who}, attempts before the last one:");
+        show_attempts(&step["before"]);
+    }
+    if let Some(id) = step["parked"].as_str() {
+        println!("parked: campanile deliveries retry {id}");
+    }
+}
+
+fn show_attempts(attempts: &Value) {
+    for attempt in attempts.as_array().into_iter().flatten() {
+        let text = |name: &str| attempt[name].as_str().unwrap_or("-");
+        let (number, ms) = (&attempt["number"], &attempt["duration_ms"]);
+        println!("  {number}. {} ({ms} ms): {}: {}", text("at"), text("code"), text("message"));
     }
 }

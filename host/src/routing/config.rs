@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -44,6 +44,10 @@ impl RoutesConfig {
 pub struct RoutingConfig {
     /// The receivers of alerts that no receiver wants.
     pub catch_all: Vec<String>,
+    /// How long an alert has to have been resolved before its end is told, such as `2m`. What fires again meanwhile goes on as it
+    /// was, and nobody is told. Absent: ends are told at once.
+    #[schemars(with = "Option<String>")]
+    pub hold_down: Option<SignedDuration>,
 }
 
 /// One of `[[routes]]`: an alert that it takes goes to its receivers, or to those of the first route below that takes it.

@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::config::{MuteConfig, RouteConfig, RoutesConfig};
 use super::window::Window;
 use super::{Mute, Receiver, Route, Router};
 use crate::condition::Condition;
 use crate::fault::Fault;
+
+/// The longest that the end of an alert is held back: longer, and people work on what is over.
+const LONGEST_HOLD_DOWN: SignedDuration = SignedDuration::from_hours(24);
 
 impl Router {
     /// Understands what is configured. `has_plugin` says whether a plugin of a name is there: routes can name it without
@@ -41,11 +44,13 @@ impl Router {
         loading.check_updaters(&updaters);
         let mutes = loading.mutes(now);
         loading.find_unused(&routes);
+        loading.check_hold_down();
         if !loading.faults.is_empty() {
             return Err(loading.faults);
         }
         let catch_all = config.routing.catch_all.clone();
-        Ok((Self { routes, receivers, updaters, mutes, catch_all }, loading.odd))
+        let hold_down = config.routing.hold_down;
+        Ok((Self { routes, receivers, updaters, mutes, catch_all, hold_down }, loading.odd))
     }
 }
 
@@ -97,6 +102,15 @@ impl Loading<'_> {
 
     fn odd(&mut self, path: String, message: impl Into<String>) {
         self.odd.push(Fault { path, value: None, message: message.into() });
+    }
+
+    fn check_hold_down(&mut self) {
+        if let Some(time) = self.config.routing.hold_down
+            && !(SignedDuration::ZERO < time && time <= LONGEST_HOLD_DOWN)
+        {
+            let message = format!("{time:#} is not between 0s and {LONGEST_HOLD_DOWN:#}: an example is 2m");
+            self.fault("routing.hold-down".to_owned(), None, message);
+        }
     }
 
     fn read_windows(&mut self) {

@@ -3,9 +3,10 @@
 #![expect(missing_docs, reason = "the macro makes a constant of each activity, without its documentation")]
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use futures::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
@@ -16,15 +17,25 @@ use super::input::Input;
 use super::json::Json;
 use super::link::Link;
 use super::receivers::{Callee, Receivers};
+use super::repeats::{self, AT_ONCE};
 use super::{ActivityConfig, failure, firing};
-use crate::alert::{ACKNOWLEDGEMENT, Alert, AlertItem, firing_id};
-use crate::ledger::{Activity, DeliveryResult, Outcome, Retry, Step, StepError, StepResult};
-use crate::plan::{Plan, Target};
+use crate::alert::{ACKNOWLEDGEMENT, Alert, AlertItem};
+use crate::ledger::{
+    Activity, Attempt, DeliveryResult, Outcome, Retry, Step, StepError, StepResult, is_zero,
+};
+use crate::plan::{Plan, Target, Told};
 use crate::plugin::{CallError, Called, Change, Delivery, Receipt, Role};
 use crate::telemetry::metric;
 
 /// What is kept free of an activity's timeout, so that its own error comes before Temporal's timeout.
 const MARGIN: Duration = Duration::from_millis(200);
+
+/// Why a delivery is not tried.
+const TOO_OLD: &str = "its `maximum-age` is over: there was no time left for another attempt";
+const OVER: &str =
+    "the alert was resolved since, and its end was told: to tell of it now would open what nobody closes";
+/// The code of a parked firing whose end was told.
+pub(super) const RESOLVED_SINCE: &str = "resolved-since";
 
 /// How often a durable attempt tells Temporal that it goes on, and learns whether it is to end.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -60,6 +71,15 @@ pub struct Processed {
     pub alert: Option<Alert>,
     /// Who gets it.
     pub plan: Plan,
+    /// Of a resolve: how long it is held back before anybody is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<SignedDuration>,
+    /// How often the alert has come and gone so far.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub flaps: u32,
+    /// Of a firing that goes on with the one before: who was told of that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shown: Vec<Told>,
     /// Of a resolve: its firing still runs, so that there is no plan yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waits: bool,
@@ -80,6 +100,9 @@ pub struct Notification {
     pub target: Target,
     /// Attempts made before this activity was scheduled.
     pub attempts_before: u32,
+    /// It was parked: by now the alert may be over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_parked: bool,
 }
 
 /// The input of `update_alert_status`.
@@ -112,7 +135,7 @@ impl AlertActivities {
         let processed = match call.skip_processors {
             true => Ok(chain.unprocessed().await),
             false => {
-                attended(&ctx, &call.item.id, None, chain.run(budget(&ctx), ctx.info().is_local)).await?
+                attended(&ctx, &call.item.id, None, &[], chain.run(budget(&ctx), ctx.info().is_local)).await?
             }
         };
         // It has an attempt of its own each time, so that it holds no worker up.
@@ -134,13 +157,18 @@ impl AlertActivities {
         ctx: ActivityContext,
         call: Input<Notification>,
     ) -> Result<Json<Step>, ActivityError> {
-        let attempt = attempt(&ctx, call.attempts_before);
+        let attempts = Attempts::of(&ctx, call.attempts_before);
         let Notification { item, target, .. } = &*call;
         if budget(&ctx).is_zero() {
-            return finish(&item.id, target, too_old(attempt, target));
+            return finish(&ctx, &item.id, target, attempts.untried("too-old", TOO_OLD, target)).await;
+        }
+        if call.was_parked && firing::is_over(&self.link, item).await {
+            let step = attempts.untried(RESOLVED_SINCE, OVER, target);
+            return finish(&ctx, &item.id, target, step).await;
         }
         let delivery_id = format!("{}/{}", item.id, target.name);
-        let thread_id = format!("{}/{}", firing_id(&item.id), target.name);
+        let thread = target.earlier.as_ref().and_then(|earlier| earlier.thread.clone());
+        let thread_id = thread.unwrap_or_else(|| firing::thread_id(&item.id, &target.name));
         let (plugin, called) = match self.receivers.find(Role::Notifier, &target.name) {
             Err(error) => (target.name.clone(), Err(error)),
             Ok(Callee { plugin, setup }) => {
@@ -149,20 +177,33 @@ impl AlertActivities {
                     thread_id: &thread_id,
                     earlier: target.earlier.as_ref(),
                     receiver: &target.name,
-                    attempt,
+                    attempt: attempts.number,
                     item,
                 };
                 let notified = plugin.notify(&delivery, setup.as_deref(), budget(&ctx));
-                let called = attended(&ctx, &item.id, Some(&target.name), notified).await?;
+                let called = attended(&ctx, &item.id, Some(&target.name), &attempts.before, notified).await?;
                 (plugin.name().to_owned(), Ok(called))
             }
         };
-        let step = answered(Activity::SendNotification, &target.name, &plugin, attempt, called);
+        let step = attempts.answered(Activity::SendNotification, &target.name, &plugin, called);
         if step.result == StepResult::Ok {
             let elapsed = Timestamp::now().duration_since(item.origin.received_at);
             metric::delivered(&target.name, elapsed.try_into().unwrap_or_default());
         }
-        finish(&item.id, target, step)
+        finish(&ctx, &item.id, target, step).await
+    }
+
+    /// Counts a repeat of each of these alerts in its ledger, if it still runs.
+    #[activity(name = "count_repeats")]
+    pub async fn count_repeats(
+        self: Arc<Self>,
+        _: ActivityContext,
+        ids: Input<Vec<String>>,
+    ) -> Result<(), ActivityError> {
+        if let Some(client) = self.link.client() {
+            stream::iter(ids.iter()).for_each_concurrent(AT_ONCE, |id| repeats::count(&client, id)).await;
+        }
+        Ok(())
     }
 
     /// Tells one external system what became of one alert: one attempt.
@@ -172,7 +213,7 @@ impl AlertActivities {
         ctx: ActivityContext,
         call: Input<StatusUpdate>,
     ) -> Result<Json<Step>, ActivityError> {
-        let attempt = attempt(&ctx, call.attempts_before);
+        let attempts = Attempts::of(&ctx, call.attempts_before);
         let StatusUpdate { item, target, outcome, deliveries, .. } = &*call;
         let what = match item.alert.extra.contains_key(ACKNOWLEDGEMENT) {
             true => "acknowledged",
@@ -185,33 +226,34 @@ impl AlertActivities {
                 let change = Change {
                     change_id: &change_id,
                     updater: &target.name,
-                    attempt,
+                    attempt: attempts.number,
                     item,
                     outcome: *outcome,
                     deliveries,
                 };
                 let updated = plugin.update_status(&change, setup.as_deref(), budget(&ctx));
-                let called = attended(&ctx, &item.id, Some(&target.name), updated).await?;
+                let called = attended(&ctx, &item.id, Some(&target.name), &attempts.before, updated).await?;
                 (plugin.name().to_owned(), Ok(called))
             }
         };
-        let step = answered(Activity::UpdateAlertStatus, &target.name, &plugin, attempt, called);
-        finish(&item.id, target, step)
+        let step = attempts.answered(Activity::UpdateAlertStatus, &target.name, &plugin, called);
+        finish(&ctx, &item.id, target, step).await
     }
 }
 
 /// Awaits a call, and ends it if Temporal cancels the activity: it says so in answer to a heartbeat. The worker takes the
-/// same way when it was told to stop and the call did not end in time.
+/// same way when it was told to stop and the call did not end in time. What heartbeats say is known to the next attempt.
 async fn attended<T>(
     ctx: &ActivityContext,
     alert: &str,
     plugin: Option<&str>,
+    before: &[Attempt],
     call: impl Future<Output = T>,
 ) -> Result<T, ActivityError> {
     let heart = async {
         loop {
             tokio::time::sleep(HEARTBEAT).await;
-            if let Err(error) = ctx.record_heartbeat(()).await {
+            if let Err(error) = ctx.record_heartbeat(Json(before.to_vec())).await {
                 tracing::debug!(%error, "no heartbeat");
             }
         }
@@ -226,70 +268,95 @@ async fn attended<T>(
     Err(ActivityError::cancelled())
 }
 
-/// The number of this attempt, counted from 1 over the local and the durable ones.
-fn attempt(ctx: &ActivityContext, before: u32) -> u32 {
-    before.saturating_add(ctx.info().attempt)
-}
-
-/// The time that is left for the plugin.
+/// The time that an attempt has for the plugin. Both times are Temporal's: this machine's clock may be wrong, or jump.
 fn budget(ctx: &ActivityContext) -> Duration {
-    let left = ctx.info().deadline.and_then(|deadline| deadline.duration_since(SystemTime::now()).ok());
-    left.unwrap_or(LOCAL_TIMEOUT).saturating_sub(MARGIN)
+    let info = ctx.info();
+    let times = info.deadline.zip(info.started_time);
+    let time = times.and_then(|(deadline, started)| deadline.duration_since(started).ok());
+    time.unwrap_or(LOCAL_TIMEOUT).saturating_sub(MARGIN)
 }
 
-/// A delivery whose age is over before this attempt has begun.
-fn too_old(attempts: u32, target: &Target) -> Step {
-    let error = StepError {
-        code: "too-old".to_owned(),
-        message: "its `maximum-age` is over: there was no time left for another attempt".to_owned(),
-        retry: Retry::Never,
-    };
-    Step { attempts, error: Some(error), ..failure::untried(Activity::SendNotification, target) }
+/// The attempt that is being made, and those of this activity before it.
+struct Attempts {
+    /// Counted from 1 over the local and the durable ones.
+    number: u32,
+    at: Timestamp,
+    before: Vec<Attempt>,
 }
 
-fn answered(
-    activity: Activity,
-    name: &str,
-    plugin: &str,
-    attempts: u32,
-    called: Result<Called<Receipt>, CallError>,
-) -> Step {
-    let empty = Step {
-        activity,
-        receiver: (name != plugin).then(|| name.to_owned()),
-        plugin: plugin.to_owned(),
-        digest: None,
-        generation: None,
-        attempts,
-        duration_ms: 0.0,
-        result: StepResult::Failed,
-        message: None,
-        receipt_id: None,
-        error: None,
-        usage: None,
-        parked: None,
-    };
-    let called = match called {
-        Ok(called) => called,
-        Err(error) => return Step { error: Some(step_error(error)), ..empty },
-    };
-    let step = Step {
-        digest: Some(called.digest),
-        generation: Some(called.generation),
-        duration_ms: milliseconds(called.duration),
-        usage: called.usage,
-        ..empty
-    };
-    match called.result {
-        Ok(receipt) => {
-            Step { result: StepResult::Ok, message: Some(receipt.message), receipt_id: receipt.id, ..step }
+impl Attempts {
+    /// `before` were made until the activity was scheduled.
+    fn of(ctx: &ActivityContext, before: u32) -> Self {
+        let told = ctx.heartbeat_details().deserialize::<Json<Vec<Attempt>>>();
+        Self {
+            number: before.saturating_add(ctx.info().attempt),
+            at: Timestamp::now(),
+            before: told.ok().flatten().map(|Json(before)| before).unwrap_or_default(),
         }
-        Err(error) => Step { error: Some(step_error(error)), ..step },
+    }
+
+    /// A delivery that is given up without this attempt.
+    fn untried(self, code: &str, message: &str, target: &Target) -> Step {
+        let error = StepError { code: code.to_owned(), message: message.to_owned(), retry: Retry::Never };
+        let step = failure::untried(Activity::SendNotification, target);
+        Step { attempts: self.number, error: Some(error), before: self.before, ..step }
+    }
+
+    fn answered(
+        self,
+        activity: Activity,
+        name: &str,
+        plugin: &str,
+        called: Result<Called<Receipt>, CallError>,
+    ) -> Step {
+        let empty = Step {
+            activity,
+            receiver: (name != plugin).then(|| name.to_owned()),
+            plugin: plugin.to_owned(),
+            digest: None,
+            generation: None,
+            attempts: self.number,
+            at: Some(self.at),
+            duration_ms: 0.0,
+            result: StepResult::Failed,
+            message: None,
+            receipt_id: None,
+            error: None,
+            usage: None,
+            parked: None,
+            instead_of: None,
+            before: self.before,
+        };
+        let called = match called {
+            Ok(called) => called,
+            Err(error) => return Step { error: Some(step_error(error)), ..empty },
+        };
+        let step = Step {
+            digest: Some(called.digest),
+            generation: Some(called.generation),
+            duration_ms: milliseconds(called.duration),
+            usage: called.usage,
+            ..empty
+        };
+        match called.result {
+            Ok(receipt) => Step {
+                result: StepResult::Ok,
+                message: Some(receipt.message),
+                receipt_id: receipt.id,
+                ..step
+            },
+            Err(error) => Step { error: Some(step_error(error)), ..step },
+        }
     }
 }
 
 /// Logs and counts one attempt, and hands it to Temporal.
-fn finish(alert: &str, target: &Target, step: Step) -> Result<Json<Step>, ActivityError> {
+async fn finish(
+    ctx: &ActivityContext,
+    alert: &str,
+    target: &Target,
+    step: Step,
+) -> Result<Json<Step>, ActivityError> {
     let (activity, plugin, attempt) = (step.activity.as_str(), target.name.as_str(), step.attempts);
     metric::activity(step.activity, Duration::from_secs_f64(step.duration_ms / 1_000.0), step.result);
     let Some(error) = &step.error else {
@@ -312,6 +379,7 @@ fn finish(alert: &str, target: &Target, step: Step) -> Result<Json<Step>, Activi
                 next_in_ms,
                 "attempt failed"
             );
+            tell_next(ctx, &step).await;
         }
         None => {
             metric::given_up();
@@ -319,6 +387,16 @@ fn finish(alert: &str, target: &Target, step: Step) -> Result<Json<Step>, Activi
         }
     }
     Err(failure::from_step(step, delay))
+}
+
+/// Leaves word of this attempt and those before it for the next one.
+async fn tell_next(ctx: &ActivityContext, step: &Step) {
+    let mut attempts = step.before.clone();
+    attempts.extend(Attempt::of(step));
+    Attempt::forget(&mut attempts);
+    if let Err(error) = ctx.record_heartbeat(Json(attempts)).await {
+        tracing::debug!(%error, "no heartbeat");
+    }
 }
 
 /// A number from 0 to 1. Activities may be random; workflows have their own source.

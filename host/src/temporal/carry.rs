@@ -4,11 +4,13 @@
 //! The first attempt of everything is a local activity: three of them cost 3 history events instead of 18, and one
 //! round trip. The SDK keeps the workflow task open meanwhile, so they are short.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::lock::{Mutex, MutexGuard};
 use temporalio_common::{ActivityDefinition, RetryPolicy as TemporalRetryPolicy};
 use temporalio_sdk::workflows::{join, join_all, select};
 use temporalio_sdk::{
@@ -53,14 +55,25 @@ struct Line {
     fallback: Vec<Target>,
 }
 
-/// A workflow that somebody can take an alert over from.
-pub(super) trait Acknowledgeable {
+/// What a workflow is told from outside while it carries an alert.
+pub(super) trait Told {
     /// Who has taken over the alert of this id, if somebody has.
     fn acknowledgement(&self, alert: &str) -> Option<&Acknowledgement>;
+
+    /// How often the alert of this id was posted again.
+    fn repeats(&self, alert: &str) -> u32;
+
+    /// From now on, or no longer, the end of an alert can be taken back.
+    fn hold(&mut self, _: bool) {}
+
+    /// The alert that fires again while the end of the one before was held back.
+    fn again(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Carries one alert from acceptance to its outcome.
-pub(super) async fn carry<W: Acknowledgeable>(
+pub(super) async fn carry<W: Told>(
     ctx: &WorkflowContext<W>,
     mut item: Arc<AlertItem>,
     activities: &ActivityConfig,
@@ -69,9 +82,16 @@ pub(super) async fn carry<W: Acknowledgeable>(
     if let Some(alert) = processed.alert {
         item = Arc::new(item.with(alert));
     }
-    let mut steps = processed.steps;
-    let outcome = route(ctx, &item, activities, &processed.plan, &mut steps).await?;
+    let (mut plan, mut decisions, mut steps) = (processed.plan, processed.decisions, processed.steps);
+    if let Some(hold) = processed.hold
+        && let Some(again) = held_back(ctx, hold.unsigned_abs()).await
+    {
+        decisions.push(format!("nobody is told: it fires again, as {again}"));
+        plan = Plan { dropped: true, ..Plan::default() };
+    }
+    let outcome = route(ctx, &item, activities, &plan, &mut steps).await?;
     let acknowledged = ctx.state(|workflow| workflow.acknowledgement(&item.id).cloned());
+    let repeats = ctx.state(|workflow| workflow.repeats(&item.id));
     let item = Arc::unwrap_or_clone(item);
     Ok(Ledger {
         id: item.id,
@@ -81,10 +101,32 @@ pub(super) async fn carry<W: Acknowledgeable>(
         received_at: item.origin.received_at,
         via: item.origin.via.clone(),
         key: item.origin.key.clone(),
+        from: item.origin.from,
         warnings: item.origin.warnings.clone(),
-        decisions: processed.decisions,
+        decisions,
         steps,
         acknowledged,
+        repeats,
+        flaps: processed.flaps,
+        shown: processed.shown,
+    })
+}
+
+/// Holds the end of an alert back; gives the alert that fires again meanwhile, if one does.
+async fn held_back<W: Told>(ctx: &WorkflowContext<W>, hold: Duration) -> Option<String> {
+    ctx.state_mut(|workflow| workflow.hold(true));
+    let again = async {
+        let _ = ctx.wait_condition(|workflow| workflow.again().is_some()).await;
+    };
+    let mut again = pin!(again.fuse());
+    let mut timer = ctx.timer(hold);
+    select! {
+        () = again => {}
+        _ = timer => {}
+    }
+    ctx.state_mut(|workflow| {
+        workflow.hold(false);
+        workflow.again().map(str::to_owned)
     })
 }
 
@@ -134,7 +176,7 @@ async fn process_now<W>(
 
 /// Notifies every receiver of the plan and tells the updaters what became of it, again if that changes, or if somebody
 /// takes the alert over.
-async fn route<W: Acknowledgeable>(
+async fn route<W: Told>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     activities: &ActivityConfig,
@@ -153,8 +195,9 @@ async fn route<W: Acknowledgeable>(
     let early = outcome(plan, &so_far);
 
     let updates = update_all(ctx, item, &updaters, early, &so_far);
+    let shared = StandIns::shared(ctx, &lines);
     let rest = first.into_iter().zip(&lines);
-    let rest = join_all(rest.map(|(first, line)| deliver(ctx, item, line, first, plan.parks)));
+    let rest = join_all(rest.map(|(first, line)| deliver(ctx, item, line, first, plan.parks, &shared)));
     let (updates, rest) = join!(updates, rest);
     let delivered = rest.into_iter().collect::<WorkflowResult<Vec<Vec<Step>>>>()?;
     let results: Vec<DeliveryResult> = delivered.iter().map(|steps| reached(steps)).collect();
@@ -172,22 +215,31 @@ async fn route<W: Acknowledgeable>(
 }
 
 /// One receiver to its end, then those that stand in for it, until one has the alert. What nobody has is parked.
-async fn deliver<W: Acknowledgeable>(
+async fn deliver<W: Told>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     line: &Line,
     first: First,
     parks: bool,
+    shared: &StandIns,
 ) -> WorkflowResult<Vec<Step>> {
     let mut steps = vec![notify_on(ctx, item, &line.receiver, &line.receiver.name, first).await?];
     for stand_in in &line.fallback {
         if is_over(ctx, item, &steps) {
             break;
         }
+        let mut told = shared.of(&stand_in.name).await;
+        if let Some(step) = told.as_ref().and_then(|told| told.as_ref()) {
+            steps.push(Step { instead_of: Some(line.receiver.name.clone()), ..step.clone() });
+            continue;
+        }
         let first = notify_first(ctx, item, stand_in).await?;
-        // Two receivers may have the same one stand in for them.
         let name = format!("{}-for-{}", stand_in.name, line.receiver.name);
-        steps.push(notify_on(ctx, item, stand_in, &name, first).await?);
+        let step = notify_on(ctx, item, stand_in, &name, first).await?;
+        if let Some(told) = &mut told {
+            **told = Some(step.clone());
+        }
+        steps.push(Step { instead_of: Some(line.receiver.name.clone()), ..step });
     }
     if parks && !is_over(ctx, item, &steps) {
         steps[0].parked = Some(parked::park(ctx, item, &line.receiver, &steps[0]).await?);
@@ -196,9 +248,32 @@ async fn deliver<W: Acknowledgeable>(
 }
 
 /// Whether somebody has the alert, or has taken it over.
-fn is_over<W: Acknowledgeable>(ctx: &WorkflowContext<W>, item: &AlertItem, steps: &[Step]) -> bool {
+fn is_over<W: Told>(ctx: &WorkflowContext<W>, item: &AlertItem, steps: &[Step]) -> bool {
     let has_it = steps.iter().any(|step| step.result == StepResult::Ok);
     has_it || ctx.state(|workflow| workflow.acknowledgement(&item.id).is_some())
+}
+
+/// Those who stand in for several receivers: each is told once, and what it said counts for all of them.
+struct StandIns(BTreeMap<String, Mutex<Option<Step>>>);
+
+impl StandIns {
+    /// Workflows from before this was done go on without.
+    fn shared<W>(ctx: &WorkflowContext<W>, lines: &[Line]) -> Self {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for stand_in in lines.iter().flat_map(|line| &line.fallback) {
+            *counts.entry(&stand_in.name).or_default() += 1;
+        }
+        counts.retain(|_, count| *count > 1);
+        if counts.is_empty() || !ctx.patched("shared-stand-ins") {
+            return Self(BTreeMap::new());
+        }
+        Self(counts.into_keys().map(|name| (name.to_owned(), Mutex::default())).collect())
+    }
+
+    /// What one of them said, as soon as nobody else is telling it; `None` if it stands in for one alone.
+    async fn of(&self, name: &str) -> Option<MutexGuard<'_, Option<Step>>> {
+        Some(self.0.get(name)?.lock().await)
+    }
 }
 
 impl Line {
@@ -270,13 +345,14 @@ async fn notify_first<W>(
     if target.queue.is_some() {
         return Ok(First::Queued);
     }
-    let call = Notification { item: item.clone(), target: target.clone(), attempts_before: 0 };
+    let call =
+        Notification { item: item.clone(), target: target.clone(), attempts_before: 0, was_parked: false };
     let result = locally(ctx, AlertActivities::send_notification, call).await;
     first(ctx, Activity::SendNotification, target, result)
 }
 
 /// The attempts after the first; `name` tells the activity from the others of the alert.
-async fn notify_on<W: Acknowledgeable>(
+async fn notify_on<W: Told>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     target: &Target,
@@ -301,7 +377,8 @@ async fn notify_on<W: Acknowledgeable>(
         }
     }
     let token = ctx.cancellation_token().child_token();
-    let call = Notification { item: item.clone(), target: target.clone(), attempts_before };
+    let call =
+        Notification { item: item.clone(), target: target.clone(), attempts_before, was_parked: false };
     let mut options = durable(item, name, &target.retry, attempts_before, target.queue.as_deref());
     options.cancellation_token = Some(token.clone());
     // What is under way may still succeed: then it has.
@@ -318,11 +395,12 @@ async fn notify_on<W: Acknowledgeable>(
             }
         }
     };
-    failure::into_step(Activity::SendNotification, target, target.retry.maximum_attempts, result)
+    let step = failure::into_step(Activity::SendNotification, target, target.retry.maximum_attempts, result)?;
+    Ok(step.after(before))
 }
 
 /// A delivery that ended since somebody took the alert over.
-fn stopped<W: Acknowledgeable>(
+fn stopped<W: Told>(
     ctx: &WorkflowContext<W>,
     item: &AlertItem,
     target: &Target,
@@ -341,7 +419,7 @@ fn stopped<W: Acknowledgeable>(
 }
 
 /// Tells every updater the outcome so far.
-async fn update_all<W>(
+pub(super) async fn update_all<W>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     updaters: &[Target],
@@ -371,7 +449,8 @@ async fn update<W>(ctx: &WorkflowContext<W>, target: &Target, call: StatusUpdate
             let options = durable(&call.item, &target.name, &target.retry, step.attempts, None);
             let call = StatusUpdate { attempts_before: step.attempts, ..call };
             let result = ctx.execute_activity(AlertActivities::update_alert_status, call, options).await;
-            failure::into_step(Activity::UpdateAlertStatus, target, target.retry.maximum_attempts, result)
+            let most = target.retry.maximum_attempts;
+            Ok(failure::into_step(Activity::UpdateAlertStatus, target, most, result)?.after(Some(step)))
         }
     }
 }
@@ -397,7 +476,7 @@ fn first<W>(
 }
 
 /// Makes the first attempt of an activity, in this process.
-async fn locally<W, A, T>(
+pub(super) async fn locally<W, A, T>(
     ctx: &WorkflowContext<W>,
     activity: A,
     call: T,

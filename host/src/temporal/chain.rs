@@ -9,10 +9,11 @@ use serde_json::Value;
 use super::ActivityConfig;
 use super::activities::{AlertActivities, Processed, Processing, milliseconds, step_error};
 use super::firing::{self, Firing};
-use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem};
+use super::flapping::{self, Earlier};
+use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, Status};
 use crate::condition::Facts;
-use crate::ledger::{Activity, Ledger, Retry, Step, StepError, StepResult};
-use crate::plan::{self, Candidate, Plan, Planned};
+use crate::ledger::{Activity, Ledger, Retry, Step, StepError, StepResult, changes};
+use crate::plan::{self, Candidate, Plan, Planned, Told};
 use crate::plugin::{Called, Decision, Plugin, Reason, Role};
 use crate::routing::{Router, Verdict, Visit};
 use crate::telemetry::metric;
@@ -67,6 +68,7 @@ impl Chain {
                 continue;
             }
             let left = deadline.saturating_duration_since(Instant::now());
+            let at = Timestamp::now();
             let called = processor.process(&self.item, left).await;
             if let (true, Err(error)) = (is_local, &called.result)
                 && (error.reason == Reason::Busy
@@ -74,7 +76,7 @@ impl Chain {
             {
                 return Err(step_error(error.clone()));
             }
-            if let Some(reason) = self.apply(&processor, called) {
+            if let Some(reason) = self.apply(&processor, at, called) {
                 self.decisions.push(format!("{}: dropped the alert: {reason}", processor.name()));
                 let plan = Plan { receivers: Vec::new(), unrouted: false, dropped: true, ..self.decide().0 };
                 return Ok(self.into_processed((plan, Vec::new())));
@@ -82,8 +84,35 @@ impl Chain {
         }
         Ok(match firing {
             Firing::Done(firing) => self.after(&firing),
-            _ => self.routed(),
+            _ => self.fired().await,
         })
+    }
+
+    /// A firing goes on with the one before it, if the end of that was not told yet. It is told all the same if it is worse.
+    async fn fired(mut self) -> Processed {
+        let holds = self.host.receivers.routing.current().hold_down().is_some();
+        if !holds || self.item.alert.status != Status::Firing {
+            return self.routed();
+        }
+        let Some(Earlier { ledger, told }) = flapping::goes_on(&self.host.link, &self.item).await else {
+            return self.routed();
+        };
+        metric::flapped();
+        let (flaps, before, is_worse) =
+            (ledger.flaps + 1, &ledger.id, self.item.alert.severity > ledger.alert.severity);
+        self.decisions.push(match is_worse {
+            true => format!("goes on with {before}, whose end was not told yet, and is worse"),
+            false => format!("goes on with {before}, whose end was not told yet: nobody is told again"),
+        });
+        let processed = match is_worse {
+            true => self.routed(),
+            false => {
+                let plan =
+                    Plan { receivers: Vec::new(), updaters: Vec::new(), dropped: true, ..Plan::default() };
+                self.into_processed((plan, Vec::new()))
+            }
+        };
+        Processed { flaps, shown: told, ..processed }
     }
 
     /// Nothing yet: the firing has to come to its end first.
@@ -91,6 +120,9 @@ impl Chain {
         Processed {
             alert: None,
             plan: Plan::default(),
+            hold: None,
+            flaps: 0,
+            shown: Vec::new(),
             waits: true,
             decisions: Vec::new(),
             steps: Vec::new(),
@@ -115,15 +147,17 @@ impl Chain {
         let router = self.host.receivers.routing.current();
         let told: Vec<Planned> = firing::told(firing)
             .into_iter()
-            .map(|(name, earlier)| Planned { earlier, ..self.receiver(&router, &name) })
+            .map(|Told { receiver, earlier }| Planned { earlier, ..self.receiver(&router, &receiver) })
             .collect();
         let dropped = told.is_empty();
         self.decisions.push(match dropped {
             true => format!("nobody is told: nobody was told of {}", firing.id),
             false => format!("goes to those who were told of {}", firing.id),
         });
+        let hold = router.hold_down().filter(|_| !dropped);
+        self.decisions.extend(hold.map(|hold| format!("held back for {hold:#}: told unless it fires again")));
         let plan = Plan { receivers: told, unrouted: false, dropped, ..plan };
-        self.into_processed((plan, Vec::new()))
+        Processed { hold, flaps: firing.flaps, ..self.into_processed((plan, Vec::new())) }
     }
 
     fn routed(self) -> Processed {
@@ -150,13 +184,13 @@ impl Chain {
     }
 
     /// Records what a processor did and applies its change. Returns the reason if it dropped the alert.
-    fn apply(&mut self, processor: &Plugin, called: Called<Decision>) -> Option<String> {
+    fn apply(&mut self, processor: &Plugin, at: Timestamp, called: Called<Decision>) -> Option<String> {
         let duration_ms = milliseconds(called.duration);
         let (message, dropped, error) = match called.result {
             Ok(Decision::Keep) => (None, None, None),
             Ok(Decision::Drop(reason)) => (Some(format!("dropped: {reason}")), Some(reason), None),
             Ok(Decision::Change(patch)) => match self.patch(&patch) {
-                Ok(()) => (Some("changed".to_owned()), None, None),
+                Ok(changes) => (Some(format!("changed {changes}")), None, None),
                 Err(error) => (None, None, Some(error)),
             },
             Err(error) => (None, None, Some(step_error(error))),
@@ -178,6 +212,7 @@ impl Chain {
             digest: Some(called.digest),
             generation: Some(called.generation),
             attempts: 1,
+            at: Some(at),
             duration_ms,
             result: if error.is_some() { StepResult::Failed } else { StepResult::Ok },
             message,
@@ -185,12 +220,14 @@ impl Chain {
             error,
             usage: called.usage,
             parked: None,
+            instead_of: None,
+            before: Vec::new(),
         });
         dropped
     }
 
-    /// Applies a merge patch if the result is a valid alert with the same identity.
-    fn patch(&mut self, patch: &Value) -> Result<(), StepError> {
+    /// Applies a merge patch if the result is a valid alert with the same identity. Gives what it changes, in one line.
+    fn patch(&mut self, patch: &Value) -> Result<String, StepError> {
         let refuse =
             |message: String| StepError { code: "invalid-output".to_owned(), message, retry: Retry::Never };
         let mut document = self.document.clone();
@@ -214,10 +251,11 @@ impl Chain {
         if alert.extra.contains_key(ACKNOWLEDGEMENT) {
             return Err(refuse(format!("the patch sets `{ACKNOWLEDGEMENT}`, which is the host's alone")));
         }
+        let changes = changes(&self.document, patch);
         self.item = Arc::new(self.item.with(alert));
         self.document = document;
         self.changed = true;
-        Ok(())
+        Ok(changes)
     }
 
     fn into_processed(mut self, (plan, reasons): (Plan, Vec<String>)) -> Processed {
@@ -225,6 +263,9 @@ impl Chain {
         Processed {
             alert: self.changed.then(|| Arc::unwrap_or_clone(self.item).alert),
             plan: plan.without_doubles(),
+            hold: None,
+            flaps: 0,
+            shown: Vec::new(),
             waits: false,
             decisions: self.decisions,
             steps: self.steps,

@@ -192,6 +192,8 @@ impl Launch {
             .args(["--namespace", &self.namespace])
             .args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=2"])
             .args(["--dynamic-config-value", "history.transferProcessorMaxPollRPS=1000"])
+            // What waits is handed out by turns of the alerts' sources, within each severity.
+            .args(["--dynamic-config-value", "matching.enableFairness=true"])
             .args(["--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false"]);
         for key in search_attributes::ALL {
             command.args(["--search-attribute", &format!("{}=Keyword", key.name())]);

@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use temporalio_common::error::ApplicationFailure;
+use temporalio_common::protos::temporal::api::common::v1::Payloads;
 use temporalio_common::protos::temporal::api::failure::v1::Failure;
 use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_sdk::activities::ActivityError;
 use temporalio_sdk::{ActivityExecutionError, WorkflowResult};
 
 use super::json::Json;
-use crate::ledger::{Activity, Retry, Step, StepError, StepResult};
+use crate::ledger::{Activity, Attempt, Retry, Step, StepError, StepResult};
 use crate::plan::Target;
 
 /// A failed step as a Temporal failure: its type is the error's code, its message the error's, its details the
@@ -54,18 +55,20 @@ pub(super) fn into_step(
         Err(error @ ActivityExecutionError::Cancelled(_)) => return Err(error.into()),
         Err(error) => error,
     };
+    let mut before = Vec::new();
     let (code, message) = match error.failure().map(innermost) {
         None => ("worker", error.to_string()),
         Some(failure) => match (step_of(failure), &failure.failure_info) {
             (Some(step), _) => return Ok(step),
-            (None, Some(FailureInfo::TimeoutFailureInfo(_))) => {
+            (None, Some(FailureInfo::TimeoutFailureInfo(timeout))) => {
+                before = timeout.last_heartbeat_details.as_ref().map(attempts_of).unwrap_or_default();
                 ("timeout", format!("the attempt did not end in time: {}", failure.message))
             }
             (None, _) => ("worker", failure.message.clone()),
         },
     };
     let error = StepError { code: code.to_owned(), message, retry: Retry::Backoff };
-    Ok(Step { attempts: attempts.max(1), error: Some(error), ..untried(activity, target) })
+    Ok(Step { attempts: attempts.max(1), error: Some(error), before, ..untried(activity, target) })
 }
 
 /// A step of which nothing is known but whom it was for.
@@ -77,6 +80,7 @@ pub(super) fn untried(activity: Activity, target: &Target) -> Step {
         digest: None,
         generation: None,
         attempts: 0,
+        at: None,
         duration_ms: 0.0,
         result: StepResult::Failed,
         message: None,
@@ -84,6 +88,8 @@ pub(super) fn untried(activity: Activity, target: &Target) -> Step {
         error: None,
         usage: None,
         parked: None,
+        instead_of: None,
+        before: Vec::new(),
     }
 }
 
@@ -93,6 +99,12 @@ fn innermost(mut failure: &Failure) -> &Failure {
         failure = cause;
     }
     failure
+}
+
+/// The attempts that an activity's heartbeats tell of.
+pub(super) fn attempts_of(details: &Payloads) -> Vec<Attempt> {
+    let payload = details.payloads.first();
+    payload.and_then(|payload| serde_json::from_slice(&payload.data).ok()).unwrap_or_default()
 }
 
 /// The step in an application failure's details.
@@ -114,6 +126,7 @@ mod tests {
             digest: None,
             generation: None,
             attempts: 1,
+            at: None,
             duration_ms: 1.0,
             result: StepResult::Failed,
             message: None,
@@ -121,6 +134,8 @@ mod tests {
             error: Some(StepError { code: "http-503".to_owned(), message: "m".to_owned(), retry }),
             usage: None,
             parked: None,
+            instead_of: None,
+            before: Vec::new(),
         }
     }
 

@@ -19,6 +19,8 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 use temporalio_common::telemetry::metrics::TemporalMeter;
 use tokio::sync::watch;
 
+use super::backlog::Backlog;
+use super::codec::Codec;
 use super::search_attributes;
 
 /// How long one attempt to connect may take.
@@ -32,7 +34,7 @@ const KNOWN_INTERVAL: Duration = Duration::from_millis(100);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where Temporal is, and what is ours there.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LinkConfig {
     /// `host:port` or a URL; absent: as the `TEMPORAL_*` environment or `temporal.toml` says.
     pub address: Option<String>,
@@ -42,6 +44,8 @@ pub struct LinkConfig {
     pub task_queue: String,
     /// Where the server's web UI is, if that is known.
     pub ui: Option<String>,
+    /// What encrypts, if what Temporal stores is to be encrypted.
+    pub codec: Option<Codec>,
     /// The retention to set on the namespace, if it is ours to set (the embedded server's is).
     pub retention: Option<Duration>,
 }
@@ -78,6 +82,9 @@ pub struct Link {
     /// The task queue.
     pub task_queue: Arc<str>,
     ui: Option<Arc<str>>,
+    /// Whether what Temporal stores is encrypted.
+    pub encrypts: bool,
+    pub(super) backlog: Backlog,
 }
 
 impl Link {
@@ -99,6 +106,10 @@ impl Link {
         if let Some(namespace) = &config.namespace {
             client.namespace.clone_from(namespace);
         }
+        let encrypts = config.codec.is_some();
+        if let Some(codec) = config.codec {
+            client.data_converter = codec.converter();
+        }
         connection.connect_timeout = Some(CONNECT_TIMEOUT);
         connection.metrics_meter = Some(meter);
         if connection.target.host_str().is_some_and(is_loopback) {
@@ -111,6 +122,8 @@ impl Link {
             namespace: client.namespace.as_str().into(),
             task_queue: config.task_queue.into(),
             ui: config.ui.map(Into::into),
+            encrypts,
+            backlog: Backlog::default(),
         };
         tokio::spawn(connect(connection, client, config.retention, sender));
         Ok(link)

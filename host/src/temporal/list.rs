@@ -159,6 +159,15 @@ pub enum ListError {
 
 /// The id of the alert that fired last under a key.
 pub(super) async fn latest_firing(client: &Client, key: &str) -> Result<Option<String>, LookupError> {
+    firing_before(client, key, "").await
+}
+
+/// The id of the alert that fired last under a key, besides this one.
+pub(super) async fn firing_before(
+    client: &Client,
+    key: &str,
+    this: &str,
+) -> Result<Option<String>, LookupError> {
     let query = [
         "WorkflowType = 'AlertProcessingWorkflow'".to_owned(),
         is(&KEY, key),
@@ -169,8 +178,22 @@ pub(super) async fn latest_firing(client: &Client, key: &str) -> Result<Option<S
         ListError::Lookup(error) => error,
         ListError::Cursor => LookupError::Unavailable(error.to_string()),
     })?;
-    let latest = found.into_iter().max_by_key(|info| info.start_time.map(|time| (time.seconds, time.nanos)));
-    Ok(latest.and_then(|info| Some(info.execution?.workflow_id)))
+    let found = found.into_iter().filter_map(|info| {
+        let id = info.execution?.workflow_id;
+        (id != this).then_some((info.start_time.map(|time| (time.seconds, time.nanos)), id))
+    });
+    Ok(found.max().map(|(_, id)| id))
+}
+
+/// Whether a batch that came before this time still runs. False if Temporal does not tell.
+pub(super) async fn is_batch_running(client: &Client, task_queue: &str, before: Timestamp) -> bool {
+    let query = [
+        "WorkflowType = 'BatchAlertProcessingWorkflow'".to_owned(),
+        format!("TaskQueue = {}", quoted(task_queue)),
+        "ExecutionStatus = 'Running'".to_owned(),
+        format!("StartTime <= '{before}'"),
+    ];
+    page(client, query.join(" AND "), 1, Vec::new()).await.is_ok_and(|(found, _)| !found.is_empty())
 }
 
 pub(super) async fn page(

@@ -3,16 +3,19 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use temporalio_client::errors::{WorkflowGetResultError, WorkflowInteractionError};
 use temporalio_client::{
     Client, UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowFetchHistoryOptions,
     WorkflowGetResultOptions, WorkflowHandle,
 };
-use temporalio_common::data_converters::RawValue;
+use temporalio_common::data_converters::{RawValue, SerializationContextData};
+use temporalio_common::payload_visitor::decode_payloads;
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
+use temporalio_common::protos::temporal::api::failure::v1::Failure;
 use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
@@ -23,7 +26,7 @@ use super::failure;
 use super::link::Link;
 use super::workflows::{Batch, BatchLedger, Job};
 use crate::alert::{Alert, AlertItem};
-use crate::ledger::{Ledger, Outcome, Step};
+use crate::ledger::{Attempt, Ledger, Outcome, Step};
 
 /// How long a lookup may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,6 +79,9 @@ pub struct FoundAlert {
     /// The full story, once it is complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ledger: Option<Ledger>,
+    /// Why it goes where it goes, while there is no ledger.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<String>,
     /// The steps so far, while there is no ledger.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
@@ -97,6 +103,9 @@ pub struct Pending {
     /// Why the last attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The durable attempts so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<Attempt>,
 }
 
 /// Why there is no answer.
@@ -147,13 +156,28 @@ pub async fn wait(link: &Link, workflow_id: &str) -> Result<Vec<Ledger>, LookupE
 /// The alerts that a workflow was started with.
 pub(super) async fn carried(client: &Client, workflow_id: &str) -> Result<Vec<AlertItem>, LookupError> {
     let handle: Handle = client.get_workflow_handle(workflow_id);
-    let first = handle.fetch_history(WorkflowFetchHistoryOptions::default()).next().await;
     let foreign = || LookupError::Foreign(workflow_id.to_owned());
-    let first = first.ok_or_else(foreign)?.map_err(|error| interaction(workflow_id, &error))?;
+    let first = history(client, &handle, workflow_id).next().await.ok_or_else(foreign)??;
     started_with(&first).ok_or_else(foreign)
 }
 
 type Handle = WorkflowHandle<Client, UntypedWorkflow>;
+
+/// A workflow's history, decrypted where it is encrypted.
+fn history<'a>(
+    client: &'a Client,
+    handle: &Handle,
+    workflow_id: &'a str,
+) -> impl Stream<Item = Result<HistoryEvent, LookupError>> + Unpin + use<'a> {
+    let history = handle.fetch_history(WorkflowFetchHistoryOptions::default());
+    Box::pin(history.then(async move |event| {
+        let mut event = event.map_err(|error| interaction(workflow_id, &error))?;
+        let codec = client.options().data_converter.codec();
+        let decoded = decode_payloads(&mut event, codec, &SerializationContextData::None).await;
+        decoded.map_err(|error| LookupError::Unavailable(error.to_string()))?;
+        Ok(event)
+    }))
+}
 
 async fn find(client: &Client, workflow_id: &str) -> Result<Found, LookupError> {
     let handle: Handle = client.get_workflow_handle(workflow_id);
@@ -165,7 +189,7 @@ async fn find(client: &Client, workflow_id: &str) -> Result<Found, LookupError> 
             let (ledgers, children) = result(&handle, workflow_id).await?;
             (ledgers.into_iter().map(FoundAlert::from).collect(), children)
         }
-        _ => so_far(&handle, workflow_id).await?,
+        _ => so_far(client, &handle, workflow_id).await?,
     };
     let pending = described.raw().pending_activities.iter().map(Pending::from).collect();
     Ok(Found { workflow_id: workflow_id.to_owned(), state, alerts, children, pending })
@@ -202,64 +226,104 @@ fn ledgers(value: &RawValue) -> Option<(Vec<Ledger>, Vec<String>)> {
 
 /// What the history of a workflow without a result holds: the alerts as posted, the steps that are recorded, and the
 /// ids of alerts that run on their own.
-async fn so_far(handle: &Handle, workflow_id: &str) -> Result<(Vec<FoundAlert>, Vec<String>), LookupError> {
-    let mut history = handle.fetch_history(WorkflowFetchHistoryOptions::default());
+async fn so_far(
+    client: &Client,
+    handle: &Handle,
+    workflow_id: &str,
+) -> Result<(Vec<FoundAlert>, Vec<String>), LookupError> {
+    let mut history = history(client, handle, workflow_id);
     let mut items = None;
-    let mut steps = Vec::new();
+    let mut story = Story::default();
     while let Some(event) = history.next().await {
-        let event = event.map_err(|error| interaction(workflow_id, &error))?;
+        let event = event?;
         match items {
             None => {
                 items =
                     Some(started_with(&event).ok_or_else(|| LookupError::Foreign(workflow_id.to_owned()))?)
             }
-            Some(_) => steps.extend(recorded(&event)),
+            Some(_) => story.go_on(&event),
         }
     }
     let is_own = |item: &AlertItem| item.alert.identity().is_some() && item.id != workflow_id;
     let (own, inline): (Vec<_>, Vec<_>) = items.unwrap_or_default().into_iter().partition(is_own);
-    let alone = inline.len() == 1;
+    // What belongs to which of several is not recorded.
+    if inline.len() != 1 {
+        story = Story::default();
+    }
     let found = inline.into_iter().map(|item| FoundAlert {
         id: item.id,
         outcome: None,
         alert: item.alert,
         ledger: None,
-        steps: if alone { steps.clone() } else { Vec::new() },
+        decisions: story.decisions.clone(),
+        steps: story.steps.clone(),
     });
     Ok((found.collect(), own.into_iter().map(|item| item.id).collect()))
 }
 
+/// What a workflow was started with, and the steps that its history holds.
+pub(super) async fn told_so_far<T: DeserializeOwned>(
+    client: &Client,
+    workflow_id: &str,
+) -> Option<(T, Vec<Step>)> {
+    let handle: Handle = client.get_workflow_handle(workflow_id);
+    let mut history = history(client, &handle, workflow_id);
+    let input = input(&history.next().await?.ok()?).and_then(decode)?;
+    let mut story = Story::default();
+    while let Some(event) = history.next().await {
+        story.go_on(&event.ok()?);
+    }
+    Some((input, story.steps))
+}
+
+/// What a history has told so far.
+#[derive(Default)]
+struct Story {
+    decisions: Vec<String>,
+    steps: Vec<Step>,
+}
+
 /// The alerts in a workflow's first event.
 fn started_with(event: &HistoryEvent) -> Option<Vec<AlertItem>> {
-    let Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) = &event.attributes else {
-        return None;
-    };
-    let payload = started.input.as_ref()?.payloads.first()?;
+    let payload = input(event)?;
     match decode::<Batch>(payload) {
         Some(batch) => Some(batch.into_items().collect()),
         None => Some(vec![decode::<Job>(payload)?.item]),
     }
 }
 
-/// The steps that an event holds: a local activity's marker has its result or its failure.
-fn recorded(event: &HistoryEvent) -> Vec<Step> {
+/// The input in a workflow's first event.
+fn input(event: &HistoryEvent) -> Option<&Payload> {
     match &event.attributes {
-        Some(Attributes::MarkerRecordedEventAttributes(marker)) => {
-            let result = marker.details.get("result").and_then(first);
-            let failure = marker.failure.as_ref().and_then(failure::step_of);
-            failure.map(|step| vec![step]).or(result.map(steps)).unwrap_or_default()
-        }
-        Some(Attributes::ActivityTaskCompletedEventAttributes(completed)) => {
-            completed.result.as_ref().and_then(first).map(steps).unwrap_or_default()
-        }
-        _ => Vec::new(),
+        Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => first(started.input.as_ref()?),
+        _ => None,
     }
 }
 
-fn steps(payload: &Payload) -> Vec<Step> {
-    match decode::<Step>(payload) {
-        Some(step) => vec![step],
-        None => decode::<Processed>(payload).map(|processed| processed.steps).unwrap_or_default(),
+impl Story {
+    /// Adds what an event holds: a local activity's marker has its result or its failure.
+    fn go_on(&mut self, event: &HistoryEvent) {
+        match &event.attributes {
+            Some(Attributes::MarkerRecordedEventAttributes(marker)) => {
+                match marker.failure.as_ref().and_then(failure::step_of) {
+                    Some(step) => self.steps.push(step),
+                    None => self.add(marker.details.get("result")),
+                }
+            }
+            Some(Attributes::ActivityTaskCompletedEventAttributes(done)) => self.add(done.result.as_ref()),
+            _ => {}
+        }
+    }
+
+    /// Adds an activity's result.
+    fn add(&mut self, result: Option<&Payloads>) {
+        let Some(payload) = result.and_then(first) else { return };
+        if let Some(step) = decode::<Step>(payload) {
+            return self.steps.push(step);
+        }
+        let Some(Processed { decisions, steps, .. }) = decode(payload) else { return };
+        self.decisions.extend(decisions);
+        self.steps.extend(steps);
     }
 }
 
@@ -285,6 +349,7 @@ impl From<Ledger> for FoundAlert {
             outcome: Some(ledger.outcome),
             alert: ledger.alert.clone(),
             ledger: Some(ledger),
+            decisions: Vec::new(),
             steps: Vec::new(),
         }
     }
@@ -317,6 +382,12 @@ impl From<WorkflowExecutionStatus> for State {
     }
 }
 
+/// What a failed attempt says; of one that is encrypted the message itself is not readable.
+fn message(failure: &Failure) -> String {
+    let error = failure::step_of(failure).and_then(|step| step.error);
+    error.map_or_else(|| failure.message.clone(), |error| error.message)
+}
+
 impl From<&PendingActivityInfo> for Pending {
     fn from(info: &PendingActivityInfo) -> Self {
         let due = info.next_attempt_schedule_time.as_ref();
@@ -325,7 +396,8 @@ impl From<&PendingActivityInfo> for Pending {
             id: info.activity_id.clone(),
             attempt: info.attempt,
             next_attempt_at: due.and_then(|due| Timestamp::new(due.seconds, due.nanos).ok()),
-            error: info.last_failure.as_ref().map(|failure| failure.message.clone()),
+            error: info.last_failure.as_ref().map(message),
+            before: info.heartbeat_details.as_ref().map(failure::attempts_of).unwrap_or_default(),
         }
     }
 }

@@ -13,7 +13,7 @@ use temporalio_sdk::{
     WorkflowIdReusePolicy, WorkflowResult,
 };
 
-use super::activities::{AlertActivities, Notification};
+use super::activities::{AlertActivities, Notification, RESOLVED_SINCE};
 use super::carry::durable;
 use super::json::Json;
 use super::{failure, search_attributes};
@@ -82,6 +82,10 @@ impl ParkedDeliveryWorkflow {
             if step.result == StepResult::Ok {
                 return Ok(Json(Unparked { step, delivered: true, discarded: None }));
             }
+            let over = step.error.as_ref().filter(|error| error.code == RESOLVED_SINCE);
+            if let Some(discarded) = over.map(|error| error.message.clone()) {
+                return Ok(Json(Unparked { step, delivered: false, discarded: Some(discarded) }));
+            }
             ctx.upsert_search_attributes([search_attributes::ERROR.value_set(code(&step))]);
         }
     }
@@ -110,10 +114,15 @@ async fn again<W>(
     let most = if most == 0 { 0 } else { most.saturating_add(before.attempts) };
     let retry = RetryPolicy { maximum_attempts: most, ..target.retry };
     let target = Target { retry, ..target.clone() };
-    let call = Notification { item: item.clone(), target: target.clone(), attempts_before: before.attempts };
+    let call = Notification {
+        item: item.clone(),
+        target: target.clone(),
+        attempts_before: before.attempts,
+        was_parked: true,
+    };
     let options = durable(item, &target.name, &retry, before.attempts, target.queue.as_deref());
     let result = ctx.execute_activity(AlertActivities::send_notification, call, options).await;
-    failure::into_step(Activity::SendNotification, &target, most, result)
+    Ok(failure::into_step(Activity::SendNotification, &target, most, result)?.after(Some(before)))
 }
 
 fn code(step: &Step) -> String {
@@ -128,7 +137,7 @@ pub(super) async fn park<W>(
     step: &Step,
 ) -> WorkflowResult<String> {
     let id = format!("{}/{}", item.id, target.name);
-    let attributes = search_attributes::of_delivery(&item.alert, &target.name, &code(step));
+    let attributes = search_attributes::of_delivery(item, &target.name, &code(step));
     let options = ChildWorkflowOptions::builder()
         .workflow_id(id.clone())
         .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)

@@ -2,7 +2,7 @@
 
 use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributeUpdate, SearchAttributes};
 
-use crate::alert::Alert;
+use crate::alert::{Alert, AlertItem};
 
 /// `delivered`, `partial`, `failed`, `dropped` or `unrouted`; of a batch the worst. Set when the workflow completes.
 pub(super) const OUTCOME: SearchAttributeKey<String> = SearchAttributeKey::keyword("AlertOutcome");
@@ -32,25 +32,28 @@ pub(super) const ALL: [SearchAttributeKey<String>; 9] =
 const LONGEST: usize = 200;
 
 /// The search attributes that a workflow carrying these alerts starts with: the highest severity, and the others if all
-/// have the same.
-pub(super) fn of<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> SearchAttributes {
-    SearchAttributes::new(values(alerts))
+/// have the same. What is sealed has no headline.
+pub(super) fn of<'a>(alerts: impl IntoIterator<Item = &'a Alert>, sealed: bool) -> SearchAttributes {
+    SearchAttributes::new(values(alerts, sealed))
 }
 
 /// Those of a parked delivery: its alert's, its receiver, and the code of its error.
-pub(super) fn of_delivery(alert: &Alert, receiver: &str, error: &str) -> SearchAttributes {
+pub(super) fn of_delivery(item: &AlertItem, receiver: &str, error: &str) -> SearchAttributes {
     let own = [RECEIVER.value_set(stored(receiver)), ERROR.value_set(stored(error))];
-    SearchAttributes::new(values([alert]).chain(own))
+    SearchAttributes::new(values([&item.alert], item.origin.sealed).chain(own))
 }
 
-fn values<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> impl Iterator<Item = SearchAttributeUpdate> {
+fn values<'a>(
+    alerts: impl IntoIterator<Item = &'a Alert>,
+    sealed: bool,
+) -> impl Iterator<Item = SearchAttributeUpdate> {
     let alerts: Vec<&Alert> = alerts.into_iter().collect();
     let severity = alerts.iter().map(|alert| alert.severity).max();
     let kind = common(alerts.iter().map(|alert| alert.kind));
     let source = common(alerts.iter().map(|alert| &alert.source.name));
     let status = common(alerts.iter().map(|alert| alert.status));
     let key = common(alerts.iter().map(|alert| alert.identity())).flatten();
-    let title = common(alerts.iter().map(|alert| &alert.title));
+    let title = common(alerts.iter().map(|alert| &alert.title)).filter(|_| !sealed);
     let attributes = [
         severity.map(|severity| SEVERITY.value_set(severity.to_string())),
         kind.map(|kind| TYPE.value_set(kind.to_string())),

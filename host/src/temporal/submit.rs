@@ -12,6 +12,7 @@ use super::json::Json;
 use super::link::Link;
 use super::lives;
 use super::lookup::{self, LookupError};
+use super::repeats;
 use super::search_attributes;
 use super::urgency;
 use super::workflows::{AlertProcessingWorkflow, Batch, BatchAlert, BatchAlertProcessingWorkflow, Job};
@@ -42,6 +43,18 @@ pub enum Submission {
         /// an empty one.
         alerts: Vec<BatchAlert>,
     },
+}
+
+impl Submission {
+    fn seal(&mut self, sealed: bool) {
+        let origin = match self {
+            Submission::One(item) => &mut item.origin,
+            Submission::Many { origin, .. } => origin,
+        };
+        if sealed {
+            Arc::make_mut(origin).sealed = true;
+        }
+    }
 }
 
 /// The id of a batch workflow.
@@ -106,6 +119,7 @@ pub async fn submit(
     let starting = async {
         let settled = lives::settle(&client, window, &mut submission).await;
         settled.map_err(|lives::Unknown| Failure::Unavailable)?;
+        submission.seal(link.encrypts);
         match submission {
             Submission::One(item) => one(&client, link, *item, activities).await,
             Submission::Many { batch, origin, alerts } => {
@@ -154,17 +168,18 @@ async fn one(
     let id = item.id.clone();
     let mut options = options(link, &id);
     options.priority = urgency::of([&item.alert]);
-    options.search_attributes = Some(search_attributes::of([&item.alert]));
-    options.static_summary = Some(summary(&item.alert.title));
+    options.search_attributes = Some(search_attributes::of([&item.alert], link.encrypts));
+    // It is not encrypted.
+    options.static_summary = (!link.encrypts).then(|| summary(&item.alert.title));
     let alerts = vec![Carried { workflow_id: id.clone(), id: id.clone() }];
     // With an identity the id says which alert it is; a batch's id alone does not.
     let unidentified = item.alert.identity().is_none().then(|| item.alert.clone());
     let started =
         client.start_workflow(AlertProcessingWorkflow::run, Json(Job { item, activities }), options);
-    if is_repeat(started.await, &id)?
-        && let Some(alert) = unidentified
-    {
-        held(client, &id, [&alert].into_iter()).await?;
+    match (is_repeat(started.await, &id)?, unidentified) {
+        (true, Some(alert)) => _ = held(client, &id, [&alert].into_iter()).await?,
+        (true, None) => repeats::count_aside(client, &id),
+        (false, _) => {}
     }
     Ok(alerts)
 }
@@ -190,7 +205,8 @@ async fn many(client: &Client, link: &Link, id: BatchId, batch: Batch) -> Result
 async fn chunk(client: &Client, link: &Link, id: String, batch: Batch) -> Result<Vec<Carried>, Failure> {
     let mut options = options(link, &id);
     options.priority = urgency::of(batch.alerts.iter().map(|one| &one.alert));
-    options.search_attributes = Some(search_attributes::of(batch.alerts.iter().map(|one| &one.alert)));
+    options.search_attributes =
+        Some(search_attributes::of(batch.alerts.iter().map(|one| &one.alert), link.encrypts));
     options.static_summary = Some(format!("{} alerts", batch.alerts.len()));
     let batch = Arc::new(batch);
     let run = BatchAlertProcessingWorkflow::run;
@@ -242,7 +258,7 @@ fn options(link: &Link, id: &str) -> WorkflowStartOptions {
     WorkflowStartOptions::new(&*link.task_queue, id)
         .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
         .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
-        .enable_eager_workflow_start(true)
+        .enable_eager_workflow_start(link.backlog.is_short())
         .build()
 }
 

@@ -10,6 +10,7 @@ use temporalio_sdk::{Runtime, Worker as SdkWorker, WorkerOptions};
 use tokio::sync::watch;
 
 use super::activities::{AlertActivities, HEARTBEAT};
+use super::afterwards::AcknowledgementWorkflow;
 use super::parked::ParkedDeliveryWorkflow;
 use super::workflows::{AlertProcessingWorkflow, BatchAlertProcessingWorkflow};
 
@@ -44,6 +45,8 @@ impl Worker {
             .register_workflow::<BatchAlertProcessingWorkflow>()
             .map_err(|error| refused(&error))?
             .register_workflow::<ParkedDeliveryWorkflow>()
+            .map_err(|error| refused(&error))?
+            .register_workflow::<AcknowledgementWorkflow>()
             .map_err(|error| refused(&error))?
             .build();
         Self::run(runtime, client, options, &activities, polling)

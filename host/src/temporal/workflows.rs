@@ -15,7 +15,8 @@ use temporalio_sdk::{
 };
 
 use super::ActivityConfig;
-use super::carry::{Acknowledgeable, carry};
+use super::activities::AlertActivities;
+use super::carry::{Told, carry, locally};
 use super::json::Json;
 use super::{search_attributes, urgency};
 use crate::alert::{self, Alert, AlertItem, Origin};
@@ -40,11 +41,27 @@ pub struct Job {
 #[derive(Default)]
 pub struct AlertProcessingWorkflow {
     acknowledgement: Option<Acknowledgement>,
+    repeats: u32,
+    /// It is an end that can be taken back.
+    is_held: bool,
+    again: Option<String>,
 }
 
-impl Acknowledgeable for AlertProcessingWorkflow {
+impl Told for AlertProcessingWorkflow {
     fn acknowledgement(&self, _: &str) -> Option<&Acknowledgement> {
         self.acknowledgement.as_ref()
+    }
+
+    fn repeats(&self, _: &str) -> u32 {
+        self.repeats
+    }
+
+    fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
+    }
+
+    fn again(&self) -> Option<&str> {
+        self.again.as_deref()
     }
 }
 
@@ -65,6 +82,23 @@ impl AlertProcessingWorkflow {
     #[signal]
     pub fn acknowledge(&mut self, _: &mut SyncWorkflowContext<Self>, acknowledged: Json<Acknowledged>) {
         self.acknowledgement.get_or_insert(acknowledged.0.acknowledgement);
+    }
+
+    /// It was posted again.
+    #[signal]
+    pub fn repeated(&mut self, _: &mut SyncWorkflowContext<Self>) {
+        self.repeats = self.repeats.saturating_add(1);
+    }
+
+    /// Takes the end of an alert back, since that fires again, under this id. Whether nobody was told of the end.
+    #[update]
+    pub fn fires_again(&mut self, _: &mut SyncWorkflowContext<Self>, id: Json<String>) -> Json<bool> {
+        let is_again = self.again.as_ref() == Some(&id.0);
+        let is_first = self.is_held && self.again.is_none();
+        if is_first {
+            self.again = Some(id.0);
+        }
+        Json(is_first || is_again)
     }
 }
 
@@ -138,9 +172,14 @@ pub struct BatchAlertProcessingWorkflow {
     acknowledgements: BTreeMap<String, Acknowledgement>,
 }
 
-impl Acknowledgeable for BatchAlertProcessingWorkflow {
+impl Told for BatchAlertProcessingWorkflow {
     fn acknowledgement(&self, alert: &str) -> Option<&Acknowledgement> {
         self.acknowledgements.get(alert)
+    }
+
+    /// What has no identity has no repeats.
+    fn repeats(&self, _: &str) -> u32 {
+        0
     }
 }
 
@@ -164,6 +203,7 @@ impl BatchAlertProcessingWorkflow {
         let (inline, children) = join!(inline, children);
         let mut alerts = inline.into_iter().collect::<WorkflowResult<Vec<Ledger>>>()?;
         let children = children.into_iter().collect::<WorkflowResult<Vec<Child>>>()?;
+        count_repeats(ctx, &children).await;
         if let Some(worst) = worst(&alerts) {
             ctx.upsert_search_attributes([search_attributes::OUTCOME.value_set(worst.as_str().to_owned())]);
         }
@@ -181,6 +221,16 @@ impl BatchAlertProcessingWorkflow {
     }
 }
 
+/// Tells the alerts that were there already. Workflows from before this was done go on without.
+async fn count_repeats<W>(ctx: &WorkflowContext<W>, children: &[Child]) {
+    let there = children.iter().filter(|child| !child.started);
+    let ids: Vec<String> = there.map(|child| child.workflow_id.clone()).collect();
+    if !ids.is_empty() && ctx.patched("count-repeats") {
+        // Best effort.
+        let _ = locally(ctx, AlertActivities::count_repeats, ids).await;
+    }
+}
+
 async fn start_child<W>(
     ctx: &WorkflowContext<W>,
     item: AlertItem,
@@ -191,7 +241,7 @@ async fn start_child<W>(
         .workflow_id(workflow_id.clone())
         .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
         .parent_close_policy(ParentClosePolicy::Abandon)
-        .search_attributes(search_attributes::of([&item.alert]))
+        .search_attributes(search_attributes::of([&item.alert], item.origin.sealed))
         .priority(urgency::of([&item.alert]))
         .build();
     match ctx.start_child_workflow(AlertProcessingWorkflow::run, Job { item, activities }, options).await {

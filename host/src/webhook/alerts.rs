@@ -9,10 +9,10 @@ use axum::extract::{Path, Query, RawQuery, Request, State};
 use axum::http::HeaderMap;
 use futures::future::join_all;
 use jiff::SignedDuration;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Surroundings;
 use super::access::ALERTS;
@@ -21,6 +21,7 @@ use super::error::ApiError;
 use super::receive::{Received, aside, overloaded, receive};
 use super::request::{Arrival, WebhookRequest};
 use super::response::{AlertResult, WebhookResponse, now};
+use super::why::why;
 use crate::fault::Fault;
 use crate::ledger::Ledger;
 use crate::telemetry::metric;
@@ -133,6 +134,10 @@ pub(super) struct AlertAnswer {
     children: Vec<String>,
     /// What is being tried again.
     pending: Vec<Pending>,
+    /// Why the receiver that was asked for was, or was not, told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    why: Option<String>,
     /// Its page in Temporal's web UI, where the host knows one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -201,10 +206,10 @@ fn fault_in(path: &str, value: Value, message: String) -> Fault {
     path = "/alerts/{workflow_id}",
     tag = "alerts",
     security(("bearer" = []), ("api-key" = []), ("basic" = [])),
-    params(("workflow_id" = String, Path, description = "From `workflow_ids`, or an alert's own `id`")),
+    params(("workflow_id" = String, Path, description = "From `workflow_ids`, or an alert's own `id`"), Question),
     responses(
         (status = 200, description = "The alert, its state, its outcome and its ledger", body = AlertAnswer),
-        (status = 400, description = "The path is not UTF-8", body = WebhookResponse),
+        (status = 400, description = "The path is not UTF-8, or `why` is asked of several alerts", body = WebhookResponse),
         (status = 401, description = "The admin key is missing or wrong", body = WebhookResponse),
         (status = 403, description = "The key is not for this", body = WebhookResponse),
         (status = 404, description = "Temporal does not know it, or no longer", body = WebhookResponse),
@@ -214,8 +219,11 @@ fn fault_in(path: &str, value: Value, message: String) -> Fault {
 pub(super) async fn get_alert(
     State(surroundings): State<Surroundings>,
     path: Result<Path<String>, PathRejection>,
+    question: Result<Query<Question>, QueryRejection>,
 ) -> Result<Json<AlertAnswer>, ApiError> {
     let Path(id) = path?;
+    let Query(Question { why }) =
+        question.map_err(|rejection| ApiError::invalid(vec![Fault::whole(rejection.body_text())]))?;
     let workflow_id = carrier(&id);
     let mut found = temporal::lookup(&surroundings.link, workflow_id).await?;
     if workflow_id != id {
@@ -225,11 +233,35 @@ pub(super) async fn get_alert(
             return Err(temporal::LookupError::NotFound(id).into());
         }
     }
-    Ok(Json(AlertAnswer::new(found, &surroundings.link)))
+    if let [FoundAlert { ledger: Some(ledger), .. }] = found.alerts.as_mut_slice() {
+        temporal::complete(&surroundings.link, ledger).await;
+    }
+    let why = why.map(|receiver| answer(&surroundings, &found, &receiver)).transpose()?;
+    Ok(Json(AlertAnswer::new(found, why, &surroundings.link)))
+}
+
+/// What is asked of an alert.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Question {
+    /// A receiver: why it was, or was not, told. The answer is in `why`.
+    #[param(example = "slack-ops")]
+    why: Option<String>,
+}
+
+fn answer(surroundings: &Surroundings, found: &Found, receiver: &str) -> Result<String, ApiError> {
+    match found.alerts.as_slice() {
+        [alert] => Ok(why(alert, &found.pending, &surroundings.routing.current(), receiver)),
+        _ => {
+            let message = "is asked of a batch: ask it of one of its alerts, by its own id".to_owned();
+            Err(ApiError::invalid(vec![fault_in("why", receiver.into(), message)]))
+        }
+    }
 }
 
 impl AlertAnswer {
-    fn new(found: Found, link: &Link) -> Self {
+    fn new(found: Found, why: Option<String>, link: &Link) -> Self {
         let Found { workflow_id, state, mut alerts, children, pending } = found;
         let carried = match alerts.pop() {
             Some(alert) if alerts.is_empty() && children.is_empty() => Carried::One(Box::new(alert)),
@@ -240,7 +272,7 @@ impl AlertAnswer {
         };
         let temporal_url = link.page(&workflow_id);
         let timestamp = now();
-        Self { success: true, workflow_id, state, carried, children, pending, temporal_url, timestamp }
+        Self { success: true, workflow_id, state, carried, children, pending, why, temporal_url, timestamp }
     }
 }
 

@@ -40,7 +40,8 @@ pub(super) struct Acked {
     success: bool,
     /// The alert.
     alert: String,
-    /// Whether it was under way, so that nobody else is told of it any more; otherwise it had come to its end.
+    /// Whether it was under way, so that nobody else is told of it any more; otherwise it had come to its end, and its updaters
+    /// are told.
     stopped: bool,
     /// Who has taken it over.
     acknowledgement: Acknowledgement,
@@ -84,8 +85,8 @@ pub(super) async fn post_ack(
     }
     let acknowledgement = Acknowledgement { by, note, at: Timestamp::now() };
     let workflow_id = carrier(alert);
-    let stopped =
-        temporal::acknowledge(&surroundings.link, workflow_id, alert, acknowledgement.clone()).await?;
+    let (link, retry) = (&surroundings.link, surroundings.activities.update_alert_status);
+    let stopped = temporal::acknowledge(link, workflow_id, alert, acknowledgement.clone(), retry).await?;
     tracing::info!(alert, by = acknowledgement.by, stopped, "alert acknowledged");
     Ok(Json(Acked { success: true, alert: alert.to_owned(), stopped, acknowledgement }))
 }

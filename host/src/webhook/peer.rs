@@ -27,6 +27,14 @@ pub(super) enum Peer {
 }
 
 impl Peer {
+    /// Its address.
+    pub(super) fn address(self) -> Option<IpAddr> {
+        match self {
+            Peer::Tcp(address) => Some(address.ip().to_canonical()),
+            Peer::Unix => None,
+        }
+    }
+
     /// Whether a request comes from this machine itself: not through a proxy on it, and not from a page of somebody else's
     /// in a browser on it.
     pub(super) fn is_local(self, parts: &Parts) -> bool {

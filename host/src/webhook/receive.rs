@@ -15,6 +15,7 @@ use super::Surroundings;
 use super::access::{Rate, Visitor, caller};
 use super::code::Code;
 use super::error::ApiError;
+use super::peer::Peer;
 use super::places::Place;
 use super::request::{self, Arrival, Known};
 
@@ -64,7 +65,8 @@ pub(super) async fn receive(
     let raw = request::whole(read.map_err(|_| ApiError::body_timeout())?)?;
     surroundings.access.verify(source, &visitor, &parts, &raw).await?;
     let place = surroundings.places.take();
-    let arrival = Arrival { key: caller(&visitor), ..Arrival::now(&parts.headers) };
+    let from = parts.extensions.get::<Peer>().and_then(|peer| peer.address());
+    let arrival = Arrival { key: caller(&visitor), from, ..Arrival::now(&parts.headers) };
     let known = match &visitor {
         Visitor::Admitted(_) => {
             Known { id: request::request_id(&parts.headers, arrival.key.as_deref())?, digest: None }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::iter;
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use axum::body::Bytes;
@@ -73,12 +74,13 @@ impl WebhookRequest {
 
     /// What Temporal is to hold.
     pub(super) fn into_submission(self, arrival: Arrival) -> Submission {
-        let Arrival { received_at, traceparent, via, key, warnings } = arrival;
+        let Arrival { received_at, traceparent, via, key, from, warnings } = arrival;
         let is_batch = self.is_batch();
         let Self { alerts, batch_id, metadata } = self;
         let named = batch_id.map(|id| format!("batch-{id}"));
         let metadata = Arc::new(metadata);
-        let origin = Arc::new(Origin { metadata, received_at, traceparent, via, key, warnings });
+        let origin =
+            Arc::new(Origin { metadata, received_at, traceparent, via, key, from, warnings, sealed: false });
         let named_alert = |mut alert: Alert| {
             alert.extra.remove(ACKNOWLEDGEMENT);
             let id = match (alert.identity(), is_batch, &named) {
@@ -161,6 +163,9 @@ pub(super) struct Arrival {
     pub(super) via: Option<Arc<str>>,
     /// By what it was let in.
     pub(super) key: Option<Arc<str>>,
+    /// The address that it was posted from.
+    #[serde(default)]
+    pub(super) from: Option<IpAddr>,
     /// What the source found odd.
     pub(super) warnings: Vec<String>,
 }

@@ -1,0 +1,245 @@
+//! One alert, one life: what is posted again joins it, its end belongs to it, what comes and goes is told once, and its ledger
+//! tells all of that.
+
+use std::time::Duration;
+
+use harness::alerts::{alert, identified, unique, with};
+use harness::cli::campanile;
+use harness::wait::until;
+use harness::{Answer, Host, Plugin, Receiver, Settings};
+use serde_json::{Value, json};
+
+fn pager(receiver: &Receiver) -> Plugin {
+    Plugin::recorder("pager", receiver, "")
+}
+
+fn statuses(receiver: &Receiver, path: &str) -> Vec<Value> {
+    receiver.received(path).iter().map(|request| request.json()["alert"]["status"].clone()).collect()
+}
+
+fn resolved(firing: &Value) -> Value {
+    with(firing.clone(), json!({"status": "resolved"}))
+}
+
+/// The same alert, later: another life of its key.
+fn again(firing: &Value, starts_at: &str) -> Value {
+    with(firing.clone(), json!({"starts_at": starts_at}))
+}
+
+async fn post(host: &Host, alert: &Value) -> String {
+    host.submit(std::slice::from_ref(alert)).await[0].clone()
+}
+
+async fn why(host: &Host, id: &str, receiver: &str) -> String {
+    let ran = campanile(&["alerts", "show", id, "--why", receiver, "--url", host.url()]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    ran.stdout
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_attempt_is_in_the_ledger_with_what_was_answered() {
+    let receiver = Receiver::start().await;
+    receiver.script(
+        "/pager",
+        [Answer::status(503), Answer::status(429).header("retry-after", "1"), Answer::status(500)],
+        Answer::status(200).header("x-receipt", "page-7"),
+    );
+    let host = Settings::new().plugin(pager(&receiver)).start().await;
+    let id = post(&host, &identified("told in the end")).await;
+    let found = host.completed(&id).await;
+    let step = &found["ledger"]["steps"][0];
+    assert_eq!((&step["attempts"], &step["receipt_id"]), (&json!(4), &json!("page-7")), "{step}");
+    let before = step["before"].as_array().expect("the attempts before");
+    let told: Vec<_> = before.iter().map(|one| (&one["number"], &one["code"])).collect();
+    assert_eq!(
+        told,
+        [(&json!(1), &json!("http-503")), (&json!(2), &json!("http-429")), (&json!(3), &json!("http-500"))]
+    );
+    assert!(before.iter().all(|one| one["at"].is_string() && one["duration_ms"].is_number()), "{step}");
+    assert!(found["ledger"]["from"] == "127.0.0.1", "{found}");
+
+    let told = why(&host, &id, "pager").await;
+    for part in ["pager was told, in attempt 4", "page-7", "Attempt 2", "http-429"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let shown = campanile(&["alerts", "show", &id, "--url", host.url()]).await;
+    assert!(shown.stdout.contains("1. ") && shown.stdout.contains("http-500"), "{shown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_under_way_says_who_waits_and_why() {
+    let receiver = Receiver::start().await;
+    receiver.always("/pager", Answer::status(503));
+    let slow = "\n[activities.send-notification]\ninitial-interval = \"300ms\"\nmaximum-attempts = 50\n";
+    let host = Settings::new().config(slow).plugin(pager(&receiver)).start().await;
+    let id = post(&host, &identified("waits")).await;
+    receiver.wait_for("/pager", 4).await;
+    let waiting = until("both attempts are told", async || {
+        let text = why(&host, &id, "pager").await;
+        text.contains("Attempt 3").then_some(text)
+    })
+    .await;
+    assert!(waiting.contains("pager is not told yet"), "{waiting}");
+    assert!(waiting.contains("Attempt 1") && waiting.contains("http-503"), "{waiting}");
+    assert!(why(&host, &id, "nobody").await.contains("nobody was not told"), "others are not meant");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_not_told_is_told_why() {
+    let receiver = Receiver::start().await;
+    let url = receiver.url("/ops");
+    let config = format!(
+        "[receivers.ops]\nplugin = \"pager\"\nconfig = {{ url = \"{url}\" }}\n\
+         [receivers.night]\nplugin = \"pager\"\n\
+         [[routes]]\nname = \"loud\"\nwhen = 'alert.severity == \"critical\"'\nreceivers = [\"night\"]\n\
+         [[routes]]\nname = \"all\"\nreceivers = [\"ops\"]\n"
+    );
+    let host = Settings::new().and_config(&config).plugin(pager(&receiver)).start().await;
+    let id = post(&host, &identified("quiet one")).await;
+    host.completed(&id).await;
+    let told = why(&host, &id, "night").await;
+    assert!(told.contains("night was not told"), "{told}");
+    assert!(told.contains("route all: takes it"), "what decided: {told}");
+    assert!(told.contains("alert.severity == \"critical\" is false"), "what would have to be: {told}");
+    let answer = host.get(&format!("/alerts/{id}?why=ops")).await.ok();
+    assert!(answer["why"].as_str().is_some_and(|why| why.contains("route all: takes it")), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeats_are_counted_while_the_alert_runs() {
+    let receiver = Receiver::start().await;
+    receiver.always("/pager", Answer::status(503));
+    let slow = "\n[activities.send-notification]\ninitial-interval = \"4s\"\nmaximum-attempts = 2\n";
+    let host = Settings::new().config(slow).plugin(pager(&receiver)).start().await;
+    let firing = identified("again and again");
+    let id = post(&host, &firing).await;
+    receiver.wait_for("/pager", 1).await;
+    assert_eq!(post(&host, &firing).await, id);
+    // In company it is counted as well.
+    let together = host.submit(&[firing.clone(), identified("another")]).await;
+    assert!(together.contains(&id), "{together:?}");
+    let found = host.completed(&id).await;
+    assert_eq!(found["ledger"]["repeats"], 2, "{found}");
+    assert_eq!(found["ledger"]["steps"][0]["attempts"], 2);
+}
+
+/// With a hold-down, what fires again before its end was told goes on: the receiver sees one alert, and one end.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_that_comes_and_goes_is_told_once() {
+    let receiver = Receiver::start().await;
+    receiver.always("/pager", Answer::status(200).header("x-receipt", "message-1"));
+    let host =
+        Settings::new().and_config("[routing]\nhold-down = \"3s\"\n").plugin(pager(&receiver)).start().await;
+    let first = identified("comes and goes");
+    let one = post(&host, &first).await;
+    host.completed(&one).await;
+    let end = post(&host, &resolved(&first)).await;
+    let held = until("the end is held back", async || {
+        let found = host.get(&format!("/alerts/{end}")).await.ok();
+        found["decisions"].to_string().contains("held back for").then_some(found)
+    })
+    .await;
+    assert_eq!(held["state"], "running");
+
+    let second = again(&first, "2023-12-01T14:31:00Z");
+    let two = post(&host, &second).await;
+    let joined = host.completed(&two).await;
+    assert_eq!((&joined["outcome"], &joined["ledger"]["flaps"]), (&json!("dropped"), &json!(1)), "{joined}");
+    assert!(joined["ledger"]["decisions"].to_string().contains(&format!("goes on with {one}")), "{joined}");
+    let taken_back = host.completed(&end).await;
+    assert!(taken_back["ledger"]["decisions"].to_string().contains("it fires again"), "{taken_back}");
+
+    let last = post(&host, &resolved(&second)).await;
+    let ended = host.completed(&last).await;
+    assert_eq!((&ended["outcome"], &ended["ledger"]["flaps"]), (&json!("delivered"), &json!(1)), "{ended}");
+    assert_eq!(statuses(&receiver, "/pager"), ["firing", "resolved"]);
+    let told = receiver.received("/pager");
+    assert_eq!(told[0].json()["thread_id"], told[1].json()["thread_id"], "it ends what was told");
+    assert_eq!(told[1].json()["earlier"]["id"], "message-1");
+    let metrics = host.get("/metrics").await.text;
+    assert!(metrics.contains("campanile_alerts_flapped_total 1"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fires_again_and_is_worse_is_told() {
+    let receiver = Receiver::start().await;
+    let host =
+        Settings::new().and_config("[routing]\nhold-down = \"2s\"\n").plugin(pager(&receiver)).start().await;
+    let first = identified("gets worse");
+    let one = post(&host, &first).await;
+    host.completed(&one).await;
+    let end = post(&host, &resolved(&first)).await;
+    until("the end is held back", async || {
+        let found = host.get(&format!("/alerts/{end}")).await.ok();
+        found["decisions"].to_string().contains("held back for").then_some(())
+    })
+    .await;
+    let worse = with(again(&first, "2023-12-01T14:31:00Z"), json!({"severity": "critical"}));
+    let two = post(&host, &worse).await;
+    assert_eq!(host.completed(&two).await["outcome"], "delivered");
+    host.completed(&end).await;
+    let last = post(&host, &resolved(&worse)).await;
+    host.completed(&last).await;
+    assert_eq!(statuses(&receiver, "/pager"), ["firing", "firing", "resolved"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_in_the_batch_of_its_firing_belongs_to_it() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new().plugin(pager(&receiver)).start().await;
+    let firing = identified("over at once");
+    let ids = host.submit(&[resolved(&firing), firing.clone()]).await;
+    receiver.wait_for("/pager", 2).await;
+    let ended = host.completed(&ids[0]).await;
+    assert!(ended["ledger"]["decisions"].to_string().contains("goes to those who were told"), "{ended}");
+    assert_eq!(statuses(&receiver, "/pager"), ["firing", "resolved"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_firing_is_not_told_after_its_end() {
+    let receiver = Receiver::start().await;
+    receiver.always("/pager", Answer::status(410));
+    let host = Settings::new().plugin(pager(&receiver)).start().await;
+    let firing = identified("over before it was told");
+    let id = post(&host, &firing).await;
+    let parked = host.completed(&id).await["ledger"]["steps"][0]["parked"].clone();
+    let parked = parked.as_str().expect("it is parked").to_owned();
+    receiver.always("/pager", Answer::status(200));
+    let end = post(&host, &resolved(&firing)).await;
+    assert_eq!(host.completed(&end).await["outcome"], "delivered");
+    let ran = campanile(&["deliveries", "retry", &parked, "--url", host.url()]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    until("it is not parked any more", async || {
+        let page = host.get(&format!("/deliveries?id={parked}")).await.ok();
+        page["deliveries"].as_array().expect("a list").is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(
+        statuses(&receiver, "/pager"),
+        ["firing", "resolved"],
+        "the one that was refused, and its end"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_an_alert_over_after_its_end_is_told_to_the_updaters() {
+    let receiver = Receiver::start().await;
+    let settings = Settings::new().plugin(pager(&receiver));
+    let host = settings.plugin(Plugin::status_recorder("tracker", &receiver)).start().await;
+    let id = post(&host, &alert(&unique("taken over late "))).await;
+    host.completed(&id).await;
+    let ran = campanile(&["alerts", "ack", &id, "--by", "alice", "--url", host.url()]).await;
+    assert!(ran.code == Some(0) && ran.stdout.contains("its updaters are told"), "{ran:?}");
+    let told = receiver.wait_for("/tracker", 2).await;
+    assert_eq!(told[1].json()["document"]["acknowledgement"]["by"], "alice");
+    let late = campanile(&["alerts", "ack", &id, "--by", "bob", "--url", host.url()]).await;
+    assert_eq!(late.code, Some(0), "{late:?}");
+    let found = until("the ledger has it", async || {
+        let found = host.get(&format!("/alerts/{id}")).await.ok();
+        (found["ledger"]["steps"].as_array().map(Vec::len) == Some(3)).then_some(found)
+    })
+    .await;
+    assert_eq!(found["ledger"]["acknowledged"]["by"], "alice", "the first one counts: {found}");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(receiver.received("/tracker").len(), 2);
+}
