@@ -201,7 +201,7 @@ impl Receiver {
 
 /// On the way through the tree.
 struct Walk<'a, 'f> {
-    facts: &'f Facts,
+    facts: &'f Facts<'f>,
     at: Timestamp,
     routed: Routed,
     silent: Option<String>,

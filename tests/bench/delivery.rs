@@ -1,10 +1,14 @@
-//! What routing adds to an alert, and whether a critical alert overtakes a storm of low ones.
+//! What routing adds to an alert, and what becomes of a storm.
 
+use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use campanile::routing::{Router, RoutesConfig};
-use harness::alerts::{identified, with};
+use harness::alerts::{identified, unique, with};
+use harness::process::holdings;
+use harness::receiver::Received;
+use harness::{Plugin, Receiver, Server, Settings};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -15,8 +19,67 @@ const ROUTES: usize = 200;
 /// Alerts that are routed, one after the other.
 const ALERTS: usize = 2_000;
 
+/// Requests of a storm, and alerts in each; one in [`CRITICAL`] is critical.
+const STORM: usize = 10;
+const TOGETHER: usize = 1_000;
+const CRITICAL: usize = 100;
+/// How long a storm may take to drain.
+const PATIENCE: Duration = Duration::from_secs(900);
+
 /// Measures all of it.
-pub(crate) fn measure(figures: &mut Figures) {
+pub(crate) async fn measure(figures: &mut Figures) {
+    routing(figures);
+    storm(figures).await;
+}
+
+/// Ten thousand alerts at once, each a workflow of its own, on the server that a small team has.
+async fn storm(figures: &mut Figures) {
+    let receiver = Receiver::start().await;
+    let host = Settings::new()
+        .server(Server::Embedded)
+        .argument("--log=warn,campanile::temporal::embedded=info,campanile::app=info,campanile::temporal::worker=info")
+        .plugin(Plugin::recorder("pager", &receiver, ""))
+        .start()
+        .await;
+    let memory = || holdings(host.process().id()).memory;
+    let (began, before) = (Instant::now(), memory());
+    let mut accepted = BTreeSet::new();
+    for _ in 0..STORM {
+        let alerts: Vec<Value> = (0..TOGETHER).map(one_of_a_storm).collect();
+        accepted.extend(host.submit(&alerts).await);
+    }
+    let posted = began.elapsed();
+    let mut most = before;
+    while receiver.received("/pager").len() < accepted.len() && began.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        most = most.max(memory());
+    }
+    let took = began.elapsed();
+    let arrived = receiver.received("/pager");
+    let text = |request: &Received, field: &str| request.json()["alert"][field].as_str().map(str::to_owned);
+    let ids: BTreeSet<String> = arrived.iter().filter_map(|request| text(request, "id")).collect();
+    let is_critical = |request: &Received| text(request, "severity").as_deref() == Some("critical");
+    let last = arrived.iter().rposition(is_critical).map_or(0, |index| index + 1);
+    let what = format!("a storm of {} alerts", accepted.len());
+    figures.at_most(&format!("{what}: posted within, s"), posted.as_secs_f64(), 60.0);
+    figures.add(&format!("{what}: delivered within"), format!("{:.0} s", took.as_secs_f64()));
+    figures.at_most(&format!("{what}: lost"), accepted.difference(&ids).count() as f64, 0.0);
+    figures.add(&format!("{what}: delivered more than once"), format!("{}", arrived.len() - ids.len()));
+    figures.at_most(
+        &format!("{what}: the last of {} critical ones, as a share of all", STORM * TOGETHER / CRITICAL),
+        last as f64 / accepted.len() as f64,
+        0.8,
+    );
+    figures.add(&format!("{what}: resident memory before, most"), format!("{before}, {most} MiB"));
+    host.stop().await;
+}
+
+fn one_of_a_storm(number: usize) -> Value {
+    let severity = if number.is_multiple_of(CRITICAL) { "critical" } else { "low" };
+    with(identified(&unique("storm ")), json!({"severity": severity}))
+}
+
+fn routing(figures: &mut Figures) {
     let router = router();
     let alert = with(
         identified("routed"),

@@ -1,6 +1,6 @@
 //! The figures that the README quotes: what an alert costs in Temporal, against a workflow that does nothing; what a
-//! plugin call costs, against wasmtime alone; what hostile plugins cost everybody else; what routes add; and what becomes
-//! of more alerts than can be taken. Arguments pick parts by their names: calls, sandbox, directory, alerts, delivery, ingest. Prints a table and
+//! plugin call costs, against wasmtime alone; what hostile plugins cost everybody else; what routes add, and what becomes of a
+//! storm; and what becomes of more alerts than can be taken. Arguments pick parts by their names: calls, sandbox, directory, alerts, delivery, ingest. Prints a table and
 //! fails if a promised bound does not hold.
 
 mod alerts;
@@ -37,7 +37,7 @@ async fn main() -> ExitCode {
         alerts::measure(&mut figures).await;
     }
     if wanted("delivery") {
-        delivery::measure(&mut figures);
+        delivery::measure(&mut figures).await;
     }
     if wanted("ingest") {
         ingest::measure(&mut figures).await;

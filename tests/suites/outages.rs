@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use harness::alerts::{identified, unique, with};
-use harness::process::holdings;
 use harness::receiver::Received;
 use harness::tools::debian_package;
 use harness::web::{client, send};
@@ -15,7 +14,7 @@ use harness::{Answer, Host, Plugin, Receiver, Server, Settings, Temporal, until}
 use serde_json::{Value, json};
 
 /// How long a scenario may take until everything has arrived.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Alerts and kills of the scenario with kills.
 const ALERTS: usize = 500;
 const KILLS: usize = 30;
@@ -307,40 +306,4 @@ async fn a_storm_of_one_source_holds_no_other_up() {
         before - 1
     ));
     assert!(took < Duration::from_secs(10) && before < 2_500, "{took:?}, behind {before}");
-}
-
-/// Ten thousand alerts within a minute, the critical ones among them: all arrive, those first, and memory stays flat.
-#[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_alerts_drain_and_the_critical_ones_come_first() {
-    let receiver = Receiver::start().await;
-    let host = Settings::new()
-        .server(Server::Embedded)
-        .argument("--log=warn")
-        .plugin(Plugin::recorder("pager", &receiver, ""))
-        .start()
-        .await;
-    let (began, before) = (Instant::now(), holdings(host.process().id()).memory);
-    let mut accepted = BTreeSet::new();
-    for _ in 0..10 {
-        let one = |number: usize| {
-            let severity = if number.is_multiple_of(100) { "critical" } else { "low" };
-            with(identified(&unique("storm ")), json!({"severity": severity}))
-        };
-        let alerts: Vec<Value> = (0..1_000).map(one).collect();
-        accepted.extend(host.submit(&alerts).await);
-    }
-    let posted = began.elapsed();
-    let counts = settled("ten thousand alerts", &accepted, &receiver, "/pager").await;
-    let (took, after) = (began.elapsed(), holdings(host.process().id()).memory);
-    let received = receiver.received("/pager");
-    let is_critical = |request: &Received| request.json()["alert"]["severity"] == "critical";
-    let last = received.iter().rposition(is_critical).expect("critical ones");
-    say(&format!(
-        "ten thousand alerts: posted in {posted:.1?}, delivered in {took:.1?}, the last of 100 critical ones as number {}, \
-         memory {before} to {after} MiB",
-        last + 1
-    ));
-    assert!(posted < Duration::from_secs(60) && counts.duplicated == 0, "{posted:?}, {counts:?}");
-    assert!(last < 8_500, "the last critical one came as number {last}");
-    assert!(after < before + 200, "memory grew from {before} to {after} MiB");
 }
