@@ -34,6 +34,12 @@ pub struct Received {
 }
 
 impl Received {
+    /// What was asked: `POST /issues?page=2`.
+    pub fn line(&self) -> String {
+        let separator = if self.query.is_empty() { "" } else { "?" };
+        format!("{} {}{separator}{}", self.method, self.path, self.query)
+    }
+
     /// The body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
@@ -79,7 +85,7 @@ impl Answer {
     }
 }
 
-/// What one path answers: first these, one each, then always the same.
+/// What one place answers: first these, one each, then always the same.
 struct Script {
     first: Vec<Answer>,
     then: Answer,
@@ -119,20 +125,26 @@ impl Receiver {
         self.address.port()
     }
 
-    /// From now on `path` gives the answers of `first`, one each, and then `then`.
-    pub fn script(&self, path: &str, first: impl IntoIterator<Item = Answer>, then: Answer) {
+    /// From now on `place` gives the answers of `first`, one each, and then `then`: a path, or one method alone of it, such
+    /// as `GET /issues/7`.
+    pub fn script(&self, place: &str, first: impl IntoIterator<Item = Answer>, then: Answer) {
         let script = Script { first: first.into_iter().collect(), then };
-        self.shared.scripts.lock().expect("no test panics in here").insert(path.to_owned(), script);
+        self.shared.scripts.lock().expect("no test panics in here").insert(place.to_owned(), script);
     }
 
-    /// From now on `path` always answers so.
-    pub fn always(&self, path: &str, answer: Answer) {
-        self.script(path, [], answer);
+    /// From now on `place` always answers so.
+    pub fn always(&self, place: &str, answer: Answer) {
+        self.script(place, [], answer);
     }
 
     /// From now on `path` answers `times` times with this status, then 200.
     pub fn fail(&self, path: &str, times: usize, status: u16) {
         self.script(path, vec![Answer::status(status); times], Answer::status(200));
+    }
+
+    /// All requests so far, in their order.
+    pub fn all(&self) -> Vec<Received> {
+        self.received.borrow().clone()
     }
 
     /// All requests for a path so far.
@@ -174,7 +186,7 @@ async fn answer(
 ) -> Response<Body> {
     let path = uri.path().to_owned();
     let query = uri.query().unwrap_or_default().to_owned();
-    let answer = next_answer(&shared, &path);
+    let answer = next_answer(&shared, &method, &path);
     let request = Received { method, path, query, headers, body, at: Instant::now() };
     shared.received.send_modify(|received| received.push(request));
     tokio::time::sleep(answer.delay).await;
@@ -185,9 +197,11 @@ async fn answer(
     response.body(Body::from(answer.body)).expect("tests give valid headers")
 }
 
-fn next_answer(shared: &Shared, path: &str) -> Answer {
+fn next_answer(shared: &Shared, method: &Method, path: &str) -> Answer {
     let mut scripts = shared.scripts.lock().expect("no test panics in here");
-    match scripts.get_mut(path) {
+    let own = format!("{method} {path}");
+    let place = if scripts.contains_key(&own) { own.as_str() } else { path };
+    match scripts.get_mut(place) {
         None => Answer::status(200),
         Some(script) if script.first.is_empty() => script.then.clone(),
         Some(script) => script.first.remove(0),

@@ -31,6 +31,7 @@ mod outside;
 mod plugins;
 mod processors;
 mod quarantine;
+mod receivers;
 mod replay;
 mod roles;
 mod routes;
