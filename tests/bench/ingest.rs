@@ -3,6 +3,7 @@
 
 mod bare;
 mod door;
+mod plain;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use bare::Bare;
+pub(crate) use plain::{PLAIN, serve};
 
 use crate::measure::{Figures, milliseconds, quantile};
 

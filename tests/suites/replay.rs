@@ -5,7 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use campanile::temporal::{AlertProcessingWorkflow, BatchAlertProcessingWorkflow, ParkedDeliveryWorkflow};
+use campanile::temporal::{
+    AcknowledgementWorkflow, AlertProcessingWorkflow, BatchAlertProcessingWorkflow, ParkedDeliveryWorkflow,
+};
 use harness::alerts::{alert, identified, labelled, with};
 use harness::{Answer, Plugin, Receiver, Settings, Temporal, project, until};
 use serde_json::{Value, json};
@@ -24,6 +26,7 @@ fn replayer() -> WorkflowReplayer {
         .register_workflow::<AlertProcessingWorkflow>()
         .and_then(|options| options.register_workflow::<BatchAlertProcessingWorkflow>())
         .and_then(|options| options.register_workflow::<ParkedDeliveryWorkflow>())
+        .and_then(|options| options.register_workflow::<AcknowledgementWorkflow>())
         .expect("each workflow is registered once");
     WorkflowReplayer::new(options.build()).expect("there are workflows")
 }
@@ -39,7 +42,7 @@ async fn every_recorded_history_replays() {
         replayed.unwrap_or_else(|error| panic!("{name} does not replay: {error}"));
         names.push(name);
     }
-    assert!(names.len() >= 13, "{names:?}");
+    assert!(names.len() >= 19, "{names:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,6 +143,71 @@ async fn record_histories_of_routes() {
     host.post(&format!("/alerts/{id}/ack"), &json!({"by": "alice"})).await.ok();
     host.completed(&id).await;
     record("alert-acknowledged", &[json!({"workflow_id": id})]).await;
+}
+
+/// The same for lives that are more than one alert: what comes and goes, repeats in company, one who stands in for two, and
+/// what is taken over after its end.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "records tests/histories"]
+async fn record_histories_of_lives() {
+    let receiver = Receiver::start().await;
+    let table = |name: &str, more: &str| {
+        let url = receiver.url(&format!("/{name}"));
+        format!("[receivers.{name}]\nplugin = \"pager\"\nconfig = {{ url = \"{url}\" }}\n{more}\n")
+    };
+    let config = [
+        "[routing]\nhold-down = \"2s\"\n".to_owned(),
+        table("chat", "fallback = [\"phone\"]"),
+        table("mail", "fallback = [\"phone\"]"),
+        table("phone", ""),
+        "[[routes]]\nreceivers = [\"chat\", \"mail\"]\nupdaters = [\"status\"]\n".to_owned(),
+    ];
+    let settings = Settings::new().and_config(&config.concat());
+    let settings = settings.plugin(Plugin::recorder("pager", &receiver, ""));
+    let host = settings.plugin(Plugin::status_recorder("status", &receiver)).start().await;
+    let start = |alert: &Value, at: &str| with(alert.clone(), json!({"starts_at": at}));
+    let resolved = |alert: &Value| with(alert.clone(), json!({"status": "resolved"}));
+    let first = start(&identified("comes and goes"), "2026-11-26T05:00:00Z");
+    host.submit_sync(std::slice::from_ref(&first)).await;
+    let end = host.submit(&[resolved(&first)]).await[0].clone();
+    until("it is held back", async || {
+        let found = host.get(&format!("/alerts/{end}")).await.ok();
+        found["decisions"].to_string().contains("held back").then_some(())
+    })
+    .await;
+    let second = start(&first, "2026-11-26T05:01:00Z");
+    record("alert-goes-on", &host.submit_sync(std::slice::from_ref(&second)).await).await;
+    host.completed(&end).await;
+    record("alert-taken-back", &[json!({"workflow_id": end})]).await;
+    record("alert-held-back", &host.submit_sync(&[resolved(&second)]).await).await;
+
+    host.submit(&[first.clone(), identified("in company")]).await;
+    let page = until("the batch is listed", async || {
+        let page = host.get("/alerts?state=completed&limit=20").await.ok();
+        let is_batch = |one: &&Value| one["workflow_id"].as_str().is_some_and(|id| id.starts_with("batch-"));
+        page["alerts"].as_array().and_then(|alerts| alerts.iter().find(is_batch).cloned())
+    })
+    .await;
+    record("batch-repeats", &[page]).await;
+
+    receiver.always("/chat", Answer::status(410));
+    receiver.always("/mail", Answer::status(410));
+    let shared = host.submit_sync(&[identified("stands in for two")]).await;
+    record("alert-stood-in-for-two", &shared).await;
+    let id = shared[0]["workflow_id"].as_str().expect("an id");
+    host.post(&format!("/alerts/{id}/ack"), &json!({"by": "alice"})).await.ok();
+    until("the updaters are told", async || {
+        let found = host.get(&format!("/alerts/{id}")).await.ok();
+        (found["ledger"]["acknowledged"]["by"] == "alice").then_some(())
+    })
+    .await;
+    receiver
+        .wait_until("/status", "the last word", |received| {
+            received.last().is_some_and(|last| last.json()["document"]["acknowledgement"].is_object())
+        })
+        .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    record("alert-acknowledged-afterwards", &[json!({"workflow_id": format!("ack-{id}")})]).await;
 }
 
 /// Writes the history of the workflow that holds the first of these results, in the SDK's own JSON.

@@ -7,7 +7,11 @@ use harness::alerts::{alert, identified, labelled, unique, with};
 use harness::cli::{Ran, campanile};
 use harness::wait::until;
 use harness::{Answer, Host, Plugin, Receiver, Settings};
+use rustix::process::Signal;
 use serde_json::{Value, json};
+
+/// What the host says when it has read its routes again.
+const TAKEN: &str = "routes taken over from the configuration file";
 
 /// Receivers of one plugin, each posting to a path of its name.
 fn receivers(receiver: &Receiver, names: &[(&str, &str)]) -> String {
@@ -170,9 +174,7 @@ async fn a_delivery_whose_receiver_is_gone_is_parked() {
     receiver.wait_for("/chat", 1).await;
     let other = "[receivers.other]\nplugin = \"pager\"\n[[routes]]\nreceivers = [\"other\"]\n";
     host.settings().write("campanile.toml", Settings::new().and_config(other).config_text());
-    host.log()
-        .wait_for("the change", |event| event["message"] == "routes taken over from the configuration file")
-        .await;
+    host.log().wait_for("the change", |event| event["message"] == TAKEN).await;
     let found = host.completed(id).await;
     let step = &found["ledger"]["steps"][0];
     assert_eq!(step["error"]["code"], "not-loaded", "{found}");
@@ -343,4 +345,98 @@ async fn routes_are_shown_tested_and_checked_without_a_host() {
     let bad = run(&["check", &cases]).await;
     assert_eq!(bad.code, Some(1), "{bad:?}");
     assert!(bad.stdout.contains("bad.json: goes to [ops], not to [rest]"), "{bad:?}");
+}
+
+/// Two receivers are given up and have the same one to stand in: it is told once, and both count as told.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stands_in_for_two_is_told_once() {
+    let receiver = Receiver::start().await;
+    receiver.always("/chat", Answer::status(410));
+    receiver.always("/mail", Answer::status(503));
+    let phone = "fallback = [\"phone\"]";
+    let tables = receivers(&receiver, &[("chat", phone), ("mail", phone), ("phone", "")]);
+    let routes = "[[routes]]\nreceivers = [\"chat\", \"mail\"]\n";
+    let settings = Settings::new().and_config(&tables).and_config(routes).plugin(pager(&receiver));
+    let host = settings.plugin(Plugin::status_recorder("tracker", &receiver)).start().await;
+    let ledger = host.ledger(alert("one phone")).await;
+    assert_eq!(ledger["outcome"], "delivered", "{ledger}");
+    assert_eq!(paths(&receiver, &["chat", "mail", "phone"]), [1, 4, 1]);
+    let stand_ins: Vec<&Value> = ledger["steps"]
+        .as_array()
+        .expect("steps")
+        .iter()
+        .filter(|step| step["instead_of"].is_string())
+        .map(|step| &step["instead_of"])
+        .collect();
+    assert_eq!(stand_ins, ["chat", "mail"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_queue_of_its_own_serves_a_receiver() {
+    let receiver = Receiver::start().await;
+    let tables = receivers(&receiver, &[("slow", "task-queue = \"slow-ones\"")]);
+    let settings = Settings::new().and_config(&tables).and_config("[[routes]]\nreceivers = [\"slow\"]\n");
+    let host = settings.plugin(pager(&receiver)).start().await;
+    let ledger = host.ledger(identified("in its lane")).await;
+    assert_eq!((&ledger["outcome"], &ledger["steps"][0]["attempts"]), (&json!("delivered"), &json!(1)));
+    let lane = |event: &Value| {
+        event["message"] == "worker polling"
+            && event["task_queue"].as_str().is_some_and(|queue| queue.ends_with("/slow-ones"))
+    };
+    assert!(host.log().has(lane), "its queue has a worker");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_has_the_routes_read_at_once() {
+    let receiver = Receiver::start().await;
+    let tables = receivers(&receiver, &[("one", ""), ("two", "")]);
+    let to = |name: &str| {
+        Settings::new().and_config(&tables).and_config(&format!("[[routes]]\nreceivers = [\"{name}\"]\n"))
+    };
+    let host = to("one").plugin(pager(&receiver)).start().await;
+    host.settings().write("campanile.toml", to("two").config_text());
+    host.process().signal(Signal::HUP);
+    let taken = |event: &Value| event["message"] == TAKEN;
+    host.log().wait_for("the change", taken).await;
+    host.ledger(alert("after the hangup")).await;
+    assert_eq!(paths(&receiver, &["one", "two"]), [0, 1]);
+}
+
+/// A mute ends by itself; what was told before is told its end whatever is muted by then, and what was not told is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mute_has_an_end_and_keeps_no_end_from_those_who_were_told() {
+    let receiver = Receiver::start().await;
+    let tables = receivers(&receiver, &[("chat", "")]);
+    let routes = "[[routes]]\nreceivers = [\"chat\"]\n";
+    let base = Settings::new().and_config(&tables).and_config(routes);
+    let muted = |until: &str| {
+        let mute = format!(
+            "[[mutes]]\nwhen = 'alert.source.name == \"tests\"'\nuntil = \"{until}\"\nreason = \"the move\"\n"
+        );
+        base.clone().and_config(&mute)
+    };
+    let host = base.clone().plugin(pager(&receiver)).start().await;
+    let told = identified("told before the mute");
+    assert_eq!(host.ledger(told.clone()).await["outcome"], "delivered");
+    let take = async |settings: &Settings| {
+        let count = || host.log().events().iter().filter(|event| event["message"] == TAKEN).count();
+        let before = count();
+        host.settings().write("campanile.toml", settings.config_text());
+        until("the routes are in force", async || (count() > before).then_some(())).await;
+    };
+    take(&muted("2126-01-01T00:00:00Z")).await;
+    let quiet = identified("not told");
+    let ledger = host.ledger(quiet.clone()).await;
+    assert_eq!(ledger["outcome"], "dropped", "{ledger}");
+    assert!(ledger["decisions"].to_string().contains("muted until"), "{ledger}");
+    let end = |alert: &Value| with(alert.clone(), json!({"status": "resolved"}));
+    assert_eq!(host.ledger(end(&told)).await["outcome"], "delivered");
+    assert_eq!(host.ledger(end(&quiet)).await["outcome"], "dropped");
+    assert_eq!(paths(&receiver, &["chat"]), [2]);
+
+    let soon = jiff::Timestamp::now() + Duration::from_secs(4);
+    take(&muted(&soon.to_string())).await;
+    assert_eq!(host.ledger(identified("still muted")).await["outcome"], "dropped");
+    until("the mute is over", async || (jiff::Timestamp::now() > soon).then_some(())).await;
+    assert_eq!(host.ledger(identified("told again")).await["outcome"], "delivered");
 }

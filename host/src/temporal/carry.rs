@@ -205,9 +205,15 @@ async fn route<W: Told>(
     steps.extend(updates?);
 
     let last = outcome(plan, &results);
-    let acknowledged = ctx.state(|workflow| workflow.acknowledgement(&item.id).map(|one| one.noted_in(item)));
-    let item = acknowledged.as_ref().unwrap_or(item);
-    if !is_final && last != early || acknowledged.is_some() {
+    let taken_over =
+        || ctx.state(|workflow| workflow.acknowledgement(&item.id).map(|one| one.noted_in(item)));
+    let mut acknowledged = taken_over();
+    if acknowledged.is_none() && !is_final && last != early {
+        steps.extend(update_all(ctx, item, &updaters, last, &results).await?);
+        // Somebody may have done so meanwhile. Workflows from before that was looked at go on without.
+        acknowledged = taken_over().filter(|_| ctx.patched("acknowledged-meanwhile"));
+    }
+    if let Some(item) = &acknowledged {
         steps.extend(update_all(ctx, item, &updaters, last, &results).await?);
     }
     // Nothing is pending any more, so there is an outcome.
