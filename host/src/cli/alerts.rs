@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::table::table;
@@ -168,7 +169,9 @@ impl Show {
         if let Ok(mut path) = url.path_segments_mut() {
             path.push(&self.id);
         }
-        url.query_pairs_mut().extend_pairs(self.why.iter().map(|receiver| ("why", receiver)));
+        if let Some(receiver) = &self.why {
+            url.query_pairs_mut().append_pair("why", receiver);
+        }
         let value: Value = get(&self.target, url).await?;
         match (self.json, value["why"].as_str()) {
             (true, _) => println!("{value:#}"),
@@ -269,7 +272,7 @@ fn show_alert(found: &Value) {
     for step in steps.as_array().into_iter().flatten() {
         let said = step["error"]["message"].as_str().or(step["message"].as_str()).unwrap_or_default();
         rows.add_row([
-            text(&step["at"]),
+            time(&step["at"]),
             text(&step["activity"]),
             step["receiver"].as_str().map_or_else(|| text(&step["plugin"]), str::to_owned),
             text(&step["result"]),
@@ -299,10 +302,16 @@ fn show_rest(step: &Value) {
     }
 }
 
+/// A time as people read it: to the millisecond.
+fn time(value: &Value) -> String {
+    let time = value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    time.map_or_else(|| "-".to_owned(), |time| format!("{time:.3}"))
+}
+
 fn show_attempts(attempts: &Value) {
     for attempt in attempts.as_array().into_iter().flatten() {
         let text = |name: &str| attempt[name].as_str().unwrap_or("-");
         let (number, ms) = (&attempt["number"], &attempt["duration_ms"]);
-        println!("  {number}. {} ({ms} ms): {}: {}", text("at"), text("code"), text("message"));
+        println!("  {number}. {} ({ms} ms): {}: {}", time(&attempt["at"]), text("code"), text("message"));
     }
 }
