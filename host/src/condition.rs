@@ -134,6 +134,8 @@ mod tests {
             json!({"severity": 3, "labels": {"team": null}}),
             json!({"severity": "low", "labels": {"team": "ops", "a": {"b": "c"}}, "context": {"service": "shop"}}),
             json!({"severity": "critical", "labels": {"team": 7}, "source": {"name": "shop"}}),
+            json!({"severity": "critical", "labels": null, "context": null, "source": null, "ticket": null}),
+            json!({"labels": {}, "ticket": {"id": "t"}}),
         ];
         let conditions = [
             "alert.severity == 'high'",
@@ -147,6 +149,13 @@ mod tests {
             "has(alert.source) && alert.source.name == 'shop'",
             "alert.severity == 'high' || alert.labels.team == 'ops'",
             "!(alert.severity == 'high')",
+            "has(alert.labels)",
+            "has(alert.data)",
+            "has(alert.ticket)",
+            "has(alert.ticket.id)",
+            "has(alert.ticket) && has(alert.ticket.id) && alert.ticket.id == 't'",
+            "has(alert.labels.a.b)",
+            "alert.labels.a.b == 'c'",
         ];
         let mut decided = 0;
         for text in conditions {

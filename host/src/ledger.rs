@@ -99,6 +99,10 @@ pub struct Ledger {
     /// Of one that goes on with an alert before it: who was told of that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shown: Vec<Told>,
+    /// Of an end that nobody was told of: the alert that fired again before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub taken_back_by: Option<String>,
 }
 
 /// Whether there is nothing to tell of.
@@ -415,6 +419,7 @@ mod tests {
             repeats: 0,
             flaps: 0,
             shown: Vec::new(),
+            taken_back_by: None,
         }
     }
 

@@ -53,6 +53,9 @@ pub struct Planned {
     /// Of a resolve: what it answered to the firing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earlier: Option<Earlier>,
+    /// The thread id, where it is not the alert's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
 }
 
 /// A receiver that takes an alert for firing.
@@ -64,6 +67,8 @@ pub struct Told {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub earlier: Option<Earlier>,
+    /// The thread id under which it has, or would have, what belongs to the alert.
+    pub thread: String,
 }
 
 /// What a receiver answered to a firing.
@@ -75,10 +80,6 @@ pub struct Earlier {
     pub id: Option<String>,
     /// One line.
     pub message: String,
-    /// The thread id under which it has it, if that is not the one of the firing that ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub thread: Option<String>,
 }
 
 impl Plan {
@@ -100,6 +101,7 @@ impl Planned {
             retry: self.retry.unwrap_or(usual),
             queue: self.queue.clone(),
             earlier: self.earlier.clone(),
+            thread: self.thread.clone(),
         }
     }
 }
@@ -117,6 +119,9 @@ pub struct Target {
     /// As in [`Planned`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earlier: Option<Earlier>,
+    /// As in [`Planned`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
 }
 
 /// A plugin that might take the alert.

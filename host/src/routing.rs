@@ -157,28 +157,26 @@ impl Router {
         (routed, visits)
     }
 
-    /// What is configured of a receiver, for an alert at a time, one line each: the routes that name it, and for whom it stands in.
+    /// What these routes mean for a receiver and an alert at a time, one line each: whether it would be told, what the routes that
+    /// name it decide, and for whom it stands in.
     pub fn about(&self, receiver: &str, alert: &Value, at: Timestamp) -> Vec<String> {
-        let (_, visits) = self.route(alert, at);
+        let (routed, visits) = self.route(alert, at);
+        let names = |list: &[String]| list.iter().any(|name| name == receiver);
+        let mut lines = Vec::new();
+        if let Some(muted) = &routed.muted {
+            lines.push(muted.clone());
+        } else if names(&routed.receivers) {
+            lines.push("it would be told".to_owned());
+        }
         let mut naming = Vec::new();
-        self.routes.iter().for_each(|route| route.find(receiver, &mut naming));
-        let routes = naming.into_iter().map(|route| {
-            let visit = visits.iter().find(|visit| std::ptr::eq(visit.route, route.name.as_str()));
-            visit.map_or_else(
-                || {
-                    format!(
-                        "route {}: names it and is not asked, since another takes the alert first",
-                        route.name
-                    )
-                },
-                |visit| format!("{visit}"),
-            )
-        });
-        let stands_in =
-            |(_, other): &(&String, &Arc<Receiver>)| other.fallback.iter().any(|name| name == receiver);
+        self.routes.iter().for_each(|route| route.find(receiver, &mut Vec::new(), &mut naming));
+        lines.extend(naming.into_iter().map(|path| said(&path, &visits, names(&routed.receivers))));
+        let stands_in = |(_, other): &(&String, &Arc<Receiver>)| names(&other.fallback);
         let others = self.receivers.iter().filter(stands_in);
-        let others = others.map(|(other, _)| format!("it is told when {other} is given up"));
-        let mut lines: Vec<String> = routes.chain(others).collect();
+        lines.extend(others.map(|(other, _)| format!("it is told when {other} is given up")));
+        if names(&self.catch_all) {
+            lines.push("it is told of what no route takes".to_owned());
+        }
         if lines.is_empty() {
             lines.push("no route names it".to_owned());
         }
@@ -189,6 +187,25 @@ impl Router {
     fn muted(&self, facts: &Facts, at: Timestamp) -> Option<String> {
         let mute = self.mutes.iter().find(|mute| at < mute.until && mute.when.holds(facts) == Ok(true))?;
         Some(format!("muted until {}: {}", mute.until, mute.reason))
+    }
+}
+
+/// What became of an alert on the way to a route.
+fn said(way: &[&Route], visits: &[Visit<'_>], is_told: bool) -> String {
+    let visit = |route: &&Route| visits.iter().find(|visit| std::ptr::eq(visit.route, route.name.as_str()));
+    let last = way.iter().rev().find_map(|route| Some((route, visit(route)?)));
+    let name = way.last().map_or("", |route| route.name.as_str());
+    match last {
+        Some((at, visit)) if at.name == name => match (&visit.verdict, is_told) {
+            (Verdict::Taken | Verdict::Failed(_), false) => {
+                format!("{visit}, and one below it takes its place")
+            }
+            _ => visit.to_string(),
+        },
+        Some((_, Visit { verdict: Verdict::Taken | Verdict::Failed(_), .. })) | None => {
+            format!("route {name}: is not asked, since another takes the alert first")
+        }
+        Some((_, visit)) => format!("route {name}: is not asked, since {visit}"),
     }
 }
 
@@ -247,12 +264,14 @@ fn add(names: &mut Vec<String>, more: &[String]) {
 }
 
 impl Route {
-    /// Adds this one, and those below it, that name a receiver.
-    fn find<'a>(&'a self, receiver: &str, found: &mut Vec<&'a Route>) {
+    /// Adds the ways to this one, and to those below it, that name a receiver.
+    fn find<'a>(&'a self, receiver: &str, way: &mut Vec<&'a Route>, found: &mut Vec<Vec<&'a Route>>) {
+        way.push(self);
         if self.receivers.iter().any(|name| name == receiver) {
-            found.push(self);
+            found.push(way.clone());
         }
-        self.routes.iter().for_each(|route| route.find(receiver, found));
+        self.routes.iter().for_each(|route| route.find(receiver, way, found));
+        way.pop();
     }
 
     /// A condition that cannot be evaluated takes the alert, whatever window is open: a mistyped one must not swallow a page.

@@ -23,6 +23,7 @@ mod parked;
 mod receivers;
 mod repeats;
 mod search_attributes;
+mod stand_ins;
 mod submit;
 mod urgency;
 mod worker;
@@ -37,9 +38,9 @@ use serde::{Deserialize, Serialize};
 use crate::fault::Fault;
 use crate::plan::{RetryConfig, RetryPolicy};
 
-pub use acknowledge::acknowledge;
+pub use acknowledge::{TakenOver, acknowledge};
 pub use activities::AlertActivities;
-pub use afterwards::{AcknowledgementWorkflow, TakenOver, complete};
+pub use afterwards::{AcknowledgementWorkflow, Closed, complete};
 pub use backlog::watch_backlog;
 pub use codec::{Codec, EncryptionConfig, EncryptionKeyConfig};
 pub use deliveries::{

@@ -268,7 +268,7 @@ async fn who_takes_an_alert_over_ends_the_attempts_and_the_updaters_are_told() {
     let document = told[1].json()["document"].clone();
     assert_eq!(document["acknowledgement"]["note"], "on it", "{document}");
     let again = campanile(&["alerts", "ack", &id, "--by", "bob", "--url", host.url()]).await;
-    assert!(again.stdout.contains("had come to its end"), "{again:?}");
+    assert!(again.stdout.contains("alice has taken it over before"), "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -358,9 +358,13 @@ async fn who_stands_in_for_two_is_told_once() {
     let routes = "[[routes]]\nreceivers = [\"chat\", \"mail\"]\n";
     let settings = Settings::new().and_config(&tables).and_config(routes).plugin(pager(&receiver));
     let host = settings.plugin(Plugin::status_recorder("tracker", &receiver)).start().await;
-    let ledger = host.ledger(alert("one phone")).await;
+    let firing = identified("one phone");
+    let ledger = host.ledger(firing.clone()).await;
     assert_eq!(ledger["outcome"], "delivered", "{ledger}");
     assert_eq!(paths(&receiver, &["chat", "mail", "phone"]), [1, 4, 1]);
+    let ended = host.ledger(with(firing, json!({"status": "resolved"}))).await;
+    assert_eq!(ended["outcome"], "delivered", "{ended}");
+    assert_eq!(paths(&receiver, &["chat", "mail", "phone"]), [1, 4, 2], "and of the end, too");
     let stand_ins: Vec<&Value> = ledger["steps"]
         .as_array()
         .expect("steps")
@@ -369,6 +373,22 @@ async fn who_stands_in_for_two_is_told_once() {
         .map(|step| &step["instead_of"])
         .collect();
     assert_eq!(stand_ins, ["chat", "mail"]);
+}
+
+/// Whoever waits for the one who stands in goes on as soon as somebody else has told it, whichever of them comes first.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_stand_in_goes_on_when_it_is_told() {
+    let receiver = Receiver::start().await;
+    receiver.always("/chat", Answer::status(503));
+    receiver.always("/mail", Answer::status(410));
+    receiver.script("/phone", [Answer::status(503)], Answer::status(200).after(Duration::from_millis(1_500)));
+    let phone = "fallback = [\"phone\"]";
+    let tables = receivers(&receiver, &[("chat", phone), ("mail", phone), ("phone", "")]);
+    let routes = "[[routes]]\nreceivers = [\"chat\", \"mail\"]\n";
+    let host = Settings::new().and_config(&tables).and_config(routes).plugin(pager(&receiver)).start().await;
+    let ledger = host.ledger(identified("one phone, slowly")).await;
+    assert_eq!(ledger["outcome"], "delivered", "{ledger}");
+    assert_eq!(paths(&receiver, &["chat", "mail", "phone"]), [4, 1, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

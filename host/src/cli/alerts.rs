@@ -206,13 +206,12 @@ impl Ack {
         let response = self.target.http(TIMEOUT)?.post(url.clone()).json(&body).send().await;
         let response = response.with_context(|| format!("no answer from {url}: is the host running?"))?;
         let acked: Value = answered(response).await?;
-        println!(
-            "{}",
-            match acked["stopped"] == true {
-                true => "taken over: nobody else is told of it any more",
-                false => "taken over: it had come to its end, and its updaters are told",
-            }
-        );
+        let by = acked["acknowledgement"]["by"].as_str().unwrap_or("-");
+        match (by == self.by, acked["stopped"] == true) {
+            (false, _) => println!("{by} has taken it over before"),
+            (true, true) => println!("taken over: nobody else is told of it any more"),
+            (true, false) => println!("taken over: it had come to its end, and its updaters are told"),
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

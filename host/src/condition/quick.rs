@@ -87,18 +87,21 @@ impl Test {
     /// `None` where CEL has to say: the value is no text, or what it is in is not there.
     fn holds(&self, alert: &Value) -> Option<bool> {
         let (last, before) = self.path.split_last()?;
-        let mut place = alert;
+        let is_never_absent = |name: &String| NEVER_ABSENT.contains(&name.as_str());
+        let mut place = Some(alert);
         for (depth, name) in before.iter().enumerate() {
-            match place.get(name) {
-                Some(next) => place = next,
-                None if depth == 0 && NEVER_ABSENT.contains(&name.as_str()) => place = &Value::Null,
-                None => return None,
-            }
+            place = match place?.get(name) {
+                // As good as empty.
+                None if depth == 0 && is_never_absent(name) => None,
+                found => Some(found?),
+            };
         }
         match (&self.wants, place) {
-            (Wants::Present, Value::Null) if before.len() == 1 => Some(false),
-            (Wants::Present, Value::Object(fields)) => Some(fields.contains_key(last)),
-            (Wants::OneOf(texts), Value::Object(fields)) => {
+            (Wants::Present, None) => Some(false),
+            (Wants::Present, Some(Value::Object(fields))) => {
+                Some(fields.contains_key(last) || before.is_empty() && is_never_absent(last))
+            }
+            (Wants::OneOf(texts), Some(Value::Object(fields))) => {
                 let text = fields.get(last)?.as_str()?;
                 Some(texts.iter().any(|one| one == text))
             }

@@ -185,7 +185,7 @@ impl Mailer {
         message: MailMessage,
         deadline: Instant,
     ) -> Result<String, MailError> {
-        let id = message.id.clone();
+        let id = recipients::fingerprint(&message);
         let message = compose::compose(&self.inner.from, grants, message)?;
         let by = deadline.min(Instant::now() + self.inner.timeout);
         let inner = self.inner.clone();
@@ -244,7 +244,7 @@ impl Inner {
             }
             Ok(Err(error)) => {
                 let status = error.status().map(u16::from);
-                let is_answer = status.is_some_and(|status| !is_about_login(status));
+                let is_answer = status.is_some_and(|status| status != CLOSING && !is_about_login(status));
                 Err(Refusal { is_answer, error: failure(&error) })
             }
             Err(_) => {
@@ -264,6 +264,9 @@ struct Refusal {
     is_answer: bool,
     error: MailError,
 }
+
+/// The server is about to close the connection (RFC 5321, section 3.8): no word on the message.
+const CLOSING: u16 = 421;
 
 /// Whether the server's answer is about the host's login, which somebody has to repair, and not about the message.
 fn is_about_login(status: u16) -> bool {

@@ -1,7 +1,11 @@
 //! Somebody takes an alert over: the alert's workflow is told, if it still runs.
 
+use std::time::Duration;
+
+use temporalio_client::errors::{WorkflowInteractionError, WorkflowUpdateError};
 use temporalio_client::{
-    Client, UntypedWorkflow, WorkflowDescribeOptions, WorkflowHandle, WorkflowSignalOptions,
+    Client, UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecuteUpdateOptions, WorkflowHandle,
+    WorkflowSignalOptions,
 };
 
 use super::afterwards;
@@ -12,8 +16,20 @@ use super::workflows::{Acknowledged, AlertProcessingWorkflow, BatchAlertProcessi
 use crate::ledger::Acknowledgement;
 use crate::plan::RetryPolicy;
 
-/// Tells the workflow that carries an alert; `alert` is the alert's own id. Whether it still ran, so that whoever was not
-/// told yet is not told any more; otherwise only the updaters are told, as often as `retry` says.
+/// How long a worker may take to answer; after that the word is left for it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct TakenOver {
+    /// It still ran, so that whoever was not told yet is not told any more; otherwise only the updaters are told.
+    pub stopped: bool,
+    /// Who has it: whoever was first.
+    pub acknowledgement: Acknowledgement,
+}
+
+/// Tells the workflow that carries an alert; `alert` is the alert's own id. The updaters of one that has come to its end are told
+/// as often as `retry` says.
 ///
 /// # Errors
 ///
@@ -24,56 +40,86 @@ pub async fn acknowledge(
     alert: &str,
     acknowledgement: Acknowledgement,
     retry: RetryPolicy,
-) -> Result<bool, LookupError> {
+) -> Result<TakenOver, LookupError> {
     let client = link
         .client()
         .ok_or_else(|| LookupError::Unavailable(format!("no connection to {}", link.address)))?;
     let carried = lookup::carried(&client, workflow_id).await?;
     let item = carried.into_iter().find(|item| item.id == alert);
     let item = item.ok_or_else(|| LookupError::NotFound(alert.to_owned()))?;
-    if stop(&client, workflow_id, alert, acknowledgement.clone()).await? {
-        return Ok(true);
+    if is_running(&client, workflow_id).await? {
+        let word = Acknowledged { alert: alert.to_owned(), acknowledgement: acknowledgement.clone() };
+        if let Some(acknowledgement) = tell(&client, workflow_id, word).await? {
+            return Ok(TakenOver { stopped: true, acknowledgement });
+        }
     }
     let found = lookup::lookup(link, workflow_id).await?;
     let ledger = found.alerts.into_iter().find(|found| found.id == alert).and_then(|found| found.ledger);
     let ledger = ledger.ok_or_else(|| LookupError::NotFound(alert.to_owned()))?;
-    afterwards::take_over(link, &client, item, &ledger, acknowledgement, retry).await?;
-    Ok(false)
+    let acknowledgement = afterwards::take_over(link, &client, item, &ledger, acknowledgement, retry).await?;
+    Ok(TakenOver { stopped: false, acknowledgement })
 }
 
-/// Tells a workflow that runs; whether it did.
-async fn stop(
-    client: &Client,
-    workflow_id: &str,
-    alert: &str,
-    acknowledgement: Acknowledgement,
-) -> Result<bool, LookupError> {
+async fn is_running(client: &Client, workflow_id: &str) -> Result<bool, LookupError> {
     let handle: WorkflowHandle<Client, UntypedWorkflow> = client.get_workflow_handle(workflow_id);
     let described = handle.describe(WorkflowDescribeOptions::default()).await;
     let described = described.map_err(|error| lookup::interaction(workflow_id, &error))?;
-    if State::from(described.status()) != State::Running {
-        return Ok(false);
-    }
-    let is_batch = workflow_id != alert;
-    let told = Json(Acknowledged { alert: alert.to_owned(), acknowledgement });
-    let options = WorkflowSignalOptions::default();
-    let signalled = match is_batch {
-        false => {
+    Ok(State::from(described.status()) == State::Running)
+}
+
+/// Who has taken the alert over, as its workflow has it; `None` if that came to its end meanwhile.
+async fn tell(
+    client: &Client,
+    workflow_id: &str,
+    word: Acknowledged,
+) -> Result<Option<Acknowledgement>, LookupError> {
+    let told = match workflow_id == word.alert {
+        true => {
             let handle: WorkflowHandle<Client, AlertProcessingWorkflow> =
                 client.get_workflow_handle(workflow_id);
-            handle.signal(AlertProcessingWorkflow::acknowledge, told, options).await
+            let options = WorkflowExecuteUpdateOptions::default();
+            let telling =
+                handle.execute_update(AlertProcessingWorkflow::take_over, Json(word.clone()), options);
+            tokio::time::timeout(PATIENCE, telling).await
         }
-        true => {
+        false => {
             let handle: WorkflowHandle<Client, BatchAlertProcessingWorkflow> =
                 client.get_workflow_handle(workflow_id);
-            handle.signal(BatchAlertProcessingWorkflow::acknowledge, told, options).await
+            let options = WorkflowExecuteUpdateOptions::default();
+            let telling =
+                handle.execute_update(BatchAlertProcessingWorkflow::take_over, Json(word.clone()), options);
+            tokio::time::timeout(PATIENCE, telling).await
         }
     };
-    use temporalio_client::errors::WorkflowInteractionError as Failed;
-    match signalled {
-        Ok(()) => Ok(true),
-        // It came to its end meanwhile.
-        Err(Failed::NotFound(_)) => Ok(false),
+    match told {
+        Ok(Ok(Json(acknowledgement))) => Ok(Some(acknowledgement)),
+        Ok(Err(WorkflowUpdateError::NotFound(_) | WorkflowUpdateError::Failed(_))) => Ok(None),
+        Ok(Err(_)) | Err(_) => leave_word(client, workflow_id, word).await,
+    }
+}
+
+/// Leaves word for a worker that does not answer now.
+async fn leave_word(
+    client: &Client,
+    workflow_id: &str,
+    word: Acknowledged,
+) -> Result<Option<Acknowledgement>, LookupError> {
+    let (acknowledgement, options) = (word.acknowledgement.clone(), WorkflowSignalOptions::default());
+    let left = match workflow_id == word.alert {
+        true => {
+            let handle: WorkflowHandle<Client, AlertProcessingWorkflow> =
+                client.get_workflow_handle(workflow_id);
+            handle.signal(AlertProcessingWorkflow::acknowledge, Json(word), options).await
+        }
+        false => {
+            let handle: WorkflowHandle<Client, BatchAlertProcessingWorkflow> =
+                client.get_workflow_handle(workflow_id);
+            handle.signal(BatchAlertProcessingWorkflow::acknowledge, Json(word), options).await
+        }
+    };
+    match left {
+        Ok(()) => Ok(Some(acknowledgement)),
+        Err(WorkflowInteractionError::NotFound(_)) => Ok(None),
         Err(error) => Err(LookupError::Unavailable(error.to_string())),
     }
 }

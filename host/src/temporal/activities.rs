@@ -167,8 +167,8 @@ impl AlertActivities {
             return finish(&ctx, &item.id, target, step).await;
         }
         let delivery_id = format!("{}/{}", item.id, target.name);
-        let thread = target.earlier.as_ref().and_then(|earlier| earlier.thread.clone());
-        let thread_id = thread.unwrap_or_else(|| firing::thread_id(&item.id, &target.name));
+        let own = || firing::thread_id(&item.id, &target.name);
+        let thread_id = target.thread.clone().unwrap_or_else(own);
         let (plugin, called) = match self.receivers.find(Role::Notifier, &target.name) {
             Err(error) => (target.name.clone(), Err(error)),
             Ok(Callee { plugin, setup }) => {
@@ -299,7 +299,7 @@ impl Attempts {
     fn untried(self, code: &str, message: &str, target: &Target) -> Step {
         let error = StepError { code: code.to_owned(), message: message.to_owned(), retry: Retry::Never };
         let step = failure::untried(Activity::SendNotification, target);
-        Step { attempts: self.number, error: Some(error), before: self.before, ..step }
+        Step { attempts: self.number.saturating_sub(1), error: Some(error), before: self.before, ..step }
     }
 
     fn answered(
@@ -381,6 +381,7 @@ async fn finish(
             );
             tell_next(ctx, &step).await;
         }
+        None if code == RESOLVED_SINCE => tracing::info!(alert, activity, plugin, code, "{message}"),
         None => {
             metric::given_up();
             tracing::error!(alert, activity, plugin, attempt, code, error = message, "given up");

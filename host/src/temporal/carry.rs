@@ -4,13 +4,11 @@
 //! The first attempt of everything is a local activity: three of them cost 3 history events instead of 18, and one
 //! round trip. The SDK keeps the workflow task open meanwhile, so they are short.
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::lock::{Mutex, MutexGuard};
 use temporalio_common::{ActivityDefinition, RetryPolicy as TemporalRetryPolicy};
 use temporalio_sdk::workflows::{join, join_all, select};
 use temporalio_sdk::{
@@ -21,11 +19,12 @@ use temporalio_sdk::{
 use super::activities::{AlertActivities, Notification, Processed, Processing, StatusUpdate};
 use super::input::Input;
 use super::json::Json;
+use super::stand_ins::StandIns;
 use super::{ActivityConfig, failure, parked};
 use crate::alert::AlertItem;
 use crate::ledger::{
-    Acknowledgement, Activity, DeliveryResult, DeliveryState, Ledger, Outcome, Retry, Step, StepError,
-    StepResult,
+    Acknowledgement, Activity, Attempt, DeliveryResult, DeliveryState, Ledger, Outcome, Retry, Step,
+    StepError, StepResult,
 };
 use crate::plan::{Plan, Planned, RetryPolicy, Target};
 
@@ -83,11 +82,13 @@ pub(super) async fn carry<W: Told>(
         item = Arc::new(item.with(alert));
     }
     let (mut plan, mut decisions, mut steps) = (processed.plan, processed.decisions, processed.steps);
+    let mut taken_back_by = None;
     if let Some(hold) = processed.hold
         && let Some(again) = held_back(ctx, hold.unsigned_abs()).await
     {
         decisions.push(format!("nobody is told: it fires again, as {again}"));
         plan = Plan { dropped: true, ..Plan::default() };
+        taken_back_by = Some(again);
     }
     let outcome = route(ctx, &item, activities, &plan, &mut steps).await?;
     let acknowledged = ctx.state(|workflow| workflow.acknowledgement(&item.id).cloned());
@@ -109,6 +110,7 @@ pub(super) async fn carry<W: Told>(
         repeats,
         flaps: processed.flaps,
         shown: processed.shown,
+        taken_back_by,
     })
 }
 
@@ -142,7 +144,7 @@ async fn process<W>(
     }
     let call =
         Processing { item: item.clone(), activities: *activities, skip_processors: false, waits: true };
-    let retry = RetryPolicy { maximum_attempts: 0, ..activities.process_alert };
+    let retry = endless(activities.process_alert);
     let options = durable(item, "firing", &retry, 0, None);
     Ok(ctx.execute_activity(AlertActivities::process_alert, call, options).await?.0)
 }
@@ -170,8 +172,13 @@ async fn process_now<W>(
         Err(ActivityExecutionError::Failed(_)) => {}
         done => return Ok(done?.0),
     }
-    let options = durable(item, "unprocessed", &RetryPolicy { maximum_attempts: 0, ..*retry }, 0, None);
+    let options = durable(item, "unprocessed", &endless(*retry), 0, None);
     Ok(ctx.execute_activity(AlertActivities::process_alert, call(true), options).await?.0)
+}
+
+/// The same policy without an end: what it is for has to succeed.
+fn endless(retry: RetryPolicy) -> RetryPolicy {
+    RetryPolicy { maximum_attempts: 0, maximum_age: None, ..retry }
 }
 
 /// Notifies every receiver of the plan and tells the updaters what became of it, again if that changes, or if somebody
@@ -195,7 +202,7 @@ async fn route<W: Told>(
     let early = outcome(plan, &so_far);
 
     let updates = update_all(ctx, item, &updaters, early, &so_far);
-    let shared = StandIns::shared(ctx, &lines);
+    let shared = StandIns::shared(ctx, lines.iter().flat_map(|line| &line.fallback));
     let rest = first.into_iter().zip(&lines);
     let rest = join_all(rest.map(|(first, line)| deliver(ctx, item, line, first, plan.parks, &shared)));
     let (updates, rest) = join!(updates, rest);
@@ -234,17 +241,16 @@ async fn deliver<W: Told>(
         if is_over(ctx, item, &steps) {
             break;
         }
-        let mut told = shared.of(&stand_in.name).await;
-        if let Some(step) = told.as_ref().and_then(|told| told.as_ref()) {
-            steps.push(Step { instead_of: Some(line.receiver.name.clone()), ..step.clone() });
-            continue;
-        }
-        let first = notify_first(ctx, item, stand_in).await?;
-        let name = format!("{}-for-{}", stand_in.name, line.receiver.name);
-        let step = notify_on(ctx, item, stand_in, &name, first).await?;
-        if let Some(told) = &mut told {
-            **told = Some(step.clone());
-        }
+        let step = match shared.said(ctx, &stand_in.name).await {
+            Some(step) => step,
+            None => {
+                let first = notify_first(ctx, item, stand_in).await?;
+                let name = format!("{}-for-{}", stand_in.name, line.receiver.name);
+                let step = notify_on(ctx, item, stand_in, &name, first).await?;
+                shared.note(ctx, &step);
+                step
+            }
+        };
         steps.push(Step { instead_of: Some(line.receiver.name.clone()), ..step });
     }
     if parks && !is_over(ctx, item, &steps) {
@@ -257,29 +263,6 @@ async fn deliver<W: Told>(
 fn is_over<W: Told>(ctx: &WorkflowContext<W>, item: &AlertItem, steps: &[Step]) -> bool {
     let has_it = steps.iter().any(|step| step.result == StepResult::Ok);
     has_it || ctx.state(|workflow| workflow.acknowledgement(&item.id).is_some())
-}
-
-/// Those who stand in for several receivers: each is told once, and what it said counts for all of them.
-struct StandIns(BTreeMap<String, Mutex<Option<Step>>>);
-
-impl StandIns {
-    /// Workflows from before this was done go on without.
-    fn shared<W>(ctx: &WorkflowContext<W>, lines: &[Line]) -> Self {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for stand_in in lines.iter().flat_map(|line| &line.fallback) {
-            *counts.entry(&stand_in.name).or_default() += 1;
-        }
-        counts.retain(|_, count| *count > 1);
-        if counts.is_empty() || !ctx.patched("shared-stand-ins") {
-            return Self(BTreeMap::new());
-        }
-        Self(counts.into_keys().map(|name| (name.to_owned(), Mutex::default())).collect())
-    }
-
-    /// What one of them said, as soon as nobody else is telling it; `None` if it stands in for one alone.
-    async fn of(&self, name: &str) -> Option<MutexGuard<'_, Option<Step>>> {
-        Some(self.0.get(name)?.lock().await)
-    }
 }
 
 impl Line {
@@ -307,7 +290,7 @@ impl Line {
 }
 
 /// How a receiver, or who stood in for it, ended.
-fn reached(steps: &[Step]) -> DeliveryResult {
+pub(super) fn reached(steps: &[Step]) -> DeliveryResult {
     let stand_in = steps.iter().skip(1).find(|step| step.result == StepResult::Ok);
     let own = DeliveryResult::from(&steps[0]);
     match stand_in {
@@ -405,7 +388,8 @@ async fn notify_on<W: Told>(
     Ok(step.after(before))
 }
 
-/// A delivery that ended since somebody took the alert over.
+/// A delivery that ended since somebody took the alert over. Of the durable attempts nothing is known: Temporal keeps no details
+/// of what was cancelled.
 fn stopped<W: Told>(
     ctx: &WorkflowContext<W>,
     item: &AlertItem,
@@ -420,7 +404,8 @@ fn stopped<W: Told>(
         message: format!("no further attempt: acknowledged by {by}"),
         retry: Retry::Never,
     };
-    let step = before.unwrap_or_else(|| failure::untried(Activity::SendNotification, target));
+    let mut step = before.unwrap_or_else(|| failure::untried(Activity::SendNotification, target));
+    step.before.extend(Attempt::of(&step));
     Step { result: StepResult::Failed, error: Some(error), ..step }
 }
 

@@ -21,6 +21,14 @@ use crate::telemetry::metric;
 /// How much larger the processors together may make an alert, in bytes of JSON: a batch has many of them to carry.
 const MOST_GROWTH: usize = 16 << 10;
 
+fn unavailable(what: &str, error: impl std::fmt::Display) -> StepError {
+    let message = format!("{what} is not known: {error}");
+    StepError { code: "temporal-unavailable".to_owned(), message, retry: Retry::Backoff }
+}
+
+/// How long an alert that could not be processed waits for what is known of the one before it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// One alert on its way through the processors.
 pub(super) struct Chain {
     host: Arc<AlertActivities>,
@@ -55,11 +63,8 @@ impl Chain {
     /// attempts that follow have the time.
     pub(super) async fn run(mut self, budget: Duration, is_local: bool) -> Result<Processed, StepError> {
         let deadline = Instant::now() + budget;
-        let firing = firing::of(&self.host.link, &self.item).await.map_err(|message| StepError {
-            code: "temporal-unavailable".to_owned(),
-            message: format!("what became of the firing is not known: {message}"),
-            retry: Retry::Backoff,
-        })?;
+        let firing = firing::of(&self.host.link, &self.item).await;
+        let firing = firing.map_err(|error| unavailable("what became of the firing", error))?;
         if matches!(firing, Firing::Runs) {
             return Ok(self.waiting());
         }
@@ -82,37 +87,49 @@ impl Chain {
                 return Ok(self.into_processed((plan, Vec::new())));
             }
         }
-        Ok(match firing {
-            Firing::Done(firing) => self.after(&firing),
-            _ => self.fired().await,
-        })
+        match firing {
+            Firing::Done(firing) => Ok(self.after(&firing)),
+            _ => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                Ok(match self.earlier(left).await? {
+                    Some(earlier) => self.goes_on(earlier),
+                    None => self.routed(),
+                })
+            }
+        }
     }
 
-    /// A firing goes on with the one before it, if the end of that was not told yet. It is told all the same if it is worse.
-    async fn fired(mut self) -> Processed {
+    /// The alert before, if this one goes on with it.
+    async fn earlier(&self, patience: Duration) -> Result<Option<Earlier>, StepError> {
         let holds = self.host.receivers.routing.current().hold_down().is_some();
         if !holds || self.item.alert.status != Status::Firing {
-            return self.routed();
+            return Ok(None);
         }
-        let Some(Earlier { ledger, told }) = flapping::goes_on(&self.host.link, &self.item).await else {
-            return self.routed();
-        };
+        let earlier = flapping::goes_on(&self.host.link, &self.item, patience).await;
+        earlier.map_err(|error| unavailable("what became of the alert before", error))
+    }
+
+    /// A firing that goes on with the one before it: who has that is not told again, unless this is worse.
+    fn goes_on(mut self, Earlier { ledger, told }: Earlier) -> Processed {
         metric::flapped();
-        let (flaps, before, is_worse) =
-            (ledger.flaps + 1, &ledger.id, self.item.alert.severity > ledger.alert.severity);
-        self.decisions.push(match is_worse {
-            true => format!("goes on with {before}, whose end was not told yet, and is worse"),
-            false => format!("goes on with {before}, whose end was not told yet: nobody is told again"),
-        });
-        let processed = match is_worse {
-            true => self.routed(),
-            false => {
-                let plan =
-                    Plan { receivers: Vec::new(), updaters: Vec::new(), dropped: true, ..Plan::default() };
-                self.into_processed((plan, Vec::new()))
-            }
+        let is_worse = self.item.alert.severity > ledger.alert.severity;
+        let told_of = |planned: &Planned| told.iter().find(|one| one.receiver == planned.name);
+        let has_it = |planned: &Planned| told_of(planned).is_some_and(|one| one.earlier.is_some());
+        let (mut plan, mut reasons) = self.decide();
+        plan.receivers.retain(|planned| is_worse || !has_it(planned));
+        for planned in &mut plan.receivers {
+            planned.thread = told_of(planned).map(|one| one.thread.clone());
+        }
+        let who = match (is_worse, plan.receivers.is_empty()) {
+            (true, _) => "it is worse",
+            (false, false) => "who has that is not told again",
+            (false, true) => "nobody is told again",
         };
-        Processed { flaps, shown: told, ..processed }
+        self.decisions.push(format!("goes on with {}, whose end was not told yet: {who}", ledger.id));
+        if plan.receivers.is_empty() {
+            (plan, reasons) = (Plan { dropped: true, ..Plan::default() }, Vec::new());
+        }
+        Processed { flaps: ledger.flaps + 1, shown: told, ..self.into_processed((plan, reasons)) }
     }
 
     /// Nothing yet: the firing has to come to its end first.
@@ -137,7 +154,11 @@ impl Chain {
         match firing::of(&self.host.link, &self.item).await {
             Ok(Firing::Done(firing)) => self.after(&firing),
             Ok(Firing::Runs) => self.waiting(),
-            Ok(Firing::Unknown) | Err(_) => self.routed(),
+            // Told once more rather than not at all.
+            Ok(Firing::Unknown) | Err(_) => match self.earlier(PATIENCE).await.unwrap_or_default() {
+                Some(earlier) => self.goes_on(earlier),
+                None => self.routed(),
+            },
         }
     }
 
@@ -147,7 +168,11 @@ impl Chain {
         let router = self.host.receivers.routing.current();
         let told: Vec<Planned> = firing::told(firing)
             .into_iter()
-            .map(|Told { receiver, earlier }| Planned { earlier, ..self.receiver(&router, &receiver) })
+            .map(|Told { receiver, earlier, thread }| Planned {
+                earlier,
+                thread: Some(thread),
+                ..self.receiver(&router, &receiver)
+            })
             .collect();
         let dropped = told.is_empty();
         self.decisions.push(match dropped {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_common::protos::temporal::api::common::v1::Payloads;
 use temporalio_common::protos::temporal::api::failure::v1::Failure;
@@ -62,9 +63,9 @@ pub(super) fn into_step(
             (Some(step), _) => return Ok(step),
             (None, Some(FailureInfo::TimeoutFailureInfo(timeout))) => {
                 before = timeout.last_heartbeat_details.as_ref().map(attempts_of).unwrap_or_default();
-                ("timeout", format!("the attempt did not end in time: {}", failure.message))
+                ("timeout", format!("the attempt did not end in time: {}", message_of(failure)))
             }
-            (None, _) => ("worker", failure.message.clone()),
+            (None, _) => ("worker", message_of(failure)),
         },
     };
     let error = StepError { code: code.to_owned(), message, retry: Retry::Backoff };
@@ -105,6 +106,17 @@ fn innermost(mut failure: &Failure) -> &Failure {
 pub(super) fn attempts_of(details: &Payloads) -> Vec<Attempt> {
     let payload = details.payloads.first();
     payload.and_then(|payload| serde_json::from_slice(&payload.data).ok()).unwrap_or_default()
+}
+
+/// What a failure says. With encryption, that is apart from the failure itself.
+pub(super) fn message_of(failure: &Failure) -> String {
+    #[derive(Deserialize)]
+    struct Common {
+        message: String,
+    }
+    let apart = failure.encoded_attributes.as_ref();
+    let apart = apart.and_then(|payload| serde_json::from_slice::<Common>(&payload.data).ok());
+    apart.map_or_else(|| failure.message.clone(), |common| common.message)
 }
 
 /// The step in an application failure's details.

@@ -3,20 +3,18 @@
 
 use std::time::Duration;
 
+use temporalio_client::errors::WorkflowUpdateError;
 use temporalio_client::{Client, WorkflowExecuteUpdateOptions, WorkflowHandle};
 
 use super::firing;
 use super::json::Json;
 use super::link::Link;
 use super::list;
-use super::lookup;
+use super::lookup::{self, LookupError};
 use super::workflows::AlertProcessingWorkflow;
 use crate::alert::{AlertItem, resolve_id};
 use crate::ledger::Ledger;
 use crate::plan::Told;
-
-/// How long the end of the alert before may take to say whether it is still held back.
-const ASKED: Duration = Duration::from_secs(1);
 
 /// The alert before, which this one goes on with.
 pub(super) struct Earlier {
@@ -26,25 +24,41 @@ pub(super) struct Earlier {
     pub(super) told: Vec<Told>,
 }
 
-/// The alert that this one goes on with: its end was held back, and is now told to nobody. `None` if there is none, or if
-/// Temporal does not tell: then this alert is another one.
-pub(super) async fn goes_on(link: &Link, item: &AlertItem) -> Option<Earlier> {
-    let client = link.client()?;
-    let key = item.alert.identity()?;
-    let before = list::firing_before(&client, key, &item.id).await.ok()??;
-    if !take_back(&client, &resolve_id(&before), &item.id).await {
-        return None;
-    }
-    let found = lookup::lookup(link, &before).await.ok()?;
-    let ledger = found.alerts.into_iter().find_map(|alert| alert.ledger).map(Box::new)?;
-    Some(Earlier { told: firing::told(&ledger), ledger })
+/// The alert that this one goes on with: its end was held back, and is now told to nobody. `None` if there is none.
+///
+/// # Errors
+///
+/// Temporal did not answer within `patience`: the end may have been taken back. Whoever asks again gets the same answer.
+pub(super) async fn goes_on(
+    link: &Link,
+    item: &AlertItem,
+    patience: Duration,
+) -> Result<Option<Earlier>, LookupError> {
+    let asking = async {
+        let (Some(client), Some(key)) = (link.client(), item.alert.identity()) else { return Ok(None) };
+        let Some(before) = list::firing_before(&client, key, &item.id).await? else { return Ok(None) };
+        if !take_back(&client, &resolve_id(&before), &item.id).await? {
+            return Ok(None);
+        }
+        let found = lookup::lookup(link, &before).await?;
+        let ledger = found.alerts.into_iter().find_map(|alert| alert.ledger).map(Box::new);
+        Ok(ledger.map(|ledger| Earlier { told: firing::told(&ledger), ledger }))
+    };
+    let asked = tokio::time::timeout(patience, asking).await;
+    asked.unwrap_or_else(|_| Err(LookupError::Unavailable(format!("no answer within {patience:?}"))))
 }
 
-/// Takes the end of an alert back; whether it had not been told yet. Whoever asks twice gets the same answer.
-async fn take_back(client: &Client, resolve: &str, again: &str) -> bool {
+/// Takes the end of an alert back; whether it had not been told yet.
+async fn take_back(client: &Client, resolve: &str, again: &str) -> Result<bool, LookupError> {
     let handle: WorkflowHandle<Client, AlertProcessingWorkflow> = client.get_workflow_handle(resolve);
     let mut options = WorkflowExecuteUpdateOptions::default();
+    // Asked again, it says the same again.
     options.update_id = Some(again.to_owned());
-    let asked = handle.execute_update(AlertProcessingWorkflow::fires_again, Json(again.to_owned()), options);
-    matches!(tokio::time::timeout(ASKED, asked).await, Ok(Ok(Json(true))))
+    let again = Json(again.to_owned());
+    match handle.execute_update(AlertProcessingWorkflow::fires_again, again, options).await {
+        Ok(Json(is_taken_back)) => Ok(is_taken_back),
+        // There is no end, or it has been told.
+        Err(WorkflowUpdateError::NotFound(_) | WorkflowUpdateError::Failed(_)) => Ok(false),
+        Err(error) => Err(LookupError::Unavailable(error.to_string())),
+    }
 }

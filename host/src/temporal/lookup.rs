@@ -29,7 +29,7 @@ use crate::alert::{Alert, AlertItem};
 use crate::ledger::{Attempt, Ledger, Outcome, Step};
 
 /// How long a lookup may take.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a workflow that another one is about to start is looked for.
 const APPEAR_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -385,7 +385,7 @@ impl From<WorkflowExecutionStatus> for State {
 /// What a failed attempt says; of one that is encrypted the message itself is not readable.
 fn message(failure: &Failure) -> String {
     let error = failure::step_of(failure).and_then(|step| step.error);
-    error.map_or_else(|| failure.message.clone(), |error| error.message)
+    error.map_or_else(|| failure::message_of(failure), |error| error.message)
 }
 
 impl From<&PendingActivityInfo> for Pending {

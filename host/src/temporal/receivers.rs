@@ -79,7 +79,7 @@ impl Receivers {
         let set: Vec<_> = [of_plugin, own].into_iter().flatten().filter(|retry| retry.is_set()).collect();
         let retry = (!set.is_empty()).then(|| set.iter().fold(usual, |retry, set| retry.overridden_by(set)));
         let queue = receiver.as_ref().and_then(|receiver| receiver.lane(name)).map(|lane| self.queue(&lane));
-        Planned { name: name.to_owned(), retry, queue, fallback: Vec::new(), earlier: None }
+        Planned { name: name.to_owned(), retry, queue, fallback: Vec::new(), earlier: None, thread: None }
     }
 
     fn setup(

@@ -78,14 +78,27 @@ impl AlertProcessingWorkflow {
         Ok(Json(ledger))
     }
 
-    /// Somebody takes the alert over: nobody else is told any more. The first one counts.
+    /// Somebody takes the alert over: nobody else is told any more. The first one counts, and is given back.
+    ///
+    /// What a workflow is told comes by updates: a signal that arrives while its task is under way has Temporal throw the task
+    /// away, and with it all the attempts that were made in it.
+    #[update]
+    pub fn take_over(
+        &mut self,
+        _: &mut SyncWorkflowContext<Self>,
+        acknowledged: Json<Acknowledged>,
+    ) -> Json<Acknowledgement> {
+        Json(self.acknowledgement.get_or_insert(acknowledged.0.acknowledgement).clone())
+    }
+
+    /// The same for when no worker answers: a signal waits until one does.
     #[signal]
     pub fn acknowledge(&mut self, _: &mut SyncWorkflowContext<Self>, acknowledged: Json<Acknowledged>) {
         self.acknowledgement.get_or_insert(acknowledged.0.acknowledgement);
     }
 
     /// It was posted again.
-    #[signal]
+    #[update]
     pub fn repeated(&mut self, _: &mut SyncWorkflowContext<Self>) {
         self.repeats = self.repeats.saturating_add(1);
     }
@@ -213,7 +226,18 @@ impl BatchAlertProcessingWorkflow {
         Ok(Json(BatchLedger { metadata, alerts, children }))
     }
 
-    /// Somebody takes one of the alerts over that it carries itself.
+    /// Somebody takes one of the alerts over that it carries itself. The first one counts, and is given back.
+    #[update]
+    pub fn take_over(
+        &mut self,
+        _: &mut SyncWorkflowContext<Self>,
+        acknowledged: Json<Acknowledged>,
+    ) -> Json<Acknowledgement> {
+        let Acknowledged { alert, acknowledgement } = acknowledged.0;
+        Json(self.acknowledgements.entry(alert).or_insert(acknowledgement).clone())
+    }
+
+    /// The same for when no worker answers.
     #[signal]
     pub fn acknowledge(&mut self, _: &mut SyncWorkflowContext<Self>, acknowledged: Json<Acknowledged>) {
         let Acknowledged { alert, acknowledgement } = acknowledged.0;

@@ -252,7 +252,11 @@ pub(super) struct Question {
 
 fn answer(surroundings: &Surroundings, found: &Found, receiver: &str) -> Result<String, ApiError> {
     match found.alerts.as_slice() {
-        [alert] => Ok(why(alert, &found.pending, &surroundings.routing.current(), receiver)),
+        [alert] => {
+            // Only who works on alerts reads the routes.
+            let router = surroundings.works.then(|| surroundings.routing.current());
+            Ok(why(alert, &found.pending, router.as_deref(), receiver))
+        }
         _ => {
             let message = "is asked of a batch: ask it of one of its alerts, by its own id".to_owned();
             Err(ApiError::invalid(vec![fault_in("why", receiver.into(), message)]))

@@ -43,7 +43,7 @@ pub(super) struct Acked {
     /// Whether it was under way, so that nobody else is told of it any more; otherwise it had come to its end, and its updaters
     /// are told.
     stopped: bool,
-    /// Who has taken it over.
+    /// Who has taken it over: whoever was first.
     acknowledgement: Acknowledgement,
 }
 
@@ -86,7 +86,8 @@ pub(super) async fn post_ack(
     let acknowledgement = Acknowledgement { by, note, at: Timestamp::now() };
     let workflow_id = carrier(alert);
     let (link, retry) = (&surroundings.link, surroundings.activities.update_alert_status);
-    let stopped = temporal::acknowledge(link, workflow_id, alert, acknowledgement.clone(), retry).await?;
+    let taken = temporal::acknowledge(link, workflow_id, alert, acknowledgement, retry).await?;
+    let temporal::TakenOver { stopped, acknowledgement } = taken;
     tracing::info!(alert, by = acknowledgement.by, stopped, "alert acknowledged");
     Ok(Json(Acked { success: true, alert: alert.to_owned(), stopped, acknowledgement }))
 }

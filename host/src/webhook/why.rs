@@ -6,12 +6,20 @@ use crate::ledger::{Activity, Attempt, Outcome, Step, StepError, StepResult};
 use crate::routing::Router;
 use crate::temporal::{FoundAlert, Pending};
 
-/// The answer, for a person. `router` is what is in force now; the alert may have been routed by others.
-pub(super) fn why(found: &FoundAlert, pending: &[Pending], router: &Router, receiver: &str) -> String {
-    let step = notified(found).find(|step| step.name() == receiver);
-    let waits = pending.iter().find(|pending| pending.id == format!("{}/{receiver}", found.id));
+/// The answer, for a person. `router` is what is in force now, where this process knows it; the alert may have been routed by
+/// others.
+pub(super) fn why(
+    found: &FoundAlert,
+    pending: &[Pending],
+    router: Option<&Router>,
+    receiver: &str,
+) -> String {
+    let step = notified(found).filter(|step| step.name() == receiver).last();
+    let own = format!("{}/{receiver}", found.id);
+    let waits = pending.iter().find(|one| one.id == own || one.id.starts_with(&format!("{own}-for-")));
     let mut says = match (step, waits) {
-        (step, Some(pending)) => of_pending(receiver, pending, step),
+        (step, Some(pending)) => of_pending(receiver, Some(pending), step),
+        (Some(step), None) if goes_on(found, step) => of_pending(receiver, None, Some(step)),
         (Some(step), None) => of_step(found, receiver, step),
         (None, None) => of_nobody(found, router, receiver),
     };
@@ -19,6 +27,12 @@ pub(super) fn why(found: &FoundAlert, pending: &[Pending], router: &Router, rece
         says.push(format!("It stood in for {other}, which was given up."));
     }
     says.join(" ")
+}
+
+/// Whether another attempt is to come, as far as the history tells.
+fn goes_on(found: &FoundAlert, step: &Step) -> bool {
+    let is_worthwhile = step.error.as_ref().is_some_and(|error| error.retry.is_worthwhile());
+    found.ledger.is_none() && step.result == StepResult::Failed && is_worthwhile
 }
 
 fn notified(found: &FoundAlert) -> impl Iterator<Item = &Step> {
@@ -30,11 +44,13 @@ fn decisions(found: &FoundAlert) -> &[String] {
     found.ledger.as_ref().map_or(&found.decisions, |ledger| &ledger.decisions)
 }
 
-fn of_pending(receiver: &str, pending: &Pending, first: Option<&Step>) -> Vec<String> {
+fn of_pending(receiver: &str, pending: Option<&Pending>, first: Option<&Step>) -> Vec<String> {
     let mut says = vec![format!("{receiver} is not told yet: the attempts go on.")];
     let first = first.and_then(Attempt::of);
-    says.extend(first.iter().chain(&pending.before).map(of_attempt));
-    says.extend(pending.next_attempt_at.map(|at| format!("The next attempt is due at {at:.0}.")));
+    let more = pending.map_or(&[][..], |pending| &pending.before);
+    says.extend(first.iter().chain(more).map(of_attempt));
+    let next = pending.and_then(|pending| pending.next_attempt_at);
+    says.extend(next.map(|at| format!("The next attempt is due at {at:.0}.")));
     says
 }
 
@@ -77,12 +93,17 @@ fn is_choice(line: &str) -> bool {
     line.starts_with("route ") || line.starts_with("no receiver took") || line.starts_with("goes to those")
 }
 
-fn of_nobody(found: &FoundAlert, router: &Router, receiver: &str) -> Vec<String> {
+fn of_nobody(found: &FoundAlert, router: Option<&Router>, receiver: &str) -> Vec<String> {
     let lines = decisions(found);
     let own: Vec<&str> =
         lines.iter().filter_map(|line| line.strip_prefix(&format!("{receiver}: "))).collect();
     if found.ledger.is_none() && notified(found).next().is_none() && lines.is_empty() {
-        return vec![format!("{receiver} is not told yet: the alert is still being processed.")];
+        return vec![format!(
+            "{receiver} is not told yet, as far as is known: the alert is still under way."
+        )];
+    }
+    if let Some(held) = lines.iter().find(|line| found.ledger.is_none() && line.starts_with("held back")) {
+        return vec![format!("{receiver} is not told yet: the end of the alert is {held}.")];
     }
     if found.outcome == Some(Outcome::Dropped) {
         return vec![format!("{receiver} was not told, and nobody was: {}.", lines.join("; "))];
@@ -90,12 +111,12 @@ fn of_nobody(found: &FoundAlert, router: &Router, receiver: &str) -> Vec<String>
     if !own.is_empty() {
         return vec![format!("{receiver} was not told: {}.", own.join("; "))];
     }
-    // An alert came from JSON, so it goes back into JSON.
-    let alert = serde_json::to_value(&found.alert).unwrap_or_default();
-    let now = router.about(receiver, &alert, Timestamp::now()).join("; ");
     let mut says = vec![format!("{receiver} was not told: nothing that took the alert names it.")];
     says.extend(chosen(found).map(|text| text.replace("What chose it", "What decided")));
-    says.push(format!("By the configuration as it is now: {now}."));
+    // An alert came from JSON, so it goes back into JSON.
+    let alert = serde_json::to_value(&found.alert).unwrap_or_default();
+    let now = router.map(|router| router.about(receiver, &alert, Timestamp::now()).join("; "));
+    says.extend(now.map(|now| format!("By the configuration as it is now: {now}.")));
     says
 }
 
@@ -141,7 +162,7 @@ mod tests {
     }
 
     fn asked(ledger: Value, receiver: &str) -> String {
-        why(&found(ledger), &[], &Router::default(), receiver)
+        why(&found(ledger), &[], Some(&Router::default()), receiver)
     }
 
     #[test]

@@ -4,11 +4,20 @@ use std::collections::VecDeque;
 
 use lettre::Address;
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 
-use super::MailError;
+use super::{MailError, MailMessage};
 
 /// Of how many messages is known who has them already.
 const MOST_MESSAGES: usize = 256;
+
+/// What tells a message from every other, whatever plugin sends it and calls it: what is in it.
+pub(super) fn fingerprint(message: &MailMessage) -> String {
+    let MailMessage { id, in_reply_to, from, to: _, subject, text, html } = message;
+    // Texts, which go into JSON.
+    let whole = serde_json::json!([id, in_reply_to, from, subject, text, html]).to_string();
+    hex::encode(Sha256::digest(whole))
+}
 
 /// Who has messages that others are still to get, so that a repeat goes to those alone. In this process only: after a
 /// restart, a repeat has the same `Message-ID`.

@@ -217,6 +217,10 @@ async fn a_repeat_goes_to_those_alone_who_do_not_have_it() {
     let Err(MailError::Unavailable(text)) = sent(&mailer, message()).await else { panic!("dev has nothing") };
     assert!(text.starts_with("ops@example.org have it, others do not: dev@example.org: "), "{text}");
     while lines.try_recv().is_ok() {}
+    let other = MailMessage { text: "another plugin's".to_owned(), ..message() };
+    assert!(sent(&mailer, other).await.is_err());
+    let theirs: Vec<String> = std::iter::from_fn(|| lines.try_recv().ok()).collect();
+    assert!(theirs.iter().any(|line| line.starts_with("RCPT TO:<ops@")), "by the same id, and not the same");
     assert!(matches!(sent(&mailer, message()).await, Err(MailError::Unavailable(_))));
     let again: Vec<String> = std::iter::from_fn(|| lines.try_recv().ok()).collect();
     assert!(again.iter().any(|line| line.starts_with("RCPT TO:<dev@")), "{again:?}");
