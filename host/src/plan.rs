@@ -68,7 +68,20 @@ pub struct Told {
     #[schema(nullable = false)]
     pub earlier: Option<Earlier>,
     /// The thread id under which it has, or would have, what belongs to the alert.
-    pub thread: String,
+    #[serde(default)]
+    thread: String,
+}
+
+impl Told {
+    /// A receiver, what it answered, and under which thread id.
+    pub fn new(receiver: String, earlier: Option<Earlier>, thread: String) -> Self {
+        Self { receiver, earlier, thread }
+    }
+
+    /// The thread id, where it is known.
+    pub fn thread(&self) -> Option<String> {
+        Some(self.thread.clone()).filter(|thread| !thread.is_empty())
+    }
 }
 
 /// What a receiver answered to a firing.

@@ -170,7 +170,8 @@ impl Router {
         }
         let mut naming = Vec::new();
         self.routes.iter().for_each(|route| route.find(receiver, &mut Vec::new(), &mut naming));
-        lines.extend(naming.into_iter().map(|path| said(&path, &visits, names(&routed.receivers))));
+        let is_left_out = routed.muted.is_none() && !names(&routed.receivers);
+        lines.extend(naming.into_iter().map(|way| said(&way, &visits, is_left_out)));
         let stands_in = |(_, other): &(&String, &Arc<Receiver>)| names(&other.fallback);
         let others = self.receivers.iter().filter(stands_in);
         lines.extend(others.map(|(other, _)| format!("it is told when {other} is given up")));
@@ -191,13 +192,13 @@ impl Router {
 }
 
 /// What became of an alert on the way to a route.
-fn said(way: &[&Route], visits: &[Visit<'_>], is_told: bool) -> String {
+fn said(way: &[&Route], visits: &[Visit<'_>], is_left_out: bool) -> String {
     let visit = |route: &&Route| visits.iter().find(|visit| std::ptr::eq(visit.route, route.name.as_str()));
     let last = way.iter().rev().find_map(|route| Some((route, visit(route)?)));
     let name = way.last().map_or("", |route| route.name.as_str());
     match last {
-        Some((at, visit)) if at.name == name => match (&visit.verdict, is_told) {
-            (Verdict::Taken | Verdict::Failed(_), false) => {
+        Some((at, visit)) if at.name == name => match (&visit.verdict, is_left_out) {
+            (Verdict::Taken | Verdict::Failed(_), true) => {
                 format!("{visit}, and one below it takes its place")
             }
             _ => visit.to_string(),

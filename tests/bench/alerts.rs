@@ -105,7 +105,7 @@ async fn batches(figures: &mut Figures, host: &Host, floor: &Floor) {
             .await,
         );
     }
-    compare(figures, "alerts in batches of 300", BATCH as usize, best(&bare), best(&ours), 0.6);
+    compare(figures, "alerts in batches of 300", BATCH as usize, best(&bare), best(&ours), 0.5);
 }
 
 fn compare(figures: &mut Figures, what: &str, count: usize, bare: Duration, ours: Duration, least: f64) {

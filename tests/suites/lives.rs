@@ -30,6 +30,15 @@ async fn post(host: &Host, alert: &Value) -> String {
     host.submit(std::slice::from_ref(alert)).await[0].clone()
 }
 
+/// Waits until the end of an alert is held back.
+async fn held_back(host: &Host, end: &str) -> Value {
+    until("the end is held back", async || {
+        let found = host.get(&format!("/alerts/{end}")).await.ok();
+        found["decisions"].to_string().contains("held back for").then_some(found)
+    })
+    .await
+}
+
 async fn why(host: &Host, id: &str, receiver: &str) -> String {
     let ran = campanile(&["alerts", "show", id, "--why", receiver, "--url", host.url()]).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -134,12 +143,7 @@ async fn an_alert_that_comes_and_goes_is_told_once() {
     let one = post(&host, &first).await;
     host.completed(&one).await;
     let end = post(&host, &resolved(&first)).await;
-    let held = until("the end is held back", async || {
-        let found = host.get(&format!("/alerts/{end}")).await.ok();
-        found["decisions"].to_string().contains("held back for").then_some(found)
-    })
-    .await;
-    assert_eq!(held["state"], "running");
+    assert_eq!(held_back(&host, &end).await["state"], "running");
 
     let second = again(&first, "2023-12-01T14:31:00Z");
     let two = post(&host, &second).await;
@@ -169,11 +173,7 @@ async fn what_fires_again_and_is_worse_is_told() {
     let one = post(&host, &first).await;
     host.completed(&one).await;
     let end = post(&host, &resolved(&first)).await;
-    until("the end is held back", async || {
-        let found = host.get(&format!("/alerts/{end}")).await.ok();
-        found["decisions"].to_string().contains("held back for").then_some(())
-    })
-    .await;
+    held_back(&host, &end).await;
     let worse = with(again(&first, "2023-12-01T14:31:00Z"), json!({"severity": "critical"}));
     let two = post(&host, &worse).await;
     assert_eq!(host.completed(&two).await["outcome"], "delivered");
@@ -197,11 +197,7 @@ async fn what_fires_again_is_told_to_those_who_have_nothing() {
     let one = post(&host, &first).await;
     host.completed(&one).await;
     let end = post(&host, &resolved(&first)).await;
-    until("the end is held back", async || {
-        let found = host.get(&format!("/alerts/{end}")).await.ok();
-        found["decisions"].to_string().contains("held back for").then_some(())
-    })
-    .await;
+    held_back(&host, &end).await;
     receiver.always("/pager", Answer::status(200));
     let second = again(&first, "2023-12-01T14:31:00Z");
     let two = post(&host, &second).await;

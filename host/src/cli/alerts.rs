@@ -12,8 +12,8 @@ use super::table::table;
 use super::{Target, answered};
 use crate::temporal::{AlertPage, ListedAlert};
 
-/// The host itself waits five seconds for Temporal.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// The host itself waits five seconds for Temporal, and twelve for the worker of an alert that is taken over.
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// How many characters of a title a table shows.
 const TITLE: usize = 48;
 

@@ -16,8 +16,9 @@ use super::workflows::{Acknowledged, AlertProcessingWorkflow, BatchAlertProcessi
 use crate::ledger::Acknowledgement;
 use crate::plan::RetryPolicy;
 
-/// How long a worker may take to answer; after that the word is left for it.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a worker may take to answer; after that the word is left for it. Longer than a workflow task may be open (10 s): a
+/// signal in the middle of one would repeat the attempts in it.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// What came of it.
 #[derive(Clone, Debug)]
@@ -93,7 +94,7 @@ async fn tell(
     };
     match told {
         Ok(Ok(Json(acknowledgement))) => Ok(Some(acknowledgement)),
-        Ok(Err(WorkflowUpdateError::NotFound(_) | WorkflowUpdateError::Failed(_))) => Ok(None),
+        Ok(Err(WorkflowUpdateError::NotFound(_))) => Ok(None),
         Ok(Err(_)) | Err(_) => leave_word(client, workflow_id, word).await,
     }
 }

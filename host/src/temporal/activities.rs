@@ -32,8 +32,8 @@ const MARGIN: Duration = Duration::from_millis(200);
 
 /// Why a delivery is not tried.
 const TOO_OLD: &str = "its `maximum-age` is over: there was no time left for another attempt";
-const OVER: &str =
-    "the alert was resolved since, and its end was told: to tell of it now would open what nobody closes";
+const OVER: &str = "the alert was resolved since and its end told, or it was told of as one that goes on with it: to tell of it now \
+                    would open what nobody closes";
 /// The code of a parked firing whose end was told.
 pub(super) const RESOLVED_SINCE: &str = "resolved-since";
 
@@ -162,7 +162,7 @@ impl AlertActivities {
         if budget(&ctx).is_zero() {
             return finish(&ctx, &item.id, target, attempts.untried("too-old", TOO_OLD, target)).await;
         }
-        if call.was_parked && firing::is_over(&self.link, item).await {
+        if call.was_parked && firing::is_over(&self.link, item, &target.name).await {
             let step = attempts.untried(RESOLVED_SINCE, OVER, target);
             return finish(&ctx, &item.id, target, step).await;
         }
@@ -185,7 +185,7 @@ impl AlertActivities {
                 (plugin.name().to_owned(), Ok(called))
             }
         };
-        let step = attempts.answered(Activity::SendNotification, &target.name, &plugin, called);
+        let step = attempts.answered(Activity::SendNotification, target, &plugin, called);
         if step.result == StepResult::Ok {
             let elapsed = Timestamp::now().duration_since(item.origin.received_at);
             metric::delivered(&target.name, elapsed.try_into().unwrap_or_default());
@@ -236,7 +236,7 @@ impl AlertActivities {
                 (plugin.name().to_owned(), Ok(called))
             }
         };
-        let step = attempts.answered(Activity::UpdateAlertStatus, &target.name, &plugin, called);
+        let step = attempts.answered(Activity::UpdateAlertStatus, target, &plugin, called);
         finish(&ctx, &item.id, target, step).await
     }
 }
@@ -305,27 +305,17 @@ impl Attempts {
     fn answered(
         self,
         activity: Activity,
-        name: &str,
+        target: &Target,
         plugin: &str,
         called: Result<Called<Receipt>, CallError>,
     ) -> Step {
         let empty = Step {
-            activity,
-            receiver: (name != plugin).then(|| name.to_owned()),
+            receiver: (target.name != plugin).then(|| target.name.clone()),
             plugin: plugin.to_owned(),
-            digest: None,
-            generation: None,
             attempts: self.number,
             at: Some(self.at),
-            duration_ms: 0.0,
-            result: StepResult::Failed,
-            message: None,
-            receipt_id: None,
-            error: None,
-            usage: None,
-            parked: None,
-            instead_of: None,
             before: self.before,
+            ..failure::untried(activity, target)
         };
         let called = match called {
             Ok(called) => called,

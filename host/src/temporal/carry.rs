@@ -244,11 +244,9 @@ async fn deliver<W: Told>(
         let step = match shared.said(ctx, &stand_in.name).await {
             Some(step) => step,
             None => {
-                let first = notify_first(ctx, item, stand_in).await?;
-                let name = format!("{}-for-{}", stand_in.name, line.receiver.name);
-                let step = notify_on(ctx, item, stand_in, &name, first).await?;
-                shared.note(ctx, &step);
-                step
+                let told = stand_in_for(ctx, item, stand_in, &line.receiver.name).await;
+                shared.note(ctx, &stand_in.name, told.as_ref().ok());
+                told?
             }
         };
         steps.push(Step { instead_of: Some(line.receiver.name.clone()), ..step });
@@ -257,6 +255,16 @@ async fn deliver<W: Told>(
         steps[0].parked = Some(parked::park(ctx, item, &line.receiver, &steps[0]).await?);
     }
     Ok(steps)
+}
+
+async fn stand_in_for<W: Told>(
+    ctx: &WorkflowContext<W>,
+    item: &Arc<AlertItem>,
+    stand_in: &Target,
+    receiver: &str,
+) -> WorkflowResult<Step> {
+    let first = notify_first(ctx, item, stand_in).await?;
+    notify_on(ctx, item, stand_in, &format!("{}-for-{receiver}", stand_in.name), first).await
 }
 
 /// Whether somebody has the alert, or has taken it over.

@@ -26,8 +26,9 @@ fn unavailable(what: &str, error: impl std::fmt::Display) -> StepError {
     StepError { code: "temporal-unavailable".to_owned(), message, retry: Retry::Backoff }
 }
 
-/// How long an alert that could not be processed waits for what is known of the one before it.
+/// How long Temporal may take to say what became of the alert before, and how often it is asked where nothing comes after.
 const PATIENCE: Duration = Duration::from_secs(5);
+const QUESTIONS: usize = 3;
 
 /// One alert on its way through the processors.
 pub(super) struct Chain {
@@ -91,10 +92,8 @@ impl Chain {
             Firing::Done(firing) => Ok(self.after(&firing)),
             _ => {
                 let left = deadline.saturating_duration_since(Instant::now());
-                Ok(match self.earlier(left).await? {
-                    Some(earlier) => self.goes_on(earlier),
-                    None => self.routed(),
-                })
+                let earlier = if is_local { self.earlier(left).await? } else { self.earlier_at_last().await };
+                Ok(self.fired(earlier))
             }
         }
     }
@@ -105,8 +104,20 @@ impl Chain {
         if !holds || self.item.alert.status != Status::Firing {
             return Ok(None);
         }
-        let earlier = flapping::goes_on(&self.host.link, &self.item, patience).await;
+        let earlier = flapping::goes_on(&self.host.link, &self.item, patience.min(PATIENCE)).await;
         earlier.map_err(|error| unavailable("what became of the alert before", error))
+    }
+
+    /// The same where nothing comes after: an alert is told once more rather than not at all.
+    async fn earlier_at_last(&mut self) -> Option<Earlier> {
+        for _ in 0..QUESTIONS {
+            match self.earlier(PATIENCE).await {
+                Ok(earlier) => return earlier,
+                Err(error) => tracing::warn!(alert = self.item.id, error = error.message, "asked again"),
+            }
+        }
+        self.decisions.push("what became of the alert before is not known: this one is another".to_owned());
+        None
     }
 
     /// A firing that goes on with the one before it: who has that is not told again, unless this is worse.
@@ -116,19 +127,26 @@ impl Chain {
         let told_of = |planned: &Planned| told.iter().find(|one| one.receiver == planned.name);
         let has_it = |planned: &Planned| told_of(planned).is_some_and(|one| one.earlier.is_some());
         let (mut plan, mut reasons) = self.decide();
+        let is_for_somebody = !plan.receivers.is_empty() && !plan.dropped;
         plan.receivers.retain(|planned| is_worse || !has_it(planned));
         for planned in &mut plan.receivers {
-            planned.thread = told_of(planned).map(|one| one.thread.clone());
+            planned.fallback.retain(|next| is_worse || !has_it(next));
+            planned.thread = told_of(planned).and_then(Told::thread);
+            for next in &mut planned.fallback {
+                next.thread = told_of(next).and_then(Told::thread);
+            }
         }
-        let who = match (is_worse, plan.receivers.is_empty()) {
+        let is_silent = is_for_somebody && plan.receivers.is_empty();
+        let who = match (is_worse, is_silent) {
             (true, _) => "it is worse",
             (false, false) => "who has that is not told again",
             (false, true) => "nobody is told again",
         };
         self.decisions.push(format!("goes on with {}, whose end was not told yet: {who}", ledger.id));
-        if plan.receivers.is_empty() {
+        if is_silent {
             (plan, reasons) = (Plan { dropped: true, ..Plan::default() }, Vec::new());
         }
+        self.note(&plan);
         Processed { flaps: ledger.flaps + 1, shown: told, ..self.into_processed((plan, reasons)) }
     }
 
@@ -154,11 +172,10 @@ impl Chain {
         match firing::of(&self.host.link, &self.item).await {
             Ok(Firing::Done(firing)) => self.after(&firing),
             Ok(Firing::Runs) => self.waiting(),
-            // Told once more rather than not at all.
-            Ok(Firing::Unknown) | Err(_) => match self.earlier(PATIENCE).await.unwrap_or_default() {
-                Some(earlier) => self.goes_on(earlier),
-                None => self.routed(),
-            },
+            Ok(Firing::Unknown) | Err(_) => {
+                let earlier = self.earlier_at_last().await;
+                self.fired(earlier)
+            }
         }
     }
 
@@ -168,10 +185,10 @@ impl Chain {
         let router = self.host.receivers.routing.current();
         let told: Vec<Planned> = firing::told(firing)
             .into_iter()
-            .map(|Told { receiver, earlier, thread }| Planned {
-                earlier,
-                thread: Some(thread),
-                ..self.receiver(&router, &receiver)
+            .map(|told| {
+                let thread = told.thread();
+                let Told { receiver, earlier, .. } = told;
+                Planned { earlier, thread, ..self.receiver(&router, &receiver) }
             })
             .collect();
         let dropped = told.is_empty();
@@ -185,13 +202,25 @@ impl Chain {
         Processed { hold, flaps: firing.flaps, ..self.into_processed((plan, Vec::new())) }
     }
 
+    fn fired(self, earlier: Option<Earlier>) -> Processed {
+        match earlier {
+            Some(earlier) => self.goes_on(earlier),
+            None => self.routed(),
+        }
+    }
+
     fn routed(self) -> Processed {
         let decided = self.decide();
-        if decided.0.unrouted {
+        self.note(&decided.0);
+        self.into_processed(decided)
+    }
+
+    /// Counts an alert that nobody took.
+    fn note(&self, plan: &Plan) {
+        if plan.unrouted {
             metric::unrouted();
             tracing::warn!(alert = self.item.id, "no receiver took the alert");
         }
-        self.into_processed(decided)
     }
 
     fn is_wanted_by(&mut self, processor: &Plugin) -> bool {

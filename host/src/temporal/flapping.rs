@@ -41,8 +41,11 @@ pub(super) async fn goes_on(
             return Ok(None);
         }
         let found = lookup::lookup(link, &before).await?;
-        let ledger = found.alerts.into_iter().find_map(|alert| alert.ledger).map(Box::new);
-        Ok(ledger.map(|ledger| Earlier { told: firing::told(&ledger), ledger }))
+        let Some(mut ledger) = found.alerts.into_iter().find_map(|alert| alert.ledger) else {
+            return Ok(None);
+        };
+        firing::complete(link, &mut ledger).await;
+        Ok(Some(Earlier { told: firing::told(&ledger), ledger: Box::new(ledger) }))
     };
     let asked = tokio::time::timeout(patience, asking).await;
     asked.unwrap_or_else(|_| Err(LookupError::Unavailable(format!("no answer within {patience:?}"))))

@@ -185,12 +185,13 @@ pub(super) async fn firing_before(
     Ok(found.max().map(|(_, id)| id))
 }
 
-/// Whether a batch runs. False if Temporal does not tell.
-pub(super) async fn is_batch_running(client: &Client, task_queue: &str) -> bool {
+/// Whether a batch that was begun before this time still runs. False if Temporal does not tell.
+pub(super) async fn is_batch_running(client: &Client, task_queue: &str, before: Timestamp) -> bool {
     let query = [
         "WorkflowType = 'BatchAlertProcessingWorkflow'".to_owned(),
         format!("TaskQueue = {}", quoted(task_queue)),
         "ExecutionStatus = 'Running'".to_owned(),
+        format!("StartTime <= '{before}'"),
     ];
     page(client, query.join(" AND "), 1, Vec::new()).await.is_ok_and(|(found, _)| !found.is_empty())
 }

@@ -24,6 +24,7 @@ use utoipa::ToSchema;
 use super::activities::Processed;
 use super::failure;
 use super::link::Link;
+use super::parked::Unparked;
 use super::workflows::{Batch, BatchLedger, Job};
 use crate::alert::{Alert, AlertItem};
 use crate::ledger::{Attempt, Ledger, Outcome, Step};
@@ -259,6 +260,17 @@ async fn so_far(
         steps: story.steps.clone(),
     });
     Ok((found.collect(), own.into_iter().map(|item| item.id).collect()))
+}
+
+/// How a parked delivery ended, if it has.
+pub(super) async fn unparked(client: &Client, id: &str) -> Option<Unparked> {
+    let handle: Handle = client.get_workflow_handle(id);
+    let described = handle.describe(WorkflowDescribeOptions::default()).await.ok()?;
+    if State::from(described.status()) != State::Completed {
+        return None;
+    }
+    let value = handle.get_result(WorkflowGetResultOptions::default()).await.ok()?;
+    decode(value.payloads.first()?)
 }
 
 /// What a workflow was started with, and the steps that its history holds.

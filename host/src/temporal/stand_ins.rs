@@ -49,10 +49,10 @@ impl StandIns {
         }
     }
 
-    /// Notes what one of them said, for those who wait for that.
-    pub(super) fn note<W>(&self, ctx: &WorkflowContext<W>, step: &Step) {
-        if let Some(stand_in) = self.0.borrow_mut().get_mut(step.name()) {
-            *stand_in = StandIn::Told(Box::new(step.clone()));
+    /// Notes what one of them said, for those who wait for that; nothing, if it could not be told.
+    pub(super) fn note<W>(&self, ctx: &WorkflowContext<W>, name: &str, said: Option<&Step>) {
+        if let Some(stand_in) = self.0.borrow_mut().get_mut(name) {
+            *stand_in = said.map_or(StandIn::Untold, |step| StandIn::Told(Box::new(step.clone())));
         }
         // It changes nothing, and wakes who waits.
         ctx.state_mut(|_| ());

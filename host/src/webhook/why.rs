@@ -19,7 +19,7 @@ pub(super) fn why(
     let waits = pending.iter().find(|one| one.id == own || one.id.starts_with(&format!("{own}-for-")));
     let mut says = match (step, waits) {
         (step, Some(pending)) => of_pending(receiver, Some(pending), step),
-        (Some(step), None) if goes_on(found, step) => of_pending(receiver, None, Some(step)),
+        (Some(step), None) if goes_on(found, pending, step) => of_pending(receiver, None, Some(step)),
         (Some(step), None) => of_step(found, receiver, step),
         (None, None) => of_nobody(found, router, receiver),
     };
@@ -30,9 +30,10 @@ pub(super) fn why(
 }
 
 /// Whether another attempt is to come, as far as the history tells.
-fn goes_on(found: &FoundAlert, step: &Step) -> bool {
+fn goes_on(found: &FoundAlert, pending: &[Pending], step: &Step) -> bool {
     let is_worthwhile = step.error.as_ref().is_some_and(|error| error.retry.is_worthwhile());
-    found.ledger.is_none() && step.result == StepResult::Failed && is_worthwhile
+    let is_stood_in_for = pending.iter().any(|one| one.id.ends_with(&format!("-for-{}", step.name())));
+    found.ledger.is_none() && step.result == StepResult::Failed && is_worthwhile && !is_stood_in_for
 }
 
 fn notified(found: &FoundAlert) -> impl Iterator<Item = &Step> {
