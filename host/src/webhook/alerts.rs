@@ -209,7 +209,7 @@ fn fault_in(path: &str, value: Value, message: String) -> Fault {
     params(("workflow_id" = String, Path, description = "From `workflow_ids`, or an alert's own `id`"), Question),
     responses(
         (status = 200, description = "The alert, its state, its outcome and its ledger", body = AlertAnswer),
-        (status = 400, description = "The path is not UTF-8, or `why` is asked of several alerts", body = WebhookResponse),
+        (status = 400, description = "The path is not UTF-8, or the question is none", body = WebhookResponse),
         (status = 401, description = "The admin key is missing or wrong", body = WebhookResponse),
         (status = 403, description = "The key is not for this", body = WebhookResponse),
         (status = 404, description = "Temporal does not know it, or no longer", body = WebhookResponse),
@@ -236,7 +236,7 @@ pub(super) async fn get_alert(
     if let [FoundAlert { ledger: Some(ledger), .. }] = found.alerts.as_mut_slice() {
         temporal::complete(&surroundings.link, ledger).await;
     }
-    let why = why.map(|receiver| answer(&surroundings, &found, &receiver)).transpose()?;
+    let why = why.map(|receiver| answer(&surroundings, &found, &receiver));
     Ok(Json(AlertAnswer::new(found, why, &surroundings.link)))
 }
 
@@ -250,18 +250,13 @@ pub(super) struct Question {
     why: Option<String>,
 }
 
-fn answer(surroundings: &Surroundings, found: &Found, receiver: &str) -> Result<String, ApiError> {
-    match found.alerts.as_slice() {
-        [alert] => {
-            // Only who works on alerts reads the routes.
-            let router = surroundings.works.then(|| surroundings.routing.current());
-            Ok(why(alert, &found.pending, router.as_deref(), receiver))
-        }
-        _ => {
-            let message = "is asked of a batch: ask it of one of its alerts, by its own id".to_owned();
-            Err(ApiError::invalid(vec![fault_in("why", receiver.into(), message)]))
-        }
-    }
+fn answer(surroundings: &Surroundings, found: &Found, receiver: &str) -> String {
+    let [alert] = found.alerts.as_slice() else {
+        return format!("{} is a batch: ask it of one of its alerts, by its own id.", found.workflow_id);
+    };
+    // Only who works on alerts reads the routes.
+    let router = surroundings.works.then(|| surroundings.routing.current());
+    why(alert, &found.pending, router.as_deref(), receiver)
 }
 
 impl AlertAnswer {
