@@ -1,19 +1,25 @@
 //! Conditions that need no interpreter: routes ask, one after the other, whether a text of the alert is one of a few. With
 //! hundreds of routes that is what routing costs.
 
-use cel::common::ast::{Expr, LiteralValue, operators};
+use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 use serde_json::Value;
 
 use super::NEVER_ABSENT;
 
-/// The comparisons that all have to hold for a condition to hold.
-pub(super) struct Quick {
-    tests: Vec<Test>,
-    /// There is nothing else in it.
-    is_all: bool,
+/// What of a condition can be decided without CEL.
+pub(super) enum Quick {
+    /// All of them have to hold.
+    All(Vec<Quick>),
+    /// One of them has to.
+    Any(Vec<Quick>),
+    Not(Box<Quick>),
+    Test(Test),
+    /// CEL has to say.
+    Unknown,
 }
 
-struct Test {
+/// A question about one value.
+pub(super) struct Test {
     /// Below `alert`.
     path: Vec<String>,
     wants: Wants,
@@ -22,41 +28,54 @@ struct Test {
 enum Wants {
     Present,
     OneOf(Vec<String>),
+    Start(String),
+    End(String),
+    Part(String),
 }
 
 impl Quick {
-    /// What of an expression is joined by `&&` and is `has(alert.x)`, `alert.x == "…"` or `alert.x in ["…", "…"]`.
     pub(super) fn of(expression: &Expr) -> Self {
-        let mut quick = Self { tests: Vec::new(), is_all: true };
-        quick.collect(expression);
-        quick
-    }
-
-    fn collect(&mut self, expression: &Expr) {
-        if let Expr::Call(call) = expression
-            && call.func_name == operators::LOGICAL_AND
-        {
-            return call.args.iter().for_each(|part| self.collect(&part.expr));
-        }
-        match Test::of(expression) {
-            Some(test) => self.tests.push(test),
-            None => self.is_all = false,
+        let Expr::Call(call) = expression else { return Self::test(expression) };
+        let parts = || call.args.iter().map(|part| Self::of(&part.expr)).collect();
+        match call.func_name.as_str() {
+            operators::LOGICAL_AND => Self::All(parts()),
+            operators::LOGICAL_OR => Self::Any(parts()),
+            operators::LOGICAL_NOT => parts().pop().map_or(Self::Unknown, |part| Self::Not(Box::new(part))),
+            operators::NOT_EQUALS => {
+                Self::Not(Box::new(Test::equality(call).map_or(Self::Unknown, Self::Test)))
+            }
+            _ => Self::test(expression),
         }
     }
 
-    /// Whether the condition holds, where that is certain without asking further. One part that does not hold decides, whatever the
+    fn test(expression: &Expr) -> Self {
+        Test::of(expression).map_or(Self::Unknown, Self::Test)
+    }
+
+    /// Whether the condition holds, where that is certain without asking further. One part that decides does so whatever the
     /// others are, an error included, as in CEL.
     pub(super) fn verdict(&self, alert: &Value) -> Option<bool> {
-        let mut is_certain = self.is_all;
-        for test in &self.tests {
-            match test.holds(alert) {
-                Some(true) => {}
-                Some(false) => return Some(false),
-                None => is_certain = false,
-            }
+        match self {
+            Self::All(parts) => joined(parts, alert, false),
+            Self::Any(parts) => joined(parts, alert, true),
+            Self::Not(part) => part.verdict(alert).map(|holds| !holds),
+            Self::Test(test) => test.holds(alert),
+            Self::Unknown => None,
         }
-        is_certain.then_some(true)
     }
+}
+
+/// What several parts give together, if one that says `decisive` decides.
+fn joined(parts: &[Quick], alert: &Value, decisive: bool) -> Option<bool> {
+    let mut is_certain = true;
+    for part in parts {
+        match part.verdict(alert) {
+            Some(verdict) if verdict == decisive => return Some(decisive),
+            Some(_) => {}
+            None => is_certain = false,
+        }
+    }
+    is_certain.then_some(!decisive)
 }
 
 impl Test {
@@ -67,21 +86,35 @@ impl Test {
             return select.test.then_some(Self { path, wants: Wants::Present });
         }
         let Expr::Call(call) = expression else { return None };
-        let [left, right] = call.args.as_slice() else { return None };
-        let (path, texts) = match call.func_name.as_str() {
-            operators::EQUALS => match (path(&left.expr), path(&right.expr)) {
-                (Some(path), _) => (path, vec![text(&right.expr)?]),
-                (None, Some(path)) => (path, vec![text(&left.expr)?]),
-                (None, None) => return None,
-            },
-            operators::IN => {
+        match (call.func_name.as_str(), &call.target, call.args.as_slice()) {
+            (operators::EQUALS, ..) => Self::equality(call),
+            (operators::IN, _, [left, right]) => {
                 let Expr::List(list) = &right.expr else { return None };
                 let texts: Option<Vec<String>> = list.elements.iter().map(|one| text(&one.expr)).collect();
-                (path(&left.expr)?, texts?)
+                Some(Self { path: path(&left.expr)?, wants: Wants::OneOf(texts?) })
             }
-            _ => return None,
+            (method, Some(target), [argument]) => {
+                let wants = match method {
+                    "startsWith" => Wants::Start,
+                    "endsWith" => Wants::End,
+                    "contains" => Wants::Part,
+                    _ => return None,
+                };
+                Some(Self { path: path(&target.expr)?, wants: wants(text(&argument.expr)?) })
+            }
+            _ => None,
+        }
+    }
+
+    /// A value compared to a text, on whichever side that is.
+    fn equality(call: &CallExpr) -> Option<Self> {
+        let [left, right] = call.args.as_slice() else { return None };
+        let (path, text) = match (path(&left.expr), path(&right.expr)) {
+            (Some(path), _) => (path, text(&right.expr)?),
+            (None, Some(path)) => (path, text(&left.expr)?),
+            (None, None) => return None,
         };
-        Some(Self { path, wants: Wants::OneOf(texts) })
+        Some(Self { path, wants: Wants::OneOf(vec![text]) })
     }
 
     /// `None` where CEL has to say: the value is no text, or what it is in is not there.
@@ -101,9 +134,15 @@ impl Test {
             (Wants::Present, Some(Value::Object(fields))) => {
                 Some(fields.contains_key(last) || before.is_empty() && is_never_absent(last))
             }
-            (Wants::OneOf(texts), Some(Value::Object(fields))) => {
+            (wants, Some(Value::Object(fields))) => {
                 let text = fields.get(last)?.as_str()?;
-                Some(texts.iter().any(|one| one == text))
+                Some(match wants {
+                    Wants::Present => true,
+                    Wants::OneOf(texts) => texts.iter().any(|one| one == text),
+                    Wants::Start(start) => text.starts_with(start),
+                    Wants::End(end) => text.ends_with(end),
+                    Wants::Part(part) => text.contains(part),
+                })
             }
             _ => None,
         }

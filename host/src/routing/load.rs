@@ -131,18 +131,35 @@ impl Loading<'_> {
         receivers: &[String],
         updaters: &[String],
     ) -> Vec<Route> {
-        let last = configs.iter().position(|route| route.when.is_none() && !route.goes_on);
-        if let Some(last) = last.filter(|last| last + 1 < configs.len()) {
-            let message =
-                format!("is never reached: {at}[{last}] takes every alert, and does not `continue`");
-            self.odd(format!("{at}[{}]", last + 1), message);
-        }
+        self.find_unreachable(at, configs);
         let route = |(index, config): (usize, &RouteConfig)| {
             let number =
                 if number.is_empty() { format!("{}", index + 1) } else { format!("{number}.{}", index + 1) };
             self.route(&format!("{at}[{index}]"), &number, config, receivers, updaters)
         };
         configs.iter().enumerate().map(route).collect()
+    }
+
+    /// Routes behind one that takes all that they would.
+    fn find_unreachable(&mut self, at: &str, configs: &[RouteConfig]) {
+        let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, route) in configs.iter().enumerate() {
+            // Without a condition, it takes every alert.
+            let when = route.when.as_deref().map_or("true", str::trim);
+            if let Some(all) = taken.get("true") {
+                let message =
+                    format!("is never reached: {at}[{all}] takes every alert, and does not `continue`");
+                return self.odd(format!("{at}[{index}]"), message);
+            }
+            if let Some(same) = taken.get(when) {
+                let message =
+                    format!("is never reached: {at}[{same}] has the same condition, and does not `continue`");
+                self.odd(format!("{at}[{index}]"), message);
+            }
+            if !route.goes_on {
+                taken.entry(when).or_insert(index);
+            }
+        }
     }
 
     fn route(
@@ -179,7 +196,17 @@ impl Loading<'_> {
     }
 
     fn condition(&mut self, path: String, text: &str) -> Option<Condition> {
-        Condition::parse(text).map_err(|message| self.fault(path, Some(text), message)).ok()
+        let condition =
+            Condition::parse(text).map_err(|message| self.fault(path.clone(), Some(text), message));
+        let condition = condition.ok()?;
+        for field in condition.unknown_fields() {
+            let message = format!(
+                "reads alert.{field}, which alerts do not have by themselves: one without it counts as taken. \
+                 Mistyped? If it is added on the way, ask for it: has(alert.{field}) && …"
+            );
+            self.odd(path.clone(), message);
+        }
+        Some(condition)
     }
 
     fn named_windows(&mut self, at: &str, names: &[String]) -> Vec<(String, Window)> {

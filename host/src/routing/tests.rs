@@ -151,6 +151,26 @@ fn what_works_but_is_odd_is_told() {
 }
 
 #[test]
+fn a_route_behind_one_that_takes_the_same_is_told() {
+    let route =
+        |when: &str, more: &str| format!("[[routes]]\nwhen = '{when}'\nreceivers = ['slack']\n{more}\n");
+    let is_low = "alert.severity == \"low\"";
+    let text = [
+        route(is_low, "continue = true"),
+        route(is_low, ""),
+        route("alert.severty == \"high\"", ""),
+        route(is_low, ""),
+        route(" true ", ""),
+        route("alert.title == \"t\"", ""),
+    ];
+    let (_, odd) = load(&text.concat()).unwrap();
+    let [same, all, mistyped] = odd.as_slice() else { panic!("{odd:?}") };
+    assert!(mistyped.starts_with("routes[2].when: reads alert.severty"), "{mistyped}");
+    assert!(same.starts_with("routes[3]: is never reached: routes[1] has the same condition"), "{same}");
+    assert!(all.starts_with("routes[5]: is never reached: routes[4] takes every alert"), "{all}");
+}
+
+#[test]
 fn two_receivers_of_one_task_queue_have_one_limit() {
     let toml = "[receivers.a]\nplugin = 'slack'\nrate-limit = 1\n[receivers.b]\nplugin = 'log'\ntask-queue = 'receiver-a'";
     let said = load(toml).err().unwrap().join("\n");
