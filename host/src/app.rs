@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use http::HeaderValue;
 use temporalio_common::telemetry::metrics::TemporalMeter;
 use temporalio_sdk::Runtime;
 use tokio::sync::{Semaphore, watch};
@@ -15,7 +14,7 @@ use crate::config::{Config, PLUGIN_POLL, Role, list};
 use crate::fault::Fault;
 use crate::last_resort::{LastResort, Watched};
 use crate::plugin::{self, EgressConfig, MailSetup, Mailer, PluginConfig, Registry, Secrets, Trust};
-use crate::reload::Reloads;
+use crate::reload::{Reloads, misfits};
 use crate::routing::{Router, Routing};
 use crate::telemetry::Metrics;
 use crate::temporal::{
@@ -94,7 +93,7 @@ impl App {
     /// Builds the process: listener, plugins, Temporal. Fails on what an operator has to mend; a plugin that
     /// cannot be loaded or a Temporal that cannot be reached is not among that.
     pub async fn build(config: Config, mut kept: Kept) -> anyhow::Result<Self> {
-        check_door(&config, &kept.access)?;
+        check_door(&config, &kept).map_err(|fault| unusable(&[fault]))?;
         let router = routes(&config)?;
         let access = kept.access.clone();
         let (metrics, runtime, meter) = Metrics::init()?;
@@ -105,6 +104,9 @@ impl App {
         let (last_resort, codec) = (kept.last_resort.take(), kept.codec.take());
         let spool = open_spool(&config)?;
         let registry = open_plugins(&config, kept).await?;
+        for misfit in misfits(&config.file, &|name| registry.find(name)) {
+            tracing::error!("what goes to it fails until this is mended: {misfit}");
+        }
         let embedded = start_embedded(&config).await?;
         let link = connect(&config, embedded.as_ref(), codec, meter)?;
         let activities = ActivityConfig::from(&config.file.activities);
@@ -146,7 +148,7 @@ impl App {
             room: Arc::new(Semaphore::new(BODIES.max(self.config.file.webhook.body_limit) >> 10)),
             body_limit: self.config.file.webhook.body_limit,
             repeat_window: self.config.file.webhook.repeat_window.unsigned_abs(),
-            cors_origins: origins(&self.config.file.webhook.cors_origins)?.into(),
+            cors_origins: self.config.file.webhook.origins().flatten().collect(),
             sync_timeout_max: self.config.file.webhook.sync_timeout_max.unsigned_abs(),
         };
         let (stop_serving, not_serving) = watch::channel(false);
@@ -162,7 +164,8 @@ impl App {
             };
             tokio::spawn(last_resort.watch(watched, roots(&self.config.file.egress)?));
         }
-        tokio::spawn(surroundings.reloads.clone().follow(self.config.clone(), self.routing.clone()));
+        let (reloads, config) = (surroundings.reloads.clone(), self.config.clone());
+        tokio::spawn(reloads.follow(config, self.routing.clone(), self.registry.clone()));
         if self.config.role.works() {
             tokio::spawn(temporal::count_parked(self.link.clone()));
             tokio::spawn(temporal::watch_backlog(self.link.clone()));
@@ -223,28 +226,23 @@ fn routes(config: &Config) -> anyhow::Result<Router> {
 }
 
 /// Nobody opens a webhook to others by accident.
-fn check_door(config: &Config, access: &Access) -> anyhow::Result<()> {
+///
+/// # Errors
+///
+/// Others could post without being asked anything, or a file for TLS cannot be used.
+pub fn check_door(config: &Config, kept: &Kept) -> Result<(), Fault> {
     let file = &config.file;
     let is_reachable = !config.listen.is_local();
     let has_clients = file.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-    let is_meant = access.asks() || has_clients || file.webhook.anybody_may_post;
+    let is_meant = kept.access.asks() || has_clients || file.webhook.anybody_may_post;
     if config.role.accepts() && is_reachable && !is_meant {
-        bail!(
+        return Err(Fault::whole(format!(
             "listening on {} lets everybody post who can reach it: `campanile keys new NAME` makes a key and prints what to \
              put into the configuration; or say `anybody-may-post = true` under [webhook]",
             config.listen
-        );
+        )));
     }
-    Ok(())
-}
-
-/// The origins as browsers send them.
-fn origins(texts: &[String]) -> anyhow::Result<Vec<HeaderValue>> {
-    let origin = |text: &String| match url::Url::parse(text) {
-        Ok(url) if url.origin().ascii_serialization() == *text => Ok(HeaderValue::try_from(text)?),
-        _ => bail!("webhook.cors-origins: {text:?} is not an origin such as https://status.example.com"),
-    };
-    texts.iter().map(origin).collect()
+    file.tls.as_ref().map_or(Ok(()), Tls::check)
 }
 
 /// The certificate authorities that the operator added to those of the system.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
+use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -217,13 +218,30 @@ impl Default for WebhookConfig {
 }
 
 impl WebhookConfig {
-    fn faults(&self) -> Option<Fault> {
+    fn faults(&self) -> Vec<Fault> {
         let (least, most) = (SignedDuration::from_mins(1), SignedDuration::from_hours(24));
         let window = self.repeat_window;
-        (window < least || window > most).then(|| Fault {
-            path: "webhook.repeat-window".to_owned(),
-            value: None,
-            message: format!("{window:#} is not between {least:#} and {most:#}"),
+        let mut faults: Vec<Fault> = self.origins().filter_map(Result::err).collect();
+        if window < least || window > most {
+            faults.push(Fault {
+                path: "webhook.repeat-window".to_owned(),
+                value: None,
+                message: format!("{window:#} is not between {least:#} and {most:#}"),
+            });
+        }
+        faults
+    }
+
+    /// `cors-origins` as browsers send them, or what is wrong with each.
+    pub fn origins(&self) -> impl Iterator<Item = Result<HeaderValue, Fault>> {
+        self.cors_origins.iter().enumerate().map(|(index, text)| {
+            let is_origin = |url: url::Url| url.origin().ascii_serialization() == *text;
+            let header = HeaderValue::try_from(text).ok();
+            header.filter(|_| url::Url::parse(text).is_ok_and(is_origin)).ok_or_else(|| Fault {
+                path: format!("webhook.cors-origins[{index}]"),
+                value: Some(text.as_str().into()),
+                message: "is not an origin such as https://status.example.com".to_owned(),
+            })
         })
     }
 }

@@ -9,8 +9,10 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use utoipa::ToSchema;
 
-use crate::config::{Config, list, modified};
-use crate::routing::Routing;
+use crate::config::{Config, ConfigFile, list, modified};
+use crate::fault::Fault;
+use crate::plugin::{Plugin, Registry, Role};
+use crate::routing::{RouteConfig, Routing};
 use crate::telemetry::metric;
 
 /// How often the file is looked at.
@@ -37,7 +39,7 @@ impl Reloads {
     }
 
     /// Follows the file as long as the process runs: on SIGHUP, and when it has changed.
-    pub async fn follow(self, config: Config, routing: Routing) {
+    pub async fn follow(self, config: Config, routing: Routing, registry: Registry) {
         // Installed in any case: without it, the signal would end the process.
         let mut hangups = signal(SignalKind::hangup()).ok();
         let path = config.path.clone().filter(|_| config.role.works());
@@ -62,18 +64,27 @@ impl Reloads {
             }
             taken = stamp();
             if path.is_some() {
-                self.take(&config, &routing);
+                self.take(&config, &routing, &registry);
             }
         }
     }
 
-    fn take(&self, config: &Config, routing: &Routing) {
+    fn take(&self, config: &Config, routing: &Routing, registry: &Registry) {
         let read = config.reread().map_err(|error| error.to_string());
-        let routes = read.and_then(|config| config.router(true).map_err(|faults| list(&faults)));
+        let routes = read.and_then(|config| {
+            let routes = config.router(true).map_err(|faults| list(&faults))?;
+            let misfits = misfits(&config.file, &|name| registry.find(name));
+            if misfits.is_empty() {
+                Ok((routes, config.file.routes().plugins()))
+            } else {
+                Err(list(&misfits))
+            }
+        });
         match routes {
-            Ok((router, odd)) => {
+            Ok(((router, odd), plugins)) => {
                 odd.iter().for_each(|fault| tracing::warn!("routes: {fault}"));
                 routing.replace(router);
+                registry.set_up_elsewhere(plugins);
                 *self.0.lock() = None;
                 tracing::info!("routes taken over from the configuration file");
             }
@@ -84,5 +95,72 @@ impl Reloads {
             }
         }
         metric::routes_refused(self.refused().is_some());
+    }
+}
+
+/// What is wrong with receivers and updaters beyond the configuration itself, as far as their plugins are there: settings do not
+/// fit the plugin, a plugin is for something else, or a secret is not there.
+pub fn misfits(file: &ConfigFile, find: &dyn Fn(&str) -> Option<Arc<Plugin>>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let receivers = file.receivers.iter().map(|(name, config)| {
+        let plugin = config.plugin.as_ref().unwrap_or(name);
+        (format!("receivers.{name}"), Role::Notifier, plugin, &config.config, &config.secrets)
+    });
+    let updaters = file.updaters.iter().map(|(name, config)| {
+        let plugin = config.plugin.as_ref().unwrap_or(name);
+        (format!("updaters.{name}"), Role::StatusUpdater, plugin, &config.config, &config.secrets)
+    });
+    for (path, role, name, config, secrets) in receivers.chain(updaters) {
+        let unknown = secrets.iter().filter(|secret| !file.secrets.contains_key(*secret));
+        faults.extend(unknown.map(|secret| {
+            fault(format!("{path}.secrets"), format!("the configuration has no [secrets.{secret}]"))
+        }));
+        let Some(plugin) = find(name) else { continue };
+        if plugin.role() != role {
+            faults.push(fault(
+                format!("{path}.plugin"),
+                format!("{name} is a {}, not a {role}", plugin.role()),
+            ));
+        } else if let Err(more) = plugin.setup(config, secrets) {
+            faults.extend(
+                more.into_iter().map(|fault| Fault { path: format!("{path}.{}", fault.path), ..fault }),
+            );
+        }
+    }
+    let mut named = Vec::new();
+    named_in("routes", &file.routes, &mut named);
+    let catch_all = file.routing.catch_all.iter().enumerate();
+    named
+        .extend(catch_all.map(|(index, name)| (format!("routing.catch-all[{index}]"), Role::Notifier, name)));
+    let is_set_up = |role, name| match role {
+        Role::Notifier => file.receivers.contains_key(name),
+        _ => file.updaters.contains_key(name),
+    };
+    named.retain(|(_, role, name)| !is_set_up(*role, name.as_str()));
+    for (path, role, name) in named {
+        if let Some(plugin) = find(name).filter(|plugin| plugin.role() != role) {
+            faults.push(fault(path, format!("{name} is a {}, not a {role}", plugin.role())));
+        }
+    }
+    faults
+}
+
+fn fault(path: String, message: String) -> Fault {
+    Fault { path, value: None, message }
+}
+
+/// Who is named in routes, each with the place.
+fn named_in<'a>(at: &str, routes: &'a [RouteConfig], found: &mut Vec<(String, Role, &'a String)>) {
+    for (index, route) in routes.iter().enumerate() {
+        let at = format!("{at}[{index}]");
+        let lists = [
+            ("receivers", Role::Notifier, &route.receivers),
+            ("updaters", Role::StatusUpdater, &route.updaters),
+        ];
+        for (list, role, names) in lists {
+            let names = names.iter().flatten().enumerate();
+            found.extend(names.map(|(index, name)| (format!("{at}.{list}[{index}]"), role, name)));
+        }
+        named_in(&format!("{at}.routes"), &route.routes, found);
     }
 }

@@ -4,15 +4,16 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::app::{Kept, plugin_config};
+use crate::app::{Kept, check_door, plugin_config};
 use crate::config::{Config, ConfigFile, Flags};
 use crate::plugin::{Checked, Checker, PluginConfig, Role};
+use crate::reload::misfits;
 
 #[derive(Args, Debug)]
 pub(super) struct Check {
     #[command(flatten)]
     flags: Flags,
-    /// Leave out the values of secrets: of plugins, the mail server, signatures and the last resort, rarely at hand in CI
+    /// Leave out the values of secrets, rarely at hand in CI: of plugins, the mail server, signatures, the last resort, and the files for TLS
     #[arg(long)]
     without_secrets: bool,
 }
@@ -29,7 +30,8 @@ impl Check {
         match checked {
             Ok(checked) => {
                 faults.extend(plugin_faults(&checked, &config.file));
-                faults.extend(receiver_faults(&checked, &config.file));
+                let find = |name: &str| checked.iter().find(|plugin| plugin.name == name)?.plugin.clone();
+                faults.extend(misfits(&config.file, &find).iter().map(ToString::to_string));
             }
             Err(fault) => faults.push(fault),
         }
@@ -57,6 +59,9 @@ fn tables(config: &Config, without_secrets: bool) -> (Option<PluginConfig>, Vec<
         Ok(kept) => (kept, Vec::new()),
         Err(faults) => (Kept::default(), faults),
     };
+    if !without_secrets {
+        faults.extend(check_door(&config, &kept).err());
+    }
     let plugins = plugin_config(&config, kept).map_err(|more| faults.extend(more)).ok();
     (plugins, faults.iter().map(ToString::to_string).collect())
 }
@@ -89,40 +94,14 @@ fn plugin_faults(checked: &[Checked], file: &ConfigFile) -> Vec<String> {
     faults
 }
 
-/// What is wrong with receivers and updaters beyond the configuration itself: their settings do not fit the plugin, the plugin is
-/// for something else, or a secret is not there.
-fn receiver_faults(checked: &[Checked], file: &ConfigFile) -> Vec<String> {
-    let receivers = file.receivers.iter().map(|(name, config)| {
-        let plugin = config.plugin.as_ref().unwrap_or(name);
-        (format!("receivers.{name}"), Role::Notifier, plugin, &config.config, &config.secrets)
-    });
-    let updaters = file.updaters.iter().map(|(name, config)| {
-        let plugin = config.plugin.as_ref().unwrap_or(name);
-        (format!("updaters.{name}"), Role::StatusUpdater, plugin, &config.config, &config.secrets)
-    });
-    let mut faults = Vec::new();
-    for (path, role, name, config, secrets) in receivers.chain(updaters) {
-        let unknown = secrets.iter().filter(|secret| !file.secrets.contains_key(*secret));
-        faults.extend(
-            unknown.map(|secret| format!("{path}.secrets: the configuration has no [secrets.{secret}]")),
-        );
-        let found = checked.iter().find(|plugin| plugin.name == *name);
-        // One that is refused, or not there, is told already.
-        let Some(plugin) = found.and_then(|checked| checked.plugin.as_ref()) else { continue };
-        if plugin.role() != role {
-            faults.push(format!("{path}.plugin: {name} is a {}, not a {role}", plugin.role()));
-        } else if let Err(more) = plugin.setup(config, secrets) {
-            faults.extend(more.iter().map(|fault| format!("{path}.{fault}")));
-        }
-    }
-    faults
-}
-
-/// Whether there is a notifier of this name; a plugin that could not be asked might be one, and is told already.
+/// Whether there is a notifier of this name. A plugin that could not be asked might be one, and what is good but for something else
+/// is told as such.
 fn may_notify(checked: &[Checked], name: &str) -> bool {
     let role = |plugin: &Checked| plugin.profile.as_ref().map(|profile| profile.role);
     let found = checked.iter().find(|plugin| plugin.name == name);
-    found.is_some_and(|plugin| role(plugin).is_none_or(|role| role == Role::Notifier))
+    found.is_some_and(|plugin| {
+        plugin.plugin.is_some() || role(plugin).is_none_or(|role| role == Role::Notifier)
+    })
 }
 
 fn told(faults: &[String], plugins: usize) -> ExitCode {

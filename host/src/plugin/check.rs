@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 use super::contract::Contract;
 use super::files::{self, PluginFile, Stamps};
@@ -38,7 +40,7 @@ pub struct Checked {
     /// Why a host would refuse it, if it would.
     pub refused: Option<RefusedFile>,
     /// The plugin as a host would have it.
-    pub plugin: Option<Plugin>,
+    pub plugin: Option<Arc<Plugin>>,
 }
 
 /// What a plugin is, asks for and gets.
@@ -100,7 +102,8 @@ impl Checker {
         let unusable = |source| OpenError::Cache { path: std::env::temp_dir(), source };
         let cache = tempfile::tempdir().map_err(unusable)?;
         let config = PluginConfig { cache_dir: cache.path().to_owned(), ..config };
-        let loader = registry::loader(&config)?;
+        let elsewhere = watch::channel(config.set_up_elsewhere.clone()).1;
+        let loader = registry::loader(&config, elsewhere)?;
         Ok(Self { loader, trust: config.trust, directory: config.directory, _cache: cache })
     }
 
@@ -164,7 +167,7 @@ impl Checker {
                 let text =
                     format!("{memory}, {:?} per call, {} calls at once", bounds.deadline, bounds.concurrency);
                 let profile = Profile { bounds: Some(text), ..profile };
-                Checked { profile: Some(profile), plugin: Some(plugin), ..nothing }
+                Checked { profile: Some(profile), plugin: Some(Arc::new(plugin)), ..nothing }
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Component, InstancePre};
 
@@ -85,7 +86,8 @@ pub(super) struct Loader {
     secrets: Secrets,
     connector: Connector,
     compiler: Compiler,
-    set_up_elsewhere: BTreeSet<String>,
+    /// As in `PluginConfig`, but as it is now.
+    pub set_up_elsewhere: watch::Receiver<BTreeSet<String>>,
     roles: &'static [Role],
 }
 
@@ -96,7 +98,7 @@ impl Loader {
         limits: Limits,
         secrets: Secrets,
         connector: Connector,
-        set_up_elsewhere: BTreeSet<String>,
+        set_up_elsewhere: watch::Receiver<BTreeSet<String>>,
         roles: &'static [Role],
     ) -> Self {
         Self { runtime, limits, secrets, connector, compiler, set_up_elsewhere, roles }
@@ -147,7 +149,7 @@ impl Loader {
     fn sidecar(&self, file: &PluginFile, compiled: &Compiled) -> Result<Sidecar, Vec<Fault>> {
         let text = file.sidecar.as_deref();
         let sidecar = Sidecar::read(text, compiled.contract.role, &self.limits)?;
-        let is_whole = !self.set_up_elsewhere.contains(&file.name);
+        let is_whole = !self.set_up_elsewhere.borrow().contains(&file.name);
         sidecar.check_settings(&compiled.description.config_schema, is_whole, text)?;
         self.check_budget(&sidecar, text)?;
         Ok(sidecar)

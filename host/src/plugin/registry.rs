@@ -1,13 +1,14 @@
 //! The plugins that are loaded, as one immutable catalogue that is replaced whole: a call that runs keeps the plugin it
 //! started with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
@@ -36,6 +37,7 @@ const LONGEST_REASON: usize = 2_048;
 #[derive(Clone)]
 pub struct Registry {
     catalog: Arc<Catalog>,
+    set_up_elsewhere: watch::Sender<BTreeSet<String>>,
     threads: Handle,
 }
 
@@ -48,7 +50,8 @@ impl Registry {
     /// The engine cannot be made, or what `config` says about the way out cannot be used.
     pub async fn open(config: PluginConfig) -> Result<Self, OpenError> {
         meter::describe();
-        let loader = loader(&config)?;
+        let (set_up_elsewhere, elsewhere) = watch::channel(config.set_up_elsewhere.clone());
+        let loader = loader(&config, elsewhere)?;
         let threads = loader.runtime.threads.handle().clone();
         for door in doors::open_doors(&config.directory) {
             tracing::warn!("{door}");
@@ -59,7 +62,7 @@ impl Registry {
         let plugins = &catalog.pages.load().plugins;
         config.secrets.say_unused(plugins.iter().map(|plugin| plugin.egress.grants()));
         tokio::spawn(watcher.run(Arc::downgrade(&catalog)));
-        Ok(Self { catalog, threads })
+        Ok(Self { catalog, set_up_elsewhere, threads })
     }
 
     /// The threads on which guests run. Calls can be made from everywhere, but from there they cost no change of threads.
@@ -105,10 +108,20 @@ impl Registry {
         }
     }
 
+    /// What is loaded under a name, whatever it is for.
+    pub fn find(&self, name: &str) -> Option<Arc<Plugin>> {
+        self.catalog.find(name)
+    }
+
     /// Whether a source of this name is there or was refused, so that it may well come back.
     pub fn knows_source(&self, name: &str) -> bool {
         let found = self.catalog.find(name);
         found.is_some_and(|plugin| plugin.role() == Role::Source) || self.catalog.has_refused(name)
+    }
+
+    /// Says anew which plugins have receivers or updaters with settings of their own. Those that were refused are looked at again.
+    pub fn set_up_elsewhere(&self, plugins: BTreeSet<String>) {
+        self.set_up_elsewhere.send_replace(plugins);
     }
 
     /// Ends the quarantine of a plugin. Whether it was in one; `None` if no such plugin is loaded.
@@ -126,14 +139,16 @@ impl Registry {
     }
 }
 
-/// What turns files into plugins, as `config` says.
-pub(super) fn loader(config: &PluginConfig) -> Result<Loader, OpenError> {
+/// What turns files into plugins, as `config` says; `elsewhere` follows what it says of plugins that are set up elsewhere.
+pub(super) fn loader(
+    config: &PluginConfig,
+    elsewhere: watch::Receiver<BTreeSet<String>>,
+) -> Result<Loader, OpenError> {
     let connector = Connector::new(&config.egress).map_err(OpenError::Egress)?;
     let engine = engine::open(&config.cache_dir, config.calls.concurrency)?;
     let compiler = Compiler::new(&engine, config);
     let runtime = Arc::new(runtime(engine, config.mail.clone(), &config.calls)?);
     let (limits, secrets) = (config.limits.clone(), config.secrets.clone());
-    let elsewhere = config.set_up_elsewhere.clone();
     Ok(Loader::new(runtime, compiler, limits, secrets, connector, elsewhere, config.roles))
 }
 
@@ -236,7 +251,7 @@ impl Catalog {
         plugin.into_iter().for_each(|plugin| self.retire(&plugin));
     }
 
-    fn has_refused(&self, name: &str) -> bool {
+    pub(super) fn has_refused(&self, name: &str) -> bool {
         self.pages.load().refused.contains_key(name)
     }
 

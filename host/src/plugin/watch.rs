@@ -67,14 +67,31 @@ impl Watcher {
     }
 
     /// Watches for as long as somebody holds the catalogue.
-    pub(super) async fn run(mut self, catalog: Weak<Catalog>) {
+    pub(super) async fn run(mut self, weak: Weak<Catalog>) {
         let mut bell = Bell::default();
-        while let Some(catalog) = catalog.upgrade() {
+        while let Some(catalog) = weak.upgrade() {
             // First the bell, then the look: what changes in between rings.
             bell.hang(&catalog.directory);
             self.look(&catalog).await;
             drop(catalog);
-            bell.wait(if self.settling.is_empty() { self.poll } else { SETTLE }).await;
+            let longest = if self.settling.is_empty() { self.poll } else { SETTLE };
+            let is_set_up_anew = tokio::select! {
+                () = bell.wait(longest) => false,
+                said = self.loader.set_up_elsewhere.changed() => said.is_ok(),
+            };
+            if is_set_up_anew {
+                self.look_again_at_refused(&weak);
+            }
+        }
+    }
+
+    /// Has what was refused looked at as if it had changed.
+    fn look_again_at_refused(&mut self, catalog: &Weak<Catalog>) {
+        let Some(catalog) = catalog.upgrade() else { return };
+        for (name, stamps) in &mut self.seen {
+            if catalog.has_refused(name) {
+                *stamps = Stamps::default();
+            }
         }
     }
 

@@ -56,6 +56,15 @@ impl Tls {
         Ok(tls)
     }
 
+    /// Whether the files can be used.
+    ///
+    /// # Errors
+    ///
+    /// Which one cannot, and why.
+    pub fn check(config: &TlsConfig) -> Result<(), Fault> {
+        read(config).map(drop)
+    }
+
     async fn keep_reading(self, mut seen: Vec<Option<SystemTime>>) {
         loop {
             tokio::time::sleep(LOOK).await;

@@ -1,13 +1,14 @@
 //! Components and modules at random: what cannot be loaded is refused in so many words, and a call of what can be ends
 //! with an answer or a typed failure, within its limits.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use arbitrary::Unstructured;
 use tempfile::TempDir;
 use tokio::runtime::Runtime as Tokio;
+use tokio::sync::watch;
 use wasm_smith::{Config, Module};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, WorldId};
@@ -55,7 +56,7 @@ impl Rig {
         let (package, _) = resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit")).unwrap();
         let world = resolve.select_world(&[package], Some("campanile:processor/plugin@0.1.0")).unwrap();
         Self {
-            loader: registry::loader(&config).unwrap(),
+            loader: registry::loader(&config, watch::channel(BTreeSet::new()).1).unwrap(),
             tokio: Tokio::new().unwrap(),
             resolve,
             world,
