@@ -4,6 +4,7 @@
 mod changes;
 mod usage;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +100,10 @@ pub struct Ledger {
     /// Of one that goes on with an alert before it: who was told of that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shown: Vec<Told>,
+    /// The alert before it that it goes on with, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub goes_on_with: Option<String>,
     /// Of an end that nobody was told of: the alert that fired again before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -137,6 +142,12 @@ impl Acknowledgement {
 }
 
 impl Ledger {
+    /// The updaters that were told of it.
+    pub fn updaters(&self) -> BTreeSet<&str> {
+        let updated = self.steps.iter().filter(|step| step.activity == Activity::UpdateAlertStatus);
+        updated.map(Step::name).collect()
+    }
+
     /// Leaves out what can be looked up where the alert came from, and cuts long texts.
     fn abridge(&mut self) {
         let Alert { description, links, data, metrics, extra, .. } = &mut self.alert;
@@ -239,6 +250,28 @@ impl Step {
         self.receiver.as_deref().unwrap_or(&self.plugin)
     }
 
+    /// A step of which nothing is known but whom it was for.
+    pub fn untried(activity: Activity, plugin: &str) -> Self {
+        Self {
+            activity,
+            receiver: None,
+            plugin: plugin.to_owned(),
+            digest: None,
+            generation: None,
+            attempts: 0,
+            at: None,
+            duration_ms: 0.0,
+            result: StepResult::Failed,
+            message: None,
+            receipt_id: None,
+            error: None,
+            usage: None,
+            parked: None,
+            instead_of: None,
+            before: Vec::new(),
+        }
+    }
+
     /// This step, which goes on where `first` failed.
     pub fn after(mut self, first: Option<Self>) -> Self {
         if let Some(first) = first {
@@ -284,7 +317,7 @@ impl Attempt {
     }
 }
 
-/// The three activities, by the names that Temporal's UI shows.
+/// The activities that steps are of, by the names that Temporal's UI shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Activity {
@@ -419,6 +452,7 @@ mod tests {
             repeats: 0,
             flaps: 0,
             shown: Vec::new(),
+            goes_on_with: None,
             taken_back_by: None,
         }
     }

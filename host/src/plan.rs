@@ -96,6 +96,12 @@ pub struct Earlier {
 }
 
 impl Plan {
+    /// How many deliveries there may be: to receivers, to those who stand in for them, and to updaters.
+    pub fn deliveries(&self) -> usize {
+        let stand_ins: usize = self.receivers.iter().map(|planned| planned.fallback.len()).sum();
+        self.receivers.len() + stand_ins + self.updaters.len()
+    }
+
     /// The same plan, in which nobody stands in who is told anyway.
     pub fn without_doubles(mut self) -> Self {
         let told: Vec<String> = self.receivers.iter().map(|planned| planned.name.clone()).collect();
@@ -113,6 +119,7 @@ impl Planned {
             name: self.name.clone(),
             retry: self.retry.unwrap_or(usual),
             queue: self.queue.clone(),
+            gives_way: false,
             earlier: self.earlier.clone(),
             thread: self.thread.clone(),
         }
@@ -129,6 +136,9 @@ pub struct Target {
     /// As in [`Planned`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
+    /// Somebody stands in for it, so that nobody waits for the end of a quarantine.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub gives_way: bool,
     /// As in [`Planned`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earlier: Option<Earlier>,

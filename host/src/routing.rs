@@ -238,6 +238,7 @@ impl<'a> Walk<'a, '_> {
                 Verdict::Left(_) => continue,
                 Verdict::Silent(window) => {
                     self.silent = Some(format!("route {} tells nobody now: window {window}", route.name));
+                    add(&mut self.routed.updaters, &route.updaters);
                 }
                 Verdict::Taken | Verdict::Failed(_) => {
                     if !self.along(&route.routes, depth + 1) {

@@ -51,7 +51,7 @@ pub use json::Json;
 pub use lanes::keep_lanes;
 pub use link::{Link, LinkConfig, LinkError, is_address_in_environment};
 pub use list::{AlertFilter, AlertPage, LARGEST_PAGE, ListError, ListedAlert, list};
-pub use lookup::{Found, FoundAlert, LookupError, Pending, State, lookup, wait};
+pub use lookup::{Found, FoundAlert, LookupError, Pending, State, batch_of, lookup, wait};
 pub use parked::{ParkedDeliveryWorkflow, Undelivered, Unparked};
 pub use receivers::Receivers;
 pub use submit::{BatchId, Carried, Submission, SubmitError, Submitted, submit};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use harness::alerts::{alert, identified, unique, with};
 use harness::host::ids;
-use harness::{Plugin, Receiver, Settings};
+use harness::{Answer, Plugin, Receiver, Settings};
 use serde_json::{Value, json};
 
 fn numbered(count: usize) -> Vec<Value> {
@@ -93,7 +93,7 @@ async fn each_alert_of_a_mixed_batch_is_held_by_the_workflow_that_is_named_for_i
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_receiver_does_not_hold_up_the_rest_of_a_batch() {
     let receiver = Receiver::start().await;
-    receiver.always("/gone", harness::Answer::status(410));
+    receiver.always("/gone", Answer::status(410));
     let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));
     let when = r#"when = 'alert.title == "number 7"'"#;
     let host = settings.plugin(Plugin::recorder("gone", &receiver, when)).start().await;
@@ -187,7 +187,7 @@ async fn a_batch_names_its_alerts_that_run_on_their_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn those_that_wait_for_ever_do_not_hide_those_that_are_done() {
     let receiver = Receiver::start().await;
-    receiver.always("/stuck", harness::Answer::status(503));
+    receiver.always("/stuck", Answer::status(503));
     let stuck = Plugin::recorder("stuck", &receiver, r#"when = 'alert.title == "stuck"'"#);
     let retry = "[retry]\ninitial-interval = \"60s\"\nmaximum-interval = \"60s\"\n";
     let settings = Settings::new().plugin(stuck.and(retry));
@@ -216,4 +216,28 @@ async fn a_batch_whose_ledgers_are_too_large_is_done_all_the_same() {
     let abridged = results.iter().filter(is_abridged).count();
     assert!((20..80).contains(&abridged), "{abridged} of 100 are abridged");
     assert_eq!(titles(&receiver, "/pager").len(), 100);
+}
+
+/// Temporal lets 2,000 activities wait at once in one workflow.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_more_deliveries_than_one_workflow_is_to_have_is_delivered_in_full() {
+    let receiver = Receiver::start().await;
+    let names: Vec<String> = (0..12).map(|number| format!("r{number}")).collect();
+    let table = |name: &String| format!("[receivers.{name}]\nplugin = \"pager\"\n");
+    let tables: String = names.iter().map(table).collect();
+    let settings = Settings::new().and_config(&format!("\n{tables}\n[[routes]]\nreceivers = {names:?}\n"));
+    let host = settings.plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let request = json!({"alerts": numbered(100), "batch_id": unique("wide-")});
+    let answer = host.post("/webhook/alerts/sync?timeout=120s", &request).await.ok();
+    for result in answer["results"].as_array().expect("results") {
+        assert_eq!(result["outcome"], "delivered", "{result}");
+        assert_eq!(result["ledger"]["steps"].as_array().map(Vec::len), Some(names.len()), "{result}");
+    }
+    assert_eq!(receiver.received("/pager").len(), 100 * names.len(), "nobody was told twice");
+    let batch = host.get(&format!("/alerts/{}", ids(&answer)[0])).await.ok();
+    let children = batch["children"].as_array().expect("those that there was no room for");
+    assert_eq!(children.len(), 17, "1,000 deliveries are 83 alerts of 12");
+    let last = children[0].as_str().expect("an id");
+    let found = host.get(&format!("/alerts/{}", last.replace('#', "%23"))).await.ok();
+    assert_eq!((&found["outcome"], &found["workflow_id"]), (&json!("delivered"), &json!(last)));
 }

@@ -107,7 +107,7 @@ async fn a_cancelled_workflow_ends_its_call_within_two_seconds() {
     temporal.ask(&["workflow", "cancel", "--workflow-id", &ids[0]]).await;
     let ended = |plugin: &'static str| {
         host.log().wait_for("the end of a call", move |event| {
-            event["plugin"] == plugin && event["message"] == "call ended: temporal cancelled the attempt"
+            event["receiver"] == plugin && event["message"] == "call ended: temporal cancelled the attempt"
         })
     };
     ended("misbehave-notifier").await;

@@ -137,8 +137,8 @@ async fn repeats_are_counted_while_the_alert_runs() {
 async fn an_alert_that_comes_and_goes_is_told_once() {
     let receiver = Receiver::start().await;
     receiver.always("/pager", Answer::status(200).header("x-receipt", "message-1"));
-    let host =
-        Settings::new().and_config("[routing]\nhold-down = \"3s\"\n").plugin(pager(&receiver)).start().await;
+    let settings = Settings::new().and_config("[routing]\nhold-down = \"3s\"\n").plugin(pager(&receiver));
+    let host = settings.plugin(Plugin::status_recorder("tracker", &receiver)).start().await;
     let first = identified("comes and goes");
     let one = post(&host, &first).await;
     host.completed(&one).await;
@@ -152,6 +152,10 @@ async fn an_alert_that_comes_and_goes_is_told_once() {
     assert!(joined["ledger"]["decisions"].to_string().contains(&format!("goes on with {one}")), "{joined}");
     let taken_back = host.completed(&end).await;
     assert!(taken_back["ledger"]["decisions"].to_string().contains("it fires again"), "{taken_back}");
+
+    host.post(&format!("/alerts/{two}/ack"), &json!({"by": "alice"})).await.ok();
+    let told = receiver.wait_for("/tracker", 2).await;
+    assert_eq!(told[1].json()["document"]["acknowledgement"]["by"], "alice", "who was told of the first one");
 
     let last = post(&host, &resolved(&second)).await;
     let ended = host.completed(&last).await;
@@ -289,4 +293,30 @@ async fn who_takes_an_alert_over_after_its_end_is_told_to_the_updaters() {
     assert_eq!(found["ledger"]["acknowledged"]["by"], "alice", "the first one counts: {found}");
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(receiver.received("/tracker").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_updaters_hear_of_an_alert_that_is_taken_over_while_its_batch_goes_on() {
+    let receiver = Receiver::start().await;
+    receiver.always("/stuck", Answer::status(503));
+    let slow = "\n[activities.send-notification]\ninitial-interval = \"200ms\"\nmaximum-attempts = 50\n";
+    let settings = Settings::new().config(slow).plugin(pager(&receiver));
+    let settings = settings.plugin(Plugin::recorder("stuck", &receiver, "when = 'alert.title == \"stuck\"'"));
+    let host = settings.plugin(Plugin::status_recorder("tracker", &receiver)).start().await;
+    let batch = host.submit(&[alert("done"), alert("stuck")]).await[0].clone();
+    receiver.wait_for("/tracker", 2).await;
+    let done = format!("{batch}%230");
+    host.post(&format!("/alerts/{done}/ack"), &json!({"by": "alice"})).await.ok();
+    let told = receiver.wait_for("/tracker", 3).await;
+    assert_eq!(told[2].json()["document"]["acknowledgement"]["by"], "alice");
+    assert_eq!(told[2].json()["document"]["title"], "done");
+    assert_eq!(host.get(&format!("/alerts/{done}")).await.ok()["state"], "running", "its batch goes on");
+    host.post(&format!("/alerts/{batch}%231/ack"), &json!({"by": "bob"})).await.ok();
+    let found = host.completed(&done).await;
+    assert_eq!(found["ledger"]["acknowledged"]["by"], "alice", "{found}");
+    assert_eq!(
+        found["ledger"]["steps"].as_array().map(Vec::len),
+        Some(3),
+        "told, and updated twice: {found}"
+    );
 }

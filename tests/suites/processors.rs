@@ -1,6 +1,6 @@
 //! Processors: what they change, in which order, and that the alert goes on without those that fail.
 
-use harness::alerts::{alert, labelled, with};
+use harness::alerts::{alert, identified, labelled, with};
 use harness::{Host, Plugin, Receiver, Settings};
 use serde_json::{Value, json};
 
@@ -179,4 +179,20 @@ async fn under_load_alerts_wait_for_a_processor_instead_of_passing_it_by() {
         let step = processed(&result["ledger"]);
         assert_eq!(step["error"]["code"], "deadline", "each had its turn: {step}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_an_alert_is_told_whatever_a_processor_drops() {
+    let receiver = Receiver::start().await;
+    let host = host_with(&receiver, Plugin::guest("misbehave")).await;
+    let firing = identified("told");
+    assert_eq!(host.ledger(firing.clone()).await["outcome"], "delivered");
+    let end = with(labelled(firing, "do", "drop"), json!({"status": "resolved"}));
+    let ledger = host.ledger(end).await;
+    assert_eq!(ledger["outcome"], "delivered", "{ledger}");
+    assert!(
+        ledger["decisions"].to_string().contains("drops the end, which is told all the same"),
+        "{ledger}"
+    );
+    assert_eq!(receiver.received("/pager").len(), 2);
 }

@@ -1,7 +1,10 @@
 //! A plugin that keeps failing is left alone for a while, and everybody is told.
 
+use std::time::{Duration, Instant};
+
 use harness::alerts::{alert, labelled};
 use harness::cli::campanile;
+use harness::wait::until;
 use harness::{Host, Plugin, Receiver, Settings, artifacts};
 use serde_json::{Value, json};
 
@@ -75,4 +78,35 @@ async fn a_new_version_starts_with_a_clean_slate() {
     host.settings().place("misbehave-notifier.wasm", &fixed);
     host.loaded("misbehave-notifier", |entry| entry["generation"] == 2).await;
     assert_eq!(code(&host, "well").await, "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stands_in_is_told_at_once_while_a_receiver_is_in_quarantine() {
+    let receiver = Receiver::start().await;
+    let crashing = Plugin::guest("misbehave-notifier").sidecar("[limits]\nquarantine-after = 1\n");
+    let routes = "[receivers.crashing]\nplugin = \"misbehave-notifier\"\nfallback = [\"pager\"]\n\
+                  [[routes]]\nreceivers = [\"crashing\"]\n";
+    let settings = Settings::new().and_config(routes).plugin(crashing);
+    let host = settings.plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    host.submit(&[labelled(alert("trap"), "do", "trap")]).await;
+    until("it is in quarantine", async || (!quarantine(&host).await.is_null()).then_some(())).await;
+    let began = Instant::now();
+    let ledger = host.ledger(labelled(alert("well"), "do", "well")).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "a quarantine is 30 s, and took {:?}",
+        began.elapsed()
+    );
+    let steps = ledger["steps"].as_array().expect("a ledger has steps");
+    assert_eq!(
+        (&steps[0]["error"]["code"], &steps[0]["attempts"]),
+        (&json!("quarantined"), &json!(1)),
+        "{ledger}"
+    );
+    assert_eq!(
+        (&steps[1]["instead_of"], &steps[1]["result"]),
+        (&json!("crashing"), &json!("ok")),
+        "{ledger}"
+    );
+    assert_eq!(ledger["outcome"], "delivered");
 }

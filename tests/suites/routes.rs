@@ -161,6 +161,73 @@ async fn what_nobody_could_deliver_is_parked_and_made_later_under_the_same_id() 
     assert!(ran.code == Some(1) && ran.stderr.contains("--all"), "{ran:?}");
 }
 
+/// Routes to `chat`, of which a tracker is told.
+fn tracked(receiver: &Receiver) -> Settings {
+    let routes = "[[routes]]\nreceivers = [\"chat\"]\nupdaters = [\"tracker\"]\n";
+    let settings = Settings::new().and_config(&receivers(receiver, &[("chat", "")])).and_config(routes);
+    settings.plugin(pager(receiver)).plugin(Plugin::status_recorder("tracker", receiver))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_delivered_after_all_is_in_the_story_and_the_updaters_hear_of_it() {
+    let receiver = Receiver::start().await;
+    receiver.always("/chat", Answer::status(410));
+    let host = tracked(&receiver).start().await;
+    let ledger = host.ledger(identified("delivered after all")).await;
+    let (alert, delivery) = (&ledger["id"], &ledger["steps"][0]["parked"]);
+    let (alert, delivery) = (alert.as_str().expect("an id"), delivery.as_str().expect("it is parked"));
+    assert_eq!(receiver.wait_for("/tracker", 1).await[0].json()["outcome"], "failed");
+    receiver.always("/chat", Answer::status(200));
+    let ran = deliveries(&host, &["retry", delivery]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let told = receiver.wait_for("/tracker", 2).await[1].json();
+    assert_eq!(
+        (&told["outcome"], &told["deliveries"][0]["state"]),
+        (&json!("delivered"), &json!("delivered"))
+    );
+    let found = until("the story has it", async || {
+        let found = host.get(&format!("/alerts/{alert}?why=chat")).await.ok();
+        (found["ledger"]["outcome"] == "delivered").then_some(found)
+    })
+    .await;
+    assert!(
+        found["why"].as_str().is_some_and(|why| why.starts_with("chat was told, in attempt 2")),
+        "{found}"
+    );
+    assert_eq!(found["outcome"], "delivered", "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_has_taken_over_is_not_delivered_after_all() {
+    let receiver = Receiver::start().await;
+    receiver.always("/chat", Answer::status(410));
+    let host = tracked(&receiver).start().await;
+    let ledger = host.ledger(identified("somebody has it")).await;
+    let alert = ledger["id"].as_str().expect("an id");
+    host.post(&format!("/alerts/{alert}/ack"), &json!({"by": "alice"})).await.ok();
+    receiver.always("/chat", Answer::status(200));
+    deliveries(&host, &["retry", ledger["steps"][0]["parked"].as_str().expect("it is parked")]).await;
+    host.log().wait_for("it is not made", |event| event["message"] == "alice has taken the alert over").await;
+    assert_eq!(paths(&receiver, &["chat"]), [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_updaters_of_an_alert_hear_of_its_end_whatever_the_routes_say_of_that() {
+    let receiver = Receiver::start().await;
+    let routes =
+        "[[routes]]\nwhen = 'alert.status == \"firing\"'\nreceivers = [\"chat\"]\nupdaters = [\"tracker\"]\n";
+    let tables = receivers(&receiver, &[("chat", ""), ("other", "")]);
+    let settings = Settings::new().and_config(&tables).and_config(routes).plugin(pager(&receiver));
+    let settings = settings.and_config("[[routes]]\nreceivers = [\"other\"]\n");
+    let host = settings.plugin(Plugin::status_recorder("tracker", &receiver)).start().await;
+    let firing = identified("whose ticket is closed");
+    host.ledger(firing.clone()).await;
+    host.ledger(with(firing, json!({"status": "resolved"}))).await;
+    let told = receiver.wait_for("/tracker", 2).await;
+    assert_eq!(told[1].json()["document"]["status"], "resolved");
+    assert_eq!(paths(&receiver, &["chat", "other"]), [2, 0]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_whose_receiver_is_gone_is_parked() {
     let receiver = Receiver::start().await;
@@ -200,6 +267,14 @@ async fn routes_are_taken_over_while_the_host_runs_all_or_none() {
     })
     .await;
     assert!(refused.contains("routes[0].receivers[0]: nobody is neither"), "{refused}");
+    let misfit =
+        to("two").and_config("[receivers.three]\nplugin = \"pager\"\nconfig = { colour = \"red\" }\n");
+    host.settings().write("campanile.toml", misfit.config_text());
+    until("settings that do not fit are refused, too", async || {
+        let reason = host.get("/health").await.ok()["refused_routes"]["reason"].to_string();
+        reason.contains("receivers.three.config.colour").then_some(())
+    })
+    .await;
     host.ledger(alert("still")).await;
     assert_eq!(paths(&receiver, &["one", "two"]), [2, 0]);
 
@@ -420,6 +495,25 @@ async fn a_hangup_has_the_routes_read_at_once() {
     host.log().wait_for("the change", taken).await;
     host.ledger(alert("after the hangup")).await;
     assert_eq!(paths(&receiver, &["one", "two"]), [0, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_lacks_settings_is_loaded_once_receivers_have_them() {
+    let receiver = Receiver::start().await;
+    let incomplete = Plugin::guest("recorder").sidecar(&harness::plugin::grants(&receiver));
+    let host = Settings::new().plugin(incomplete).start().await;
+    let refused = host.get("/plugins").await.ok();
+    assert!(
+        refused["refused"][0]["reason"].as_str().is_some_and(|reason| reason.contains("url")),
+        "{refused}"
+    );
+    let url = receiver.url("/ops");
+    let tables = format!(
+        "[receivers.ops]\nplugin = \"recorder\"\nconfig = {{ url = \"{url}\" }}\n[[routes]]\nreceivers = [\"ops\"]\n"
+    );
+    host.settings().write("campanile.toml", Settings::new().and_config(&tables).config_text());
+    host.log().wait_for("the plugin", |event| event["message"] == "plugin loaded").await;
+    assert_eq!(host.ledger(alert("told by what came later")).await["outcome"], "delivered");
 }
 
 /// A mute ends by itself; what was told before is told its end whatever is muted by then, and what was not told is not.

@@ -12,7 +12,7 @@ use super::afterwards;
 use super::json::Json;
 use super::link::Link;
 use super::lookup::{self, LookupError, State};
-use super::workflows::{Acknowledged, AlertProcessingWorkflow, BatchAlertProcessingWorkflow};
+use super::workflows::{Acknowledged, AlertProcessingWorkflow};
 use crate::ledger::Acknowledgement;
 use crate::plan::RetryPolicy;
 
@@ -25,26 +25,23 @@ const PATIENCE: Duration = Duration::from_secs(12);
 pub struct TakenOver {
     /// It still ran, so that whoever was not told yet is not told any more; otherwise only the updaters are told.
     pub stopped: bool,
-    /// Who has it: whoever was first.
+    /// Who has it: whoever was first, as far as a worker could be asked.
     pub acknowledgement: Acknowledgement,
 }
 
-/// Tells the workflow that carries an alert; `alert` is the alert's own id. The updaters of one that has come to its end are told
-/// as often as `retry` says.
+/// Tells the workflow that carries an alert. The updaters of one that has come to its end are told as often as `retry` says.
 ///
 /// # Errors
 ///
 /// Temporal does not know the workflow, or does not answer.
 pub async fn acknowledge(
     link: &Link,
-    workflow_id: &str,
     alert: &str,
     acknowledgement: Acknowledgement,
     retry: RetryPolicy,
 ) -> Result<TakenOver, LookupError> {
-    let client = link
-        .client()
-        .ok_or_else(|| LookupError::Unavailable(format!("no connection to {}", link.address)))?;
+    let client = lookup::client(link)?;
+    let workflow_id = lookup::carrier(&client, alert).await?;
     let carried = lookup::carried(&client, workflow_id).await?;
     let item = carried.into_iter().find(|item| item.id == alert);
     let item = item.ok_or_else(|| LookupError::NotFound(alert.to_owned()))?;
@@ -54,8 +51,8 @@ pub async fn acknowledge(
             return Ok(TakenOver { stopped: true, acknowledgement });
         }
     }
-    let found = lookup::lookup(link, workflow_id).await?;
-    let ledger = found.alerts.into_iter().find(|found| found.id == alert).and_then(|found| found.ledger);
+    let found = lookup::lookup(link, alert).await?;
+    let ledger = found.alerts.into_iter().find_map(|found| found.ledger);
     let ledger = ledger.ok_or_else(|| LookupError::NotFound(alert.to_owned()))?;
     let acknowledgement = afterwards::take_over(link, &client, item, &ledger, acknowledgement, retry).await?;
     Ok(TakenOver { stopped: false, acknowledgement })
@@ -68,57 +65,35 @@ async fn is_running(client: &Client, workflow_id: &str) -> Result<bool, LookupEr
     Ok(State::from(described.status()) == State::Running)
 }
 
+/// The workflow that carries an alert. One that carries a batch is told under the same names.
+fn carrier(client: &Client, workflow_id: &str) -> WorkflowHandle<Client, AlertProcessingWorkflow> {
+    client.get_workflow_handle(workflow_id)
+}
+
 /// Who has taken the alert over, as its workflow has it; `None` if that came to its end meanwhile.
 async fn tell(
     client: &Client,
     workflow_id: &str,
     word: Acknowledged,
 ) -> Result<Option<Acknowledgement>, LookupError> {
-    let told = match workflow_id == word.alert {
-        true => {
-            let handle: WorkflowHandle<Client, AlertProcessingWorkflow> =
-                client.get_workflow_handle(workflow_id);
-            let options = WorkflowExecuteUpdateOptions::default();
-            let telling =
-                handle.execute_update(AlertProcessingWorkflow::take_over, Json(word.clone()), options);
-            tokio::time::timeout(PATIENCE, telling).await
-        }
-        false => {
-            let handle: WorkflowHandle<Client, BatchAlertProcessingWorkflow> =
-                client.get_workflow_handle(workflow_id);
-            let options = WorkflowExecuteUpdateOptions::default();
-            let telling =
-                handle.execute_update(BatchAlertProcessingWorkflow::take_over, Json(word.clone()), options);
-            tokio::time::timeout(PATIENCE, telling).await
-        }
-    };
-    match told {
+    let (carrier, options) = (carrier(client, workflow_id), WorkflowExecuteUpdateOptions::default());
+    let telling = carrier.execute_update(AlertProcessingWorkflow::take_over, Json(word.clone()), options);
+    match tokio::time::timeout(PATIENCE, telling).await {
         Ok(Ok(Json(acknowledgement))) => Ok(Some(acknowledgement)),
         Ok(Err(WorkflowUpdateError::NotFound(_))) => Ok(None),
         Ok(Err(_)) | Err(_) => leave_word(client, workflow_id, word).await,
     }
 }
 
-/// Leaves word for a worker that does not answer now.
+/// Leaves word for a worker that does not answer now. Whether somebody was faster is not known then.
 async fn leave_word(
     client: &Client,
     workflow_id: &str,
     word: Acknowledged,
 ) -> Result<Option<Acknowledgement>, LookupError> {
     let (acknowledgement, options) = (word.acknowledgement.clone(), WorkflowSignalOptions::default());
-    let left = match workflow_id == word.alert {
-        true => {
-            let handle: WorkflowHandle<Client, AlertProcessingWorkflow> =
-                client.get_workflow_handle(workflow_id);
-            handle.signal(AlertProcessingWorkflow::acknowledge, Json(word), options).await
-        }
-        false => {
-            let handle: WorkflowHandle<Client, BatchAlertProcessingWorkflow> =
-                client.get_workflow_handle(workflow_id);
-            handle.signal(BatchAlertProcessingWorkflow::acknowledge, Json(word), options).await
-        }
-    };
-    match left {
+    let signal = AlertProcessingWorkflow::acknowledge;
+    match carrier(client, workflow_id).signal(signal, Json(word), options).await {
         Ok(()) => Ok(Some(acknowledgement)),
         Err(WorkflowInteractionError::NotFound(_)) => Ok(None),
         Err(error) => Err(LookupError::Unavailable(error.to_string())),

@@ -1,5 +1,5 @@
-//! The three activities. Each looks its plugin up by name at every attempt, so that a fixed plugin heals the
-//! deliveries that were retrying, and turns the plugin's answer into a step of the ledger.
+//! The activities. Those that call plugins look them up by name at every attempt, so that a fixed plugin heals the
+//! deliveries that were retrying, and turn the answer into a step of the ledger.
 #![expect(missing_docs, reason = "the macro makes a constant of each activity, without its documentation")]
 
 use std::sync::Arc;
@@ -16,15 +16,16 @@ use super::chain::Chain;
 use super::input::Input;
 use super::json::Json;
 use super::link::Link;
+use super::lookup::{self, LookupError, State};
 use super::receivers::{Callee, Receivers};
 use super::repeats::{self, AT_ONCE};
-use super::{ActivityConfig, failure, firing};
+use super::{ActivityConfig, afterwards, failure, firing};
 use crate::alert::{ACKNOWLEDGEMENT, Alert, AlertItem};
 use crate::ledger::{
     Activity, Attempt, DeliveryResult, Outcome, Retry, Step, StepError, StepResult, is_zero,
 };
 use crate::plan::{Plan, Target, Told};
-use crate::plugin::{CallError, Called, Change, Delivery, Receipt, Role};
+use crate::plugin::{CallError, Called, Change, Delivery, Reason, Receipt, Role};
 use crate::telemetry::metric;
 
 /// What is kept free of an activity's timeout, so that its own error comes before Temporal's timeout.
@@ -32,10 +33,14 @@ const MARGIN: Duration = Duration::from_millis(200);
 
 /// Why a delivery is not tried.
 const TOO_OLD: &str = "its `maximum-age` is over: there was no time left for another attempt";
-const OVER: &str = "the alert was resolved since and its end told, or it was told of as one that goes on with it: to tell of it now \
+pub(super) const OVER: &str = "the alert was resolved since and its end told, or it was told of as one that goes on with it: to tell of it now \
                     would open what nobody closes";
 /// The code of a parked firing whose end was told.
 pub(super) const RESOLVED_SINCE: &str = "resolved-since";
+/// The code of a delivery that is not made since somebody has taken the alert over.
+pub(super) const ACKNOWLEDGED: &str = "acknowledged";
+/// The codes of parked deliveries that nobody wants any more.
+pub(super) const NOT_WANTED: [&str; 2] = [RESOLVED_SINCE, ACKNOWLEDGED];
 
 /// How often a durable attempt tells Temporal that it goes on, and learns whether it is to end.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -64,7 +69,7 @@ pub struct Processing {
 }
 
 /// The result of `process_alert`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Processed {
     /// The alert after processing; absent if no processor changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,6 +85,9 @@ pub struct Processed {
     /// Of a firing that goes on with the one before: who was told of that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shown: Vec<Told>,
+    /// Of a firing: the alert before it that it goes on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goes_on_with: Option<String>,
     /// Of a resolve: its firing still runs, so that there is no plan yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waits: bool,
@@ -103,6 +111,15 @@ pub struct Notification {
     /// It was parked: by now the alert may be over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub was_parked: bool,
+}
+
+/// The result of `look_back`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LookedBack {
+    /// The updaters that were told of the alert.
+    pub updaters: Vec<Target>,
+    /// How its receivers stand.
+    pub deliveries: Vec<DeliveryResult>,
 }
 
 /// The input of `update_alert_status`.
@@ -132,12 +149,13 @@ impl AlertActivities {
     ) -> Result<Json<Processed>, ActivityError> {
         let started = Instant::now();
         let chain = Chain::new(&call, self.clone());
-        let processed = match call.skip_processors {
-            true => Ok(chain.unprocessed().await),
-            false => {
-                attended(&ctx, &call.item.id, None, &[], chain.run(budget(&ctx), ctx.info().is_local)).await?
+        let processing = async {
+            match call.skip_processors {
+                true => Ok(chain.unprocessed(budget(&ctx)).await),
+                false => chain.run(budget(&ctx), ctx.info().is_local).await,
             }
         };
+        let processed = attended(&ctx, &call.item.id, None, &[], processing).await?;
         // It has an attempt of its own each time, so that it holds no worker up.
         if call.waits && processed.as_ref().is_ok_and(|processed| processed.waits) {
             return Err(failure::later("its firing still runs", firing::PAUSE));
@@ -162,9 +180,10 @@ impl AlertActivities {
         if budget(&ctx).is_zero() {
             return finish(&ctx, &item.id, target, attempts.untried("too-old", TOO_OLD, target)).await;
         }
-        if call.was_parked && firing::is_over(&self.link, item, &target.name).await {
-            let step = attempts.untried(RESOLVED_SINCE, OVER, target);
-            return finish(&ctx, &item.id, target, step).await;
+        if call.was_parked
+            && let Some((code, why)) = firing::too_late(&self.link, item, &target.name).await
+        {
+            return finish(&ctx, &item.id, target, attempts.untried(code, &why, target)).await;
         }
         let delivery_id = format!("{}/{}", item.id, target.name);
         let own = || firing::thread_id(&item.id, &target.name);
@@ -204,6 +223,34 @@ impl AlertActivities {
             stream::iter(ids.iter()).for_each_concurrent(AT_ONCE, |id| repeats::count(&client, id)).await;
         }
         Ok(())
+    }
+
+    /// How an alert ended, for its updaters: asked for once a delivery of it, which was parked, has been made.
+    #[activity(name = "look_back")]
+    pub async fn look_back(
+        self: Arc<Self>,
+        _: ActivityContext,
+        delivery: Input<Notification>,
+    ) -> Result<Json<LookedBack>, ActivityError> {
+        let Notification { item, target, .. } = &*delivery;
+        let found = match lookup::lookup(&self.link, &item.id).await {
+            Ok(found) if found.state == State::Running => {
+                return Err(failure::later("the alert still runs", firing::PAUSE));
+            }
+            Ok(found) => found,
+            Err(LookupError::Unavailable(error)) => return Err(failure::later(&error, firing::PAUSE)),
+            Err(_) => return Ok(Json(LookedBack::default())),
+        };
+        let ledger = found.alerts.into_iter().find_map(|alert| alert.ledger);
+        let Some(mut ledger) = ledger else { return Ok(Json(LookedBack::default())) };
+        afterwards::complete(&self.link, &mut ledger).await;
+        let router = self.receivers.routing.current();
+        let updater = |name: &str| {
+            let planned = self.receivers.planned(&router, Role::StatusUpdater, name, target.retry);
+            planned.target(target.retry)
+        };
+        let updaters = ledger.updaters().into_iter().map(updater).collect();
+        Ok(Json(LookedBack { updaters, deliveries: afterwards::deliveries(&ledger) }))
     }
 
     /// Tells one external system what became of one alert: one attempt.
@@ -246,7 +293,7 @@ impl AlertActivities {
 async fn attended<T>(
     ctx: &ActivityContext,
     alert: &str,
-    plugin: Option<&str>,
+    receiver: Option<&str>,
     before: &[Attempt],
     call: impl Future<Output = T>,
 ) -> Result<T, ActivityError> {
@@ -264,7 +311,7 @@ async fn attended<T>(
         () = ctx.cancelled() => {}
         () = heart => {}
     }
-    tracing::info!(alert, plugin, "call ended: temporal cancelled the attempt");
+    tracing::info!(alert, receiver, "call ended: temporal cancelled the attempt");
     Err(ActivityError::cancelled())
 }
 
@@ -298,7 +345,7 @@ impl Attempts {
     /// A delivery that is given up without this attempt.
     fn untried(self, code: &str, message: &str, target: &Target) -> Step {
         let error = StepError { code: code.to_owned(), message: message.to_owned(), retry: Retry::Never };
-        let step = failure::untried(Activity::SendNotification, target);
+        let step = Step::untried(Activity::SendNotification, &target.name);
         Step { attempts: self.number.saturating_sub(1), error: Some(error), before: self.before, ..step }
     }
 
@@ -315,7 +362,7 @@ impl Attempts {
             attempts: self.number,
             at: Some(self.at),
             before: self.before,
-            ..failure::untried(activity, target)
+            ..Step::untried(activity, &target.name)
         };
         let called = match called {
             Ok(called) => called,
@@ -335,7 +382,12 @@ impl Attempts {
                 receipt_id: receipt.id,
                 ..step
             },
-            Err(error) => Step { error: Some(step_error(error)), ..step },
+            Err(error) => {
+                let gives_way = target.gives_way && error.reason == Reason::Quarantined;
+                let error = step_error(error);
+                let retry = if gives_way { Retry::Never } else { error.retry };
+                Step { error: Some(StepError { retry, ..error }), ..step }
+            }
         }
     }
 }
@@ -347,10 +399,10 @@ async fn finish(
     target: &Target,
     step: Step,
 ) -> Result<Json<Step>, ActivityError> {
-    let (activity, plugin, attempt) = (step.activity.as_str(), target.name.as_str(), step.attempts);
+    let (activity, receiver, attempt) = (step.activity.as_str(), target.name.as_str(), step.attempts);
     metric::activity(step.activity, Duration::from_secs_f64(step.duration_ms / 1_000.0), step.result);
     let Some(error) = &step.error else {
-        tracing::info!(alert, activity, plugin, attempt, duration_ms = step.duration_ms, "done");
+        tracing::info!(alert, activity, receiver, attempt, duration_ms = step.duration_ms, "done");
         return Ok(Json(step));
     };
     let StepError { code, message, retry } = error.clone();
@@ -362,7 +414,7 @@ async fn finish(
             tracing::warn!(
                 alert,
                 activity,
-                plugin,
+                receiver,
                 attempt,
                 code,
                 error = message,
@@ -371,10 +423,12 @@ async fn finish(
             );
             tell_next(ctx, &step).await;
         }
-        None if code == RESOLVED_SINCE => tracing::info!(alert, activity, plugin, code, "{message}"),
+        None if NOT_WANTED.contains(&code.as_str()) => {
+            tracing::info!(alert, activity, receiver, code, "{message}")
+        }
         None => {
             metric::given_up();
-            tracing::error!(alert, activity, plugin, attempt, code, error = message, "given up");
+            tracing::error!(alert, activity, receiver, attempt, code, error = message, "given up");
         }
     }
     Err(failure::from_step(step, delay))

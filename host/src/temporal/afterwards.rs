@@ -2,6 +2,7 @@
 //! order is a workflow of its own, which also holds who has taken the alert over.
 #![expect(missing_docs, reason = "the macro makes a constant of each run method, without its documentation")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,13 +11,14 @@ use temporalio_client::{Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
-use super::carry::{reached, update_all};
+use super::carry::{of_results, reached, update_all};
+use super::firing::{self, MOST_LIVES};
 use super::json::Json;
 use super::link::Link;
 use super::lookup::{self, LOOKUP_TIMEOUT, LookupError};
 use crate::alert::AlertItem;
 use crate::ledger::{Acknowledgement, Activity, DeliveryResult, Ledger, Outcome, Step};
-use crate::plan::{RetryPolicy, Target};
+use crate::plan::{Planned, RetryPolicy, Target};
 
 /// What updaters are told of an alert that was taken over.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -56,18 +58,34 @@ fn id(alert: &str) -> String {
     format!("ack-{alert}")
 }
 
+/// The updaters that know of an alert: where it goes on with others of which nobody was told again, theirs.
+async fn updaters(link: &Link, ledger: &Ledger) -> BTreeSet<String> {
+    let mut before = ledger.goes_on_with.clone();
+    let mut names: BTreeSet<String> = ledger.updaters().into_iter().map(str::to_owned).collect();
+    for _ in 0..MOST_LIVES {
+        let Some(id) = before.filter(|_| names.is_empty()) else { break };
+        let found = lookup::lookup(link, &id).await.ok();
+        let ledger = found.and_then(|found| found.alerts.into_iter().find_map(|alert| alert.ledger));
+        let Some(ledger) = ledger else { break };
+        names.extend(ledger.updaters().into_iter().map(str::to_owned));
+        before = ledger.goes_on_with;
+    }
+    names
+}
+
 impl Closed {
-    fn new(item: AlertItem, ledger: &Ledger, acknowledgement: Acknowledgement, retry: RetryPolicy) -> Self {
-        let of = |activity| ledger.steps.iter().filter(move |step| step.activity == activity);
-        let mut names: Vec<&str> = of(Activity::UpdateAlertStatus).map(Step::name).collect();
-        names.sort_unstable();
-        names.dedup();
-        let target =
-            |name: &str| Target { name: name.to_owned(), retry, queue: None, earlier: None, thread: None };
+    async fn new(
+        link: &Link,
+        item: AlertItem,
+        ledger: &Ledger,
+        acknowledgement: Acknowledgement,
+        retry: RetryPolicy,
+    ) -> Self {
+        let target = |name| Planned { name, ..Planned::default() }.target(retry);
         Self {
             item: Arc::new(item.with(ledger.alert.clone())),
             acknowledgement,
-            updaters: names.into_iter().map(target).collect(),
+            updaters: updaters(link, ledger).await.into_iter().map(target).collect(),
             outcome: ledger.outcome,
             deliveries: deliveries(ledger),
         }
@@ -75,7 +93,7 @@ impl Closed {
 }
 
 /// How each receiver ended, with those who stood in for it.
-fn deliveries(ledger: &Ledger) -> Vec<DeliveryResult> {
+pub(super) fn deliveries(ledger: &Ledger) -> Vec<DeliveryResult> {
     let mut lines: Vec<Vec<Step>> = Vec::new();
     for step in ledger.steps.iter().filter(|step| step.activity == Activity::SendNotification) {
         match (&step.instead_of, lines.last_mut()) {
@@ -99,7 +117,7 @@ pub(super) async fn take_over(
         return Ok(before.clone());
     }
     let id = id(&item.id);
-    let taken = Closed::new(item, ledger, acknowledgement.clone(), retry);
+    let taken = Closed::new(link, item, ledger, acknowledgement.clone(), retry).await;
     let options = WorkflowStartOptions::new(&*link.task_queue, &*id)
         .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
         .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
@@ -114,8 +132,13 @@ pub(super) async fn take_over(
     }
 }
 
-/// Adds to a ledger who has taken the alert over after its end, and what the updaters have said to it so far.
+/// Adds to a ledger what came after the alert's end: deliveries that had been parked, and who has taken it over, with what the
+/// updaters have said to that so far.
 pub async fn complete(link: &Link, ledger: &mut Ledger) {
+    firing::add_unparked(link, ledger).await;
+    if matches!(ledger.outcome, Outcome::Failed | Outcome::Partial) {
+        ledger.outcome = of_results(&deliveries(ledger)).unwrap_or(ledger.outcome);
+    }
     let Some(client) = link.client() else { return };
     let id = id(&ledger.id);
     let told = tokio::time::timeout(LOOKUP_TIMEOUT, lookup::told_so_far::<Closed>(&client, &id)).await;

@@ -1,5 +1,5 @@
-//! The life of one alert, as a function over the workflow context that both workflows call: process and plan, then
-//! all receivers in parallel, then the updaters; what fails goes on durably.
+//! The life of one alert, as two functions over the workflow context that both workflows call: process and plan; then all
+//! receivers in parallel, then the updaters; what fails goes on durably.
 //!
 //! The first attempt of everything is a local activity: three of them cost 3 history events instead of 18, and one
 //! round trip. The SDK keeps the workflow task open meanwhile, so they are short.
@@ -16,7 +16,7 @@ use temporalio_sdk::{
     LocalActivityOptions, WorkflowContext, WorkflowResult,
 };
 
-use super::activities::{AlertActivities, Notification, Processed, Processing, StatusUpdate};
+use super::activities::{ACKNOWLEDGED, AlertActivities, Notification, Processed, Processing, StatusUpdate};
 use super::input::Input;
 use super::json::Json;
 use super::stand_ins::StandIns;
@@ -44,8 +44,6 @@ enum First {
     Done(Step),
     /// Another attempt is worth making, after this delay.
     Again(Step, Duration),
-    /// It was not tried yet: its attempts are made from a task queue of its own.
-    Queued,
 }
 
 /// One receiver, and who is told when it is given up.
@@ -55,7 +53,7 @@ struct Line {
 }
 
 /// What a workflow is told from outside while it carries an alert.
-pub(super) trait Told {
+pub(super) trait Inbox {
     /// Who has taken over the alert of this id, if somebody has.
     fn acknowledgement(&self, alert: &str) -> Option<&Acknowledgement>;
 
@@ -69,15 +67,23 @@ pub(super) trait Told {
     fn again(&self) -> Option<&str> {
         None
     }
+
+    /// Whether the workflow carries others that are not at their end, so that this alert can still be taken over.
+    fn is_waiting_for_others(&self) -> bool {
+        false
+    }
+
+    /// The alert of this id is at its end.
+    fn end(&mut self, _: &str) {}
 }
 
-/// Carries one alert from acceptance to its outcome.
-pub(super) async fn carry<W: Told>(
+/// Carries one alert from its plan to its outcome.
+pub(super) async fn carry<W: Inbox>(
     ctx: &WorkflowContext<W>,
     mut item: Arc<AlertItem>,
     activities: &ActivityConfig,
+    processed: Processed,
 ) -> WorkflowResult<Ledger> {
-    let processed = process(ctx, &item, activities).await?;
     if let Some(alert) = processed.alert {
         item = Arc::new(item.with(alert));
     }
@@ -110,12 +116,13 @@ pub(super) async fn carry<W: Told>(
         repeats,
         flaps: processed.flaps,
         shown: processed.shown,
+        goes_on_with: processed.goes_on_with,
         taken_back_by,
     })
 }
 
 /// Holds the end of an alert back; gives the alert that fires again meanwhile, if one does.
-async fn held_back<W: Told>(ctx: &WorkflowContext<W>, hold: Duration) -> Option<String> {
+async fn held_back<W: Inbox>(ctx: &WorkflowContext<W>, hold: Duration) -> Option<String> {
     ctx.state_mut(|workflow| workflow.hold(true));
     let again = async {
         let _ = ctx.wait_condition(|workflow| workflow.again().is_some()).await;
@@ -133,7 +140,7 @@ async fn held_back<W: Told>(ctx: &WorkflowContext<W>, hold: Duration) -> Option<
 }
 
 /// Processes and plans; a resolve first waits for its firing.
-async fn process<W>(
+pub(super) async fn process<W>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     activities: &ActivityConfig,
@@ -177,13 +184,13 @@ async fn process_now<W>(
 }
 
 /// The same policy without an end: what it is for has to succeed.
-fn endless(retry: RetryPolicy) -> RetryPolicy {
+pub(super) fn endless(retry: RetryPolicy) -> RetryPolicy {
     RetryPolicy { maximum_attempts: 0, maximum_age: None, ..retry }
 }
 
 /// Notifies every receiver of the plan and tells the updaters what became of it, again if that changes, or if somebody
 /// takes the alert over.
-async fn route<W: Told>(
+async fn route<W: Inbox>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     activities: &ActivityConfig,
@@ -195,9 +202,9 @@ async fn route<W: Told>(
     let updaters = plan.updaters.iter().map(|planned| planned.target(activities.update_alert_status));
     let updaters: Vec<Target> = updaters.collect();
     let first = join_all(lines.iter().map(|line| notify_first(ctx, item, &line.receiver))).await;
-    let first = first.into_iter().collect::<WorkflowResult<Vec<First>>>()?;
+    let first = first.into_iter().collect::<WorkflowResult<Vec<Option<First>>>>()?;
     let so_far: Vec<DeliveryResult> =
-        first.iter().zip(&lines).map(|(first, line)| line.progress(first)).collect();
+        first.iter().zip(&lines).map(|(first, line)| line.progress(first.as_ref())).collect();
     let is_final = so_far.iter().all(|delivery| delivery.state != DeliveryState::Pending);
     let early = outcome(plan, &so_far);
 
@@ -212,27 +219,49 @@ async fn route<W: Told>(
     steps.extend(updates?);
 
     let last = outcome(plan, &results);
-    let taken_over =
-        || ctx.state(|workflow| workflow.acknowledgement(&item.id).map(|one| one.noted_in(item)));
-    let mut acknowledged = taken_over();
-    if acknowledged.is_none() && !is_final && last != early {
-        steps.extend(update_all(ctx, item, &updaters, last, &results).await?);
-        // Somebody may have done so meanwhile. Workflows from before that was looked at go on without.
-        acknowledged = taken_over().filter(|_| ctx.patched("acknowledged-meanwhile"));
-    }
-    if let Some(item) = &acknowledged {
-        steps.extend(update_all(ctx, item, &updaters, last, &results).await?);
-    }
+    let is_told = is_final || last == early;
+    steps.extend(tell_end(ctx, item, &updaters, last, &results, is_told).await?);
     // Nothing is pending any more, so there is an outcome.
     Ok(last.unwrap_or(Outcome::Failed))
 }
 
+/// Tells the updaters how the alert ended, unless they know, and who has taken it over, if somebody has: before, meanwhile, or
+/// while the batch that carries it still goes on. Workflows from before one of these was looked at go on without.
+async fn tell_end<W: Inbox>(
+    ctx: &WorkflowContext<W>,
+    item: &Arc<AlertItem>,
+    updaters: &[Target],
+    outcome: Option<Outcome>,
+    results: &[DeliveryResult],
+    is_told: bool,
+) -> WorkflowResult<Vec<Step>> {
+    let taken_over =
+        || ctx.state(|workflow| workflow.acknowledgement(&item.id).map(|one| one.noted_in(item)));
+    let mut steps = Vec::new();
+    let mut acknowledged = taken_over();
+    if acknowledged.is_none() && !is_told {
+        steps.extend(update_all(ctx, item, updaters, outcome, results).await?);
+        acknowledged = taken_over().filter(|_| ctx.patched("acknowledged-meanwhile"));
+    }
+    ctx.state_mut(|workflow| workflow.end(&item.id));
+    if acknowledged.is_none() {
+        let is_over =
+            |workflow: &W| workflow.acknowledgement(&item.id).is_some() || !workflow.is_waiting_for_others();
+        let _ = ctx.wait_condition(is_over).await;
+        acknowledged = taken_over().filter(|_| ctx.patched("acknowledged-in-a-batch"));
+    }
+    if let Some(item) = &acknowledged {
+        steps.extend(update_all(ctx, item, updaters, outcome, results).await?);
+    }
+    Ok(steps)
+}
+
 /// One receiver to its end, then those that stand in for it, until one has the alert. What nobody has is parked.
-async fn deliver<W: Told>(
+async fn deliver<W: Inbox>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     line: &Line,
-    first: First,
+    first: Option<First>,
     parks: bool,
     shared: &StandIns,
 ) -> WorkflowResult<Vec<Step>> {
@@ -257,7 +286,7 @@ async fn deliver<W: Told>(
     Ok(steps)
 }
 
-async fn stand_in_for<W: Told>(
+async fn stand_in_for<W: Inbox>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     stand_in: &Target,
@@ -268,27 +297,30 @@ async fn stand_in_for<W: Told>(
 }
 
 /// Whether somebody has the alert, or has taken it over.
-fn is_over<W: Told>(ctx: &WorkflowContext<W>, item: &AlertItem, steps: &[Step]) -> bool {
+fn is_over<W: Inbox>(ctx: &WorkflowContext<W>, item: &AlertItem, steps: &[Step]) -> bool {
     let has_it = steps.iter().any(|step| step.result == StepResult::Ok);
     has_it || ctx.state(|workflow| workflow.acknowledgement(&item.id).is_some())
 }
 
 impl Line {
     fn new(planned: &Planned, usual: RetryPolicy) -> Self {
-        let fallback = planned.fallback.iter().map(|planned| planned.target(usual)).collect();
-        Self { receiver: planned.target(usual), fallback }
+        let count = planned.fallback.len();
+        let target = |planned: &Planned, after| Target { gives_way: after > 0, ..planned.target(usual) };
+        let fallback = planned.fallback.iter().enumerate();
+        let fallback = fallback.map(|(index, planned)| target(planned, count - index - 1)).collect();
+        Self { receiver: target(planned, count), fallback }
     }
 
     /// How far it has come after the first attempt.
-    fn progress(&self, first: &First) -> DeliveryResult {
+    fn progress(&self, first: Option<&First>) -> DeliveryResult {
         let pending = |result| DeliveryResult { state: DeliveryState::Pending, ..result };
         match first {
-            First::Done(step) if step.result == StepResult::Failed && !self.fallback.is_empty() => {
+            Some(First::Done(step)) if step.result == StepResult::Failed && !self.fallback.is_empty() => {
                 pending(DeliveryResult::from(step))
             }
-            First::Done(step) => DeliveryResult::from(step),
-            First::Again(step, _) => pending(DeliveryResult::from(step)),
-            First::Queued => DeliveryResult {
+            Some(First::Done(step)) => DeliveryResult::from(step),
+            Some(First::Again(step, _)) => pending(DeliveryResult::from(step)),
+            None => DeliveryResult {
                 receiver: self.receiver.name.clone(),
                 state: DeliveryState::Pending,
                 message: "waits for its turn".to_owned(),
@@ -317,13 +349,18 @@ pub(super) fn reached(steps: &[Step]) -> DeliveryResult {
 
 /// What became of the alert, `None` while nobody has it and retries are under way.
 fn outcome(plan: &Plan, results: &[DeliveryResult]) -> Option<Outcome> {
+    match plan {
+        Plan { dropped: true, .. } => Some(Outcome::Dropped),
+        Plan { unrouted: true, .. } => Some(Outcome::Unrouted),
+        _ => of_results(results),
+    }
+}
+
+/// The same of an alert that is for somebody.
+pub(super) fn of_results(results: &[DeliveryResult]) -> Option<Outcome> {
     let count = |state| results.iter().filter(|result| result.state == state).count();
     let (delivered, pending) = (count(DeliveryState::Delivered), count(DeliveryState::Pending));
-    if plan.dropped {
-        Some(Outcome::Dropped)
-    } else if plan.unrouted {
-        Some(Outcome::Unrouted)
-    } else if delivered == results.len() {
+    if delivered == results.len() {
         Some(Outcome::Delivered)
     } else if delivered > 0 {
         Some(Outcome::Partial)
@@ -334,32 +371,33 @@ fn outcome(plan: &Plan, results: &[DeliveryResult]) -> Option<Outcome> {
     }
 }
 
+/// The first attempt; none is made here where the attempts come from a task queue of the receiver's own.
 async fn notify_first<W>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     target: &Target,
-) -> WorkflowResult<First> {
+) -> WorkflowResult<Option<First>> {
     if target.queue.is_some() {
-        return Ok(First::Queued);
+        return Ok(None);
     }
     let call =
         Notification { item: item.clone(), target: target.clone(), attempts_before: 0, was_parked: false };
     let result = locally(ctx, AlertActivities::send_notification, call).await;
-    first(ctx, Activity::SendNotification, target, result)
+    first(ctx, Activity::SendNotification, target, result).map(Some)
 }
 
 /// The attempts after the first; `name` tells the activity from the others of the alert.
-async fn notify_on<W: Told>(
+async fn notify_on<W: Inbox>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     target: &Target,
     name: &str,
-    first: First,
+    first: Option<First>,
 ) -> WorkflowResult<Step> {
     let (before, delay) = match first {
-        First::Done(step) => return Ok(step),
-        First::Again(step, delay) => (Some(step), delay),
-        First::Queued => (None, Duration::ZERO),
+        Some(First::Done(step)) => return Ok(step),
+        Some(First::Again(step, delay)) => (Some(step), delay),
+        None => (None, Duration::ZERO),
     };
     let attempts_before = before.as_ref().map_or(0, |step| step.attempts);
     let taken_over = async || {
@@ -398,7 +436,7 @@ async fn notify_on<W: Told>(
 
 /// A delivery that ended since somebody took the alert over. Of the durable attempts nothing is known: Temporal keeps no details
 /// of what was cancelled.
-fn stopped<W: Told>(
+fn stopped<W: Inbox>(
     ctx: &WorkflowContext<W>,
     item: &AlertItem,
     target: &Target,
@@ -408,11 +446,11 @@ fn stopped<W: Told>(
         .state(|workflow| workflow.acknowledgement(&item.id).map(|one| one.by.clone()))
         .unwrap_or_default();
     let error = StepError {
-        code: "acknowledged".to_owned(),
+        code: ACKNOWLEDGED.to_owned(),
         message: format!("no further attempt: acknowledged by {by}"),
         retry: Retry::Never,
     };
-    let mut step = before.unwrap_or_else(|| failure::untried(Activity::SendNotification, target));
+    let mut step = before.unwrap_or_else(|| Step::untried(Activity::SendNotification, &target.name));
     step.before.extend(Attempt::of(&step));
     Step { result: StepResult::Failed, error: Some(error), ..step }
 }
@@ -442,7 +480,6 @@ async fn update<W>(ctx: &WorkflowContext<W>, target: &Target, call: StatusUpdate
     let result = locally(ctx, AlertActivities::update_alert_status, call.clone()).await;
     match first(ctx, Activity::UpdateAlertStatus, target, result)? {
         First::Done(step) => Ok(step),
-        First::Queued => unreachable!("updaters have no task queue"),
         First::Again(step, delay) => {
             ctx.timer(delay).await;
             let options = durable(&call.item, &target.name, &target.retry, step.attempts, None);

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::ActivityConfig;
 use super::activities::{AlertActivities, Processed, Processing, milliseconds, step_error};
 use super::firing::{self, Firing};
-use super::flapping::{self, Earlier};
+use super::flapping::{self, Predecessor};
 use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, Status};
 use crate::condition::Facts;
 use crate::ledger::{Activity, Ledger, Retry, Step, StepError, StepResult, changes};
@@ -24,6 +24,10 @@ const MOST_GROWTH: usize = 16 << 10;
 fn unavailable(what: &str, error: impl std::fmt::Display) -> StepError {
     let message = format!("{what} is not known: {error}");
     StepError { code: "temporal-unavailable".to_owned(), message, retry: Retry::Backoff }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }
 
 /// How long Temporal may take to say what became of the alert before, and how often it is asked where nothing comes after.
@@ -73,7 +77,7 @@ impl Chain {
             if !self.is_wanted_by(&processor) {
                 continue;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = left(deadline);
             let at = Timestamp::now();
             let called = processor.process(&self.item, left).await;
             if let (true, Err(error)) = (is_local, &called.result)
@@ -82,24 +86,33 @@ impl Chain {
             {
                 return Err(step_error(error.clone()));
             }
-            if let Some(reason) = self.apply(&processor, at, called) {
-                self.decisions.push(format!("{}: dropped the alert: {reason}", processor.name()));
-                let plan = Plan { receivers: Vec::new(), unrouted: false, dropped: true, ..self.decide().0 };
-                return Ok(self.into_processed((plan, Vec::new())));
+            let Some(reason) = self.apply(&processor, at, called) else { continue };
+            // Who was told of the firing would wait for its end.
+            if matches!(firing, Firing::Done(_)) {
+                self.decisions.push(format!(
+                    "{}: drops the end, which is told all the same: {reason}",
+                    processor.name()
+                ));
+                continue;
             }
+            self.decisions.push(format!("{}: dropped the alert: {reason}", processor.name()));
+            let plan = Plan { receivers: Vec::new(), unrouted: false, dropped: true, ..self.decide().0 };
+            return Ok(self.into_processed((plan, Vec::new())));
         }
         match firing {
             Firing::Done(firing) => Ok(self.after(&firing)),
             _ => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let earlier = if is_local { self.earlier(left).await? } else { self.earlier_at_last().await };
+                let earlier = match is_local {
+                    true => self.earlier(left(deadline)).await?,
+                    false => self.earlier_at_last(deadline).await,
+                };
                 Ok(self.fired(earlier))
             }
         }
     }
 
     /// The alert before, if this one goes on with it.
-    async fn earlier(&self, patience: Duration) -> Result<Option<Earlier>, StepError> {
+    async fn earlier(&self, patience: Duration) -> Result<Option<Predecessor>, StepError> {
         let holds = self.host.receivers.routing.current().hold_down().is_some();
         if !holds || self.item.alert.status != Status::Firing {
             return Ok(None);
@@ -109,9 +122,9 @@ impl Chain {
     }
 
     /// The same where nothing comes after: an alert is told once more rather than not at all.
-    async fn earlier_at_last(&mut self) -> Option<Earlier> {
+    async fn earlier_at_last(&mut self, deadline: Instant) -> Option<Predecessor> {
         for _ in 0..QUESTIONS {
-            match self.earlier(PATIENCE).await {
+            match self.earlier(left(deadline)).await {
                 Ok(earlier) => return earlier,
                 Err(error) => tracing::warn!(alert = self.item.id, error = error.message, "asked again"),
             }
@@ -121,7 +134,7 @@ impl Chain {
     }
 
     /// A firing that goes on with the one before it: who has that is not told again, unless this is worse.
-    fn goes_on(mut self, Earlier { ledger, told }: Earlier) -> Processed {
+    fn goes_on(mut self, Predecessor { ledger, told }: Predecessor) -> Processed {
         metric::flapped();
         let is_worse = self.item.alert.severity > ledger.alert.severity;
         let told_of = |planned: &Planned| told.iter().find(|one| one.receiver == planned.name);
@@ -147,25 +160,22 @@ impl Chain {
             (plan, reasons) = (Plan { dropped: true, ..Plan::default() }, Vec::new());
         }
         self.note(&plan);
-        Processed { flaps: ledger.flaps + 1, shown: told, ..self.into_processed((plan, reasons)) }
+        Processed {
+            flaps: ledger.flaps + 1,
+            shown: told,
+            goes_on_with: Some(ledger.id),
+            ..self.into_processed((plan, reasons))
+        }
     }
 
     /// Nothing yet: the firing has to come to its end first.
     fn waiting(self) -> Processed {
-        Processed {
-            alert: None,
-            plan: Plan::default(),
-            hold: None,
-            flaps: 0,
-            shown: Vec::new(),
-            waits: true,
-            decisions: Vec::new(),
-            steps: Vec::new(),
-        }
+        Processed { waits: true, ..Processed::default() }
     }
 
     /// The alert as it came, since its processing did not end.
-    pub(super) async fn unprocessed(mut self) -> Processed {
+    pub(super) async fn unprocessed(mut self, budget: Duration) -> Processed {
+        let deadline = Instant::now() + budget;
         tracing::warn!(alert = self.item.id, "processing did not end: the alert goes on unprocessed");
         self.decisions
             .push("the processors did not end in any attempt: the alert goes on unprocessed".to_owned());
@@ -173,16 +183,21 @@ impl Chain {
             Ok(Firing::Done(firing)) => self.after(&firing),
             Ok(Firing::Runs) => self.waiting(),
             Ok(Firing::Unknown) | Err(_) => {
-                let earlier = self.earlier_at_last().await;
+                let earlier = self.earlier_at_last(deadline).await;
                 self.fired(earlier)
             }
         }
     }
 
-    /// The end of a firing: it goes to those who were told of the firing, whatever is muted by now.
+    /// The end of a firing: it goes to those who were told of the firing, and to its updaters, whatever is muted by now.
     fn after(mut self, firing: &Ledger) -> Processed {
-        let (plan, _) = self.decide();
+        let (mut plan, _) = self.decide();
         let router = self.host.receivers.routing.current();
+        for name in firing.updaters() {
+            if !plan.updaters.iter().any(|planned| planned.name == name) {
+                plan.updaters.push(self.updater(&router, name));
+            }
+        }
         let told: Vec<Planned> = firing::told(firing)
             .into_iter()
             .map(|told| {
@@ -202,7 +217,7 @@ impl Chain {
         Processed { hold, flaps: firing.flaps, ..self.into_processed((plan, Vec::new())) }
     }
 
-    fn fired(self, earlier: Option<Earlier>) -> Processed {
+    fn fired(self, earlier: Option<Predecessor>) -> Processed {
         match earlier {
             Some(earlier) => self.goes_on(earlier),
             None => self.routed(),
@@ -260,9 +275,6 @@ impl Chain {
             );
         }
         self.steps.push(Step {
-            activity: Activity::ProcessAlert,
-            receiver: None,
-            plugin: processor.name().to_owned(),
             digest: Some(called.digest),
             generation: Some(called.generation),
             attempts: 1,
@@ -270,12 +282,9 @@ impl Chain {
             duration_ms,
             result: if error.is_some() { StepResult::Failed } else { StepResult::Ok },
             message,
-            receipt_id: None,
             error,
             usage: called.usage,
-            parked: None,
-            instead_of: None,
-            before: Vec::new(),
+            ..Step::untried(Activity::ProcessAlert, processor.name())
         });
         dropped
     }
@@ -317,12 +326,9 @@ impl Chain {
         Processed {
             alert: self.changed.then(|| Arc::unwrap_or_clone(self.item).alert),
             plan: plan.without_doubles(),
-            hold: None,
-            flaps: 0,
-            shown: Vec::new(),
-            waits: false,
             decisions: self.decisions,
             steps: self.steps,
+            ..Processed::default()
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use temporalio_client::tonic::IntoRequest;
@@ -14,14 +15,16 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::link::Link;
 use super::list::{self, ListError, is, quoted};
-use super::lookup::LookupError;
+use super::lookup::{self, LookupError};
 use super::parked::ParkedDeliveryWorkflow;
 use super::search_attributes::{ERROR, KEY, RECEIVER, SEVERITY, SOURCE, STATUS, TITLE};
 use crate::alert::Severity;
 use crate::telemetry::metric;
 
-/// How many are told to try again at once.
+/// How many are looked up at once.
 const AT_ONCE: i32 = 500;
+/// How many are told to try again at once.
+const TOLD_AT_ONCE: usize = 16;
 /// How often they are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -140,7 +143,7 @@ pub enum Order {
 /// Temporal does not tell.
 pub async fn deliveries(link: &Link, filter: &DeliveryFilter) -> Result<DeliveryPage, LookupError> {
     let size = i32::from(filter.limit.unwrap_or(list::PAGE).clamp(1, list::LARGEST_PAGE));
-    let (found, next) = list::page(&client(link)?, query(&link.task_queue, filter), size, Vec::new())
+    let (found, next) = list::page(&lookup::client(link)?, query(&link.task_queue, filter), size, Vec::new())
         .await
         .map_err(unavailable)?;
     Ok(DeliveryPage { deliveries: found.into_iter().filter_map(parked).collect(), more: !next.is_empty() })
@@ -152,19 +155,22 @@ pub async fn deliveries(link: &Link, filter: &DeliveryFilter) -> Result<Delivery
 ///
 /// Temporal does not tell, or did not take one of the orders.
 pub async fn order(link: &Link, filter: &DeliveryFilter, order: &Order) -> Result<Vec<String>, LookupError> {
-    let client = client(link)?;
+    let client = lookup::client(link)?;
     let filter = DeliveryFilter { state: ParkedState::Parked, ..filter.clone() };
     let query = query(&link.task_queue, &filter);
     let (mut ids, mut cursor) = (Vec::new(), Vec::new());
     loop {
         let (found, next) = list::page(&client, query.clone(), AT_ONCE, cursor).await.map_err(unavailable)?;
-        for delivery in found.into_iter().filter_map(parked) {
-            if filter.limit.is_some_and(|most| ids.len() >= usize::from(most)) {
-                return Ok(ids);
-            }
-            match give(&client, &delivery.id, order).await {
-                Ok(true) => ids.push(delivery.id),
-                Ok(false) => {}
+        let room = filter.limit.map_or(usize::MAX, |most| usize::from(most) - ids.len());
+        let found = found.into_iter().filter_map(parked).take(room);
+        let giving = found.map(async |delivery| {
+            let given = give(&client, &delivery.id, order).await;
+            given.map(|is_given| is_given.then_some(delivery.id))
+        });
+        let mut given = stream::iter(giving).buffered(TOLD_AT_ONCE);
+        while let Some(given) = given.next().await {
+            match given {
+                Ok(id) => ids.extend(id),
                 // Those that were told are told.
                 Err(error) if !ids.is_empty() => {
                     tracing::warn!(%error, "not all parked deliveries could be told");
@@ -173,7 +179,7 @@ pub async fn order(link: &Link, filter: &DeliveryFilter, order: &Order) -> Resul
                 Err(error) => return Err(error),
             }
         }
-        if next.is_empty() {
+        if next.is_empty() || filter.limit.is_some_and(|most| ids.len() >= usize::from(most)) {
             return Ok(ids);
         }
         cursor = next;
@@ -209,10 +215,6 @@ async fn give(client: &Client, id: &str, order: &Order) -> Result<bool, LookupEr
         Err(Failed::NotFound(_)) => Ok(false),
         Err(error) => Err(LookupError::Unavailable(error.to_string())),
     }
-}
-
-fn client(link: &Link) -> Result<Client, LookupError> {
-    link.client().ok_or_else(|| LookupError::Unavailable(format!("no connection to {}", link.address)))
 }
 
 fn unavailable(error: ListError) -> LookupError {

@@ -12,7 +12,7 @@ use temporalio_sdk::activities::ActivityError;
 use temporalio_sdk::{ActivityExecutionError, WorkflowResult};
 
 use super::json::Json;
-use crate::ledger::{Activity, Attempt, Retry, Step, StepError, StepResult};
+use crate::ledger::{Activity, Attempt, Retry, Step, StepError};
 use crate::plan::Target;
 
 /// A failed step as a Temporal failure: its type is the error's code, its message the error's, its details the
@@ -69,33 +69,16 @@ pub(super) fn into_step(
         },
     };
     let error = StepError { code: code.to_owned(), message, retry: Retry::Backoff };
-    Ok(Step { attempts: attempts.max(1), error: Some(error), before, ..untried(activity, target) })
-}
-
-/// A step of which nothing is known but whom it was for.
-pub(super) fn untried(activity: Activity, target: &Target) -> Step {
-    Step {
-        activity,
-        receiver: None,
-        plugin: target.name.clone(),
-        digest: None,
-        generation: None,
-        attempts: 0,
-        at: None,
-        duration_ms: 0.0,
-        result: StepResult::Failed,
-        message: None,
-        receipt_id: None,
-        error: None,
-        usage: None,
-        parked: None,
-        instead_of: None,
-        before: Vec::new(),
-    }
+    Ok(Step {
+        attempts: attempts.max(1),
+        error: Some(error),
+        before,
+        ..Step::untried(activity, &target.name)
+    })
 }
 
 /// What a failure comes from: a durable activity's is wrapped, a local one's is not.
-fn innermost(mut failure: &Failure) -> &Failure {
+pub(super) fn innermost(mut failure: &Failure) -> &Failure {
     while let Some(cause) = &failure.cause {
         failure = cause;
     }
@@ -132,22 +115,9 @@ mod tests {
 
     fn failed(retry: Retry) -> Step {
         Step {
-            activity: Activity::SendNotification,
-            receiver: None,
-            plugin: "slack".to_owned(),
-            digest: None,
-            generation: None,
             attempts: 1,
-            at: None,
-            duration_ms: 1.0,
-            result: StepResult::Failed,
-            message: None,
-            receipt_id: None,
             error: Some(StepError { code: "http-503".to_owned(), message: "m".to_owned(), retry }),
-            usage: None,
-            parked: None,
-            instead_of: None,
-            before: Vec::new(),
+            ..Step::untried(Activity::SendNotification, "slack")
         }
     }
 

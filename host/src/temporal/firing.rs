@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::activities::{ACKNOWLEDGED, OVER, RESOLVED_SINCE};
+use super::afterwards;
 use super::link::Link;
 use super::list;
 use super::lookup::{self, Found, FoundAlert, LookupError, State};
@@ -22,7 +24,7 @@ const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(60);
 const SKEW: SignedDuration = SignedDuration::from_secs(5);
 
 /// How often an alert may have come and gone until it is no longer followed.
-const MOST_LIVES: usize = 20;
+pub(super) const MOST_LIVES: usize = 20;
 
 /// The firing of a resolve.
 pub(super) enum Firing {
@@ -55,12 +57,12 @@ pub(super) async fn of(link: &Link, item: &AlertItem) -> Result<Firing, String> 
     let Some(mut ledger) = found.alerts.into_iter().find_map(|alert| alert.ledger) else {
         return Ok(Firing::Unknown);
     };
-    complete(link, &mut ledger).await;
+    add_unparked(link, &mut ledger).await;
     Ok(Firing::Done(Box::new(ledger)))
 }
 
 /// Adds to a story what became of deliveries that were parked.
-pub(super) async fn complete(link: &Link, ledger: &mut Ledger) {
+pub(super) async fn add_unparked(link: &Link, ledger: &mut Ledger) {
     let Some(client) = link.client() else { return };
     for step in &mut ledger.steps {
         let Some(id) = &step.parked else { continue };
@@ -78,9 +80,26 @@ async fn may_come(link: &Link, item: &AlertItem) -> bool {
     list::is_batch_running(&client, &link.task_queue, item.origin.received_at + SKEW).await
 }
 
-/// Whether it is too late to tell a receiver of an alert: its end was told, or is being told, or the receiver was told of an alert
-/// that goes on with this one.
-pub(super) async fn is_over(link: &Link, item: &AlertItem, receiver: &str) -> bool {
+/// The code and the reason if it is too late to tell a receiver of an alert.
+pub(super) async fn too_late(
+    link: &Link,
+    item: &AlertItem,
+    receiver: &str,
+) -> Option<(&'static str, String)> {
+    if let Some(by) = taken_over_by(link, &item.id).await {
+        return Some((ACKNOWLEDGED, format!("{by} has taken the alert over")));
+    }
+    is_over(link, item, receiver).await.then(|| (RESOLVED_SINCE, OVER.to_owned()))
+}
+
+async fn taken_over_by(link: &Link, id: &str) -> Option<String> {
+    let mut ledger = story(link, id).await?.1.ledger?;
+    afterwards::complete(link, &mut ledger).await;
+    ledger.acknowledged.map(|acknowledged| acknowledged.by)
+}
+
+/// Whether its end was told, or is being told, or the receiver was told of an alert that goes on with this one.
+async fn is_over(link: &Link, item: &AlertItem, receiver: &str) -> bool {
     if item.alert.status != Status::Firing || item.alert.identity().is_none() {
         return false;
     }
@@ -88,10 +107,9 @@ pub(super) async fn is_over(link: &Link, item: &AlertItem, receiver: &str) -> bo
     for _ in 0..MOST_LIVES {
         let Some((state, end)) = story(link, &resolve_id(&id)).await else { return false };
         let Some(again) = end.ledger.as_ref().and_then(|ledger| ledger.taken_back_by.clone()) else {
-            let is_held = end.decisions.iter().any(|line| line.starts_with("held back"));
             let is_told = end.steps.iter().any(|step| step.activity == Activity::SendNotification);
             return match state {
-                State::Running => is_told || !end.decisions.is_empty() && !is_held,
+                State::Running => is_told || !end.decisions.is_empty() && !end.is_held,
                 State::Completed => end.outcome != Some(Outcome::Dropped),
                 _ => false,
             };

@@ -17,7 +17,7 @@ use crate::ledger::Ledger;
 use crate::plan::Told;
 
 /// The alert before, which this one goes on with.
-pub(super) struct Earlier {
+pub(super) struct Predecessor {
     /// Its story.
     pub(super) ledger: Box<Ledger>,
     /// Who was told of it, and still takes it for firing.
@@ -33,10 +33,12 @@ pub(super) async fn goes_on(
     link: &Link,
     item: &AlertItem,
     patience: Duration,
-) -> Result<Option<Earlier>, LookupError> {
+) -> Result<Option<Predecessor>, LookupError> {
     let asking = async {
         let (Some(client), Some(key)) = (link.client(), item.alert.identity()) else { return Ok(None) };
-        let Some(before) = list::firing_before(&client, key, &item.id).await? else { return Ok(None) };
+        let Some(before) = list::firing_before(&client, &link.task_queue, key, &item.id).await? else {
+            return Ok(None);
+        };
         if !take_back(&client, &resolve_id(&before), &item.id).await? {
             return Ok(None);
         }
@@ -44,8 +46,8 @@ pub(super) async fn goes_on(
         let Some(mut ledger) = found.alerts.into_iter().find_map(|alert| alert.ledger) else {
             return Ok(None);
         };
-        firing::complete(link, &mut ledger).await;
-        Ok(Some(Earlier { told: firing::told(&ledger), ledger: Box::new(ledger) }))
+        firing::add_unparked(link, &mut ledger).await;
+        Ok(Some(Predecessor { told: firing::told(&ledger), ledger: Box::new(ledger) }))
     };
     let asked = tokio::time::timeout(patience, asking).await;
     asked.unwrap_or_else(|_| Err(LookupError::Unavailable(format!("no answer within {patience:?}"))))

@@ -15,7 +15,7 @@ use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes}
 use utoipa::{IntoParams, ToSchema};
 
 use super::link::Link;
-use super::lookup::{LookupError, State};
+use super::lookup::{self, LookupError, State};
 use super::search_attributes::{KEY, OUTCOME, SEVERITY, SOURCE, STATUS, TITLE, TYPE};
 use crate::alert::{AlertType, Severity, Status};
 use crate::ledger::Outcome;
@@ -131,9 +131,7 @@ pub struct ListedAlert {
 ///
 /// There is no connection, no answer in time, or the cursor is not one.
 pub async fn list(link: &Link, filter: &AlertFilter) -> Result<AlertPage, ListError> {
-    let client = link
-        .client()
-        .ok_or_else(|| LookupError::Unavailable(format!("no connection to {}", link.address)))?;
+    let client = lookup::client(link)?;
     let query = query(&link.task_queue, filter);
     let token = match &filter.cursor {
         Some(cursor) => URL_SAFE_NO_PAD.decode(cursor).map_err(|_| ListError::Cursor)?,
@@ -158,18 +156,24 @@ pub enum ListError {
 }
 
 /// The id of the alert that fired last under a key.
-pub(super) async fn latest_firing(client: &Client, key: &str) -> Result<Option<String>, LookupError> {
-    firing_before(client, key, "").await
+pub(super) async fn latest_firing(
+    client: &Client,
+    task_queue: &str,
+    key: &str,
+) -> Result<Option<String>, LookupError> {
+    firing_before(client, task_queue, key, "").await
 }
 
 /// The id of the alert that fired last under a key, besides this one.
 pub(super) async fn firing_before(
     client: &Client,
+    task_queue: &str,
     key: &str,
     this: &str,
 ) -> Result<Option<String>, LookupError> {
     let query = [
         "WorkflowType = 'AlertProcessingWorkflow'".to_owned(),
+        format!("TaskQueue = {}", quoted(task_queue)),
         is(&KEY, key),
         is(&STATUS, &Status::Firing.to_string()),
     ];

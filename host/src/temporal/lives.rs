@@ -34,6 +34,7 @@ type Occurrence = (String, Status);
 /// Gives every alert with a key and without a start the id of the occurrence that it belongs to.
 pub(super) async fn settle(
     client: &Client,
+    task_queue: &str,
     window: Duration,
     submission: &mut Submission,
 ) -> Result<(), Unknown> {
@@ -49,8 +50,8 @@ pub(super) async fn settle(
         let worst = distinct.entry(occurrence(alert)).or_insert(alert.severity);
         *worst = alert.severity.max(*worst);
     }
-    let lives = Lives { client, window: i64::try_from(window.as_secs()).unwrap_or(i64::MAX).max(MOST) };
-    let lives = &lives;
+    let window = i64::try_from(window.as_secs()).unwrap_or(i64::MAX).max(MOST);
+    let lives = &Lives { client, task_queue, window };
     let ids = stream::iter(distinct).map(|((key, status), severity)| async move {
         let id = lives.id(&key, status, severity, received_at).await?;
         Ok(((key, status), id))
@@ -89,6 +90,7 @@ fn occurrence(alert: &Alert) -> Occurrence {
 /// The occurrences that Temporal holds.
 struct Lives<'a> {
     client: &'a Client,
+    task_queue: &'a str,
     /// Seconds.
     window: i64,
 }
@@ -115,7 +117,8 @@ impl Lives<'_> {
         match (status, last) {
             (Status::Resolved, Some(last)) => Ok(resolve_id(&last.id)),
             (Status::Resolved, None) => {
-                let earlier = list::latest_firing(self.client, key).await.map_err(|_| Unknown)?;
+                let earlier =
+                    list::latest_firing(self.client, self.task_queue, key).await.map_err(|_| Unknown)?;
                 Ok(resolve_id(&earlier.unwrap_or_else(|| timed_id(key, second(start)))))
             }
             (Status::Firing, Some(last)) if self.is_repeat(&last, severity, at).await? => Ok(last.id),

@@ -1,6 +1,7 @@
 //! Reads back from Temporal what became of an alert: the result once there is one; before that, what history holds.
 //! Needs the server only, no worker.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -80,6 +81,9 @@ pub struct FoundAlert {
     /// The full story, once it is complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ledger: Option<Ledger>,
+    /// It is an end that is held back now.
+    #[serde(skip)]
+    pub is_held: bool,
     /// Why it goes where it goes, while there is no ledger.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<String>,
@@ -129,27 +133,49 @@ pub enum LookupError {
     Foreign(String),
 }
 
-/// Everything that is known of a workflow now.
-pub async fn lookup(link: &Link, workflow_id: &str) -> Result<Found, LookupError> {
+/// Everything that is known now of a workflow, or of one alert under its own id.
+pub async fn lookup(link: &Link, id: &str) -> Result<Found, LookupError> {
     let client = client(link)?;
-    let found = tokio::time::timeout(LOOKUP_TIMEOUT, find(&client, workflow_id)).await;
+    let finding = async {
+        match batch_of(id) {
+            Some(batch) => find_in(&client, batch, id).await,
+            None => find(&client, id).await,
+        }
+    };
+    let found = tokio::time::timeout(LOOKUP_TIMEOUT, finding).await;
     found.unwrap_or_else(|_| Err(LookupError::Unavailable(format!("no answer within {LOOKUP_TIMEOUT:?}"))))
 }
 
-fn client(link: &Link) -> Result<Client, LookupError> {
+/// The batch workflow that an alert without an identity came in: its id is `<batch>#<index>`.
+pub fn batch_of(alert: &str) -> Option<&str> {
+    alert.rsplit_once('#').filter(|(_, index)| index.parse::<u32>().is_ok()).map(|(batch, _)| batch)
+}
+
+/// The workflow that carries an alert: its own, or its batch's.
+pub(super) async fn carrier<'a>(client: &Client, alert: &'a str) -> Result<&'a str, LookupError> {
+    let Some(batch) = batch_of(alert) else { return Ok(alert) };
+    let handle: Handle = client.get_workflow_handle(alert);
+    match handle.describe(WorkflowDescribeOptions::default()).await {
+        Ok(_) => Ok(alert),
+        Err(WorkflowInteractionError::NotFound(_)) => Ok(batch),
+        Err(error) => Err(interaction(alert, &error)),
+    }
+}
+
+pub(super) fn client(link: &Link) -> Result<Client, LookupError> {
     link.client().ok_or_else(|| LookupError::Unavailable(format!("no connection to {}", link.address)))
 }
 
-/// The ledgers of a workflow, as soon as it is done. Waits for a workflow that a batch is about to start, too, and for
-/// Temporal to come back; the caller bounds the wait.
-pub async fn wait(link: &Link, workflow_id: &str) -> Result<Vec<Ledger>, LookupError> {
+/// The ledgers of a workflow and the ids of its children, as soon as it is done. Waits for a workflow that a batch is about to
+/// start, too, and for Temporal to come back; the caller bounds the wait.
+pub async fn wait(link: &Link, workflow_id: &str) -> Result<(Vec<Ledger>, Vec<String>), LookupError> {
     let client = client(link)?;
     loop {
         match result(&client.get_workflow_handle(workflow_id), workflow_id).await {
             Err(LookupError::NotFound(_) | LookupError::Unavailable(_)) => {
                 tokio::time::sleep(APPEAR_INTERVAL).await;
             }
-            answer => return answer.map(|(ledgers, _)| ledgers),
+            answer => return answer,
         }
     }
 }
@@ -196,6 +222,18 @@ async fn find(client: &Client, workflow_id: &str) -> Result<Found, LookupError> 
     Ok(Found { workflow_id: workflow_id.to_owned(), state, alerts, children, pending })
 }
 
+/// What is known of one alert that came in a batch.
+async fn find_in(client: &Client, batch: &str, alert: &str) -> Result<Found, LookupError> {
+    let mut found = find(client, batch).await?;
+    if found.children.iter().any(|child| child == alert) {
+        return find(client, alert).await;
+    }
+    found.alerts.retain(|carried| carried.id == alert);
+    found.pending.retain(|pending| pending.id.split_once('/').is_some_and(|(id, _)| id == alert));
+    found.children.clear();
+    if found.alerts.is_empty() { Err(LookupError::NotFound(alert.to_owned())) } else { Ok(found) }
+}
+
 /// The ledgers of a workflow, once it is done, and the ids of its children.
 async fn result(handle: &Handle, workflow_id: &str) -> Result<(Vec<Ledger>, Vec<String>), LookupError> {
     use WorkflowGetResultError as Failed;
@@ -234,6 +272,7 @@ async fn so_far(
 ) -> Result<(Vec<FoundAlert>, Vec<String>), LookupError> {
     let mut history = history(client, handle, workflow_id);
     let mut items = None;
+    let mut children = BTreeSet::new();
     let mut story = Story::default();
     while let Some(event) = history.next().await {
         let event = event?;
@@ -244,8 +283,14 @@ async fn so_far(
             }
             Some(_) => story.go_on(&event),
         }
+        if let Some(Attributes::StartChildWorkflowExecutionInitiatedEventAttributes(child)) = event.attributes
+        {
+            children.insert(child.workflow_id);
+        }
     }
-    let is_own = |item: &AlertItem| item.alert.identity().is_some() && item.id != workflow_id;
+    let is_own = |item: &AlertItem| {
+        item.alert.identity().is_some() && item.id != workflow_id || children.contains(&item.id)
+    };
     let (own, inline): (Vec<_>, Vec<_>) = items.unwrap_or_default().into_iter().partition(is_own);
     // What belongs to which of several is not recorded.
     if inline.len() != 1 {
@@ -256,6 +301,7 @@ async fn so_far(
         outcome: None,
         alert: item.alert,
         ledger: None,
+        is_held: story.is_held,
         decisions: story.decisions.clone(),
         steps: story.steps.clone(),
     });
@@ -291,6 +337,7 @@ pub(super) async fn told_so_far<T: DeserializeOwned>(
 /// What a history has told so far.
 #[derive(Default)]
 struct Story {
+    is_held: bool,
     decisions: Vec<String>,
     steps: Vec<Step>,
 }
@@ -316,24 +363,48 @@ impl Story {
     /// Adds what an event holds: a local activity's marker has its result or its failure.
     fn go_on(&mut self, event: &HistoryEvent) {
         match &event.attributes {
-            Some(Attributes::MarkerRecordedEventAttributes(marker)) => {
-                match marker.failure.as_ref().and_then(failure::step_of) {
-                    Some(step) => self.steps.push(step),
-                    None => self.add(marker.details.get("result")),
-                }
-            }
+            Some(Attributes::MarkerRecordedEventAttributes(marker)) => match &marker.failure {
+                Some(failure) => self.fail(failure),
+                None => self.add(marker.details.get("result")),
+            },
             Some(Attributes::ActivityTaskCompletedEventAttributes(done)) => self.add(done.result.as_ref()),
+            Some(Attributes::ActivityTaskFailedEventAttributes(failed)) => {
+                failed.failure.iter().for_each(|failure| self.fail(failure));
+            }
+            Some(Attributes::ActivityTaskTimedOutEventAttributes(timed_out)) => {
+                timed_out.failure.iter().for_each(|failure| self.fail(failure));
+            }
             _ => {}
         }
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        if let Some(step) = failure::step_of(failure::innermost(failure)) {
+            self.step(step);
+        }
+    }
+
+    /// Adds a step; durable attempts go on where the first one failed.
+    fn step(&mut self, step: Step) {
+        let goes_on = |first: &Step| {
+            let is_same = (first.activity, first.name()) == (step.activity, step.name());
+            let error = first.error.as_ref();
+            is_same
+                && first.attempts < step.attempts
+                && error.is_some_and(|error| error.retry.is_worthwhile())
+        };
+        let first = self.steps.iter().rposition(goes_on).map(|index| self.steps.remove(index));
+        self.steps.push(step.after(first));
     }
 
     /// Adds an activity's result.
     fn add(&mut self, result: Option<&Payloads>) {
         let Some(payload) = result.and_then(first) else { return };
         if let Some(step) = decode::<Step>(payload) {
-            return self.steps.push(step);
+            return self.step(step);
         }
-        let Some(Processed { decisions, steps, .. }) = decode(payload) else { return };
+        let Some(Processed { hold, decisions, steps, .. }) = decode(payload) else { return };
+        self.is_held = hold.is_some();
         self.decisions.extend(decisions);
         self.steps.extend(steps);
     }
@@ -361,6 +432,7 @@ impl From<Ledger> for FoundAlert {
             outcome: Some(ledger.outcome),
             alert: ledger.alert.clone(),
             ledger: Some(ledger),
+            is_held: false,
             decisions: Vec::new(),
             steps: Vec::new(),
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use temporalio_client::errors::WorkflowStartError;
+use temporalio_client::tonic::{Code, Status};
 use temporalio_client::{Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
 
 use super::ActivityConfig;
@@ -21,6 +22,8 @@ use crate::telemetry::metric;
 
 /// How long Temporal may take to accept a request.
 const SUBMIT_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How much longer per alert: of those with a key and without a start it is asked what it holds.
+const PER_ALERT: Duration = Duration::from_millis(10);
 /// The most alerts in one batch workflow: a crash repeats what an open workflow task held.
 const CHUNK_ALERTS: usize = 100;
 /// The most bytes in one batch workflow of alerts, each with the metadata that its children and durable activities take
@@ -46,6 +49,13 @@ pub enum Submission {
 }
 
 impl Submission {
+    fn len(&self) -> usize {
+        match self {
+            Submission::One(_) => 1,
+            Submission::Many { alerts, .. } => alerts.len(),
+        }
+    }
+
     fn seal(&mut self, sealed: bool) {
         let origin = match self {
             Submission::One(item) => &mut item.origin,
@@ -96,6 +106,8 @@ pub enum SubmitError {
     Refused {
         /// The server's URL.
         address: String,
+        /// It is about what was posted: it will be refused at another time, too.
+        is_final: bool,
         /// Its answer.
         source: Box<WorkflowStartError>,
     },
@@ -116,8 +128,9 @@ pub async fn submit(
 ) -> Result<Submitted, SubmitError> {
     let unavailable = || SubmitError::Unavailable { address: link.address.to_string() };
     let client = link.client().ok_or_else(unavailable)?;
+    let patience = SUBMIT_TIMEOUT + PER_ALERT * u32::try_from(submission.len()).unwrap_or(u32::MAX);
     let starting = async {
-        let settled = lives::settle(&client, window, &mut submission).await;
+        let settled = lives::settle(&client, &link.task_queue, window, &mut submission).await;
         settled.map_err(|lives::Unknown| Failure::Unavailable)?;
         submission.seal(link.encrypts);
         match submission {
@@ -127,13 +140,15 @@ pub async fn submit(
             }
         }
     };
-    let started = tokio::time::timeout(SUBMIT_TIMEOUT, starting).await;
+    let started = tokio::time::timeout(patience, starting).await;
     let alerts = started.unwrap_or(Err(Failure::Unavailable)).map_err(|failure| match failure {
         Failure::Unavailable => unavailable(),
         Failure::Start(WorkflowStartError::Rpc(status)) if is_outage(&status) => unavailable(),
-        Failure::Start(source) => {
-            SubmitError::Refused { address: link.address.to_string(), source: Box::new(source) }
-        }
+        Failure::Start(source) => SubmitError::Refused {
+            address: link.address.to_string(),
+            is_final: matches!(&source, WorkflowStartError::Rpc(status) if status.code() == Code::InvalidArgument),
+            source: Box::new(source),
+        },
         Failure::Reused(batch_id) => SubmitError::Reused { batch_id },
     })?;
     Ok(Submitted { alerts })
@@ -147,8 +162,7 @@ enum Failure {
     Reused(String),
 }
 
-fn is_outage(status: &temporalio_client::tonic::Status) -> bool {
-    use temporalio_client::tonic::Code;
+fn is_outage(status: &Status) -> bool {
     matches!(
         status.code(),
         Code::Unavailable
@@ -264,11 +278,7 @@ fn options(link: &Link, id: &str) -> WorkflowStartOptions {
 
 /// Temporal's UI shows one line of at most 200 bytes.
 fn summary(title: &str) -> String {
-    let mut end = title.len().min(200);
-    while !title.is_char_boundary(end) {
-        end -= 1;
-    }
-    title[..end].to_owned()
+    title[..title.floor_char_boundary(200)].to_owned()
 }
 
 /// Cuts a request into batch workflows, by id. The same request is always cut in the same way, so that a repeat finds

@@ -17,16 +17,9 @@ pub(super) fn of<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> Priority {
         Severity::Medium => 3,
         Severity::Low => 4,
     });
-    let turn = worst.map(|alert| cut(&alert.source.name));
+    let turn = worst
+        .map(|Alert { source, .. }| source.name[..source.name.floor_char_boundary(LONGEST_KEY)].to_owned());
     Priority::builder().maybe_priority_key(key).maybe_fairness_key(turn).build()
-}
-
-fn cut(text: &str) -> String {
-    let mut end = text.len().min(LONGEST_KEY);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
 }
 
 #[cfg(test)]

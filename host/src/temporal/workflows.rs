@@ -16,7 +16,7 @@ use temporalio_sdk::{
 
 use super::ActivityConfig;
 use super::activities::AlertActivities;
-use super::carry::{Told, carry, locally};
+use super::carry::{Inbox, carry, locally, process};
 use super::json::Json;
 use super::{search_attributes, urgency};
 use crate::alert::{self, Alert, AlertItem, Origin};
@@ -26,6 +26,10 @@ use crate::telemetry::metric;
 /// The most that the ledgers of one batch workflow may have together, in bytes of JSON. Temporal takes 2 MB per payload
 /// and 4 MB per message, in which what the activities recorded comes along.
 const LEDGER_BYTES: usize = 1 << 20;
+
+/// The most deliveries of one batch workflow: half of what Temporal lets wait at once in one workflow (2,000 activities, its
+/// `limit.numPendingActivities.error`). The alerts that would be more run as workflows of their own.
+const MOST_DELIVERIES: usize = 1_000;
 
 /// What `AlertProcessingWorkflow` carries.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,7 +51,7 @@ pub struct AlertProcessingWorkflow {
     again: Option<String>,
 }
 
-impl Told for AlertProcessingWorkflow {
+impl Inbox for AlertProcessingWorkflow {
     fn acknowledgement(&self, _: &str) -> Option<&Acknowledgement> {
         self.acknowledgement.as_ref()
     }
@@ -71,7 +75,9 @@ impl AlertProcessingWorkflow {
     #[run]
     pub async fn run(ctx: &mut WorkflowContext<Self>, job: Json<Job>) -> WorkflowResult<Json<Ledger>> {
         let Json(Job { item, activities }) = job;
-        let ledger = carry(ctx, Arc::new(item), &activities).await?;
+        let item = Arc::new(item);
+        let processed = process(ctx, &item, &activities).await?;
+        let ledger = carry(ctx, item, &activities, processed).await?;
         ctx.upsert_search_attributes([
             search_attributes::OUTCOME.value_set(ledger.outcome.as_str().to_owned())
         ]);
@@ -130,7 +136,7 @@ pub struct Batch {
     /// Where its alerts come from.
     pub origin: Arc<Origin>,
     /// The alerts, in the order of the request. Those with an identity run as workflows of their own, under
-    /// [`BatchAlert::id`], and outlive this one; the others are carried here.
+    /// [`BatchAlert::id`], and outlive this one; the others are carried here, as far as there is room.
     pub alerts: Vec<BatchAlert>,
     /// As in [`Job`].
     pub activities: ActivityConfig,
@@ -183,9 +189,13 @@ pub struct Child {
 #[derive(Default)]
 pub struct BatchAlertProcessingWorkflow {
     acknowledgements: BTreeMap<String, Acknowledgement>,
+    /// The alerts that it carries itself and that are not at their end.
+    under_way: BTreeSet<String>,
+    /// How many deliveries it has taken on.
+    deliveries: usize,
 }
 
-impl Told for BatchAlertProcessingWorkflow {
+impl Inbox for BatchAlertProcessingWorkflow {
     fn acknowledgement(&self, alert: &str) -> Option<&Acknowledgement> {
         self.acknowledgements.get(alert)
     }
@@ -193,6 +203,14 @@ impl Told for BatchAlertProcessingWorkflow {
     /// What has no identity has no repeats.
     fn repeats(&self, _: &str) -> u32 {
         0
+    }
+
+    fn is_waiting_for_others(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
+    fn end(&mut self, alert: &str) {
+        self.under_way.remove(alert);
     }
 }
 
@@ -211,11 +229,25 @@ impl BatchAlertProcessingWorkflow {
         // The same alert twice in one request is one alert.
         let mut seen = BTreeSet::new();
         identified.retain(|item| seen.insert(item.id.clone()));
-        let inline = join_all(unidentified.into_iter().map(|item| carry(ctx, Arc::new(item), &activities)));
+        ctx.state_mut(|batch| {
+            batch.under_way = unidentified.iter().map(|item| item.id.clone()).collect();
+        });
+        let inline = join_all(unidentified.into_iter().map(async |item| {
+            let id = item.id.clone();
+            let carried = carry_inline(ctx, item, activities).await;
+            ctx.state_mut(|batch| batch.end(&id));
+            carried
+        }));
         let children = join_all(identified.into_iter().map(|item| start_child(ctx, item, activities)));
         let (inline, children) = join!(inline, children);
-        let mut alerts = inline.into_iter().collect::<WorkflowResult<Vec<Ledger>>>()?;
-        let children = children.into_iter().collect::<WorkflowResult<Vec<Child>>>()?;
+        let mut children = children.into_iter().collect::<WorkflowResult<Vec<Child>>>()?;
+        let mut alerts = Vec::new();
+        for carried in inline {
+            match carried? {
+                End::Here(ledger) => alerts.push(*ledger),
+                End::OnItsOwn(child) => children.push(child),
+            }
+        }
         count_repeats(ctx, &children).await;
         if let Some(worst) = worst(&alerts) {
             ctx.upsert_search_attributes([search_attributes::OUTCOME.value_set(worst.as_str().to_owned())]);
@@ -226,7 +258,7 @@ impl BatchAlertProcessingWorkflow {
         Ok(Json(BatchLedger { metadata, alerts, children }))
     }
 
-    /// Somebody takes one of the alerts over that it carries itself. The first one counts, and is given back.
+    /// As in [`AlertProcessingWorkflow`], of one of the alerts that it carries itself.
     #[update]
     pub fn take_over(
         &mut self,
@@ -243,6 +275,32 @@ impl BatchAlertProcessingWorkflow {
         let Acknowledged { alert, acknowledgement } = acknowledged.0;
         self.acknowledgements.entry(alert).or_insert(acknowledgement);
     }
+}
+
+/// Where an alert without an identity came to its end.
+enum End {
+    Here(Box<Ledger>),
+    OnItsOwn(Child),
+}
+
+/// Carries one alert of a batch, if there is room for its deliveries; otherwise it starts anew as a workflow of its own.
+async fn carry_inline(
+    ctx: &WorkflowContext<BatchAlertProcessingWorkflow>,
+    item: AlertItem,
+    activities: ActivityConfig,
+) -> WorkflowResult<End> {
+    let item = Arc::new(item);
+    let processed = process(ctx, &item, &activities).await?;
+    let deliveries = ctx.state_mut(|batch| {
+        batch.deliveries += processed.plan.deliveries();
+        batch.deliveries
+    });
+    // Workflows from before there was a bound go on without.
+    if deliveries > MOST_DELIVERIES && ctx.patched("most-deliveries") {
+        let child = start_child(ctx, Arc::unwrap_or_clone(item), activities).await?;
+        return Ok(End::OnItsOwn(child));
+    }
+    Ok(End::Here(Box::new(carry(ctx, item, &activities, processed).await?)))
 }
 
 /// Tells the alerts that were there already. Workflows from before this was done go on without.

@@ -16,7 +16,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Surroundings;
 use super::access::ALERTS;
-use super::deliveries::carrier;
 use super::error::ApiError;
 use super::receive::{Received, aside, overloaded, receive};
 use super::request::{Arrival, WebhookRequest};
@@ -224,17 +223,10 @@ pub(super) async fn get_alert(
     let Path(id) = path?;
     let Query(Question { why }) =
         question.map_err(|rejection| ApiError::invalid(vec![Fault::whole(rejection.body_text())]))?;
-    let workflow_id = carrier(&id);
-    let mut found = temporal::lookup(&surroundings.link, workflow_id).await?;
-    if workflow_id != id {
-        found.alerts.retain(|alert| alert.id == id);
-        found.children.clear();
-        if found.alerts.is_empty() {
-            return Err(temporal::LookupError::NotFound(id).into());
-        }
-    }
-    if let [FoundAlert { ledger: Some(ledger), .. }] = found.alerts.as_mut_slice() {
+    let mut found = temporal::lookup(&surroundings.link, &id).await?;
+    if let [FoundAlert { outcome, ledger: Some(ledger), .. }] = found.alerts.as_mut_slice() {
         temporal::complete(&surroundings.link, ledger).await;
+        *outcome = Some(ledger.outcome);
     }
     let why = why.map(|receiver| answer(&surroundings, &found, &receiver));
     Ok(Json(AlertAnswer::new(found, why, &surroundings.link)))
@@ -327,10 +319,15 @@ async fn results(link: &Link, submitted: &Submitted, deadline: Instant) -> Vec<A
     submitted.alerts.iter().map(result).collect()
 }
 
-/// The ledgers of one workflow; none if it is not done by the deadline.
+/// The ledgers of one workflow, and of those that it had no room for; none if it is not done by the deadline.
 async fn ledgers_by(link: Link, workflow_id: String, deadline: Instant) -> Vec<Ledger> {
     match tokio::time::timeout_at(deadline, temporal::wait(&link, &workflow_id)).await {
-        Ok(Ok(ledgers)) => ledgers,
+        Ok(Ok((mut ledgers, children))) => {
+            let own = children.into_iter().filter(|child| temporal::batch_of(child) == Some(&workflow_id));
+            let own = own.map(|child| Box::pin(ledgers_by(link.clone(), child, deadline)));
+            ledgers.extend(join_all(own).await.into_iter().flatten());
+            ledgers
+        }
         Ok(Err(error)) => {
             tracing::warn!(workflow = workflow_id, %error, "no result");
             Vec::new()

@@ -61,6 +61,7 @@ codes! {
     HeadTooLarge "head-too-large" REQUEST_HEADER_FIELDS_TOO_LARGE "The request's head is over 64 KiB, or has more than 100 lines. Over HTTP/2 the answer has no body."
     Internal "internal" INTERNAL_SERVER_ERROR "The host has a fault; its log says more."
     TemporalUnavailable "temporal-unavailable" INTERNAL_SERVER_ERROR "Temporal does not answer; nothing is confirmed."
+    TemporalRefused "temporal-refused" INTERNAL_SERVER_ERROR "Temporal does not take these alerts; the message says why."
     SourceUnavailable "source-unavailable" SERVICE_UNAVAILABLE "The source's plugin cannot be called now; nothing was accepted."
     Overloaded "overloaded" SERVICE_UNAVAILABLE "As many requests as the host takes at once are under way; nothing was accepted."
     SpoolFull "spool-full" SERVICE_UNAVAILABLE "Temporal or the plugin is away, and the spool holds as much as it may; nothing was accepted."

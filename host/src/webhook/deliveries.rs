@@ -43,7 +43,7 @@ pub(super) struct Acked {
     /// Whether it was under way, so that nobody else is told of it any more; otherwise it had come to its end, and its updaters
     /// are told.
     stopped: bool,
-    /// Who has taken it over: whoever was first.
+    /// Who has taken it over: whoever was first, as far as a worker could be asked.
     acknowledgement: Acknowledgement,
 }
 
@@ -84,18 +84,11 @@ pub(super) async fn post_ack(
         return Err(ApiError::invalid(faults));
     }
     let acknowledgement = Acknowledgement { by, note, at: Timestamp::now() };
-    let workflow_id = carrier(alert);
     let (link, retry) = (&surroundings.link, surroundings.activities.update_alert_status);
-    let taken = temporal::acknowledge(link, workflow_id, alert, acknowledgement, retry).await?;
+    let taken = temporal::acknowledge(link, alert, acknowledgement, retry).await?;
     let temporal::TakenOver { stopped, acknowledgement } = taken;
     tracing::info!(alert, by = acknowledgement.by, stopped, "alert acknowledged");
     Ok(Json(Acked { success: true, alert: alert.to_owned(), stopped, acknowledgement }))
-}
-
-/// The workflow that carries an alert; one that a batch carries inline is `<batch>#<index>`.
-pub(super) fn carrier(alert: &str) -> &str {
-    let inline = alert.rsplit_once('#').filter(|(_, index)| index.parse::<u32>().is_ok());
-    inline.map_or(alert, |(batch, _)| batch)
 }
 
 fn text_fault(path: &str, text: &str, least: usize, most: usize) -> Option<Fault> {

@@ -88,7 +88,10 @@ impl ApiError {
 
     /// Whether the sender can do nothing about it.
     pub(super) fn is_ours(&self) -> bool {
-        matches!(self.code, Code::TemporalUnavailable | Code::SourceUnavailable | Code::Internal)
+        matches!(
+            self.code,
+            Code::TemporalUnavailable | Code::TemporalRefused | Code::SourceUnavailable | Code::Internal
+        )
     }
 
     /// One line for a person.
@@ -214,10 +217,13 @@ impl From<SubmitError> for ApiError {
                 "{error}: nothing is confirmed, send it again; with an `id` and `starts_at`, or a `batch_id`, \
                  nothing runs twice"
             )),
-            SubmitError::Refused { source, .. } => {
+            SubmitError::Refused { is_final, source, .. } => {
                 tracing::error!(%error, %source, "alerts not accepted");
                 let message = format!("{error}: {source}");
-                Self::internal(message).retry_after(RETRY_AFTER_SECONDS)
+                match is_final {
+                    true => Self::new(Code::TemporalRefused, message),
+                    false => Self::internal(message).retry_after(RETRY_AFTER_SECONDS),
+                }
             }
             SubmitError::Reused { batch_id } => {
                 let fault = Fault {

@@ -102,7 +102,6 @@ async fn hand_over(surroundings: &Surroundings, spooled: &Spooled) -> Verdict {
 fn verdict(source: &str, id: &str, error: &ApiError) -> Verdict {
     match error.code() {
         Code::TemporalUnavailable => Verdict::NothingNow,
-        // What Temporal refuses, it refuses of this request.
         Code::Internal | Code::SourceUnavailable | Code::UnknownSource => Verdict::Later,
         code => {
             let code = code.as_str();

@@ -103,8 +103,8 @@ fn of_nobody(found: &FoundAlert, router: Option<&Router>, receiver: &str) -> Vec
             "{receiver} is not told yet, as far as is known: the alert is still under way."
         )];
     }
-    if let Some(held) = lines.iter().find(|line| found.ledger.is_none() && line.starts_with("held back")) {
-        return vec![format!("{receiver} is not told yet: the end of the alert is {held}.")];
+    if found.is_held {
+        return vec![format!("{receiver} is not told of the end yet: {}.", lines.join("; "))];
     }
     if found.outcome == Some(Outcome::Dropped) {
         return vec![format!("{receiver} was not told, and nobody was: {}.", lines.join("; "))];
