@@ -210,6 +210,70 @@ async fn record_histories_of_lives() {
     record("alert-acknowledged-afterwards", &[json!({"workflow_id": format!("ack-{id}")})]).await;
 }
 
+/// The same for what came later: a batch with more deliveries than it may have, alerts that are taken over in the middle of
+/// something, a delivery that is made after all, and a task queue of a receiver's own.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "records tests/histories"]
+async fn record_histories_of_late_words() {
+    let receiver = Receiver::start().await;
+    let stand_ins: Vec<String> = (0..99).map(|number| format!("s{number}")).collect();
+    let table = |name: &str, more: &str| {
+        let url = receiver.url(&format!("/{name}"));
+        format!("[receivers.{name}]\nplugin = \"pager\"\nconfig = {{ url = \"{url}\" }}\n{more}\n")
+    };
+    let route = |title: &str| {
+        format!(
+            "[[routes]]\nwhen = 'alert.title == \"{title}\"'\nreceivers = [\"{title}\"]\nupdaters = [\"status\"]\n"
+        )
+    };
+    let mut config = vec![
+        table("wide", &format!("fallback = {stand_ins:?}")),
+        table("queued", "rate-limit = 100"),
+        table("chat", "retry = { initial-interval = \"1s\", maximum-attempts = 9 }"),
+        table("gone", ""),
+    ];
+    config.extend(stand_ins.iter().map(|name| table(name, "")));
+    config.extend(["wide", "queued", "chat", "gone"].map(route));
+    let settings = Settings::new().and_config(&config.concat());
+    let settings = settings.plugin(Plugin::recorder("pager", &receiver, ""));
+    let host = settings.plugin(Plugin::status_recorder("status", &receiver)).start().await;
+    record("batch-wide", &host.submit_sync(&vec![alert("wide"); 10]).await).await;
+    record("alert-queued", &host.submit_sync(&[alert("queued")]).await).await;
+
+    receiver.always("/chat", Answer::status(503));
+    let batch = host.submit(&[alert("wide"), alert("chat")]).await[0].clone();
+    receiver.wait_for("/chat", 2).await;
+    host.post(&format!("/alerts/{batch}%230/ack"), &json!({"by": "alice"})).await.ok();
+    receiver.always("/chat", Answer::status(200));
+    host.completed(&batch).await;
+    record("batch-acknowledged", &[json!({"workflow_id": batch})]).await;
+
+    receiver.script("/chat", [Answer::status(503)], Answer::status(200));
+    let told = receiver.received("/status").len();
+    receiver.script("/status", [Answer::status(200), Answer::status(503)], Answer::status(200));
+    let id = host.submit(&[alert("chat")]).await[0].clone();
+    receiver.wait_for("/status", told + 2).await;
+    host.post(&format!("/alerts/{id}/ack"), &json!({"by": "alice"})).await.ok();
+    host.completed(&id).await;
+    record("alert-acknowledged-meanwhile", &[json!({"workflow_id": id})]).await;
+
+    receiver.always("/gone", Answer::status(410));
+    let parked = host.submit_sync(&[identified("gone")]).await;
+    let delivery = parked[0]["ledger"]["steps"][0]["parked"].as_str().expect("it is parked").to_owned();
+    receiver.always("/gone", Answer::status(200));
+    until("it is listed", async || {
+        let told = host.post(&format!("/deliveries/retry?id={delivery}"), &Value::Null).await.ok();
+        (told["deliveries"].as_array().map(Vec::len) == Some(1)).then_some(())
+    })
+    .await;
+    until("it is at its end", async || {
+        let page = host.get(&format!("/deliveries?state=ended&id={delivery}")).await.ok();
+        page["deliveries"].as_array().is_some_and(|found| !found.is_empty()).then_some(())
+    })
+    .await;
+    record("delivery-made-after-all", &[json!({"workflow_id": delivery})]).await;
+}
+
 /// Writes the history of the workflow that holds the first of these results, in the SDK's own JSON.
 async fn record(name: &str, results: &[Value]) {
     let id = results[0]["workflow_id"].as_str().expect("an id");
