@@ -2,6 +2,7 @@
 //!
 //! Limits: docs.discord.com/developers/resources/message, "Embed Limits".
 
+use campanile_guest::fit::{Room, fit, joined, more_facts};
 use campanile_guest::template::{Template, Texts};
 use campanile_guest::text::{self, width};
 use campanile_guest::types::Status;
@@ -72,29 +73,19 @@ pub(crate) fn edit(embed: Value) -> Value {
 }
 
 /// What is known about the alert first, then links, then labels, as many as there is room for.
-fn fields(delivery: &Delivery, document: &Document, mut room: usize) -> Vec<Value> {
+fn fields(delivery: &Delivery, document: &Document, room: usize) -> Vec<Value> {
     let labels = delivery.alert.labels.len();
     let facts = facts(&delivery.alert, document);
     let mut all: Vec<_> = facts.map(|(name, value)| (escaped(name, NAME), escaped(value, VALUE))).collect();
     all.insert(all.len() - labels, ("Links".to_owned(), links(document)));
-    let all = all.iter().filter(|(name, value)| !name.is_empty() && !value.is_empty());
-    let mut fits = |name: &str, value: &str| {
-        let left = room.checked_sub(width(name) + width(value));
-        room = left.unwrap_or(room);
-        left.is_some()
-    };
-    let fitting = all.filter(|(name, value)| fits(name, value)).take(FIELDS);
-    fitting.map(|(name, value)| json!({ "name": name, "value": value, "inline": name != "Links" })).collect()
+    all.retain(|(name, value)| !name.is_empty() && !value.is_empty());
+    let room = Room { entries: FIELDS, size: room };
+    let fitting = fit(all, room, |(name, value)| width(name) + width(value), more_facts);
+    let field = |(name, value)| json!({ "name": name, "value": value, "inline": name != "Links" });
+    fitting.into_iter().map(field).collect()
 }
 
 /// As many links as fit into one field.
 fn links(document: &Document) -> String {
-    let mut text = String::new();
-    for link in document.links().into_iter().filter_map(|(href, label)| link(href, label)) {
-        let separator = if text.is_empty() { "" } else { " · " };
-        if width(&text) + width(separator) + width(&link) <= LINKS {
-            text = text + separator + &link;
-        }
-    }
-    text
+    joined(document.links().into_iter().filter_map(|(href, label)| link(href, label)), " · ", LINKS)
 }

@@ -137,6 +137,19 @@ fn discords_limits_hold_for_the_largest_alert() {
 }
 
 #[test]
+fn what_is_left_out_is_told() {
+    let labels: serde_json::Map<_, _> = (0..40).map(|n| (n.to_string(), json!("x"))).collect();
+    let links: Vec<_> = (0..40).map(|n| format!("https://run.example/{n}")).collect();
+    let message = message(&settings(), &firing(&json!({ "labels": labels, "links": links })));
+    let fields = message["embeds"][0]["fields"].as_array().unwrap();
+    // Severity, type, source and links; twenty labels; and this.
+    assert_eq!(fields[FIELDS - 1], json!({ "name": "…", "value": "and 20 more", "inline": true }));
+    let links = fields[3]["value"].as_str().unwrap();
+    let shown = links.matches("](https:").count();
+    assert!(links.ends_with(&format!(" · … and {} more", 40 - shown)), "{links}");
+}
+
+#[test]
 fn discords_errors_say_whether_to_try_again() {
     let wait = r#"{"message": "You are being rate limited.", "retry_after": 64.57, "global": false}"#;
     for (status, text, code, retry) in [

@@ -4,6 +4,7 @@
 //! cards included), …/v1/cards, and developers.google.com/workspace/chat/quickstart/webhooks ("Start or reply to a
 //! message thread").
 
+use campanile_guest::fit::{Room, fit_facts, more_links};
 use campanile_guest::template::{Template, Texts};
 use campanile_guest::text::{self, plain};
 use campanile_guest::{Delivery, Document, Look, digest, facts, one_line};
@@ -57,7 +58,7 @@ pub(crate) fn message(
     widgets.extend(paragraph(&texts.render(&BODY, settings.text.as_deref())));
     if settings.facts {
         widgets.extend(known(delivery, document));
-        widgets.extend(buttons(document));
+        widgets.extend(links(document));
     }
     let card = json!({ "header": header, "sections": [{ "widgets": widgets }] });
     let mut body = json!({
@@ -90,9 +91,9 @@ fn paragraph(said: &str) -> Option<Value> {
 }
 
 /// The alert's id, what is known about it, then labels.
-fn known<'a>(delivery: &'a Delivery, document: &'a Document) -> impl Iterator<Item = Value> + 'a {
+fn known(delivery: &Delivery, document: &Document) -> Vec<Value> {
     let id = [("Alert", delivery.alert.id.as_str())].into_iter();
-    id.chain(facts(&delivery.alert, document)).take(FACTS).map(fact)
+    fit_facts(id.chain(facts(&delivery.alert, document)), Room::entries(FACTS), |_| 0, fact)
 }
 
 fn fact((name, value): (&str, &str)) -> Value {
@@ -100,10 +101,13 @@ fn fact((name, value): (&str, &str)) -> Value {
     json!({ "decoratedText": { "topLabel": name, "text": value, "wrapText": true } })
 }
 
-fn buttons(document: &Document) -> Option<Value> {
+/// The first links as buttons, and how many others there are.
+fn links(document: &Document) -> impl Iterator<Item = Value> {
     let links = document.links().into_iter().filter(|(href, _)| href.len() <= LINK);
     let buttons: Vec<_> = links.take(LINKS).map(|(href, text)| button(href, text)).collect();
-    (!buttons.is_empty()).then(|| json!({ "buttonList": { "buttons": buttons } }))
+    let more = more_links(document, buttons.len()).map(|more| fact(("Links", &more)));
+    let buttons = (!buttons.is_empty()).then(|| json!({ "buttonList": { "buttons": buttons } }));
+    buttons.into_iter().chain(more)
 }
 
 fn button(href: &str, label: &str) -> Value {

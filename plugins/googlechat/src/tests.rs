@@ -93,6 +93,15 @@ fn googles_limit_holds_for_the_largest_alert() {
 }
 
 #[test]
+fn what_is_left_out_is_told() {
+    let card = card(&settings(), &largest('x'));
+    let widgets = card["sections"][0]["widgets"].as_array().unwrap();
+    let fact = |name: &str, value: &str| json!({ "decoratedText": { "topLabel": name, "text": value, "wrapText": true } });
+    assert_eq!(widgets[14], fact("…", "and 43 more"));
+    assert_eq!(widgets[16], fact("Links", "… and 495 more"));
+}
+
+#[test]
 fn nothing_to_say_leaves_no_empty_section() {
     let bare = Settings { facts: false, ..settings() };
     assert_eq!(card(&bare, &json!({ "description": " " }))["sections"], json!([]));

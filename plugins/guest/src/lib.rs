@@ -4,6 +4,7 @@ pub mod config;
 mod document;
 mod facts;
 pub mod failure;
+pub mod fit;
 pub mod http;
 mod key;
 pub mod log;

@@ -14,6 +14,23 @@ pub fn plain(character: char, out: &mut String) {
     out.push(character);
 }
 
+/// For plain text where a control character would be refused, or be seen by nobody: it shows as nothing.
+pub fn printable(character: char, out: &mut String) {
+    if !character.is_control() || character == '\n' {
+        out.push(character);
+    }
+}
+
+/// For text between the quotes of JSON.
+pub fn json(character: char, out: &mut String) {
+    match character {
+        '"' | '\\' => out.extend(['\\', character]),
+        '\n' => out.push_str("\\n"),
+        control if control < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(control))),
+        other => out.push(other),
+    }
+}
+
 /// For text and attribute values of HTML.
 pub fn html(character: char, out: &mut String) {
     match character {
@@ -126,6 +143,18 @@ mod tests {
             let start = cut.split('…').next().unwrap_or_default();
             assert_eq!(start.replace("&lt;", ""), "", "{limit}");
         }
+    }
+
+    #[test]
+    fn json_reads_the_same_text() {
+        let text: String = ('\0'..='\u{ff}').chain(['\u{2028}', '🔥']).collect();
+        let written = format!("\"{}\"", escaped(&text, 10_000, json));
+        assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);
+    }
+
+    #[test]
+    fn no_control_character_is_printed() {
+        assert_eq!(escaped("a\u{1b}\r\n\tb", 100, printable), "a\nb");
     }
 
     #[test]

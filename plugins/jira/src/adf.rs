@@ -9,12 +9,8 @@ use crate::description::Description;
 /// How many lines stay lines; what follows is one, since each takes room of its own.
 const LINES: usize = 120;
 
-/// For text in a document: control characters, which it cannot hold, show as nothing.
-pub(crate) fn escape(character: char, out: &mut String) {
-    if !character.is_control() || character == '\n' {
-        out.push(character);
-    }
-}
+/// For text in a document, which cannot hold control characters.
+pub(crate) use campanile_guest::text::printable as escape;
 
 /// A document of this text.
 pub(crate) fn text(said: &str) -> Value {
@@ -31,6 +27,7 @@ pub(crate) fn description(description: &Description) -> Value {
         .links
         .iter()
         .map(|(href, text)| vec![marked(text, json!({ "type": "link", "attrs": { "href": href } }))]);
+    let links = links.chain(description.more.as_deref().map(|more| vec![leaf(more)]));
     document(vec![lines(&description.text), broken(facts), broken(links)])
 }
 

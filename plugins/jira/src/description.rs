@@ -1,5 +1,6 @@
 //! What stands in an issue, before it is written in the form that Jira takes.
 
+use campanile_guest::fit::{Room, fit_facts, more_links};
 use campanile_guest::text::{Escape, escaped};
 use campanile_guest::{Delivery, Document, facts, one_line};
 
@@ -23,18 +24,22 @@ pub(crate) struct Description {
     pub(crate) text: String,
     pub(crate) facts: Vec<(String, String)>,
     pub(crate) links: Vec<(String, String)>,
+    /// That there are more links.
+    pub(crate) more: Option<String>,
 }
 
 impl Description {
     /// Of an alert, below this text.
     pub(crate) fn of(text: String, delivery: &Delivery, document: &Document, escape: Escape) -> Self {
         let short = |text: &str, limit| escaped(&one_line(text), limit, escape);
-        let facts = known(delivery, document).take(FACTS);
+        let fact = |(name, value): (&str, &str)| (short(name, NAME), short(value, VALUE));
         let links = document.links().into_iter().filter(|(href, _)| href.len() <= LINK).take(LINKS);
+        let links: Vec<_> = links.map(|(href, text)| (one_line(href), short(text, LABEL))).collect();
         Self {
             text,
-            facts: facts.map(|(name, value)| (short(name, NAME), short(value, VALUE))).collect(),
-            links: links.map(|(href, text)| (one_line(href), short(text, LABEL))).collect(),
+            facts: fit_facts(known(delivery, document), Room::entries(FACTS), |_| 0, fact),
+            more: more_links(document, links.len()),
+            links,
         }
     }
 }

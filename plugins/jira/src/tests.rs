@@ -219,6 +219,17 @@ fn jiras_limits_hold_for_the_largest_alert() {
 }
 
 #[test]
+fn what_is_left_out_is_told() {
+    let document = largest('x');
+    let wiki = fields(&settings(Api::V2), &document)["description"].as_str().unwrap().to_owned();
+    assert!(wiki.contains("\n*…*: and 41 more\n\n[") && wiki.ends_with("]\n… and 497 more"), "{wiki}");
+    let adf = fields(&settings(Api::V3), &document)["description"]["content"].clone();
+    let last =
+        |paragraph: usize| adf[paragraph]["content"].as_array().unwrap().last().unwrap()["text"].clone();
+    assert_eq!([last(1), last(2)], [": and 41 more", "… and 497 more"]);
+}
+
+#[test]
 fn an_operator_words_it_and_an_alert_cannot() {
     let text = Some("h2. {{ title }}".to_owned());
     let document = json!({ "title": "{code}[~admin]", "labels": { "a|b": "*x*" } });

@@ -22,6 +22,7 @@ pub(crate) fn escape(character: char, out: &mut String) {
 pub(crate) fn description(description: &Description) -> String {
     let facts = description.facts.iter().map(|(name, value)| format!("*{name}*: {value}"));
     let links = description.links.iter().map(|(href, text)| format!("[{text}|{}]", address(href)));
+    let links = links.chain(description.more.clone());
     let parts = [description.text.clone(), lines(facts), lines(links)];
     let filled: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     filled.join("\n\n")
@@ -55,7 +56,8 @@ mod tests {
     #[test]
     fn an_address_cannot_end_its_link() {
         let links = vec![("https://a.example/?x=|y]".to_owned(), "Run".to_owned())];
-        let description = description(&Description { text: String::new(), facts: Vec::new(), links });
+        let description =
+            description(&Description { text: String::new(), facts: Vec::new(), links, more: None });
         assert_eq!(description, "[Run|https://a.example/?x=%7Cy%5D]");
     }
 }

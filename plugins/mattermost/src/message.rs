@@ -4,8 +4,9 @@
 //! Sources: docs.mattermost.com/developers/integrate/reference/message-attachments, and github.com/mattermost/mattermost,
 //! server/public/model/post.go (16,383 characters of a message, 800,000 of its attachments) and config.go (300 kB a request).
 
+use campanile_guest::fit::{Room, fit_facts, joined};
 use campanile_guest::template::{Template, Texts};
-use campanile_guest::text::{self, plain, width};
+use campanile_guest::text::{self, plain};
 use campanile_guest::{Delivery, Document, Look, facts, one_line};
 use serde_json::{Value, json};
 
@@ -81,11 +82,12 @@ impl Message {
 
 /// What is known about the alert first, then labels, then links.
 fn fields(delivery: &Delivery, document: &Document) -> Vec<Value> {
-    let facts = facts(&delivery.alert, document).take(FIELDS);
-    let facts = facts.map(|(name, value)| (escaped(name, NAME), escaped(value, VALUE), true));
+    let fact = |(name, value): (&str, &str)| (escaped(name, NAME), escaped(value, VALUE), true);
+    let facts = fit_facts(facts(&delivery.alert, document), Room::entries(FIELDS), |_| 0, fact);
     let links = Some(links(document)).filter(|links| !links.is_empty());
     let links = links.map(|links| ("Links".to_owned(), links, false));
     facts
+        .into_iter()
         .chain(links)
         .map(|(title, value, short)| json!({ "title": title, "value": value, "short": short }))
         .collect()
@@ -93,13 +95,5 @@ fn fields(delivery: &Delivery, document: &Document) -> Vec<Value> {
 
 /// As many links as there is room for.
 fn links(document: &Document) -> String {
-    let mut text = String::new();
-    for (href, label) in document.links() {
-        let link = link(href, label);
-        let separator = if text.is_empty() { "" } else { " · " };
-        if width(&text) + width(separator) + width(&link) <= LINKS {
-            text = text + separator + &link;
-        }
-    }
-    text
+    joined(document.links().into_iter().map(|(href, label)| link(href, label)), " · ", LINKS)
 }

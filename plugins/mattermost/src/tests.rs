@@ -175,6 +175,15 @@ fn mattermosts_limits_hold_for_the_largest_alert() {
 }
 
 #[test]
+fn what_is_left_out_is_told() {
+    let message = message(&webhook(), &firing(&largest('x')));
+    let fields = message["attachments"][0]["fields"].as_array().unwrap();
+    assert_eq!(fields[24], json!({ "short": true, "title": "…", "value": "and 31 more" }));
+    let links = fields[25]["value"].as_str().unwrap();
+    assert!(links.contains(") · … and 4") && links.ends_with(" more"), "{links}");
+}
+
+#[test]
 fn an_alert_calls_nobody_and_writes_no_markup() {
     let text = "@channel <!here> <@abc> <https://evil.example|x> [y](https://evil.example) # z";
     let document = json!({

@@ -4,6 +4,7 @@
 //! notifications" and "Limitations" (a message of 4,096 bytes and more becomes an attachment); server/server.go in
 //! github.com/binwiederhier/ntfy, which reads twice as many bytes of JSON, and no more.
 
+use campanile_guest::fit::more_links;
 use campanile_guest::template::{Template, Texts};
 use campanile_guest::text::plain;
 use campanile_guest::types::{Alert, Severity, Status};
@@ -45,17 +46,22 @@ pub(crate) fn message(
     settings: &Settings,
     texts: &mut Texts,
 ) -> Value {
+    let links = document.links().into_iter().filter(|(href, _)| href.len() <= LINK);
+    let links: Vec<_> = links.take(BUTTONS).collect();
+    let more = more_links(document, links.len()).map(|more| format!("\nLinks: {more}")).unwrap_or_default();
+    let text = texts.render(&TEXT, settings.text.as_deref());
+    // In JSON, a line break takes two bytes.
+    let text = fit(&text, MESSAGE - more.len(), MESSAGE_IN_JSON - more.len() - 1);
     let mut body = json!({
         "topic": settings.topic,
         "title": fit(&one_line(&texts.render(&TITLE, settings.title.as_deref())), 600, 600),
-        "message": fit(&texts.render(&TEXT, settings.text.as_deref()), MESSAGE, MESSAGE_IN_JSON),
+        "message": text + &more,
         "priority": priority(&delivery.alert),
         "tags": tags(&delivery.alert, document),
     });
-    let links: Vec<_> = document.links().into_iter().filter(|(href, _)| href.len() <= LINK).collect();
     if let Some((href, _)) = links.first() {
         body["click"] = json!(href);
-        body["actions"] = links.iter().take(BUTTONS).map(button).collect();
+        body["actions"] = links.iter().map(button).collect();
     }
     if settings.replace {
         body["sequence_id"] = json!(digest(&delivery.thread_id));

@@ -79,6 +79,7 @@ fn ntfys_limits_hold_for_the_largest_alert() {
         assert!(request.body.len() <= 8192, "{character:?}: {}", request.body.len());
         assert!(message["message"].as_str().unwrap().len() <= MESSAGE, "{character:?}");
         assert_eq!(message["actions"].as_array().unwrap().len(), 3);
+        assert!(message["message"].as_str().unwrap().ends_with("\nLinks: … and 6 more"), "{character:?}");
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Source: docs.opsgenie.com/docs/alert-api, "Create Alert" (fields and their limits) and "Close Alert".
 
+use campanile_guest::fit::{fit_object, joined};
 use campanile_guest::template::{Template, Texts};
 use campanile_guest::text::width;
 use campanile_guest::types::Severity;
@@ -96,28 +97,16 @@ fn tags(document: &Document, own: &[String]) -> Vec<String> {
 /// Facts, labels and the alert's id, as many as there is room for.
 fn details(delivery: &Delivery, document: &Document) -> Map<String, Value> {
     let known = [("Alert", delivery.alert.id.as_str())].into_iter().chain(facts(&delivery.alert, document));
-    let (mut details, mut room) = (Map::new(), DETAILS);
-    for (name, value) in known {
-        let (name, value) = (shown(name, NAME), shown(value, VALUE));
-        if let Some(left) =
-            room.checked_sub(width(&name) + width(&value)).filter(|_| !details.contains_key(&name))
-        {
-            room = left;
-            details.insert(name, value.into());
-        }
-    }
-    details
+    let known = known.map(|(name, value)| (shown(name, NAME), shown(value, VALUE)));
+    fit_object(known, DETAILS, |name, value| width(name) + width(value))
 }
 
 /// As many links as there is room for, one to a line, as text: an address becomes a link by itself.
 fn links(document: &Document) -> String {
-    let mut text = String::new();
-    for (href, label) in document.links() {
+    let lines = document.links().into_iter().map(|(href, label)| {
         let label = if href == label { String::new() } else { format!("{}: ", shown(label, NAME)) };
-        let line = format!("\n{label}{}", href.replace('<', "%3C").replace('>', "%3E"));
-        if width(&text) + width(&line) < LINKS {
-            text += &line;
-        }
-    }
-    if text.is_empty() { text } else { format!("\n{text}") }
+        format!("{label}{}", href.replace('<', "%3C").replace('>', "%3E"))
+    });
+    let text = joined(lines, "\n", LINKS - 2);
+    if text.is_empty() { text } else { format!("\n\n{text}") }
 }

@@ -141,6 +141,16 @@ fn opsgenies_limits_hold_for_the_largest_alert() {
 }
 
 #[test]
+fn what_is_left_out_is_told() {
+    let alert = created(&largest('x'));
+    let details = alert["details"].as_object().unwrap();
+    assert_eq!(details["…"], format!("and {} more", 57 - details.len()));
+    let description = alert["description"].as_str().unwrap();
+    let shown = description.matches("\nhttps:").count();
+    assert!(description.ends_with(&format!("\n… and {} more", 500 - shown)), "{description}");
+}
+
+#[test]
 fn links_follow_the_description() {
     let document = json!({
         "description": "Down", "links": ["https://a.example/<b>", { "href": "https://run.example", "text": "Run" }],

@@ -3,13 +3,13 @@
 //! Source: github.com/PagerDuty/developer-docs, docs/events-API-v2/02-Trigger-Events.md (fields, lengths of `dedup_key` and
 //! `summary`) and 01-Overview.md (512 KB for the whole event).
 
+use campanile_guest::fit::{Room, fit_object, more_links, within};
 use campanile_guest::template::{Template, Texts};
 use campanile_guest::text::{escaped, plain};
 use campanile_guest::types::{Severity, Status};
 use campanile_guest::{Delivery, Document, facts};
 use serde_json::{Value, json};
 
-use crate::fit;
 use crate::settings::Settings;
 
 /// PagerDuty's limits: characters of a key and of a summary.
@@ -97,7 +97,6 @@ fn trigger(
     texts: &mut Texts,
 ) {
     event["event_action"] = json!("trigger");
-    event["payload"] = payload(delivery, document, settings, texts);
     event["client"] = json!("Campanile");
     if let Some(url) = &settings.client_url {
         event["client_url"] = json!(url);
@@ -107,8 +106,18 @@ fn trigger(
     let links = links.into_iter().map(|(href, text)| json!({ "href": href, "text": short(text, FIELD) }));
     let images =
         images.into_iter().map(|(src, alt)| json!({ "src": src, "href": src, "alt": short(alt, FIELD) }));
-    event["links"] = fit::values(links, LINKS).into();
-    event["images"] = fit::values(images, LINKS).into();
+    let links = within(links, Room::size(LINKS), size);
+    let images = within(images, Room::size(LINKS), size);
+    let more = more_links(document, links.len() + images.len());
+    event["payload"] = payload(delivery, document, settings, texts);
+    event["payload"]["custom_details"] = details(delivery, document, more.as_deref());
+    event["links"] = links.into();
+    event["images"] = images.into();
+}
+
+/// How many bytes of JSON a value takes in a list, with what stands between it and the next.
+fn size(value: &Value) -> usize {
+    value.to_string().len() + 2
 }
 
 /// Whether the link leads to an image that PagerDuty would show: it wants them by HTTPS.
@@ -122,7 +131,6 @@ fn payload(delivery: &Delivery, document: &Document, settings: &Settings, texts:
         "summary": texts.render(&HEADLINE, settings.summary.as_deref()),
         "source": texts.render(&SOURCE, settings.source.as_deref()),
         "severity": severity(delivery.alert.severity),
-        "custom_details": details(delivery, document),
     });
     let optional = [(&COMPONENT, &settings.component), (&GROUP, &settings.group), (&CLASS, &settings.class)];
     for (template, written) in optional {
@@ -147,11 +155,12 @@ fn severity(severity: Severity) -> &'static str {
     }
 }
 
-/// The description, the alert's id, and what else is known.
-fn details(delivery: &Delivery, document: &Document) -> Value {
+/// The description, the alert's id, what else is known, and that there are more links.
+fn details(delivery: &Delivery, document: &Document, more: Option<&str>) -> Value {
     let detail = |(name, value): (&str, &str)| (short(name, FIELD), short(value, DETAIL));
-    let known = [("Alert", delivery.alert.id.as_str())].into_iter().chain(facts(&delivery.alert, document));
-    let mut details = fit::fields(known.map(detail), DETAILS);
+    let first = [("Alert", delivery.alert.id.as_str())].into_iter().chain(more.map(|more| ("Links", more)));
+    let known = first.chain(facts(&delivery.alert, document)).map(detail);
+    let mut details = fit_object(known, DETAILS, |name, value| size(&json!(name)) + size(&json!(value)));
     if !document.description().is_empty() {
         details.insert("Description".to_owned(), json!(short(document.description(), DESCRIPTION)));
     }

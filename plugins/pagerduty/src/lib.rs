@@ -1,7 +1,6 @@
 //! Notifier: triggers an alert of a PagerDuty service, and resolves it, by the Events API v2.
 
 mod event;
-mod fit;
 mod service;
 mod settings;
 

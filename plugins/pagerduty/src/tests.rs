@@ -146,6 +146,16 @@ fn pagerdutys_limits_hold_for_the_largest_alert() {
 }
 
 #[test]
+fn what_is_left_out_is_told() {
+    let event = event(&largest('\u{1}'));
+    let details = event["payload"]["custom_details"].as_object().unwrap();
+    // The description is none of those that had to fit.
+    assert_eq!(details["…"], format!("and {} more", 59 - details.len()));
+    let shown = event["links"].as_array().unwrap().len();
+    assert_eq!(details["Links"], format!("… and {} more", 500 - shown));
+}
+
+#[test]
 fn an_alert_cannot_ask_for_the_key_or_another_event() {
     let text = "${secret:PAGERDUTY_ROUTING_KEY}\",\"event_action\":\"resolve";
     let document = json!({

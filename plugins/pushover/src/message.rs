@@ -2,6 +2,7 @@
 //!
 //! Source: pushover.net/api, "Limitations", "Message Priority" and "Supplementary URLs".
 
+use campanile_guest::fit::more_links;
 use campanile_guest::template::{Template, Texts};
 use campanile_guest::text::{escaped, html, plain, width};
 use campanile_guest::types::{Severity, Status};
@@ -39,18 +40,22 @@ pub(crate) fn form(
     settings: &Settings,
     texts: &mut Texts,
 ) -> Vec<(&'static str, String)> {
-    let text = Template { escape: if settings.html { html } else { plain }, ..TEXT };
+    let link = link(document);
+    let more =
+        more_links(document, link.iter().len()).map(|more| format!("\n\nLinks: {more}")).unwrap_or_default();
+    let escape = if settings.html { html } else { plain };
+    let text = Template { limit: MESSAGE - width(&more), escape, ..TEXT };
     let mut form = vec![
         ("token", settings.token.clone()),
         ("user", settings.user.clone()),
         ("title", one_line(&texts.render(&HEADLINE, settings.title.as_deref()))),
-        ("message", texts.render(&text, settings.text.as_deref())),
+        ("message", texts.render(&text, settings.text.as_deref()) + &more),
     ];
     if settings.html {
         form.push(("html", "1".to_owned()));
     }
     form.extend(urgency(delivery, settings));
-    form.extend(link(document));
+    form.extend(link.into_iter().flatten());
     let chosen = [("device", &settings.device), ("sound", &settings.sound)];
     form.extend(chosen.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
     form
@@ -71,10 +76,9 @@ fn urgency(delivery: &Delivery, settings: &Settings) -> Vec<(&'static str, Strin
 }
 
 /// The first link that is not too long.
-fn link(document: &Document) -> Vec<(&'static str, String)> {
+fn link(document: &Document) -> Option<[(&'static str, String); 2]> {
     let link = document.links().into_iter().find(|(href, _)| width(href) <= URL);
-    let fields = |(href, text): (&str, &str)| {
-        vec![("url", href.to_owned()), ("url_title", escaped(&one_line(text), URL_TITLE, plain))]
-    };
-    link.map(fields).unwrap_or_default()
+    link.map(|(href, text)| {
+        [("url", href.to_owned()), ("url_title", escaped(&one_line(text), URL_TITLE, plain))]
+    })
 }

@@ -133,6 +133,8 @@ fn pushovers_limits_hold_for_the_largest_alert() {
         let fields = fields(&Settings { html, ..settings() }, &firing(&document));
         let width = |name: &str| width(&fields.iter().find(|(given, _)| given == name).unwrap().1);
         assert!(width("title") <= TITLE && width("message") <= MESSAGE, "{character:?}");
+        let message = &fields.iter().find(|(name, _)| name == "message").unwrap().1;
+        assert!(message.ends_with("\n\nLinks: … and 1 more"), "the longer one is left out");
         assert!(width("url") == URL && width("url_title") <= URL_TITLE, "{character:?}");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Limits: docs.slack.dev/reference/block-kit/blocks (header, section, context).
 
+use campanile_guest::fit::{Room, fit_facts, joined};
 use campanile_guest::template::{Template, Texts};
 use campanile_guest::text::width;
 use campanile_guest::{Delivery, Document, Look, facts, one_line};
@@ -44,9 +45,10 @@ pub(crate) fn message(
         vec![json!({ "type": "header", "text": { "type": "plain_text", "emoji": true, "text": title } })];
     blocks.extend(section(&texts.render(&TEXT, settings.text.as_deref())));
     if settings.facts {
-        let fields: Vec<_> = facts(alert, document).take(FIELDS).map(field).collect();
+        let fields = fit_facts(facts(alert, document), Room::entries(FIELDS), |_| 0, field);
         blocks.push(json!({ "type": "section", "fields": fields }));
-        blocks.extend(section(&links(document)));
+        let links = document.links().into_iter().map(|(href, label)| link(href, label));
+        blocks.extend(section(&joined(links, " · ", SECTION)));
         blocks.push(json!({ "type": "context", "elements": [text(&escaped(&alert.id, FIELD))] }));
     }
     json!({
@@ -68,17 +70,4 @@ fn field((name, value): (&str, &str)) -> Value {
     let name = escaped(name, 100);
     let value = escaped(value, FIELD - width(&name) - 3);
     text(&format!("*{name}*\n{value}"))
-}
-
-/// As many links as fit into one section.
-fn links(document: &Document) -> String {
-    let mut text = String::new();
-    for (href, label) in document.links() {
-        let link = link(href, label);
-        let separator = if text.is_empty() { "" } else { " · " };
-        if width(&text) + width(separator) + width(&link) <= SECTION {
-            text = text + separator + &link;
-        }
-    }
-    text
 }

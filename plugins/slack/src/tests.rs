@@ -109,6 +109,16 @@ fn slacks_limits_hold_for_the_largest_alert() {
 }
 
 #[test]
+fn what_is_left_out_is_told() {
+    let message = message(&webhook(), &firing(&largest('x')));
+    let blocks = blocks(&message);
+    assert_eq!(blocks[2]["fields"][FIELDS - 1]["text"], "*…*\nand 46 more");
+    let links = blocks[3]["text"]["text"].as_str().unwrap();
+    let shown = links.matches("<https:").count();
+    assert!(links.ends_with(&format!("> · … and {} more", 500 - shown)), "{links}");
+}
+
+#[test]
 fn nothing_to_say_leaves_no_empty_block() {
     let kinds = |settings: &Settings| {
         let message = message(settings, &firing(&json!({ "description": " " })));

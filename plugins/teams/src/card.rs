@@ -3,6 +3,7 @@
 //! Sources: learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using, "Send Adaptive Cards
 //! using an Incoming Webhook" (the envelope, which workflows take, too), and adaptivecards.io/explorer (the elements).
 
+use campanile_guest::fit::{Room, fit_facts, more_links, within};
 use campanile_guest::template::{Template, Texts};
 use campanile_guest::text::{self, plain};
 use campanile_guest::types::{Alert, Severity, Status};
@@ -23,6 +24,9 @@ const VALUE: usize = 200;
 const LINKS: usize = 5;
 const LABEL: usize = 40;
 const ADDRESS: usize = 1000;
+
+/// What is kept free for saying that there are more links and more facts, in bytes.
+const NOTES: usize = 200;
 
 const HEADLINE: Template = Template {
     key: "title",
@@ -52,9 +56,13 @@ pub(crate) fn message(
     if settings.facts {
         let id = footer(&delivery.alert.id);
         let bare = envelope(json!([body, id, { "type": "FactSet", "facts": [] }]), json!([]));
-        let mut room = fit::MESSAGE.saturating_sub(fit::size(&bare));
-        actions = fit::values(links(document), &mut room);
-        let facts = fit::values(facts(&delivery.alert, document).map(fact), &mut room);
+        let room = fit::MESSAGE.saturating_sub(fit::size(&bare));
+        actions = within(links(document), Room::size(room.saturating_sub(NOTES)), fit::size);
+        let more = more_links(document, actions.len()).map(|more| fact(("Links", &more)));
+        let taken: usize = actions.iter().chain(&more).map(fit::size).sum();
+        let known = facts(&delivery.alert, document);
+        let mut facts = fit_facts(known, Room::size(room.saturating_sub(taken)), fit::size, fact);
+        facts.extend(more);
         body.extend([json!({ "type": "FactSet", "facts": facts }), id]);
     }
     envelope(body.into(), actions.into())

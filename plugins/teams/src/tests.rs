@@ -96,6 +96,15 @@ fn teams_limit_holds_for_the_largest_alert() {
 }
 
 #[test]
+fn what_is_left_out_is_told() {
+    let card = card(&firing(&largest('"')), &settings());
+    let facts = card["body"][2]["facts"].as_array().unwrap();
+    let [.., last, links] = &facts[..] else { panic!("{facts:?}") };
+    assert_eq!(*links, json!({ "title": "Links", "value": "… and 495 more" }));
+    assert_eq!(*last, json!({ "title": "…", "value": format!("and {} more", 57 - facts.len()) }));
+}
+
+#[test]
 fn an_alert_writes_no_markdown_and_no_link() {
     let text = "**[reset](https://evil.example)** <at>All</at>\",\"type\":\"x";
     let document = json!({

@@ -141,6 +141,17 @@ fn html_that_telegram_refuses_loses_nothing_either() {
 }
 
 #[test]
+fn what_is_left_out_is_told() {
+    let text = |count: usize| {
+        let links: Vec<_> = (0..count).map(|n| format!("https://run.example/{n}")).collect();
+        let (requests, _) = told(&settings(), &firing(&json!({ "links": links })), &[(200, SENT)]);
+        body(&requests[0])["text"].as_str().unwrap().to_owned()
+    };
+    assert!(text(12).contains("/9</a>\n… and 2 more\n\n<code>"), "{}", text(12));
+    assert!(text(10).contains("/9</a>\n\n<code>"), "{}", text(10));
+}
+
+#[test]
 fn telegrams_limit_holds_for_the_largest_alert_and_all_tags_are_closed() {
     for character in ['x', '<', '"', '🔥'] {
         let (requests, result) = told(&settings(), &firing(&largest(character)), &[(200, SENT)]);
