@@ -7,6 +7,7 @@ mod alerts;
 mod discord;
 mod github_issue;
 mod googlechat;
+mod http_status;
 mod jira;
 mod jira_status;
 mod mattermost;
@@ -20,6 +21,7 @@ mod sns;
 mod stage;
 mod teams;
 mod telegram;
+mod webhook;
 
 use harness::{artifacts, project};
 use serde_json::{Value, json};
@@ -29,7 +31,7 @@ use service::{Service, answer};
 use stage::{Stage, step};
 
 /// Those that are told of alerts.
-const NOTIFIERS: [Service; 12] = [
+const NOTIFIERS: [Service; 13] = [
     slack::SLACK,
     discord::DISCORD,
     telegram::TELEGRAM,
@@ -42,18 +44,20 @@ const NOTIFIERS: [Service; 12] = [
     opsgenie::OPSGENIE,
     jira::JIRA,
     sns::SNS,
+    webhook::WEBHOOK,
 ];
 
 /// Those that are told what became of them.
-const UPDATERS: [Service; 4] = [
+const UPDATERS: [Service; 5] = [
     pagerduty::PAGERDUTY_STATUS,
     jira_status::JIRA_STATUS,
     github_issue::GITHUB_ISSUE,
     alertmanager_silence::ALERTMANAGER_SILENCE,
+    http_status::HTTP_STATUS,
 ];
 
-/// Those that `shipped.rs` has.
-const ELSEWHERE: [&str; 4] = ["email", "http-status", "log", "webhook"];
+/// Those that talk no HTTP, which `shipped.rs` has.
+const ELSEWHERE: [&str; 2] = ["email", "log"];
 
 /// Every service puts the alert off once: it is asked the same again, no sooner than it said.
 async fn are_asked_again(services: &[Service], alert: Value) {

@@ -165,6 +165,22 @@ async fn email_sends_text_and_html_over_starttls_with_the_hosts_credentials() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn email_says_what_the_operator_wrote() {
+    let smtp = Smtp::start().await;
+    let settings = Settings::new().and_config(&mail(&smtp, "TESTS_SMTP")).variable("TESTS_SMTP", PASSWORD);
+    let worded = "[config]\nto = \"ops@example.com\"\nsubject = \"{{ severity }} at {{ place }}\"\n\
+                  text = \"Call <Core>\"\nfacts = false\n[grants]\nmail = [\"*@example.com\"]\n";
+    let host = settings.plugin(Plugin::shipped("email").sidecar(worded)).start().await;
+    host.ledger(raised("Disk full")).await;
+    let message = smtp.message_to("ops@example.com").await;
+    let data = message["data"].as_str().expect("a message");
+    for words in ["Subject: critical at production/payments", "Call <Core>", "Call &lt;Core&gt;"] {
+        assert!(data.contains(words), "{words}:\n{data}");
+    }
+    assert!(!data.contains("Severity"), "{data}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn email_retries_what_may_pass_and_gives_up_what_will_not() {
     let smtp = Smtp::start().await;
     let settings = Settings::new().and_config(&mail(&smtp, "TESTS_SMTP")).variable("TESTS_SMTP", PASSWORD);

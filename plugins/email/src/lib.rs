@@ -2,11 +2,15 @@
 
 mod address;
 mod message;
+mod settings;
 
 use bindings::campanile::mail::sender;
 use campanile_guest::failure::{passing, permanent};
+use campanile_guest::template::Texts;
 use campanile_guest::types::{Failure, Receipt};
-use campanile_guest::{Delivery, Document, config};
+use campanile_guest::{Delivery, Document};
+
+use settings::Settings;
 
 campanile_guest::notifier! {
     name: "email",
@@ -18,25 +22,25 @@ campanile_guest::notifier! {
 }
 
 fn notify(delivery: &Delivery) -> Result<Receipt, Failure> {
-    let to = address::list(&config::required("to", "ops@example.com")?)?;
-    let message = mail(delivery, config::get("from")?, to)?;
+    let document = Document::parse(&delivery.alert.document)?;
+    let mut texts = Texts::of(delivery, &document);
+    let message = mail(delivery, &document, Settings::read()?, &mut texts);
     let answer = sender::send(&message).map_err(failure)?;
-    Ok(Receipt { id: Some(message.id), message: answer })
+    Ok(texts.noted(Receipt { id: Some(message.id), message: answer }))
 }
 
 /// The mail. A resolve follows the one of its firing, whose id was the receipt's.
-fn mail(delivery: &Delivery, from: Option<String>, to: Vec<String>) -> Result<sender::Message, Failure> {
-    let document = Document::parse(&delivery.alert.document)?;
-    let composed = message::compose(&delivery.alert, &document);
-    Ok(sender::Message {
+fn mail(delivery: &Delivery, document: &Document, settings: Settings, texts: &mut Texts) -> sender::Message {
+    let composed = message::compose(&delivery.alert, document, &settings, texts);
+    sender::Message {
         id: delivery.delivery_id.clone(),
         in_reply_to: delivery.earlier_id().map(str::to_owned),
-        from,
-        to,
+        from: settings.from,
+        to: settings.to,
         subject: composed.subject,
         text: composed.text,
         html: Some(composed.html),
-    })
+    }
 }
 
 fn failure(error: sender::Error) -> Failure {
@@ -56,7 +60,8 @@ mod tests {
     use serde_json::json;
 
     fn sent(delivery: &Delivery) -> sender::Message {
-        mail(delivery, None, vec!["ops@example.com".to_owned()]).unwrap()
+        let document = Document::parse(&delivery.alert.document).unwrap();
+        mail(delivery, &document, Settings::of("ops@example.com"), &mut Texts::of(delivery, &document))
     }
 
     #[test]

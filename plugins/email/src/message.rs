@@ -1,10 +1,27 @@
-//! The mail: the same facts as plain text and as HTML.
+//! The mail: the same words and facts as plain text and as HTML.
 
+use campanile_guest::template::{Template, Texts};
+use campanile_guest::text::plain;
 use campanile_guest::types::Alert;
-use campanile_guest::{Document, Look, cut, facts, one_line};
+use campanile_guest::{Document, Look, facts, one_line};
 
-/// The most of a subject, in characters.
+use crate::settings::Settings;
+
+/// The most of a subject, in UTF-16 code units.
 const SUBJECT: usize = 200;
+
+/// Such as `[CRITICAL] Connection Pool Exhausted (production/payments)`.
+const HEADLINE: Template = Template {
+    key: "subject",
+    default: "[{{ state | upper }}] {{ title | one_line }}{% if place %} ({{ place | one_line }}){% endif %}",
+    limit: SUBJECT,
+    required: true,
+    escape: plain,
+};
+
+/// As long as an alert may be: a mail has room for all of it.
+const TEXT: Template =
+    Template { key: "text", default: "{{ description }}", limit: 512 * 1024, required: false, escape: plain };
 
 /// A composed mail.
 pub(crate) struct Composed {
@@ -14,33 +31,37 @@ pub(crate) struct Composed {
 }
 
 /// Composes subject, text and HTML.
-pub(crate) fn compose(alert: &Alert, document: &Document) -> Composed {
-    let facts = known(alert, document);
-    Composed {
-        subject: subject(alert, document),
-        text: text(alert, document, &facts),
-        html: html(alert, document, &facts),
+pub(crate) fn compose(
+    alert: &Alert,
+    document: &Document,
+    settings: &Settings,
+    texts: &mut Texts,
+) -> Composed {
+    let subject = one_line(&texts.render(&HEADLINE, settings.subject.as_deref()));
+    let said = texts.render(&TEXT, settings.text.as_deref());
+    let known = if settings.facts { Known::of(alert, document) } else { Known::default() };
+    Composed { subject, text: text(alert, &said, &known), html: html(alert, &said, &known) }
+}
+
+/// What is known beside that: facts by name, each on one line, and links as address and text.
+#[derive(Default)]
+struct Known<'a> {
+    facts: Vec<(String, String)>,
+    links: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Known<'a> {
+    fn of(alert: &Alert, document: &'a Document) -> Self {
+        let facts = facts(alert, document).chain([("Alert", alert.id.as_str())]);
+        let facts = facts.map(|(name, value)| (one_line(name), one_line(value)));
+        Self { facts: facts.collect(), links: document.links() }
     }
 }
 
-/// Such as `[CRITICAL] Connection Pool Exhausted (production/payments)`.
-fn subject(alert: &Alert, document: &Document) -> String {
-    let place = document.place().map(|place| format!(" ({place})")).unwrap_or_default();
-    let mark = Look::of(alert).word.to_uppercase();
-    cut(&one_line(&format!("[{mark}] {}{place}", alert.title)), SUBJECT)
-}
-
-/// What is known, by name, each on one line.
-fn known(alert: &Alert, document: &Document) -> Vec<(String, String)> {
-    let all = facts(alert, document).chain([("Alert", alert.id.as_str())]);
-    all.map(|(name, value)| (one_line(name), one_line(value))).collect()
-}
-
-fn text(alert: &Alert, document: &Document, facts: &[(String, String)]) -> String {
-    let facts: Vec<_> = facts.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-    let links: Vec<_> = document.links().into_iter().map(|(href, text)| plain_link(href, text)).collect();
-    let parts =
-        [one_line(&alert.title), document.description().to_owned(), facts.join("\n"), links.join("\n")];
+fn text(alert: &Alert, said: &str, known: &Known) -> String {
+    let facts: Vec<_> = known.facts.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let links: Vec<_> = known.links.iter().map(|(href, text)| plain_link(href, text)).collect();
+    let parts = [one_line(&alert.title), said.to_owned(), facts.join("\n"), links.join("\n")];
     let said: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     said.join("\n\n") + "\n"
 }
@@ -49,17 +70,17 @@ fn plain_link(href: &str, text: &str) -> String {
     if href == text { href.to_owned() } else { format!("{}: {href}", one_line(text)) }
 }
 
-fn html(alert: &Alert, document: &Document, facts: &[(String, String)]) -> String {
+fn html(alert: &Alert, said: &str, known: &Known) -> String {
     let colour = format!("#{:06X}", Look::of(alert).colour);
     let title = escaped(&one_line(&alert.title));
-    let description = escaped(document.description()).replace('\n', "<br>\n");
-    let rows: String = facts.iter().map(|(name, value)| row(name, value)).collect();
-    let links: String = document.links().into_iter().map(|(href, text)| html_link(href, text)).collect();
+    let said = escaped(said).replace('\n', "<br>\n");
+    let rows: String = known.facts.iter().map(|(name, value)| row(name, value)).collect();
+    let links: String = known.links.iter().map(|(href, text)| html_link(href, text)).collect();
     format!(
         "<!doctype html>\n<html><head><meta charset=\"utf-8\"><title>{title}</title></head>\n\
          <body style=\"font-family:sans-serif\">\n\
          <h2 style=\"border-left:6px solid {colour};padding-left:10px\">{title}</h2>\n\
-         <p>{description}</p>\n<table>\n{rows}</table>\n{links}</body></html>\n"
+         <p>{said}</p>\n<table>\n{rows}</table>\n{links}</body></html>\n"
     )
 }
 
@@ -82,7 +103,9 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use campanile_guest::types::{Severity, Status};
+    use campanile_guest::Delivery;
+    use campanile_guest::testing::firing;
+    use campanile_guest::types::Status;
 
     use super::*;
 
@@ -94,17 +117,22 @@ mod tests {
         "links": ["https://a.example/?x=1&y=\"2\"", {"href": "https://run.example", "text": "Runbook"}]
     }"#;
 
+    fn delivery(title: &str, status: Status, document: &str) -> Delivery {
+        let mut delivery = firing(&serde_json::json!({}));
+        delivery.alert.title = title.to_owned();
+        delivery.alert.status = status;
+        delivery.alert.labels = vec![("team".to_owned(), "<db>".to_owned())];
+        delivery.alert.document = document.to_owned();
+        delivery
+    }
+
+    fn worded(delivery: &Delivery, settings: &Settings) -> Composed {
+        let document = Document::parse(&delivery.alert.document).unwrap();
+        compose(&delivery.alert, &document, settings, &mut Texts::of(delivery, &document))
+    }
+
     fn composed(title: &str, status: Status, document: &str) -> Composed {
-        let alert = Alert {
-            id: "alert-1".to_owned(),
-            title: title.to_owned(),
-            severity: Severity::Critical,
-            status,
-            labels: vec![("team".to_owned(), "<db>".to_owned())],
-            document: document.to_owned(),
-            metadata: "{}".to_owned(),
-        };
-        compose(&alert, &Document::parse(document).unwrap())
+        worded(&delivery(title, status, document), &Settings::of("ops@example.com"))
     }
 
     #[test]
@@ -138,6 +166,44 @@ mod tests {
         assert!(!html.contains("<script>") && !html.contains("<db>") && !html.contains("<in use>"), "{html}");
         assert!(html.contains("All connections &lt;in use&gt;<br>\nsince noon"), "{html}");
         assert!(html.contains("href=\"https://a.example/?x=1&amp;y=&quot;2&quot;\""), "{html}");
+    }
+
+    #[test]
+    fn an_operator_words_it_and_an_alert_cannot() {
+        let settings = Settings {
+            subject: Some("{{ source.name }}:\n{{ title }}".to_owned()),
+            text: Some("<b>Call {{ labels.team }}</b>: {{ description }}".to_owned()),
+            facts: false,
+            ..Settings::of("ops@example.com")
+        };
+        let mail = worded(&delivery("a\r\nBcc: x@x.example", Status::Firing, DOCUMENT), &settings);
+        assert_eq!(mail.subject, "Database Monitoring: a Bcc: x@x.example");
+        assert_eq!(
+            mail.text,
+            "a Bcc: x@x.example\n\n<b>Call <db></b>: All connections <in use>\nsince noon\n"
+        );
+        let shown =
+            "<p>&lt;b&gt;Call &lt;db&gt;&lt;/b&gt;: All connections &lt;in use&gt;<br>\nsince noon</p>";
+        assert!(mail.html.contains(shown) && !mail.html.contains("Runbook"), "{}", mail.html);
+    }
+
+    #[test]
+    fn a_bad_template_loses_nothing() {
+        let settings = Settings {
+            subject: Some("{{ title".to_owned()),
+            text: Some("{{ nope() }}".to_owned()),
+            ..Settings::of("ops@example.com")
+        };
+        let delivery = delivery("Pool full", Status::Firing, DOCUMENT);
+        let (mail, usual) = (worded(&delivery, &settings), composed("Pool full", Status::Firing, DOCUMENT));
+        assert_eq!((mail.subject, mail.text, mail.html), (usual.subject, usual.text, usual.html));
+    }
+
+    #[test]
+    fn a_long_text_is_sent_whole() {
+        let long = "x".repeat(300_000);
+        let document = serde_json::json!({ "description": long }).to_string();
+        assert!(composed("Pool full", Status::Firing, &document).text.contains(&long));
     }
 
     #[test]

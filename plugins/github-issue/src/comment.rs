@@ -3,7 +3,6 @@
 
 use campanile_guest::http::Method;
 use campanile_guest::types::Failure;
-use campanile_guest::{Change, Document};
 use serde_json::{Value, json};
 
 use crate::github::GitHub;
@@ -13,16 +12,10 @@ const PAGE: u64 = 50;
 const PAGES: u64 = 2;
 
 /// Comments, unless that was done.
-pub(crate) fn once(
-    github: &mut GitHub,
-    issue: &Value,
-    change: &Change,
-    document: &Document,
-) -> Result<String, Failure> {
-    if is_there(github, issue["comments"].as_u64().unwrap_or_default(), &change.mark())? {
+pub(crate) fn once(github: &mut GitHub, issue: &Value, mark: &str, body: &str) -> Result<String, Failure> {
+    if is_there(github, issue["comments"].as_u64().unwrap_or_default(), mark)? {
         return Ok("commented before".to_owned());
     }
-    let body = body(change.state(document), &change.lines(document));
     github.tell(Method::Post, "/comments", &json!({ "body": body }))?;
     Ok("commented".to_owned())
 }
@@ -45,7 +38,7 @@ fn is_marked(comment: &Value, mark: &str) -> bool {
 }
 
 /// A fence that is longer than any within cannot be closed from within.
-fn body(state: &str, lines: &[String]) -> String {
+pub(crate) fn body(state: &str, lines: &[String]) -> String {
     let text = lines.join("\n");
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let fence = "`".repeat(longest.max(2) + 1);

@@ -6,6 +6,7 @@ mod issue;
 mod settings;
 
 use campanile_guest::http::{Request, Send};
+use campanile_guest::template::Texts;
 use campanile_guest::types::{Failure, Receipt};
 use campanile_guest::{Change, Document};
 
@@ -34,16 +35,19 @@ fn tell(change: &Change, document: &Document, settings: &Settings, send: Send) -
     let Some(number) = issue::number(document, &settings.issue)? else {
         return Ok(nothing(&format!("the alert names no issue at {}", settings.issue)));
     };
+    let mut texts = Texts::of_change(change, document);
     let mut github = GitHub { settings, number, send };
     let issue = github.get("", &[], |json| json["number"].is_u64())?;
     let mut done = Vec::new();
-    if settings.comment {
-        done.push(comment::once(&mut github, &issue, change, document)?);
+    if settings.comments {
+        let said = change.comment(&mut texts, settings.comment.as_deref());
+        let body = comment::body(change.state(document), &said);
+        done.push(comment::once(&mut github, &issue, &change.mark(), &body)?);
     }
     done.extend(issue::label(&mut github, &issue)?);
     done.extend(issue::close(&mut github, &issue)?);
     let id = format!("{}/{}#{number}", settings.owner, settings.repo);
-    Ok(Receipt { message: format!("{id}: {}", done.join(", ")), id: Some(id) })
+    Ok(texts.noted(Receipt { message: format!("{id}: {}", done.join(", ")), id: Some(id) }))
 }
 
 fn nothing(why: &str) -> Receipt {

@@ -20,7 +20,9 @@ pub(crate) struct Settings {
     pub(crate) owner: String,
     pub(crate) repo: String,
     pub(crate) issue: String,
-    pub(crate) comment: bool,
+    /// Whether there is a comment, and what it says.
+    pub(crate) comments: bool,
+    pub(crate) comment: Option<String>,
     pub(crate) labels: Vec<String>,
     pub(crate) close: bool,
 }
@@ -35,7 +37,8 @@ impl Settings {
             owner: config::required("owner", "octocat")?,
             repo: config::required("repo", "hello-world")?,
             issue: or("issue", ISSUE)?,
-            comment: is_commented(state, config::list("comment-on")?),
+            comments: is_commented(state, config::list("comment-on")?),
+            comment: config::get("comment")?,
             labels: config::list(&format!("label-{state}"))?.unwrap_or_default(),
             close: state == "resolved" && config::flag("close", true)?,
         })
@@ -43,6 +46,6 @@ impl Settings {
 
     /// Whether nothing is to be done.
     pub(crate) fn is_idle(&self) -> bool {
-        !self.comment && self.labels.is_empty() && !self.close
+        !self.comments && self.labels.is_empty() && !self.close
     }
 }

@@ -20,7 +20,8 @@ fn settings() -> Settings {
         owner: "octocat".to_owned(),
         repo: "hello-world".to_owned(),
         issue: ISSUE.to_owned(),
-        comment: true,
+        comments: true,
+        comment: None,
         labels: Vec::new(),
         close: false,
     }
@@ -46,9 +47,13 @@ fn told(
 }
 
 fn comment(document: &Value) -> String {
+    worded(document, &settings())
+}
+
+fn worded(document: &Value, settings: &Settings) -> String {
     let (status, open) = issue("open", 0);
     let (requests, _) =
-        told(&change(document, Outcome::Partial), &settings(), &[(status, &open), NONE, CREATED]);
+        told(&change(document, Outcome::Partial), settings, &[(status, &open), NONE, CREATED]);
     body(&requests[2])["body"].as_str().unwrap().to_owned()
 }
 
@@ -94,6 +99,20 @@ fn an_alert_stays_within_its_block() {
         "{comment}"
     );
     assert_eq!(comment.lines().filter(|line| line.starts_with('`')).count(), 2);
+}
+
+#[test]
+fn an_operator_words_it_and_an_alert_cannot() {
+    let mut document = known();
+    document["title"] = json!("@octocat ```\nchange: alert-1/updater/failed");
+    let words = Some("{{ title }}\nsee #{{ data.github.issue }}".to_owned());
+    assert_eq!(
+        worded(&document, &Settings { comment: words, ..settings() }),
+        "**Campanile: partial**\n\n````text\n@octocat ```\n- change: alert-1/updater/failed\nsee #1347\n\
+         change: alert-1/updater/partial\n````"
+    );
+    let failing = Settings { comment: Some("{{ nope(".to_owned()), ..settings() };
+    assert_eq!(worded(&known(), &failing), comment(&known()), "the built-in text loses nothing");
 }
 
 #[test]
@@ -160,7 +179,7 @@ fn an_issue_is_a_number() {
 
 #[test]
 fn there_is_not_always_something_to_do() {
-    let idle = Settings { comment: false, ..settings() };
+    let idle = Settings { comments: false, ..settings() };
     let (_, result) = told(&change(&known(), Outcome::Pending), &idle, &[]);
     assert_eq!(result.unwrap().message, "nothing to do: nothing is configured for pending");
     let (_, result) = told(&change(&json!({}), Outcome::Failed), &settings(), &[]);

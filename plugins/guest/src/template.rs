@@ -2,7 +2,8 @@
 //!
 //! A template can neither lose an alert nor eat the deadline: what does not parse, fails, works too long or renders
 //! more than fits is replaced by the built-in text, with a warning in the log and a note in the receipt. What comes
-//! from the alert is escaped wherever it is written; the template's own markup stays, and is never cut.
+//! from the alert is escaped wherever it is written; the template's own markup stays, and is never cut. A template of
+//! JSON has nothing to be replaced by: it fails, and says where.
 
 mod bounds;
 mod context;
@@ -10,13 +11,23 @@ mod engine;
 mod filters;
 
 use minijinja::Value;
+use serde_json::Value as Json;
 
 use crate::document::Document;
+use crate::failure::permanent;
 use crate::log;
 use crate::notifier::Delivery;
 use crate::status_updater::Change;
 use crate::text::{Escape, escaped, one_line};
-use crate::types::Receipt;
+use crate::types::{Failure, Receipt};
+
+use engine::Form;
+
+/// The longest JSON, in UTF-16 code units: less than the MiB that a request may have.
+const JSON: usize = 1_000_000;
+
+/// How much of what is no JSON is shown, in characters: what stands before the fault.
+const SHOWN: usize = 40;
 
 /// One text of a message.
 pub struct Template {
@@ -84,17 +95,42 @@ impl Texts {
 
     /// The text that a template gives, or why it fails: for what has no built-in text to fall back to.
     pub fn attempt(&self, template: &Template, source: &str) -> Result<String, String> {
-        let text = engine::fitted(source, &self.context, template.escape, template.limit)?;
+        let text = engine::fitted(source, &self.context, Form::Text(template.escape), template.limit)?;
         if template.required && text.is_empty() {
             return Err("it renders nothing".to_owned());
         }
         Ok(text)
     }
 
+    /// The JSON that the operator's template under this key gives, as it is written there. Whoever wants JSON in a form
+    /// of its own has no use for the built-in one, so a template that fails is a failure.
+    pub fn json(&self, key: &str, source: &str) -> Result<String, Failure> {
+        let failed =
+            |why: &str| permanent("config-invalid", format!("the configuration's template `{key}` {why}"));
+        let text = engine::fitted(source, &self.context, Form::Json, JSON)
+            .map_err(|why| failed(&format!("failed: {why}")))?;
+        match serde_json::from_str::<Json>(&text) {
+            Ok(_) => Ok(text),
+            Err(error) => Err(failed(&no_json(&text, &error))),
+        }
+    }
+
     fn note(&mut self, note: String) {
         log::warn(&note);
         self.notes.push(note);
     }
+}
+
+/// What is wrong with a text that should be JSON, and where.
+fn no_json(text: &str, error: &serde_json::Error) -> String {
+    let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let before: Vec<_> = line[..line.floor_char_boundary(error.column())].chars().collect();
+    let shown: String = before[before.len().saturating_sub(SHOWN)..].iter().collect();
+    format!(
+        "gives no JSON: {error}, behind `{}`; a text stands in quotes, such as \"{{{{ title }}}}\", and whatever else \
+         has the filter json, such as {{{{ labels | json }}}}",
+        one_line(&shown)
+    )
 }
 
 #[cfg(test)]

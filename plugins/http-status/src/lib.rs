@@ -17,9 +17,10 @@ campanile_guest::status_updater! {
 
 fn update(change: &Change) -> Result<Receipt, Failure> {
     let url = config::required("url", "https://example.com/status")?;
+    let body = message::body(change, config::get("body")?.as_deref())?;
     let method = message::method(config::get("method")?.as_deref())?;
     Request::new(method, url)
-        .json(&message::body(change)?)
+        .json_text(body)
         .header("idempotency-key", header_value(&change.change_id))
         .header("authorization", config::get("authorization")?.unwrap_or_default())
         .header("traceparent", &change.traceparent)

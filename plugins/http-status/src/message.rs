@@ -2,6 +2,7 @@
 
 use campanile_guest::failure::permanent;
 use campanile_guest::http::Method;
+use campanile_guest::template::Texts;
 use campanile_guest::types::{Failure, Status};
 use campanile_guest::{Change, DeliveryResult, Document};
 use serde_json::{Value, json};
@@ -19,17 +20,25 @@ pub(crate) fn method(name: Option<&str>) -> Result<Method, Failure> {
     }
 }
 
-/// The request's body.
-pub(crate) fn body(change: &Change) -> Result<Value, Failure> {
+/// The request's body: what the operator's template gives, else all that is known.
+pub(crate) fn body(change: &Change, written: Option<&str>) -> Result<String, Failure> {
+    let document = Document::parse(&change.alert.document)?;
+    match written {
+        Some(template) => Texts::of_change(change, &document).json("body", template),
+        None => Ok(known(change, document).to_string()),
+    }
+}
+
+fn known(change: &Change, document: Document) -> Value {
     let deliveries: Vec<_> = change.deliveries.iter().map(delivery).collect();
-    Ok(json!({
+    json!({
         "change_id": change.change_id,
         "alert_id": change.alert.id,
         "status": status(change.alert.status),
         "outcome": change.outcome.as_str(),
         "deliveries": deliveries,
-        "alert": Document::parse(&change.alert.document)?.into_value(),
-    }))
+        "alert": document.into_value(),
+    })
 }
 
 fn delivery(result: &DeliveryResult) -> Value {
@@ -50,10 +59,14 @@ mod tests {
 
     use super::*;
 
+    fn sent(change: &Change, written: Option<&str>) -> Value {
+        serde_json::from_str(&body(change, written).unwrap()).unwrap()
+    }
+
     #[test]
     fn the_body_tells_the_outcome_receiver_by_receiver() {
         assert_eq!(
-            body(&ended(&json!({ "title": "t" }), Outcome::Partial)).unwrap(),
+            sent(&ended(&json!({ "title": "t" }), Outcome::Partial), None),
             json!({
                 "change_id": "alert-1-resolved/updater/partial", "alert_id": "alert-1-resolved",
                 "status": "resolved", "outcome": "partial", "alert": { "title": "t" },
@@ -63,6 +76,18 @@ mod tests {
                 ],
             })
         );
+    }
+
+    #[test]
+    fn an_operator_words_it() {
+        let template =
+            r#"{"ticket": "{{ data.ticket }}", "state": "{{ outcome }}", "told": {{ deliveries | json }}}"#;
+        let change = ended(&json!({ "data": { "ticket": "\"7\"" } }), Outcome::Failed);
+        let told = known(&change, Document::parse(&change.alert.document).unwrap())["deliveries"].clone();
+        let expected = json!({ "ticket": "\"7\"", "state": "failed", "told": told });
+        assert_eq!(sent(&change, Some(template)), expected);
+        let failure = body(&change, Some("{{ title }}")).unwrap_err();
+        assert!(failure.message.contains("template `body` gives no JSON"), "{}", failure.message);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! repeat finds it.
 
 use campanile_guest::types::Failure;
-use campanile_guest::{Change, Document};
 use serde_json::{Value, json};
 
 use crate::jira::Jira;
@@ -12,20 +11,19 @@ use crate::settings::Api;
 const LATEST: &str = "100";
 
 /// Comments, unless that was done.
-pub(crate) fn once(jira: &mut Jira, change: &Change, document: &Document) -> Result<&'static str, Failure> {
+pub(crate) fn once(jira: &mut Jira, mark: &str, body: &Value) -> Result<&'static str, Failure> {
     let query = [("orderBy", "-created"), ("maxResults", LATEST)];
     let there = jira.get("/comment", &query, "comments")?;
     let comments = there["comments"].as_array().into_iter().flatten();
-    if comments.into_iter().any(|comment| is_marked(&comment["body"], &change.mark())) {
+    if comments.into_iter().any(|comment| is_marked(&comment["body"], mark)) {
         return Ok("commented before");
     }
-    let body = body(jira.settings.api, change.state(document), &change.lines(document));
     jira.post("/comment", &json!({ "body": body }))?;
     Ok("commented")
 }
 
 /// The text as this version of the API writes it.
-fn body(api: Api, state: &str, lines: &[String]) -> Value {
+pub(crate) fn body(api: Api, state: &str, lines: &[String]) -> Value {
     let headline = format!("Campanile: {state}");
     match api {
         Api::V2 => {

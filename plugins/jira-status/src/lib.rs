@@ -7,6 +7,7 @@ mod settings;
 mod transition;
 
 use campanile_guest::http::{Request, Send};
+use campanile_guest::template::Texts;
 use campanile_guest::types::{Failure, Receipt};
 use campanile_guest::{Change, Document};
 
@@ -31,21 +32,24 @@ fn update(change: &Change) -> Result<Receipt, Failure> {
 /// Comments first, since that is found again; then moves the issue to where it is not yet.
 fn tell(change: &Change, document: &Document, settings: &Settings, send: Send) -> Result<Receipt, Failure> {
     let state = change.state(document);
-    if !settings.comment && settings.transition.is_none() {
+    if !settings.comments && settings.transition.is_none() {
         return Ok(nothing(&format!("nothing is configured for {state}")));
     }
     let Some(key) = issue::key(change, document, &settings.issue)? else {
         return Ok(nothing(&format!("the alert names no issue at `{}`", settings.issue)));
     };
+    let mut texts = Texts::of_change(change, document);
     let mut jira = Jira { settings, key: &key, send };
     let mut done = Vec::new();
-    if settings.comment {
-        done.push(comment::once(&mut jira, change, document)?.to_owned());
+    if settings.comments {
+        let said = change.comment(&mut texts, settings.comment.as_deref());
+        let body = comment::body(settings.api, state, &said);
+        done.push(comment::once(&mut jira, &change.mark(), &body)?.to_owned());
     }
     if let Some(wanted) = &settings.transition {
         done.push(transition::once(&mut jira, wanted)?);
     }
-    Ok(Receipt { message: format!("{key}: {}", done.join(", ")), id: Some(key) })
+    Ok(texts.noted(Receipt { message: format!("{key}: {}", done.join(", ")), id: Some(key) }))
 }
 
 fn nothing(why: &str) -> Receipt {

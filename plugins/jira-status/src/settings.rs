@@ -16,7 +16,9 @@ pub(crate) struct Settings {
     pub(crate) api: Api,
     pub(crate) authorization: String,
     pub(crate) issue: String,
-    pub(crate) comment: bool,
+    /// Whether there is a comment, and what it says.
+    pub(crate) comments: bool,
+    pub(crate) comment: Option<String>,
     pub(crate) transition: Option<String>,
 }
 
@@ -38,7 +40,8 @@ impl Settings {
             api: if config::get("api")?.as_deref() == Some("2") { Api::V2 } else { Api::V3 },
             authorization: or("authorization", TOKEN)?,
             issue: or("issue", ISSUE)?,
-            comment: is_commented(state, config::list("comment-on")?),
+            comments: is_commented(state, config::list("comment-on")?),
+            comment: config::get("comment")?,
             transition: config::get(&format!("transition-{state}"))?,
         })
     }

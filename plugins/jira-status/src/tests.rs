@@ -2,6 +2,7 @@
 
 use campanile_guest::http::Method;
 use campanile_guest::testing::{body, change, ended, exchange};
+use campanile_guest::text::width;
 use campanile_guest::types::Retry;
 use campanile_guest::{COMMENT_ON, Outcome};
 use serde_json::{Value, json};
@@ -25,7 +26,8 @@ fn settings(api: Api, transition: Option<&str>) -> Settings {
         api,
         authorization: TOKEN.to_owned(),
         issue: ISSUE.to_owned(),
-        comment: true,
+        comments: true,
+        comment: None,
         transition: transition.map(str::to_owned),
     }
 }
@@ -96,6 +98,32 @@ fn an_alert_stays_within_its_block() {
 }
 
 #[test]
+fn an_operator_words_it_and_an_alert_cannot() {
+    let mut document = known();
+    document["title"] = json!("{noformat}[~admin]\nchange: alert-1/updater/failed");
+    let comment = Some("h1. {{ title }} is {{ outcome }}".to_owned());
+    let settings = Settings { comment, ..settings(Api::V2, None) };
+    let (requests, _) = told(&change(&document, Outcome::Partial), &settings, &[NONE, CREATED]);
+    assert_eq!(
+        body(&requests[1])["body"],
+        "Campanile: partial\n{noformat}\nh1. { noformat}[~admin]\n- change: alert-1/updater/failed is partial\n\
+         change: alert-1/updater/partial\n{noformat}"
+    );
+}
+
+#[test]
+fn jiras_limit_holds_for_the_largest_alert() {
+    let comment = Some("{{ description }}\n{{ lines }}".to_owned());
+    for (character, api) in [("{noformat", Api::V2), ("{", Api::V2), ("🔥", Api::V3)] {
+        let mut document = known();
+        document["description"] = json!(character.repeat(70_000));
+        let settings = Settings { comment: comment.clone(), ..settings(api, None) };
+        let (requests, _) = told(&change(&document, Outcome::Partial), &settings, &[NONE, CREATED]);
+        assert!(width(&body(&requests[1])["body"].to_string()) <= 32_767, "{character}");
+    }
+}
+
+#[test]
 fn a_repeat_comments_once() {
     for api in [Api::V2, Api::V3] {
         let change = change(&known(), Outcome::Delivered);
@@ -129,7 +157,7 @@ fn the_issue_is_moved_to_a_status_or_by_a_transition() {
 fn what_is_there_already_is_not_moved() {
     let done = r#"{"fields": {"status": {"name": "Done"}}, "transitions": [{"id": "31", "name": "Finish", "to": {"name": "Done"}}]}"#;
     for wanted in ["Done", "Finish"] {
-        let settings = Settings { comment: false, ..settings(Api::V3, Some(wanted)) };
+        let settings = Settings { comments: false, ..settings(Api::V3, Some(wanted)) };
         let (requests, result) = told(&ended(&known(), Outcome::Delivered), &settings, &[(200, done)]);
         assert_eq!((requests.len(), result.unwrap().message.as_str()), (1, "OPS-7: is Done already"));
     }
@@ -179,7 +207,7 @@ fn an_issue_that_is_none_goes_into_no_address() {
 
 #[test]
 fn there_is_not_always_something_to_do() {
-    let settings = Settings { comment: false, ..settings(Api::V3, None) };
+    let settings = Settings { comments: false, ..settings(Api::V3, None) };
     let (_, result) = told(&change(&known(), Outcome::Pending), &settings, &[]);
     assert_eq!(result.unwrap().message, "nothing to do: nothing is configured for pending");
 }

@@ -15,15 +15,19 @@ campanile_guest::notifier! {
     notify: notify,
 }
 
+/// What its status says, and the id of what it made of the alert, which the end brings back.
+const RECEIVER: Service = Service { id: &["/id"], ..Service::PLAIN };
+
 fn notify(delivery: &Delivery) -> Result<Receipt, Failure> {
     let url = config::required("url", "https://example.com/alerts")?;
+    let body = message::body(delivery, config::get("body")?.as_deref())?;
     let signature = config::get("secret")?.map(|name| message::signature(&name)).unwrap_or_default();
     Request::post(url)
-        .json(&message::body(delivery)?)
+        .json_text(body)
         .header("webhook-id", header_value(&delivery.delivery_id))
         .header("webhook-signature", signature)
         .header("authorization", config::get("authorization")?.unwrap_or_default())
         .header("traceparent", &delivery.traceparent)
         .send()?
-        .receipt(&Service::PLAIN)
+        .receipt(&RECEIVER)
 }

@@ -81,8 +81,13 @@ impl Request {
     }
 
     /// With a JSON body.
-    pub fn json(mut self, body: &Value) -> Self {
-        self.body = body.to_string();
+    pub fn json(self, body: &Value) -> Self {
+        self.json_text(body.to_string())
+    }
+
+    /// With a body that is JSON already, and goes out as it is written.
+    pub fn json_text(mut self, body: String) -> Self {
+        self.body = body;
         self.header("content-type", "application/json")
     }
 

@@ -2,13 +2,22 @@
 
 use super::{Change, DeliveryState, Outcome};
 use crate::document::Document;
+use crate::fit::{Room, fit, more};
 use crate::http::plain_id;
-use crate::text::{cut, one_line};
+use crate::template::{Template, Texts};
+use crate::text::{cut, one_line, printable};
 use crate::types::Status;
 
 /// How many receivers a comment lists, and how long each line is, in characters.
 const RECEIVERS: usize = 50;
 const LINE: usize = 300;
+
+/// What the line begins with by which a repeat finds its comment.
+const MARK: &str = "change: ";
+
+/// What a comment says. With the mark behind it, and a space behind every character, it is less than Jira's 32,767.
+const COMMENT: Template =
+    Template { key: "comment", default: "{{ lines }}", limit: 16_000, required: true, escape: printable };
 
 /// On what updaters comment, unless the operator says otherwise by `comment-on`: on all but retries under way.
 pub const COMMENT_ON: &str = "acknowledged, resolved, delivered, partial, failed, dropped, unrouted";
@@ -64,25 +73,33 @@ impl Change {
         }
     }
 
-    /// What a comment says, line by line. The last line is the mark by which a repeat finds it.
-    pub fn lines(&self, document: &Document) -> Vec<String> {
+    /// What a comment says, line by line: the operator's words, else [`Self::lines`]. The last line is the mark by which a
+    /// repeat finds it; no other line looks like one.
+    pub fn comment(&self, texts: &mut Texts, written: Option<&str>) -> Vec<String> {
+        let text = texts.render(&COMMENT, written);
+        let unmarked =
+            |line: &str| if line.trim().starts_with(MARK) { format!("- {line}") } else { line.to_owned() };
+        text.lines().map(unmarked).chain([self.mark()]).collect()
+    }
+
+    /// All that is known, line by line.
+    pub(crate) fn lines(&self, document: &Document) -> Vec<String> {
         let mut lines = vec![format!("alert: {}", self.alert.title), format!("id: {}", self.alert.id)];
         lines.extend(document.acknowledgement().map(|taken| {
             let note = if taken.note.is_empty() { String::new() } else { format!(": {}", taken.note) };
             format!("acknowledged: by {}{note}", taken.by)
         }));
         lines.push(format!("outcome: {}", self.outcome.as_str()));
-        lines.extend(self.deliveries.iter().take(RECEIVERS).map(|delivery| {
+        let deliveries = self.deliveries.iter().map(|delivery| {
             format!("- {}: {}: {}", delivery.receiver, delivery.state.as_str(), delivery.message)
-        }));
-        let mut lines: Vec<_> = lines.iter().map(|line| cut(&one_line(line), LINE)).collect();
-        lines.push(self.mark());
-        lines
+        });
+        lines.extend(fit(deliveries, Room::entries(RECEIVERS), |_| 0, more));
+        lines.iter().map(|line| cut(&one_line(line), LINE)).collect()
     }
 
     /// A line that a comment on this change has, and no other: what comes from outside stands behind other words.
     pub fn mark(&self) -> String {
-        format!("change: {}", plain_id(&self.change_id))
+        format!("{MARK}{}", plain_id(&self.change_id))
     }
 }
 
@@ -122,6 +139,10 @@ mod tests {
         Document::parse(&value.to_string()).unwrap()
     }
 
+    fn comment(change: &Change, value: &Value, written: Option<&str>) -> Vec<String> {
+        change.comment(&mut Texts::of_change(change, &document(value)), written)
+    }
+
     #[test]
     fn a_resolve_counts_more_than_an_acknowledgement_and_that_more_than_the_outcome() {
         let taken = json!({ "acknowledgement": { "by": "ana" } });
@@ -152,7 +173,7 @@ mod tests {
             "title": "Pool\nfull", "acknowledgement": { "by": "ana", "note": "on it", "at": "2026-01-01T00:00:00Z" },
         });
         assert_eq!(
-            change(&value, Outcome::Partial).lines(&document(&value)),
+            comment(&change(&value, Outcome::Partial), &value, None),
             [
                 "alert: Pool full",
                 "id: alert-1",
@@ -166,14 +187,37 @@ mod tests {
     }
 
     #[test]
+    fn an_operator_words_a_comment() {
+        let value = json!({ "title": "Pool full" });
+        let told = "{{ title }}: {{ outcome }}\n\n{% for d in deliveries %}{{ d.receiver }}={{ d.state }} {% endfor %}";
+        assert_eq!(
+            comment(&change(&value, Outcome::Partial), &value, Some(told)),
+            ["Pool full: partial", "", "slack=delivered email=failed", "change: alert-1/updater/partial"]
+        );
+        let change = change(&value, Outcome::Partial);
+        assert_eq!(comment(&change, &value, Some("{{ nope(")), comment(&change, &value, None));
+    }
+
+    #[test]
+    fn more_receivers_than_a_comment_lists_are_counted() {
+        let mut change = change(&json!({}), Outcome::Pending);
+        change.deliveries = vec![change.deliveries[0].clone(); 57];
+        let lines = change.lines(&document(&json!({})));
+        assert_eq!((lines.len(), lines.last().unwrap().as_str()), (3 + RECEIVERS, "… and 8 more"));
+    }
+
+    #[test]
     fn no_text_from_outside_is_a_mark() {
         let forged = "x\nchange: alert-1/updater/delivered";
         let value = json!({ "title": forged, "acknowledgement": { "by": forged, "note": forged } });
         let mut change = change(&value, Outcome::Pending);
         change.deliveries[0].message = forged.to_owned();
         change.deliveries[1].receiver = forged.to_owned();
-        let lines = change.lines(&document(&value));
-        assert!(!lines.contains(&"change: alert-1/updater/delivered".to_owned()), "{lines:?}");
+        for written in [None, Some("{{ title }}\n{{ acknowledgement.note }}\n  {{ deliveries[0].message }}")]
+        {
+            let lines = comment(&change, &value, written);
+            assert_eq!(lines.iter().filter(|line| line.trim().starts_with(MARK)).count(), 1, "{lines:?}");
+        }
         change.change_id = "a\nchange: b".to_owned();
         assert_eq!(change.mark(), "change: a%0Achange:%20b");
     }

@@ -6,15 +6,23 @@ use serde_json::Value as Json;
 use crate::document::Document;
 use crate::look::Look;
 use crate::notifier::Delivery;
-use crate::status_updater::Change;
+use crate::status_updater::{Change, DeliveryResult};
 use crate::types::{Alert, Severity, Status};
 
 /// What a delivery can say.
 pub(super) fn of(delivery: &Delivery, document: &Document) -> Value {
+    let earlier = delivery.earlier.as_ref().map(|receipt| {
+        let id = optional(receipt.id.as_deref());
+        Value::from_pairs([("id", id), ("message", Value::from(receipt.message.as_str()))])
+    });
+    let metadata = serde_json::from_str(&delivery.alert.metadata).unwrap_or_default();
     let own = [
-        ("receiver", delivery.receiver.as_str()),
-        ("delivery_id", delivery.delivery_id.as_str()),
-        ("thread_id", delivery.thread_id.as_str()),
+        ("receiver", Value::from(delivery.receiver.as_str())),
+        ("delivery_id", Value::from(delivery.delivery_id.as_str())),
+        ("thread_id", Value::from(delivery.thread_id.as_str())),
+        ("attempt", Value::from(delivery.attempt)),
+        ("earlier", earlier.unwrap_or_else(|| Value::from(()))),
+        ("metadata", plain(&metadata)),
     ];
     overlaid(&delivery.alert, document, own)
 }
@@ -22,18 +30,26 @@ pub(super) fn of(delivery: &Delivery, document: &Document) -> Value {
 /// What a change can say.
 pub(super) fn of_change(change: &Change, document: &Document) -> Value {
     let own = [
-        ("updater", change.updater.as_str()),
-        ("change_id", change.change_id.as_str()),
-        ("outcome", change.outcome.as_str()),
+        ("updater", Value::from(change.updater.as_str())),
+        ("change_id", Value::from(change.change_id.as_str())),
+        ("outcome", Value::from(change.outcome.as_str())),
+        ("deliveries", change.deliveries.iter().map(told).collect()),
+        ("lines", Value::from(change.lines(document).join("\n"))),
     ];
     overlaid(&change.alert, document, own)
 }
 
-/// The fields of the document, overlaid by those that the host has settled.
-fn overlaid(alert: &Alert, document: &Document, own: [(&'static str, &str); 3]) -> Value {
-    let fields = document.value().as_object().into_iter().flatten();
-    let fields = fields.map(|(name, value)| (name.clone(), plain(value)));
-    let own = own.map(|(name, value)| (name, Value::from(value)));
+fn told(delivery: &DeliveryResult) -> Value {
+    let (receiver, message) = (delivery.receiver.as_str(), delivery.message.as_str());
+    Value::from_pairs([("receiver", receiver), ("state", delivery.state.as_str()), ("message", message)])
+}
+
+/// The document and its fields, overlaid by those that the host has settled.
+fn overlaid<const N: usize>(alert: &Alert, document: &Document, own: [(&'static str, Value); N]) -> Value {
+    let whole = plain(document.value());
+    let names = document.value().as_object().into_iter().flatten().map(|(name, _)| name);
+    let fields = names.map(|name| (name.clone(), whole.get_attr(name).unwrap_or_default()));
+    let fields = fields.chain([("alert".to_owned(), whole.clone())]);
     let settled = settled(alert, document).into_iter().chain(own).filter(|(_, value)| !value.is_undefined());
     Value::from_pairs(fields.chain(settled.map(|(name, value)| (name.to_owned(), value))))
 }

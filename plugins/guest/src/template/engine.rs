@@ -6,7 +6,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, Output, UndefinedBehavior, Value};
 
 use super::{bounds, filters};
-use crate::text::{Escape, escaped, one_line, width};
+use crate::text::{self, Escape, escaped, one_line, width};
 
 /// The most work of one rendering: about as many steps, or 3 MB of text. Some milliseconds.
 const FUEL: u64 = 50_000;
@@ -14,15 +14,33 @@ const FUEL: u64 = 50_000;
 /// How deep loops and conditions may nest.
 const NESTING: usize = 30;
 
+/// What a template gives.
+#[derive(Clone, Copy)]
+pub(super) enum Form {
+    /// Text, in which values are escaped like this.
+    Text(Escape),
+    /// JSON: values are escaped for between its quotes, unless the filter `json` writes them whole.
+    Json,
+}
+
+impl Form {
+    fn escape(self) -> Escape {
+        match self {
+            Self::Text(escape) => escape,
+            Self::Json => text::json,
+        }
+    }
+}
+
 /// The text, at most `limit` long. Where it would be longer, the longest values are cut until it fits.
-pub(super) fn fitted(source: &str, context: &Value, escape: Escape, limit: usize) -> Result<String, String> {
-    let (text, values) = pass(source, context, escape, limit)?;
+pub(super) fn fitted(source: &str, context: &Value, form: Form, limit: usize) -> Result<String, String> {
+    let (text, values) = pass(source, context, form, limit)?;
     if width(&text) <= limit {
         return Ok(text);
     }
     let own = width(&text).saturating_sub(values.iter().sum());
     let room = limit.checked_sub(own).ok_or_else(|| too_long(limit))?;
-    let (text, _) = pass(source, context, escape, share(values, room))?;
+    let (text, _) = pass(source, context, form, share(values, room))?;
     if width(&text) <= limit { Ok(text) } else { Err(too_long(limit)) }
 }
 
@@ -45,22 +63,17 @@ fn share(mut widths: Vec<usize>, mut room: usize) -> usize {
 }
 
 /// Renders once, with every value escaped and cut to `longest`; tells how long each was.
-fn pass(
-    source: &str,
-    context: &Value,
-    escape: Escape,
-    longest: usize,
-) -> Result<(String, Vec<usize>), String> {
+fn pass(source: &str, context: &Value, form: Form, longest: usize) -> Result<(String, Vec<usize>), String> {
     bounds::check(source)?;
     let widths = Arc::new(Mutex::new(Vec::new()));
-    let environment = environment(escape, longest, Arc::clone(&widths)).map_err(|error| said(&error))?;
+    let environment = environment(form, longest, Arc::clone(&widths)).map_err(|error| said(&error))?;
     let text = environment.render_str(source, context.clone()).map_err(|error| said(&error))?;
     let widths = widths.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Ok((text.trim().to_owned(), widths))
 }
 
 fn environment<'a>(
-    escape: Escape,
+    form: Form,
     longest: usize,
     widths: Arc<Mutex<Vec<usize>>>,
 ) -> Result<Environment<'a>, Error> {
@@ -71,8 +84,11 @@ fn environment<'a>(
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("service".into()));
     filters::add(&mut environment);
+    if matches!(form, Form::Json) {
+        filters::add_json(&mut environment);
+    }
     environment.set_formatter(move |out, _, value| {
-        let written = write(out, value, escape, longest)?;
+        let written = write(out, value, form.escape(), longest)?;
         widths.lock().unwrap_or_else(PoisonError::into_inner).extend(written);
         Ok(())
     });

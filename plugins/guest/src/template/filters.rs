@@ -1,7 +1,9 @@
 //! The filters of templates: what alerts want, and of Jinja's own those that messages need most; each of those adds some
 //! KiB to every plugin. Not `safe`: only what stands in the template is markup.
 
+use minijinja::value::ValueKind;
 use minijinja::{Environment, Value, filters, tests};
+use serde_json::Value as Json;
 
 use crate::text;
 
@@ -20,6 +22,30 @@ pub(super) fn add(environment: &mut Environment) {
     environment.add_filter("replace", filters::replace);
     environment.add_filter("round", filters::round);
     environment.add_test("defined", tests::is_defined);
+}
+
+/// Adds what templates of JSON have besides: what it writes is JSON, and markup anywhere else.
+pub(super) fn add_json(environment: &mut Environment) {
+    environment.add_filter("json", json);
+}
+
+/// `{{ labels | json }}`: the value as JSON, `{"host":"db-1"}`, texts in quotes; `null` if it is absent.
+fn json(value: &Value) -> Value {
+    Value::from_safe_string(plain(value).to_string())
+}
+
+fn plain(value: &Value) -> Json {
+    let items = || value.try_iter().into_iter().flatten();
+    match value.kind() {
+        ValueKind::Undefined | ValueKind::None => Json::Null,
+        ValueKind::Bool => value.is_true().into(),
+        ValueKind::Number => serde_json::from_str(&value.to_string()).unwrap_or_default(),
+        ValueKind::Seq | ValueKind::Iterable => items().map(|item| plain(&item)).collect(),
+        ValueKind::Map => {
+            items().map(|key| (shown(&key), plain(&value.get_item(&key).unwrap_or_default()))).collect()
+        }
+        _ => value.to_string().into(),
+    }
 }
 
 /// `{{ title | one_line }}`: without line breaks and control characters.

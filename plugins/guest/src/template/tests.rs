@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::testing::{firing, largest, resolved};
 use crate::text::{html, width};
+use crate::types::Retry;
 
 const TEMPLATE: Template =
     Template { key: "text", default: "built in: {{ title }}", limit: 4000, required: true, escape: html };
@@ -165,5 +166,47 @@ fn the_largest_alert_fits() {
         let (text, notes) = tried(source, &largest(character));
         assert!(width(&text) <= TEMPLATE.limit, "{}", width(&text));
         assert!(notes.is_empty(), "{notes:?}");
+    }
+}
+
+#[test]
+fn a_template_gives_json_whatever_the_alert_says() {
+    let odd = json!({ "title": "a \"b\"\n\\c\u{1}", "labels": { "\"": "<x>" }, "n": [1, 2.5, null, true] });
+    let source = r#"{"text": "{{ emoji }} {{ title }}", "title": {{ title | json }}, "labels": {{ labels | json }},
+        "n": {{ n | json }}, "none": {{ nothing | json }}, "alert": {{ alert | json }}, "attempt": {{ attempt }}}"#;
+    let mut delivery = resolved(&odd, Some("INC-7"));
+    delivery.alert.metadata = r#"{"run": 7}"#.to_owned();
+    let text = texts(&delivery).json("body", source).unwrap();
+    assert_eq!(
+        serde_json::from_str::<Json>(&text).unwrap(),
+        json!({
+            "text": "✅ a \"b\"\n\\c\u{1}", "title": odd["title"], "labels": odd["labels"], "n": odd["n"],
+            "none": null, "alert": odd, "attempt": 1,
+        })
+    );
+    let text = texts(&delivery).json("body", "[{{ earlier | json }}, {{ metadata | json }}]").unwrap();
+    assert_eq!(text, r#"[{"id":"INC-7","message":"200"}, {"run":7}]"#, "it is sent as it is written");
+    let forged = texts(&firing(&json!({ "earlier": { "id": "INC-8" } })));
+    assert_eq!(forged.json("body", "[{{ earlier | json }}, \"{{ earlier.id }}\"]").unwrap(), r#"[null, ""]"#);
+    assert!(
+        tried("{{ title | json }}", &odd).1[0].contains("unknown filter"),
+        "elsewhere it would be markup"
+    );
+}
+
+#[test]
+fn what_is_no_json_says_where() {
+    for (source, why) in [
+        (
+            "{\n  \"title\": {{ title }}\n}",
+            "`body` gives no JSON: expected value at line 2 column 12, behind `\"title\": P`; a text stands in quotes, such as \"{{ title }}\"",
+        ),
+        ("{{ nothing }}", "`body` gives no JSON: EOF while parsing a value at line 1 column 0, behind ``"),
+        ("{\"a\": 1} {{ title }}", "trailing characters at line 1 column 10"),
+        ("{{ title", "`body` failed: line 1: syntax error"),
+    ] {
+        let failure = texts(&firing(&document())).json("body", source).unwrap_err();
+        assert_eq!((failure.code.as_str(), failure.retry), ("config-invalid", Retry::Never));
+        assert!(failure.message.contains(why), "{}", failure.message);
     }
 }
