@@ -273,7 +273,6 @@ async fn a_clock_that_jumps_loses_nothing() {
         set(offset);
         accepted.extend(post_many(&host, 10).await);
     }
-    let delivered = || receiver.received("/pager").len() >= accepted.len() + 30;
     let counts = settled_after(30, "clock jumps by hours", &accepted, &receiver, "/pager").await;
     assert_eq!(counts.duplicated, 0);
     // It was wrong, not only said to be.
