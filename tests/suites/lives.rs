@@ -127,8 +127,12 @@ async fn repeats_are_counted_while_the_alert_runs() {
     // In company it is counted as well.
     let together = host.submit(&[firing.clone(), identified("another")]).await;
     assert!(together.contains(&id), "{together:?}");
+    let running = host.get(&format!("/alerts/{id}")).await.ok();
+    assert_eq!((&running["state"], &running["came"]["from"]), (&json!("running"), &json!("127.0.0.1")), "{running}");
     let found = host.completed(&id).await;
     assert_eq!(found["ledger"]["repeats"], 2, "{found}");
+    let shown = campanile(&["alerts", "show", &id, "--url", host.url()]).await;
+    assert!(shown.stdout.contains("repeats while it ran: 2"), "{shown:?}");
     assert_eq!(found["ledger"]["steps"][0]["attempts"], 2);
 }
 

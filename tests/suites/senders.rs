@@ -1,9 +1,12 @@
 //! Real senders: Prometheus, Alertmanager, and the libraries that vendors publish, posting here as they do elsewhere.
 
+use std::process::Command;
+
 use harness::receiver::Received;
 use harness::senders::{Sender, new_key, python, total};
+use harness::tools::debian_package;
 use harness::wait::until;
-use harness::{Answer, Host, Plugin, Receiver, Settings};
+use harness::{Answer, Host, Plugin, Receiver, Settings, project};
 use serde_json::{Value, json};
 
 /// PagerDuty's clients for Python, the current one and the one before, and how each is told to post
@@ -152,4 +155,21 @@ async fn what_the_library_of_standard_webhooks_signs_is_taken() {
     let (url, body) = (host.at("/webhook/alertmanager"), body.to_string());
     assert_eq!(python("standardwebhooks==1.1.0", SIGNED, &[&url, secret, &body], &[]).await, "200");
     assert_eq!(receiver.wait_for("/pager", 1).await[0].json()["alert"]["title"], "Signed");
+}
+
+/// The configuration that `docs/delivery.md` shows, checked by Alertmanager's own tool.
+#[test]
+fn alertmanager_takes_the_configuration_that_is_shown() {
+    let Some(package) = debian_package("prometheus-alertmanager") else { return };
+    let text = project::text("docs/delivery.md");
+    let shown =
+        text.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("it is shown");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), shown).expect("writable");
+    let programs = package.join("usr/bin");
+    let mut command = Command::new(programs.join("amtool"));
+    let checked =
+        command.arg("check-config").arg(file.path()).current_dir(programs).output().expect("it starts");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    assert!(String::from_utf8_lossy(&checked.stdout).contains("1 receivers"), "{checked:?}");
 }

@@ -249,14 +249,22 @@ fn show_alert(found: &Value) {
     if let Some(outcome) = found["outcome"].as_str() {
         println!("outcome: {outcome}");
     }
+    let came = if ledger.is_object() { ledger } else { &found["came"] };
     for (name, value) in [
-        ("received", &ledger["received_at"]),
-        ("posted to", &ledger["via"]),
-        ("by", &ledger["key"]),
-        ("from", &ledger["from"]),
+        ("received", &came["received_at"]),
+        ("posted to", &came["via"]),
+        ("by", &came["key"]),
+        ("from", &came["from"]),
+        ("goes on with", &ledger["goes_on_with"]),
+        ("taken back by", &ledger["taken_back_by"]),
     ] {
         if let Some(value) = value.as_str() {
             println!("{name}: {value}");
+        }
+    }
+    for (name, count) in [("repeats while it ran", &ledger["repeats"]), ("came and went", &ledger["flaps"])] {
+        if let Some(count) = count.as_u64() {
+            println!("{name}: {count}");
         }
     }
     let decisions = if ledger.is_object() { &ledger["decisions"] } else { &found["decisions"] };
@@ -264,7 +272,9 @@ fn show_alert(found: &Value) {
         list.as_array().into_iter().flatten().for_each(|line| println!("{name}: {}", text(line)));
     }
     if let Some(by) = ledger["acknowledged"]["by"].as_str() {
-        println!("taken over by {by}, {}", text(&ledger["acknowledged"]["at"]));
+        let note =
+            ledger["acknowledged"]["note"].as_str().map(|note| format!(": {note}")).unwrap_or_default();
+        println!("taken over by {by}, {}{note}", time(&ledger["acknowledged"]["at"]));
     }
     let steps = if ledger.is_object() { &ledger["steps"] } else { &found["steps"] };
     let mut rows = table(&["AT", "STEP", "WHO", "RESULT", "ATTEMPTS", "MS", "WHAT IT SAID"]);

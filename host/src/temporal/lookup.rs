@@ -2,6 +2,8 @@
 //! Needs the server only, no worker.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -78,6 +80,10 @@ pub struct FoundAlert {
     pub outcome: Option<Outcome>,
     /// The alert: after processing when there is a ledger, as posted before that.
     pub alert: Alert,
+    /// How it came, while there is no ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub came: Option<Came>,
     /// The full story, once it is complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ledger: Option<Ledger>,
@@ -90,6 +96,26 @@ pub struct FoundAlert {
     /// The steps so far, while there is no ledger.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
+}
+
+/// How an alert came.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Came {
+    /// When the webhook accepted it.
+    #[schema(value_type = String, format = DateTime)]
+    pub received_at: Timestamp,
+    /// The source that it was posted to; absent for `/webhook/alerts`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<String>)]
+    pub via: Option<Arc<str>>,
+    /// The name of the key, or of what else it was let in by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<String>)]
+    pub key: Option<Arc<str>>,
+    /// The address that it was posted from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<String>, example = "192.0.2.7")]
+    pub from: Option<IpAddr>,
 }
 
 /// Something that is being tried again.
@@ -300,6 +326,12 @@ async fn so_far(
         id: item.id,
         outcome: None,
         alert: item.alert,
+        came: Some(Came {
+            received_at: item.origin.received_at,
+            via: item.origin.via.clone(),
+            key: item.origin.key.clone(),
+            from: item.origin.from,
+        }),
         ledger: None,
         is_held: story.is_held,
         decisions: story.decisions.clone(),
@@ -431,6 +463,7 @@ impl From<Ledger> for FoundAlert {
             id: ledger.id.clone(),
             outcome: Some(ledger.outcome),
             alert: ledger.alert.clone(),
+            came: None,
             ledger: Some(ledger),
             is_held: false,
             decisions: Vec::new(),
