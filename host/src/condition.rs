@@ -185,6 +185,18 @@ mod tests {
     }
 
     #[test]
+    fn what_depends_on_values_is_left_to_alerts() {
+        for text in [
+            "alert.id.startsWith('1') && int(alert.id) > 100",
+            "alert.severity == 'low' || timestamp(alert.title) < timestamp(alert.starts_at)",
+            "size(alert.links) > 0 && 10 / size(alert.links) > 2",
+            "alert.severity == 'low' ? true : alert.links[0].href.startsWith('https')",
+        ] {
+            assert_eq!(Condition::parse(text).err(), None, "{text}");
+        }
+    }
+
+    #[test]
     fn a_field_that_no_alert_has_is_told() {
         let unknown = |text: &str| Condition::parse(text).unwrap().unknown_fields().join(" ");
         assert_eq!(

@@ -15,6 +15,7 @@ mod flapping;
 mod input;
 mod json;
 mod lanes;
+mod late;
 mod link;
 mod list;
 mod lives;
@@ -49,6 +50,7 @@ pub use deliveries::{
 pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
 pub use json::Json;
 pub use lanes::keep_lanes;
+pub use late::{Late, LateDeliveryWorkflow};
 pub use link::{Link, LinkConfig, LinkError, is_address_in_environment};
 pub use list::{AlertFilter, AlertPage, LARGEST_PAGE, ListError, ListedAlert, list};
 pub use lookup::{Found, FoundAlert, LookupError, Pending, State, batch_of, lookup, wait};

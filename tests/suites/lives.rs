@@ -128,7 +128,11 @@ async fn repeats_are_counted_while_the_alert_runs() {
     let together = host.submit(&[firing.clone(), identified("another")]).await;
     assert!(together.contains(&id), "{together:?}");
     let running = host.get(&format!("/alerts/{id}")).await.ok();
-    assert_eq!((&running["state"], &running["came"]["from"]), (&json!("running"), &json!("127.0.0.1")), "{running}");
+    assert_eq!(
+        (&running["state"], &running["came"]["from"]),
+        (&json!("running"), &json!("127.0.0.1")),
+        "{running}"
+    );
     let found = host.completed(&id).await;
     assert_eq!(found["ledger"]["repeats"], 2, "{found}");
     let shown = campanile(&["alerts", "show", &id, "--url", host.url()]).await;

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use campanile::temporal::{
-    AcknowledgementWorkflow, AlertProcessingWorkflow, BatchAlertProcessingWorkflow, ParkedDeliveryWorkflow,
+    AcknowledgementWorkflow, AlertProcessingWorkflow, BatchAlertProcessingWorkflow, LateDeliveryWorkflow,
+    ParkedDeliveryWorkflow,
 };
 use harness::alerts::{alert, identified, labelled, with};
+use harness::receiver::Received;
 use harness::{Answer, Plugin, Receiver, Settings, Temporal, project, until};
 use serde_json::{Value, json};
 use temporalio_client::{
@@ -26,6 +28,7 @@ fn replayer() -> WorkflowReplayer {
         .register_workflow::<AlertProcessingWorkflow>()
         .and_then(|options| options.register_workflow::<BatchAlertProcessingWorkflow>())
         .and_then(|options| options.register_workflow::<ParkedDeliveryWorkflow>())
+        .and_then(|options| options.register_workflow::<LateDeliveryWorkflow>())
         .and_then(|options| options.register_workflow::<AcknowledgementWorkflow>())
         .expect("each workflow is registered once");
     WorkflowReplayer::new(options.build()).expect("there are workflows")
@@ -272,6 +275,11 @@ async fn record_histories_of_late_words() {
     })
     .await;
     record("delivery-made-after-all", &[json!({"workflow_id": delivery})]).await;
+    let late =
+        |received: &[Received]| received.last().is_some_and(|last| last.json()["outcome"] == "delivered");
+    receiver.wait_until("/status", "the late word", late).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    record("delivery-told-after-all", &[json!({"workflow_id": format!("{delivery}/told")})]).await;
 }
 
 /// Writes the history of the workflow that holds the first of these results, in the SDK's own JSON.

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::not_a_verdict;
 
-/// Tries each part by itself: CEL does not look at the right of `&&` where the left has decided.
+/// Tries each part by itself: CEL does not look at the right of `&&` where the left has decided. What depends on the values of an
+/// alert, and not on their types, is left to the alert.
 pub(super) fn parts(expression: &IdedExpr, context: &Context<'_, '_>) -> Result<(), String> {
     if let Expr::Call(call) = &expression.expr
         && let operators::LOGICAL_AND
@@ -18,12 +19,18 @@ pub(super) fn parts(expression: &IdedExpr, context: &Context<'_, '_>) -> Result<
     {
         return call.args.iter().try_for_each(|part| parts(part, context));
     }
+    use ExecutionError as Error;
     match CelValue::resolve(expression, context) {
-        // Only some alerts have it.
-        Ok(CelValue::Bool(_)) | Err(ExecutionError::NoSuchKey(_) | ExecutionError::IndexOutOfBounds(_)) => {
-            Ok(())
-        }
+        Ok(CelValue::Bool(_)) => Ok(()),
         Ok(other) => Err(not_a_verdict(&other)),
+        Err(
+            Error::NoSuchKey(_)
+            | Error::IndexOutOfBounds(_)
+            | Error::FunctionError { .. }
+            | Error::DivisionByZero(_)
+            | Error::RemainderByZero(_)
+            | Error::Overflow(..),
+        ) => Ok(()),
         Err(error) => Err(format!("cannot work: {error}")),
     }
 }

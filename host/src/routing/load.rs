@@ -152,8 +152,9 @@ impl Loading<'_> {
                 return self.odd(format!("{at}[{index}]"), message);
             }
             if let Some(same) = taken.get(when) {
-                let message =
-                    format!("is never reached: {at}[{same}] has the same condition, and does not `continue`");
+                let message = format!(
+                    "is reached only if its condition cannot be evaluated: {at}[{same}] has the same one, and does not `continue`"
+                );
                 self.odd(format!("{at}[{index}]"), message);
             }
             if !route.goes_on {
@@ -201,7 +202,7 @@ impl Loading<'_> {
         let condition = condition.ok()?;
         for field in condition.unknown_fields() {
             let message = format!(
-                "reads alert.{field}, which alerts do not have by themselves: one without it counts as taken. \
+                "reads alert.{field}, which alerts do not have by themselves, and cannot be evaluated without. \
                  Mistyped? If it is added on the way, ask for it: has(alert.{field}) && …"
             );
             self.odd(path.clone(), message);

@@ -47,13 +47,19 @@ pub async fn acknowledge(
     let item = item.ok_or_else(|| LookupError::NotFound(alert.to_owned()))?;
     if is_running(&client, workflow_id).await? {
         let word = Acknowledged { alert: alert.to_owned(), acknowledgement: acknowledgement.clone() };
-        if let Some(acknowledgement) = tell(&client, workflow_id, word).await? {
+        if let Some(acknowledgement) = tell(&client, workflow_id, word.clone()).await? {
+            // By now the batch may have had no room for it.
+            let now = lookup::carrier(&client, alert).await?;
+            if now != workflow_id {
+                tell(&client, now, word).await?;
+            }
             return Ok(TakenOver { stopped: true, acknowledgement });
         }
     }
     let found = lookup::lookup(link, alert).await?;
     let ledger = found.alerts.into_iter().find_map(|found| found.ledger);
-    let ledger = ledger.ok_or_else(|| LookupError::NotFound(alert.to_owned()))?;
+    let mut ledger = ledger.ok_or_else(|| LookupError::NotFound(alert.to_owned()))?;
+    afterwards::complete(link, &mut ledger).await;
     let acknowledgement = afterwards::take_over(link, &client, item, &ledger, acknowledgement, retry).await?;
     Ok(TakenOver { stopped: false, acknowledgement })
 }

@@ -15,6 +15,7 @@ use super::carry::LOCAL_TIMEOUT;
 use super::chain::Chain;
 use super::input::Input;
 use super::json::Json;
+use super::late::Late;
 use super::link::Link;
 use super::lookup::{self, LookupError, State};
 use super::receivers::{Callee, Receivers};
@@ -118,6 +119,8 @@ pub struct Notification {
 pub struct LookedBack {
     /// The updaters that were told of the alert.
     pub updaters: Vec<Target>,
+    /// What has become of it.
+    pub outcome: Option<Outcome>,
     /// How its receivers stand.
     pub deliveries: Vec<DeliveryResult>,
 }
@@ -230,17 +233,21 @@ impl AlertActivities {
     pub async fn look_back(
         self: Arc<Self>,
         _: ActivityContext,
-        delivery: Input<Notification>,
+        late: Input<Late>,
     ) -> Result<Json<LookedBack>, ActivityError> {
-        let Notification { item, target, .. } = &*delivery;
-        let found = match lookup::lookup(&self.link, &item.id).await {
-            Ok(found) if found.state == State::Running => {
-                return Err(failure::later("the alert still runs", firing::PAUSE));
-            }
-            Ok(found) => found,
-            Err(LookupError::Unavailable(error)) => return Err(failure::later(&error, firing::PAUSE)),
-            Err(_) => return Ok(Json(LookedBack::default())),
-        };
+        let Late { item, target } = &*late;
+        // The delivery comes to its end once this is started, and the alert may have others that are tried again.
+        let mut found = None;
+        for id in [&late.delivery(), &item.id] {
+            found = match lookup::lookup(&self.link, id).await {
+                Ok(found) if found.state == State::Running => {
+                    return Err(failure::later("it still runs", firing::PAUSE));
+                }
+                Err(LookupError::Unavailable(error)) => return Err(failure::later(&error, firing::PAUSE)),
+                found => found.ok(),
+            };
+        }
+        let Some(found) = found else { return Ok(Json(LookedBack::default())) };
         let ledger = found.alerts.into_iter().find_map(|alert| alert.ledger);
         let Some(mut ledger) = ledger else { return Ok(Json(LookedBack::default())) };
         afterwards::complete(&self.link, &mut ledger).await;
@@ -250,7 +257,8 @@ impl AlertActivities {
             planned.target(target.retry)
         };
         let updaters = ledger.updaters().into_iter().map(updater).collect();
-        Ok(Json(LookedBack { updaters, deliveries: afterwards::deliveries(&ledger) }))
+        let deliveries = afterwards::deliveries(&ledger);
+        Ok(Json(LookedBack { updaters, outcome: Some(ledger.outcome), deliveries }))
     }
 
     /// Tells one external system what became of one alert: one attempt.

@@ -59,7 +59,7 @@ fn id(alert: &str) -> String {
 }
 
 /// The updaters that know of an alert: where it goes on with others of which nobody was told again, theirs.
-async fn updaters(link: &Link, ledger: &Ledger) -> BTreeSet<String> {
+pub(super) async fn updaters(link: &Link, ledger: &Ledger) -> BTreeSet<String> {
     let mut before = ledger.goes_on_with.clone();
     let mut names: BTreeSet<String> = ledger.updaters().into_iter().map(str::to_owned).collect();
     for _ in 0..MOST_LIVES {

@@ -73,6 +73,9 @@ pub(super) trait Inbox {
         false
     }
 
+    /// The alert of this id is under way.
+    fn begin(&mut self, _: &str) {}
+
     /// The alert of this id is at its end.
     fn end(&mut self, _: &str) {}
 }
@@ -243,12 +246,15 @@ async fn tell_end<W: Inbox>(
         steps.extend(update_all(ctx, item, updaters, outcome, results).await?);
         acknowledged = taken_over().filter(|_| ctx.patched("acknowledged-meanwhile"));
     }
-    ctx.state_mut(|workflow| workflow.end(&item.id));
     if acknowledged.is_none() {
+        ctx.state_mut(|workflow| workflow.end(&item.id));
         let is_over =
             |workflow: &W| workflow.acknowledgement(&item.id).is_some() || !workflow.is_waiting_for_others();
         let _ = ctx.wait_condition(is_over).await;
         acknowledged = taken_over().filter(|_| ctx.patched("acknowledged-in-a-batch"));
+        if acknowledged.is_some() {
+            ctx.state_mut(|workflow| workflow.begin(&item.id));
+        }
     }
     if let Some(item) = &acknowledged {
         steps.extend(update_all(ctx, item, updaters, outcome, results).await?);

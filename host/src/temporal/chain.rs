@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::ActivityConfig;
 use super::activities::{AlertActivities, Processed, Processing, milliseconds, step_error};
+use super::afterwards;
 use super::firing::{self, Firing};
 use super::flapping::{self, Predecessor};
 use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, Status};
@@ -88,7 +89,7 @@ impl Chain {
             }
             let Some(reason) = self.apply(&processor, at, called) else { continue };
             // Who was told of the firing would wait for its end.
-            if matches!(firing, Firing::Done(_)) {
+            if matches!(&firing, Firing::Done(firing) if !firing::told(firing).is_empty()) {
                 self.decisions.push(format!(
                     "{}: drops the end, which is told all the same: {reason}",
                     processor.name()
@@ -100,7 +101,7 @@ impl Chain {
             return Ok(self.into_processed((plan, Vec::new())));
         }
         match firing {
-            Firing::Done(firing) => Ok(self.after(&firing)),
+            Firing::Done(firing) => Ok(self.after(&firing).await),
             _ => {
                 let earlier = match is_local {
                     true => self.earlier(left(deadline)).await?,
@@ -180,7 +181,7 @@ impl Chain {
         self.decisions
             .push("the processors did not end in any attempt: the alert goes on unprocessed".to_owned());
         match firing::of(&self.host.link, &self.item).await {
-            Ok(Firing::Done(firing)) => self.after(&firing),
+            Ok(Firing::Done(firing)) => self.after(&firing).await,
             Ok(Firing::Runs) => self.waiting(),
             Ok(Firing::Unknown) | Err(_) => {
                 let earlier = self.earlier_at_last(deadline).await;
@@ -190,12 +191,12 @@ impl Chain {
     }
 
     /// The end of a firing: it goes to those who were told of the firing, and to its updaters, whatever is muted by now.
-    fn after(mut self, firing: &Ledger) -> Processed {
+    async fn after(mut self, firing: &Ledger) -> Processed {
         let (mut plan, _) = self.decide();
         let router = self.host.receivers.routing.current();
-        for name in firing.updaters() {
+        for name in afterwards::updaters(&self.host.link, firing).await {
             if !plan.updaters.iter().any(|planned| planned.name == name) {
-                plan.updaters.push(self.updater(&router, name));
+                plan.updaters.push(self.updater(&router, &name));
             }
         }
         let told: Vec<Planned> = firing::told(firing)

@@ -167,17 +167,18 @@ pub async fn order(link: &Link, filter: &DeliveryFilter, order: &Order) -> Resul
             let given = give(&client, &delivery.id, order).await;
             given.map(|is_given| is_given.then_some(delivery.id))
         });
-        let mut given = stream::iter(giving).buffered(TOLD_AT_ONCE);
-        while let Some(given) = given.next().await {
+        let given: Vec<_> = stream::iter(giving).buffered(TOLD_AT_ONCE).collect().await;
+        let mut failed = None;
+        for given in given {
             match given {
                 Ok(id) => ids.extend(id),
-                // Those that were told are told.
-                Err(error) if !ids.is_empty() => {
-                    tracing::warn!(%error, "not all parked deliveries could be told");
-                    return Ok(ids);
-                }
-                Err(error) => return Err(error),
+                Err(error) => failed = Some(error),
             }
+        }
+        if let Some(error) = failed {
+            // Those that were told are told.
+            tracing::warn!(%error, "not all parked deliveries could be told");
+            return if ids.is_empty() { Err(error) } else { Ok(ids) };
         }
         if next.is_empty() || filter.limit.is_some_and(|most| ids.len() >= usize::from(most)) {
             return Ok(ids);

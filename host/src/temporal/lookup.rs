@@ -255,7 +255,8 @@ async fn find_in(client: &Client, batch: &str, alert: &str) -> Result<Found, Loo
         return find(client, alert).await;
     }
     found.alerts.retain(|carried| carried.id == alert);
-    found.pending.retain(|pending| pending.id.split_once('/').is_some_and(|(id, _)| id == alert));
+    let is_own = |pending: &Pending| pending.id.strip_prefix(alert).is_some_and(|rest| rest.starts_with('/'));
+    found.pending.retain(is_own);
     found.children.clear();
     if found.alerts.is_empty() { Err(LookupError::NotFound(alert.to_owned())) } else { Ok(found) }
 }

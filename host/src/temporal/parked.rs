@@ -13,12 +13,13 @@ use temporalio_sdk::{
     WorkflowIdReusePolicy, WorkflowResult,
 };
 
-use super::activities::{AlertActivities, LookedBack, NOT_WANTED, Notification};
-use super::carry::{durable, endless, of_results, update_all};
+use super::activities::{AlertActivities, NOT_WANTED, Notification};
+use super::carry::durable;
 use super::json::Json;
+use super::late::{self, Late};
 use super::{failure, search_attributes};
 use crate::alert::AlertItem;
-use crate::ledger::{Activity, DeliveryResult, Step, StepResult};
+use crate::ledger::{Activity, Step, StepResult};
 use crate::plan::{RetryPolicy, Target};
 use crate::telemetry::metric;
 
@@ -80,7 +81,10 @@ impl ParkedDeliveryWorkflow {
             ctx.state_mut(|this| this.is_wanted = false);
             step = again(ctx, &item, &target, step).await?;
             if step.result == StepResult::Ok {
-                tell_updaters(ctx, &item, &target, &step).await?;
+                // Those that were parked before this was done go on without.
+                if ctx.patched("delivered-after-all") {
+                    late::tell_updaters(ctx, Late { item, target }).await?;
+                }
                 return Ok(Json(Unparked { step, delivered: true, discarded: None }));
             }
             let over = step.error.as_ref().filter(|error| NOT_WANTED.contains(&error.code.as_str()));
@@ -114,7 +118,8 @@ async fn again<W>(
     let most = target.retry.maximum_attempts;
     let most = if most == 0 { 0 } else { most.saturating_add(before.attempts) };
     let retry = RetryPolicy { maximum_attempts: most, ..target.retry };
-    let target = Target { retry, ..target.clone() };
+    // Nobody stands in for it any more.
+    let target = Target { retry, gives_way: false, ..target.clone() };
     let call = Notification {
         item: item.clone(),
         target: target.clone(),
@@ -124,29 +129,6 @@ async fn again<W>(
     let options = durable(item, &target.name, &retry, before.attempts, target.queue.as_deref());
     let result = ctx.execute_activity(AlertActivities::send_notification, call, options).await;
     Ok(failure::into_step(Activity::SendNotification, &target, most, result)?.after(Some(before)))
-}
-
-/// Tells the updaters what has become of the alert by a delivery that was made after all.
-async fn tell_updaters<W>(
-    ctx: &WorkflowContext<W>,
-    item: &Arc<AlertItem>,
-    target: &Target,
-    step: &Step,
-) -> WorkflowResult<()> {
-    // Those that were parked before this was done go on without.
-    if !ctx.patched("delivered-after-all") {
-        return Ok(());
-    }
-    let call =
-        Notification { item: item.clone(), target: target.clone(), attempts_before: 0, was_parked: true };
-    let options = durable(item, "look-back", &endless(target.retry), 0, None);
-    let LookedBack { updaters, mut deliveries } =
-        ctx.execute_activity(AlertActivities::look_back, call, options).await?.0;
-    let made = DeliveryResult::from(step);
-    deliveries.retain(|delivery| delivery.receiver != made.receiver);
-    deliveries.push(made);
-    update_all(ctx, item, &updaters, of_results(&deliveries), &deliveries).await?;
-    Ok(())
 }
 
 fn code(step: &Step) -> String {

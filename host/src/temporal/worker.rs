@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::activities::{AlertActivities, HEARTBEAT};
 use super::afterwards::AcknowledgementWorkflow;
+use super::late::LateDeliveryWorkflow;
 use super::parked::ParkedDeliveryWorkflow;
 use super::workflows::{AlertProcessingWorkflow, BatchAlertProcessingWorkflow};
 
@@ -45,6 +46,8 @@ impl Worker {
             .register_workflow::<BatchAlertProcessingWorkflow>()
             .map_err(|error| refused(&error))?
             .register_workflow::<ParkedDeliveryWorkflow>()
+            .map_err(|error| refused(&error))?
+            .register_workflow::<LateDeliveryWorkflow>()
             .map_err(|error| refused(&error))?
             .register_workflow::<AcknowledgementWorkflow>()
             .map_err(|error| refused(&error))?

@@ -209,6 +209,10 @@ impl Inbox for BatchAlertProcessingWorkflow {
         !self.under_way.is_empty()
     }
 
+    fn begin(&mut self, alert: &str) {
+        self.under_way.insert(alert.to_owned());
+    }
+
     fn end(&mut self, alert: &str) {
         self.under_way.remove(alert);
     }
@@ -229,9 +233,7 @@ impl BatchAlertProcessingWorkflow {
         // The same alert twice in one request is one alert.
         let mut seen = BTreeSet::new();
         identified.retain(|item| seen.insert(item.id.clone()));
-        ctx.state_mut(|batch| {
-            batch.under_way = unidentified.iter().map(|item| item.id.clone()).collect();
-        });
+        ctx.state_mut(|batch| unidentified.iter().for_each(|item| batch.begin(&item.id)));
         let inline = join_all(unidentified.into_iter().map(async |item| {
             let id = item.id.clone();
             let carried = carry_inline(ctx, item, activities).await;
@@ -291,12 +293,13 @@ async fn carry_inline(
 ) -> WorkflowResult<End> {
     let item = Arc::new(item);
     let processed = process(ctx, &item, &activities).await?;
-    let deliveries = ctx.state_mut(|batch| {
+    let is_too_much = ctx.state_mut(|batch| {
         batch.deliveries += processed.plan.deliveries();
-        batch.deliveries
+        // What somebody has taken over ends soon, and the batch alone knows of it.
+        batch.deliveries > MOST_DELIVERIES && batch.acknowledgement(&item.id).is_none()
     });
     // Workflows from before there was a bound go on without.
-    if deliveries > MOST_DELIVERIES && ctx.patched("most-deliveries") {
+    if is_too_much && ctx.patched("most-deliveries") {
         let child = start_child(ctx, Arc::unwrap_or_clone(item), activities).await?;
         return Ok(End::OnItsOwn(child));
     }

@@ -23,8 +23,8 @@ use crate::types::{Failure, Receipt};
 
 use engine::Form;
 
-/// The longest JSON, in UTF-16 code units: less than the MiB that a request may have.
-const JSON: usize = 1_000_000;
+/// The longest JSON, in UTF-16 code units: each has up to three bytes, and a request may have a MiB.
+const JSON: usize = 333_000;
 
 /// How much of what is no JSON is shown, in characters: what stands before the fault.
 const SHOWN: usize = 40;
