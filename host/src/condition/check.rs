@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use cel::common::ast::{Expr, IdedExpr, operators};
 use cel::{Context, ExecutionError, Value as CelValue};
+use regex::Regex;
 use serde_json::Value;
 
 use super::not_a_verdict;
+use super::quick::text;
 
 /// Tries each part by itself: CEL does not look at the right of `&&` where the left has decided. What depends on the values of an
 /// alert, and not on their types, is left to the alert.
@@ -18,6 +20,12 @@ pub(super) fn parts(expression: &IdedExpr, context: &Context<'_, '_>) -> Result<
         | operators::CONDITIONAL = call.func_name.as_str()
     {
         return call.args.iter().try_for_each(|part| parts(part, context));
+    }
+    if let Expr::Call(call) = &expression.expr
+        && let ("matches", Some(pattern)) = (call.func_name.as_str(), call.args.first())
+        && let Some(Err(error)) = text(&pattern.expr).map(|text| Regex::new(&text))
+    {
+        return Err(format!("cannot work: {error}"));
     }
     use ExecutionError as Error;
     match CelValue::resolve(expression, context) {

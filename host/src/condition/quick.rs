@@ -2,6 +2,7 @@
 //! hundreds of routes that is what routing costs.
 
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
+use regex::Regex;
 use serde_json::Value;
 
 use super::NEVER_ABSENT;
@@ -31,6 +32,8 @@ enum Wants {
     Start(String),
     End(String),
     Part(String),
+    /// CEL would read the expression anew each time.
+    Match(Box<Regex>),
 }
 
 impl Quick {
@@ -94,13 +97,15 @@ impl Test {
                 Some(Self { path: path(&left.expr)?, wants: Wants::OneOf(texts?) })
             }
             (method, Some(target), [argument]) => {
+                let (path, text) = (path(&target.expr)?, text(&argument.expr)?);
                 let wants = match method {
-                    "startsWith" => Wants::Start,
-                    "endsWith" => Wants::End,
-                    "contains" => Wants::Part,
+                    "startsWith" => Wants::Start(text),
+                    "endsWith" => Wants::End(text),
+                    "contains" => Wants::Part(text),
+                    "matches" => Wants::Match(Box::new(Regex::new(&text).ok()?)),
                     _ => return None,
                 };
-                Some(Self { path: path(&target.expr)?, wants: wants(text(&argument.expr)?) })
+                Some(Self { path, wants })
             }
             _ => None,
         }
@@ -142,6 +147,7 @@ impl Test {
                     Wants::Start(start) => text.starts_with(start),
                     Wants::End(end) => text.ends_with(end),
                     Wants::Part(part) => text.contains(part),
+                    Wants::Match(expression) => expression.is_match(text),
                 })
             }
             _ => None,
@@ -162,7 +168,7 @@ fn path(expression: &Expr) -> Option<Vec<String>> {
     }
 }
 
-fn text(expression: &Expr) -> Option<String> {
+pub(super) fn text(expression: &Expr) -> Option<String> {
     match expression {
         Expr::Literal(LiteralValue::String(text)) => Some(text.inner().to_owned()),
         _ => None,
