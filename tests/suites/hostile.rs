@@ -59,11 +59,10 @@ fn step<'a>(ledger: &'a Value, plugin: &str) -> &'a Value {
 /// What a hostile guest printed in its call for one alert, line by line, once the host has said that the last one of them
 /// has ended.
 async fn printed(host: &Host, guest: &str, alert: &Value) -> Vec<String> {
-    let of = |event: &Value, plugin: &str| event["plugin"] == plugin && event["alert"] == *alert;
-    let ended = |event: &Value| of(event, GUESTS[2]) && event["target"] != "plugin";
+    let ended = |event: &Value| event["receiver"] == GUESTS[2] && event["alert"] == *alert;
     host.log().wait_for("the end of the last call", ended).await;
-    let lines =
-        host.log().events().into_iter().filter(|event| of(event, guest) && event["target"] == "plugin");
+    let of = |event: &Value| event["plugin"] == guest && event["alert"] == *alert;
+    let lines = host.log().events().into_iter().filter(|event| of(event) && event["target"] == "plugin");
     lines.filter_map(|event| event["message"].as_str().map(str::to_owned)).collect()
 }
 
