@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use crate::fault::Fault;
 use crate::last_resort::LastResortConfig;
+use crate::plan::{MOST_RECEIVERS, PlanLimits};
 use crate::plugin::{
     CallsConfig, CompilationConfig, EgressConfig, Limits, MailConfig, SecretConfig, TrustConfig,
 };
@@ -367,6 +368,9 @@ impl ConfigFile {
             updaters: self.updaters.clone(),
             windows: self.windows.clone(),
             mutes: self.mutes.clone(),
+            limits: PlanLimits {
+                receivers: self.limits.receivers.map_or(MOST_RECEIVERS, |most| most as usize),
+            },
         }
     }
 

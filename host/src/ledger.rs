@@ -22,6 +22,8 @@ use crate::plan::Told;
 const ABRIDGED: usize = 200;
 /// The most attempts that a step tells of, besides the last one.
 const MOST_ATTEMPTS: usize = 20;
+/// What the decisions about one alert may have together, in bytes.
+const MOST_DECISIONS: usize = 16 << 10;
 
 /// What became of an alert as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -148,7 +150,21 @@ impl Ledger {
         updated.map(Step::name).collect()
     }
 
-    /// Leaves out what can be looked up where the alert came from, and cuts long texts.
+    /// Keeps the last attempt of each step, and the beginning of what it said.
+    fn shorten_steps(&mut self) {
+        let before = size(&self.steps);
+        for step in &mut self.steps {
+            step.message.iter_mut().for_each(cut);
+            step.error.iter_mut().for_each(|error| cut(&mut error.message));
+            step.before.clear();
+        }
+        if size(&self.steps) < before {
+            let line = "this ledger is shortened, since it is too large: of each step, only the last attempt is kept";
+            self.decisions.push(line.to_owned());
+        }
+    }
+
+    /// Leaves out what can be looked up where the alert came from.
     fn abridge(&mut self) {
         let Alert { description, links, data, metrics, extra, .. } = &mut self.alert;
         cut(description);
@@ -157,14 +173,8 @@ impl Ledger {
         metrics.clear();
         extra.clear();
         self.warnings.clear();
-        for step in &mut self.steps {
-            step.message.iter_mut().for_each(cut);
-            step.error.iter_mut().for_each(|error| cut(&mut error.message));
-            step.before.clear();
-        }
         self.decisions.push(
-            "this ledger is abridged: those of its batch together are too large to be kept; \
-             the alert as posted is in the workflow's input"
+            "this ledger is abridged, since it is too large to be kept; the alert as posted is in the workflow's input"
                 .to_owned(),
         );
     }
@@ -177,17 +187,35 @@ fn cut(text: &mut String) {
     }
 }
 
-/// Abridges the largest ledgers until all of them together have at most `most` bytes of JSON.
+/// Shortens the steps of the largest ledgers, then abridges the largest ones, until all of them together have at most `most`
+/// bytes of JSON.
 pub fn fit(ledgers: &mut [Ledger], most: usize) {
-    let mut sizes: Vec<(usize, usize)> = ledgers.iter().map(size).zip(0..).collect();
-    let mut sum: usize = sizes.iter().map(|(size, _)| size).sum();
-    sizes.sort_unstable_by(|a, b| b.cmp(a));
-    for (before, index) in sizes {
-        if sum <= most {
-            return;
+    for shorten in [Ledger::shorten_steps, Ledger::abridge] {
+        let mut sizes: Vec<(usize, usize)> = ledgers.iter().map(size).zip(0..).collect();
+        let mut sum: usize = sizes.iter().map(|(size, _)| size).sum();
+        sizes.sort_unstable_by(|a, b| b.cmp(a));
+        for (before, index) in sizes {
+            if sum <= most {
+                return;
+            }
+            shorten(&mut ledgers[index]);
+            sum = sum - before + size(&ledgers[index]);
         }
-        ledgers[index].abridge();
-        sum = sum - before + size(&ledgers[index]);
+    }
+}
+
+/// Keeps the first decisions, up to 16 KiB, and counts the others.
+pub fn bound(decisions: &mut Vec<String>) {
+    let mut bytes = 0;
+    let fits = decisions.iter().take_while(|line| {
+        bytes += line.len();
+        bytes <= MOST_DECISIONS
+    });
+    let kept = fits.count();
+    let left_out = decisions.len() - kept;
+    decisions.truncate(kept);
+    if left_out > 0 {
+        decisions.push(format!("{left_out} more decisions are left out: there were too many to be kept"));
     }
 }
 
@@ -465,5 +493,32 @@ mod tests {
         assert_eq!(abridged, [false, true, false]);
         assert!(ledgers.iter().map(size).sum::<usize>() <= 6_000);
         assert!(ledgers[1].alert.data.is_empty() && ledgers[1].alert.title == "t");
+    }
+
+    #[test]
+    fn steps_are_shortened_before_the_alert_is_left_out() {
+        let error =
+            StepError { code: "http-503".to_owned(), message: "m".repeat(1_000), retry: Retry::Backoff };
+        let step = Step {
+            attempts: 21,
+            at: Some(jiff::Timestamp::UNIX_EPOCH),
+            error: Some(error),
+            ..Step::untried(Activity::SendNotification, "pager")
+        };
+        let before = vec![Attempt::of(&step).unwrap(); MOST_ATTEMPTS];
+        let steps = vec![Step { before, ..step }; 4];
+        let mut ledgers = [Ledger { steps, ..ledger(3_000) }];
+        fit(&mut ledgers, 6_000);
+        assert_eq!(ledgers[0].alert.data["filler"].as_str().map(str::len), Some(3_000));
+        assert!(ledgers[0].steps.iter().all(|step| step.before.is_empty() && step.attempts == 21));
+        assert_eq!(ledgers[0].decisions.len(), 1);
+    }
+
+    #[test]
+    fn the_first_decisions_are_kept_and_the_others_counted() {
+        let mut decisions = vec!["d".repeat(1_000); 100];
+        bound(&mut decisions);
+        assert_eq!(decisions.len(), 17);
+        assert_eq!(decisions[16], "84 more decisions are left out: there were too many to be kept");
     }
 }

@@ -13,6 +13,26 @@ use crate::fault::Fault;
 /// The longest delay that a plugin or the system behind it may ask for: an alert that waits longer is news to nobody.
 pub const LONGEST_DELAY: Duration = Duration::from_secs(60 * 60);
 
+/// The most receivers of one alert, fallbacks counted. Temporal holds 50 MB of history per workflow, and each receiver of the
+/// largest alert that fails costs about 1 MB of it: its durable attempts are called with the alert, and so is its dead letter.
+pub const MOST_RECEIVERS: usize = 32;
+/// The most updaters of one alert; each can cost 1.6 MB: it is called after the first attempts, at the end, and after an
+/// acknowledgement.
+pub const MOST_UPDATERS: usize = 8;
+
+/// How many receivers and updaters one alert may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanLimits {
+    /// The receivers, fallbacks counted; at most [`MOST_RECEIVERS`].
+    pub receivers: usize,
+}
+
+impl Default for PlanLimits {
+    fn default() -> Self {
+        Self { receivers: MOST_RECEIVERS }
+    }
+}
+
 /// Who gets an alert, and how often it is tried.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -102,6 +122,25 @@ impl Plan {
         self.receivers.len() + stand_ins + self.updaters.len()
     }
 
+    /// The same plan without what is beyond the limits, and one line for each receiver, fallback or updater that is left out. Which
+    /// those are is for conditions that could not be evaluated to say: the routes themselves are checked when they are loaded.
+    pub fn bounded(mut self, limits: PlanLimits) -> (Self, Vec<String>) {
+        let (mut left, mut left_out) = (limits.receivers, Vec::new());
+        let most = limits.receivers;
+        let why = |name: &str| {
+            format!("{name}: left out: an alert has at most {most} receivers, fallbacks counted")
+        };
+        self.receivers.retain(|planned| take(&mut left, || left_out.push(why(&planned.name))));
+        for planned in &mut self.receivers {
+            planned.fallback.retain(|next| take(&mut left, || left_out.push(why(&next.name))));
+        }
+        let more = self.updaters.split_off(self.updaters.len().min(MOST_UPDATERS));
+        left_out.extend(more.iter().map(|planned| {
+            format!("{}: left out: an alert has at most {MOST_UPDATERS} updaters", planned.name)
+        }));
+        (self, left_out)
+    }
+
     /// The same plan, in which nobody stands in who is told anyway.
     pub fn without_doubles(mut self) -> Self {
         let told: Vec<String> = self.receivers.iter().map(|planned| planned.name.clone()).collect();
@@ -110,6 +149,18 @@ impl Plan {
         }
         self
     }
+}
+
+/// Whether one more is left; if not, `otherwise` is done.
+fn take(left: &mut usize, otherwise: impl FnOnce()) -> bool {
+    match left.checked_sub(1) {
+        Some(fewer) => *left = fewer,
+        None => {
+            otherwise();
+            return false;
+        }
+    }
+    true
 }
 
 impl Planned {
@@ -359,6 +410,22 @@ mod tests {
         let chat = Planned { fallback: vec![planned("mail"), planned("phone")], ..planned("chat") };
         let plan = Plan { receivers: vec![chat, planned("mail")], ..Plan::default() }.without_doubles();
         assert_eq!(names(&plan.receivers[0].fallback), "phone");
+    }
+
+    #[test]
+    fn a_plan_keeps_receivers_before_fallbacks_and_says_what_is_left_out() {
+        let chat = Planned { fallback: vec![planned("mail"), planned("phone")], ..planned("chat") };
+        let updaters = (0..9).map(|number| planned(&format!("u{number}"))).collect();
+        let plan = Plan { receivers: vec![chat, planned("sms")], updaters, ..Plan::default() };
+        let (plan, left_out) = plan.bounded(PlanLimits { receivers: 3 });
+        assert_eq!(names(&plan.receivers), "chat, sms");
+        assert_eq!(names(&plan.receivers[0].fallback), "mail");
+        assert_eq!(plan.updaters.len(), MOST_UPDATERS);
+        let expected = [
+            "phone: left out: an alert has at most 3 receivers, fallbacks counted",
+            "u8: left out: an alert has at most 8 updaters",
+        ];
+        assert_eq!(left_out, expected);
     }
 
     #[test]

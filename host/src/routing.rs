@@ -2,6 +2,7 @@
 //! configuration makes another one.
 
 mod config;
+mod largest;
 mod live;
 mod load;
 mod show;
@@ -14,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::condition::{Condition, Facts};
-use crate::plan::RetryConfig;
+use crate::plan::{PlanLimits, RetryConfig};
 use window::Window;
 
 pub use config::{MuteConfig, ReceiverConfig, RouteConfig, RoutesConfig, RoutingConfig, UpdaterConfig};
@@ -30,6 +31,7 @@ pub struct Router {
     mutes: Vec<Mute>,
     catch_all: Vec<String>,
     hold_down: Option<SignedDuration>,
+    limits: PlanLimits,
 }
 
 /// A receiver or updater that is configured: a plugin with settings of its own.
@@ -118,6 +120,11 @@ impl Router {
     /// How long the end of an alert is held back.
     pub fn hold_down(&self) -> Option<SignedDuration> {
         self.hold_down
+    }
+
+    /// How many receivers and updaters one alert may have.
+    pub fn limits(&self) -> PlanLimits {
+        self.limits
     }
 
     /// A receiver, if it is configured.

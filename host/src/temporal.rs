@@ -7,6 +7,7 @@ mod backlog;
 mod carry;
 mod chain;
 mod codec;
+mod completion;
 mod deliveries;
 mod embedded;
 mod failure;

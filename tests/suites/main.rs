@@ -40,6 +40,7 @@ mod senders;
 mod shipped;
 mod sources;
 mod spool;
+mod temporal_limits;
 mod toolchains;
 mod trust;
 mod unreachable;

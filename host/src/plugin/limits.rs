@@ -10,6 +10,7 @@ use wasmtime::ResourceLimiter;
 
 use super::Role;
 use crate::fault::Fault;
+use crate::plan::MOST_RECEIVERS;
 
 /// The most memory that can be granted to a call, in bytes: what a slot of the pool can hold.
 pub(super) const MOST_MEMORY: u64 = 1 << 30;
@@ -84,6 +85,8 @@ pub struct Limits {
     pub response_headers: Option<u32>,
     /// How many connections may be open at once, over all calls of the plugin; 8 if absent. What is above waits.
     pub connections: Option<u32>,
+    /// How many receivers one alert may have, fallbacks counted: 32 if absent, which is also the most. Of the host alone.
+    pub receivers: Option<u32>,
 }
 
 /// Limits as calls apply them.
@@ -147,7 +150,11 @@ impl Limits {
 impl Limits {
     /// What is wrong with them; `path` says where they are set, such as `limits`.
     pub fn faults(&self, path: &str) -> Vec<Fault> {
-        self.over(&Limits::default(), Role::Notifier).faults(path)
+        let mut faults = self.over(&Limits::default(), Role::Notifier).faults(path);
+        let receivers = self.receivers.and_then(|receivers| out_of(receivers, 1, MOST_RECEIVERS as u32));
+        let path = format!("{path}.receivers");
+        faults.extend(receivers.map(|message| Fault { path, value: None, message }));
+        faults
     }
 }
 

@@ -92,6 +92,12 @@ impl Sidecar {
     fn build(config: SidecarConfig, role: Role, host: &Limits) -> Result<Self, Vec<Fault>> {
         let bounds = Arc::new(config.limits.over(host, role));
         let mut faults = config.limits.faults("limits");
+        if config.limits.receivers.is_some() {
+            let message =
+                "is a limit of alerts, not of a plugin: set it under [limits] of the host's configuration"
+                    .to_owned();
+            faults.push(Fault { path: "limits.receivers".to_owned(), value: None, message });
+        }
         faults.extend(config.retry.faults("retry"));
         faults.extend(source_faults(&config, role));
         let when = config.when.as_deref().and_then(|text| {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::window::WindowConfig;
-use crate::plan::RetryConfig;
+use crate::plan::{PlanLimits, RetryConfig};
 
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -27,6 +27,9 @@ pub struct RoutesConfig {
     pub windows: BTreeMap<String, WindowConfig>,
     /// What nobody is told for a while.
     pub mutes: Vec<MuteConfig>,
+    /// How many receivers and updaters one alert may have; part of `[limits]`.
+    #[serde(skip)]
+    pub limits: PlanLimits,
 }
 
 impl RoutesConfig {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::config::{MuteConfig, RouteConfig, RoutesConfig};
+use super::largest;
 use super::window::Window;
 use super::{Mute, Receiver, Route, Router};
 use crate::condition::Condition;
 use crate::fault::Fault;
+use crate::plan::MOST_UPDATERS;
 
 /// The longest that the end of an alert is held back: longer, and people work on what is over.
 const LONGEST_HOLD_DOWN: SignedDuration = SignedDuration::from_hours(24);
@@ -45,12 +47,13 @@ impl Router {
         let mutes = loading.mutes(now);
         loading.find_unused(&routes);
         loading.check_hold_down();
+        loading.check_counts(&routes, &receivers);
         if !loading.faults.is_empty() {
             return Err(loading.faults);
         }
         let catch_all = config.routing.catch_all.clone();
-        let hold_down = config.routing.hold_down;
-        Ok((Self { routes, receivers, updaters, mutes, catch_all, hold_down }, loading.odd))
+        let (hold_down, limits) = (config.routing.hold_down, config.limits);
+        Ok((Self { routes, receivers, updaters, mutes, catch_all, hold_down, limits }, loading.odd))
     }
 }
 
@@ -110,6 +113,30 @@ impl Loading<'_> {
         {
             let message = format!("{time:#} is not between 0s and {LONGEST_HOLD_DOWN:#}: an example is 2m");
             self.fault("routing.hold-down".to_owned(), None, message);
+        }
+    }
+
+    /// Temporal bounds what one workflow may hold, and so how many receivers one alert may have.
+    fn check_counts(&mut self, routes: &[Route], receivers: &BTreeMap<String, Arc<Receiver>>) {
+        let most = self.config.limits.receivers;
+        let catch_all = &self.config.routing.catch_all;
+        let of_catch_all = largest::count(catch_all.iter().map(String::as_str), receivers);
+        let (names, of_routes) = largest::receivers(routes, receivers);
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        let counts =
+            [("routes", of_routes, names), ("routing.catch-all", of_catch_all, catch_all.join(", "))];
+        for (path, count, names) in counts.into_iter().filter(|(_, count, _)| *count > most) {
+            let message = format!(
+                "one alert can have {count} receivers, fallbacks counted, more than the {most} of [limits] receivers: {names}"
+            );
+            self.fault(path.to_owned(), None, message);
+        }
+        let updaters = largest::updaters(routes);
+        if updaters.len() > MOST_UPDATERS {
+            let names = updaters.iter().copied().collect::<Vec<_>>().join(", ");
+            let message =
+                format!("one alert can have {} updaters, more than {MOST_UPDATERS}: {names}", updaters.len());
+            self.fault("routes".to_owned(), None, message);
         }
     }
 

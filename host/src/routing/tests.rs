@@ -195,3 +195,25 @@ fn the_tree_is_shown() {
          else → log\n"
     );
 }
+
+#[test]
+fn routes_that_give_an_alert_too_many_receivers_are_refused() {
+    let load = |receivers| {
+        let config = RoutesConfig { limits: PlanLimits { receivers }, ..toml::from_str(TREE).unwrap() };
+        let loaded = Router::load(&config, &|_| true, true, NOW.parse().unwrap());
+        loaded.err().map(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(load(4), None);
+    let faults = load(3).unwrap();
+    let expected = "routes: one alert can have 4 receivers, fallbacks counted, more than the 3 of [limits] receivers: log, night, team-a";
+    assert_eq!(faults, [expected]);
+}
+
+#[test]
+fn routes_that_give_an_alert_too_many_updaters_are_refused() {
+    let names: Vec<String> = (0..9).map(|number| format!("u{number}")).collect();
+    let toml = format!("[[routes]]\nreceivers = ['log']\nupdaters = {names:?}");
+    let config: RoutesConfig = toml::from_str(&toml).unwrap();
+    let faults = Router::load(&config, &|_| true, true, NOW.parse().unwrap()).err().unwrap();
+    assert!(faults[0].to_string().starts_with("routes: one alert can have 9 updaters, more than 8: u0, u1"));
+}

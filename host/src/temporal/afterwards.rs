@@ -12,6 +12,7 @@ use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
 use super::carry::{of_results, reached, update_all};
+use super::completion::{Budgeted, CompletionBudget};
 use super::firing::{self, MOST_LIVES};
 use super::json::Json;
 use super::link::Link;
@@ -38,7 +39,15 @@ pub struct Closed {
 /// Tells the updaters that an alert was taken over.
 #[workflow]
 #[derive(Default)]
-pub struct AcknowledgementWorkflow;
+pub struct AcknowledgementWorkflow {
+    budget: CompletionBudget,
+}
+
+impl Budgeted for AcknowledgementWorkflow {
+    fn budget(&self) -> &CompletionBudget {
+        &self.budget
+    }
+}
 
 #[workflow_methods]
 impl AcknowledgementWorkflow {

@@ -17,11 +17,12 @@ use temporalio_sdk::{
 };
 
 use super::activities::{ACKNOWLEDGED, AlertActivities, Notification, Processed, Processing, StatusUpdate};
+use super::completion::{Budgeted, PROCESSING_BYTES, STEP_BYTES, recorded, room};
 use super::input::Input;
 use super::json::Json;
 use super::stand_ins::StandIns;
 use super::{ActivityConfig, failure, parked};
-use crate::alert::AlertItem;
+use crate::alert::{AlertItem, size};
 use crate::ledger::{
     Acknowledgement, Activity, Attempt, DeliveryResult, DeliveryState, Ledger, Outcome, Retry, Step,
     StepError, StepResult,
@@ -53,7 +54,7 @@ struct Line {
 }
 
 /// What a workflow is told from outside while it carries an alert.
-pub(super) trait Inbox {
+pub(super) trait Inbox: Budgeted {
     /// Who has taken over the alert of this id, if somebody has.
     fn acknowledgement(&self, alert: &str) -> Option<&Acknowledgement>;
 
@@ -143,7 +144,7 @@ async fn held_back<W: Inbox>(ctx: &WorkflowContext<W>, hold: Duration) -> Option
 }
 
 /// Processes and plans; a resolve first waits for its firing.
-pub(super) async fn process<W>(
+pub(super) async fn process<W: Budgeted>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     activities: &ActivityConfig,
@@ -156,12 +157,13 @@ pub(super) async fn process<W>(
         Processing { item: item.clone(), activities: *activities, skip_processors: false, waits: true };
     let retry = endless(activities.process_alert);
     let options = durable(item, "firing", &retry, 0, None);
+    room(ctx, &call).await;
     Ok(ctx.execute_activity(AlertActivities::process_alert, call, options).await?.0)
 }
 
 /// Processors fail open inside the activity. It fails itself if they need more time than a local attempt has, or if the
 /// worker is lost: then it goes on durably, and after the last attempt without the processors.
-async fn process_now<W>(
+async fn process_now<W: Budgeted>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     activities: &ActivityConfig,
@@ -173,16 +175,19 @@ async fn process_now<W>(
         skip_processors,
         waits: false,
     };
-    match locally(ctx, AlertActivities::process_alert, call(false)).await {
+    let most = size(&item.alert) + PROCESSING_BYTES;
+    match recorded(ctx, most, locally(ctx, AlertActivities::process_alert, call(false))).await {
         Err(ActivityExecutionError::Failed(_)) => {}
         done => return Ok(done?.0),
     }
     let options = durable(item, Activity::ProcessAlert.as_str(), retry, 0, None);
+    room(ctx, &call(false)).await;
     match ctx.execute_activity(AlertActivities::process_alert, call(false), options).await {
         Err(ActivityExecutionError::Failed(_)) => {}
         done => return Ok(done?.0),
     }
     let options = durable(item, "unprocessed", &endless(*retry), 0, None);
+    room(ctx, &call(true)).await;
     Ok(ctx.execute_activity(AlertActivities::process_alert, call(true), options).await?.0)
 }
 
@@ -378,7 +383,7 @@ pub(super) fn of_results(results: &[DeliveryResult]) -> Option<Outcome> {
 }
 
 /// The first attempt; none is made here where the attempts come from a task queue of the receiver's own.
-async fn notify_first<W>(
+async fn notify_first<W: Budgeted>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     target: &Target,
@@ -388,7 +393,7 @@ async fn notify_first<W>(
     }
     let call =
         Notification { item: item.clone(), target: target.clone(), attempts_before: 0, was_parked: false };
-    let result = locally(ctx, AlertActivities::send_notification, call).await;
+    let result = recorded(ctx, STEP_BYTES, locally(ctx, AlertActivities::send_notification, call)).await;
     first(ctx, Activity::SendNotification, target, result).map(Some)
 }
 
@@ -420,6 +425,7 @@ async fn notify_on<W: Inbox>(
     let token = ctx.cancellation_token().child_token();
     let call =
         Notification { item: item.clone(), target: target.clone(), attempts_before, was_parked: false };
+    room(ctx, &call).await;
     let mut options = durable(item, name, &target.retry, attempts_before, target.queue.as_deref());
     options.cancellation_token = Some(token.clone());
     // What is under way may still succeed: then it has.
@@ -462,7 +468,7 @@ fn stopped<W: Inbox>(
 }
 
 /// Tells every updater the outcome so far.
-pub(super) async fn update_all<W>(
+pub(super) async fn update_all<W: Budgeted>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     updaters: &[Target],
@@ -482,14 +488,20 @@ pub(super) async fn update_all<W>(
     join_all(updates).await.into_iter().collect()
 }
 
-async fn update<W>(ctx: &WorkflowContext<W>, target: &Target, call: StatusUpdate) -> WorkflowResult<Step> {
-    let result = locally(ctx, AlertActivities::update_alert_status, call.clone()).await;
+async fn update<W: Budgeted>(
+    ctx: &WorkflowContext<W>,
+    target: &Target,
+    call: StatusUpdate,
+) -> WorkflowResult<Step> {
+    let local = locally(ctx, AlertActivities::update_alert_status, call.clone());
+    let result = recorded(ctx, STEP_BYTES, local).await;
     match first(ctx, Activity::UpdateAlertStatus, target, result)? {
         First::Done(step) => Ok(step),
         First::Again(step, delay) => {
             ctx.timer(delay).await;
             let options = durable(&call.item, &target.name, &target.retry, step.attempts, None);
             let call = StatusUpdate { attempts_before: step.attempts, ..call };
+            room(ctx, &call).await;
             let result = ctx.execute_activity(AlertActivities::update_alert_status, call, options).await;
             let most = target.retry.maximum_attempts;
             Ok(failure::into_step(Activity::UpdateAlertStatus, target, most, result)?.after(Some(step)))

@@ -13,7 +13,7 @@ use super::firing::{self, Firing};
 use super::flapping::{self, Predecessor};
 use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, Status};
 use crate::condition::Facts;
-use crate::ledger::{Activity, Ledger, Retry, Step, StepError, StepResult, changes};
+use crate::ledger::{self, Activity, Ledger, Retry, Step, StepError, StepResult, changes};
 use crate::plan::{self, Candidate, Plan, Planned, Told};
 use crate::plugin::{Called, Decision, Plugin, Reason, Role};
 use crate::routing::{Router, Verdict, Visit};
@@ -323,10 +323,16 @@ impl Chain {
     }
 
     fn into_processed(mut self, (plan, reasons): (Plan, Vec<String>)) -> Processed {
-        self.decisions.extend(reasons);
+        let limits = self.host.receivers.routing.current().limits();
+        let (plan, left_out) = plan.without_doubles().bounded(limits);
+        for line in &left_out {
+            tracing::error!(alert = self.item.id, "{line}");
+        }
+        self.decisions.extend(left_out.into_iter().chain(reasons));
+        ledger::bound(&mut self.decisions);
         Processed {
             alert: self.changed.then(|| Arc::unwrap_or_clone(self.item).alert),
-            plan: plan.without_doubles(),
+            plan,
             decisions: self.decisions,
             steps: self.steps,
             ..Processed::default()

@@ -13,6 +13,7 @@ use temporalio_sdk::{
 
 use super::activities::{AlertActivities, LookedBack};
 use super::carry::{durable, endless, update_all};
+use super::completion::{Budgeted, CompletionBudget};
 use super::json::Json;
 use crate::alert::AlertItem;
 use crate::ledger::Step;
@@ -37,7 +38,15 @@ impl Late {
 /// Tells the updaters what a late delivery has made of its alert.
 #[workflow]
 #[derive(Default)]
-pub struct LateDeliveryWorkflow;
+pub struct LateDeliveryWorkflow {
+    budget: CompletionBudget,
+}
+
+impl Budgeted for LateDeliveryWorkflow {
+    fn budget(&self) -> &CompletionBudget {
+        &self.budget
+    }
+}
 
 #[workflow_methods]
 impl LateDeliveryWorkflow {

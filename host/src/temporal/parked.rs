@@ -15,6 +15,7 @@ use temporalio_sdk::{
 
 use super::activities::{AlertActivities, NOT_WANTED, Notification};
 use super::carry::durable;
+use super::completion::{Budgeted, CompletionBudget, room};
 use super::json::Json;
 use super::late::{self, Late};
 use super::{failure, search_attributes};
@@ -55,6 +56,13 @@ pub struct Unparked {
 pub struct ParkedDeliveryWorkflow {
     is_wanted: bool,
     discarded: Option<String>,
+    budget: CompletionBudget,
+}
+
+impl Budgeted for ParkedDeliveryWorkflow {
+    fn budget(&self) -> &CompletionBudget {
+        &self.budget
+    }
 }
 
 #[workflow_methods]
@@ -136,7 +144,7 @@ fn code(step: &Step) -> String {
 }
 
 /// Parks a delivery; gives the id under which it is. It outlives the alert's own workflow.
-pub(super) async fn park<W>(
+pub(super) async fn park<W: Budgeted>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     target: &Target,
@@ -151,6 +159,7 @@ pub(super) async fn park<W>(
         .search_attributes(attributes)
         .build();
     let parked = Undelivered { item: item.clone(), target: target.clone(), step: step.clone() };
+    room(ctx, &parked).await;
     match ctx.start_child_workflow(ParkedDeliveryWorkflow::run, parked, options).await {
         // It is there already: a repeat of the same alert parked it.
         Ok(_) | Err(ChildWorkflowStartError::StartFailed { .. }) => {}

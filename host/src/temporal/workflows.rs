@@ -17,6 +17,7 @@ use temporalio_sdk::{
 use super::ActivityConfig;
 use super::activities::AlertActivities;
 use super::carry::{Inbox, carry, locally, process};
+use super::completion::{Budgeted, CompletionBudget, room};
 use super::json::Json;
 use super::{search_attributes, urgency};
 use crate::alert::{self, Alert, AlertItem, Origin};
@@ -26,6 +27,9 @@ use crate::telemetry::metric;
 /// The most that the ledgers of one batch workflow may have together, in bytes of JSON. Temporal takes 2 MB per payload
 /// and 4 MB per message, in which what the activities recorded comes along.
 const LEDGER_BYTES: usize = 1 << 20;
+
+/// The same of the ledger of an alert that runs on its own: half of it can be the alert.
+const OWN_LEDGER_BYTES: usize = 3 << 19;
 
 /// The most deliveries of one batch workflow: half of what Temporal lets wait at once in one workflow (2,000 activities, its
 /// `limit.numPendingActivities.error`). The alerts that would be more run as workflows of their own.
@@ -49,6 +53,13 @@ pub struct AlertProcessingWorkflow {
     /// It is an end that can be taken back.
     is_held: bool,
     again: Option<String>,
+    budget: CompletionBudget,
+}
+
+impl Budgeted for AlertProcessingWorkflow {
+    fn budget(&self) -> &CompletionBudget {
+        &self.budget
+    }
 }
 
 impl Inbox for AlertProcessingWorkflow {
@@ -77,7 +88,8 @@ impl AlertProcessingWorkflow {
         let Json(Job { item, activities }) = job;
         let item = Arc::new(item);
         let processed = process(ctx, &item, &activities).await?;
-        let ledger = carry(ctx, item, &activities, processed).await?;
+        let mut ledger = carry(ctx, item, &activities, processed).await?;
+        ledger::fit(std::slice::from_mut(&mut ledger), OWN_LEDGER_BYTES);
         ctx.upsert_search_attributes([
             search_attributes::OUTCOME.value_set(ledger.outcome.as_str().to_owned())
         ]);
@@ -193,6 +205,13 @@ pub struct BatchAlertProcessingWorkflow {
     under_way: BTreeSet<String>,
     /// How many deliveries it has taken on.
     deliveries: usize,
+    budget: CompletionBudget,
+}
+
+impl Budgeted for BatchAlertProcessingWorkflow {
+    fn budget(&self) -> &CompletionBudget {
+        &self.budget
+    }
 }
 
 impl Inbox for BatchAlertProcessingWorkflow {
@@ -307,7 +326,7 @@ async fn carry_inline(
 }
 
 /// Tells the alerts that were there already. Workflows from before this was done go on without.
-async fn count_repeats<W>(ctx: &WorkflowContext<W>, children: &[Child]) {
+async fn count_repeats<W: Budgeted>(ctx: &WorkflowContext<W>, children: &[Child]) {
     let there = children.iter().filter(|child| !child.started);
     let ids: Vec<String> = there.map(|child| child.workflow_id.clone()).collect();
     if !ids.is_empty() && ctx.patched("count-repeats") {
@@ -316,7 +335,7 @@ async fn count_repeats<W>(ctx: &WorkflowContext<W>, children: &[Child]) {
     }
 }
 
-async fn start_child<W>(
+async fn start_child<W: Budgeted>(
     ctx: &WorkflowContext<W>,
     item: AlertItem,
     activities: ActivityConfig,
@@ -329,7 +348,9 @@ async fn start_child<W>(
         .search_attributes(search_attributes::of([&item.alert], item.origin.sealed))
         .priority(urgency::of([&item.alert]))
         .build();
-    match ctx.start_child_workflow(AlertProcessingWorkflow::run, Job { item, activities }, options).await {
+    let job = Job { item, activities };
+    room(ctx, &job).await;
+    match ctx.start_child_workflow(AlertProcessingWorkflow::run, job, options).await {
         Ok(_) => Ok(Child { workflow_id, started: true }),
         // The only cause besides a namespace that is gone: somebody brought this alert before.
         Err(ChildWorkflowStartError::StartFailed { .. }) => {

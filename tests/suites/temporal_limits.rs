@@ -1,0 +1,113 @@
+//! What Temporal's limits allow at most: the largest alerts for the most receivers, while everything fails. Each alert that was
+//! answered with 200 comes to an outcome, and each delivery that exhausted its attempts is a dead letter.
+
+use harness::alerts::{alert, unique, with};
+use harness::{Answer, Host, Plugin, Receiver, Settings, Temporal};
+use serde_json::{Value, json};
+
+/// The most receivers and updaters that one alert may have.
+const RECEIVERS: usize = 32;
+const UPDATERS: usize = 8;
+/// The largest alert, in bytes of JSON.
+const LARGEST: usize = 512 << 10;
+
+/// Receivers and updaters that all fail, as routes name them; `more` is set for each receiver.
+fn failing(receiver: &Receiver, updaters: usize, more: &str) -> String {
+    let table = |kind: &str, plugin: &str, name: &str, more: &str| {
+        let url = receiver.url(&format!("/{name}"));
+        receiver.always(&format!("/{name}"), Answer::status(503));
+        format!("[{kind}.{name}]\nplugin = \"{plugin}\"\nconfig = {{ url = \"{url}\" }}\n{more}\n")
+    };
+    let receivers: Vec<String> = (0..RECEIVERS).map(|number| format!("pager{number}")).collect();
+    let updaters: Vec<String> = (0..updaters).map(|number| format!("status{number}")).collect();
+    let tables = receivers.iter().map(|name| table("receivers", "pager", name, more));
+    let tables: String =
+        tables.chain(updaters.iter().map(|name| table("updaters", "status", name, ""))).collect();
+    format!("\n[[routes]]\nreceivers = {receivers:?}\nupdaters = {updaters:?}\n{tables}")
+}
+
+async fn start(receiver: &Receiver, updaters: usize, more: &str) -> Host {
+    Settings::new()
+        .replace_in_config("maximum-attempts = 4", "maximum-attempts = 2")
+        .and_config(&failing(receiver, updaters, more))
+        .plugin(Plugin::recorder("pager", receiver, ""))
+        .plugin(Plugin::status_recorder("status", receiver))
+        .start()
+        .await
+}
+
+/// An alert of this many bytes as JSON.
+fn sized(bytes: usize) -> Value {
+    let small = with(alert(&unique("large ")), json!({"data": {"text": ""}}));
+    let room = bytes - small.to_string().len();
+    with(small, json!({"data": {"text": "x".repeat(room)}}))
+}
+
+/// How many steps of a ledger are dead letters.
+fn dead_letters(ledger: &Value) -> usize {
+    let steps = ledger["steps"].as_array().expect("a ledger has steps");
+    steps.iter().filter(|step| step["parked"].is_string()).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_alert_ends_when_all_receivers_of_one_queue_fail() {
+    let receiver = Receiver::start().await;
+    let host = start(&receiver, 0, "task-queue = \"lane\"").await;
+    let ledger = host.ledger(sized(LARGEST - 100)).await;
+    assert_eq!(ledger["outcome"], "failed");
+    assert_eq!(dead_letters(&ledger), RECEIVERS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_alert_ends_when_receivers_and_updaters_fail() {
+    let receiver = Receiver::start().await;
+    let host = start(&receiver, UPDATERS, "").await;
+    let results = host.submit_sync(&[sized(LARGEST - 100)]).await;
+    let ledger = &results[0]["ledger"];
+    assert_eq!(ledger["outcome"], "failed");
+    assert_eq!(dead_letters(ledger), RECEIVERS);
+    let id = results[0]["workflow_id"].as_str().expect("an id");
+    let history = Temporal::shared().await.ask(&["workflow", "describe", "--workflow-id", id]).await;
+    let size = history.expect("it is known")["workflowExecutionInfo"]["historySizeBytes"].clone();
+    let size: usize = size.as_str().and_then(|size| size.parse().ok()).expect("a number");
+    assert!(size < 50 << 20, "Temporal ends a workflow at 50 MB: {size}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_alerts_of_a_batch_end_when_all_their_receivers_fail() {
+    let receiver = Receiver::start().await;
+    let host = start(&receiver, UPDATERS, "task-queue = \"lane\"").await;
+    let alerts: Vec<Value> = (0..6).map(|_| sized(40 << 10)).collect();
+    let results = host.submit_sync(&alerts).await;
+    for result in &results {
+        assert_eq!(result["ledger"]["outcome"], "failed", "{}", result["ledger"]["steps"]);
+        assert_eq!(dead_letters(&result["ledger"]), RECEIVERS);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_beyond_the_limit_is_refused_and_one_of_failed_conditions_bounded() {
+    let receiver = Receiver::start().await;
+    let names: Vec<String> = (0..4).map(|number| format!("team{number}")).collect();
+    let route = |name: &String| {
+        format!("[[routes]]\nwhen = 'alert.labels.team == \"{name}\"'\nreceivers = [\"{name}\"]\n")
+    };
+    let table = |name: &String| {
+        let url = receiver.url(&format!("/{name}"));
+        format!("[receivers.{name}]\nplugin = \"pager\"\nconfig = {{ url = \"{url}\" }}\n")
+    };
+    let config: String = names.iter().map(route).chain(names.iter().map(table)).collect();
+    let settings = Settings::new().and_config("\n[limits]\nreceivers = 2\n").and_config(&config);
+    let host = settings.plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let ledger = host.ledger(alert("no labels")).await;
+    assert_eq!(ledger["outcome"], "delivered");
+    let decisions = ledger["decisions"].to_string();
+    assert!(decisions.contains("team2: left out: an alert has at most 2 receivers"), "{decisions}");
+    assert_eq!(receiver.all().len(), 2);
+
+    let wide = format!("{}[[routes]]\nreceivers = {names:?}\n", host.settings().config_text());
+    let (status, log) = Host::refusing(&Settings::new().config(&wide)).await;
+    assert!(!status.success());
+    let text = log.tail();
+    assert!(text.contains("one alert can have 4 receivers"), "{text}");
+}
