@@ -284,7 +284,7 @@ pub fn plugin_config(config: &Config, kept: Kept) -> Result<PluginConfig, Vec<Fa
         trust: Trust::open(&file.trust, config.lock.clone(), &config.plugins)?,
         directory: config.plugins.clone(),
         poll_interval: PLUGIN_POLL,
-        cache_dir: config.data_dir.join("cache"),
+        cache_dir: Some(config.data_dir.join("cache")),
         executable: executable()?,
         compilation: file.compilation.clone(),
         calls: file.calls.clone(),

@@ -6,9 +6,11 @@
 
 mod admission;
 mod bindings;
+mod cache;
 mod call;
 mod capacity;
 mod check;
+mod code;
 mod compile;
 mod contract;
 mod doors;
@@ -74,8 +76,8 @@ pub struct PluginConfig {
     pub directory: PathBuf,
     /// How often the directory is looked at, besides the system's own notifications.
     pub poll_interval: Duration,
-    /// Where compiled code is kept, over restarts too: a directory of this program alone.
-    pub cache_dir: PathBuf,
+    /// Where compiled code is kept over restarts, a directory of this program alone; it is not kept if absent.
+    pub cache_dir: Option<PathBuf>,
     /// This program, to be run again to compile plugins.
     pub executable: PathBuf,
     /// What compiling a plugin may take.

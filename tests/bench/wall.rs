@@ -63,7 +63,7 @@ pub(crate) fn config(directory: &Path) -> PluginConfig {
     PluginConfig {
         directory: directory.to_owned(),
         poll_interval: Duration::from_secs(60),
-        cache_dir: directory.join(".cache"),
+        cache_dir: Some(directory.join(".cache")),
         executable: harness::host::binary(),
         compilation: CompilationConfig::default(),
         calls: CallsConfig::default(),

@@ -155,6 +155,32 @@ async fn a_plugin_that_takes_too_long_to_compile_is_refused_and_nothing_else_hap
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_compile_cache_costs_time_and_nothing_else() {
+    let receiver = Receiver::start().await;
+    let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));
+    drop(settings.start().await);
+    let cache = settings.data().join("cache");
+    let is_entry = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "code");
+    let mut files = fs::read_dir(&cache).expect("a cache").map(|file| file.expect("an entry").path());
+    let entry = files.find(is_entry).expect("an entry of the pager");
+    let mut bytes = fs::read(&entry).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&entry, bytes).expect("writable");
+
+    let host = settings.start().await;
+    assert_eq!(host.ledger(alert("compiled again")).await["outcome"], "delivered");
+    assert!(host.log().has(|event| event.to_string().contains("was damaged")));
+    drop(host);
+
+    fs::remove_dir_all(&cache).expect("a directory of ours");
+    fs::write(&cache, "no directory").expect("writable");
+    let host = settings.start().await;
+    assert_eq!(host.ledger(alert("without a cache")).await["outcome"], "delivered");
+    assert!(host.log().has(|event| event.to_string().contains("cannot be used as cache")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_no_plugins_are_left_alone() {
     let receiver = Receiver::start().await;
     let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));

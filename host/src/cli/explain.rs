@@ -67,8 +67,7 @@ impl Explain {
         let source = config.file.sources.get(&self.source);
         let name = source.and_then(|source| source.plugin.as_deref()).unwrap_or(&self.source);
         let plugins = plugin_config(config, Kept::default()).map_err(|faults| unusable(&faults))?;
-        let cache = tempfile::tempdir()?;
-        let plugins = PluginConfig { cache_dir: cache.path().to_owned(), roles: &Role::RECEIVING, ..plugins };
+        let plugins = PluginConfig { cache_dir: None, roles: &Role::RECEIVING, ..plugins };
         let plugin = Registry::open(plugins).await?.get(Role::Source, name)?;
         let headers = self.headers.iter().map(|header| match header.split_once(':') {
             Some((name, value)) => Ok((name.trim().to_ascii_lowercase(), value.trim().as_bytes().to_vec())),

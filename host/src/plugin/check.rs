@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::contract::Contract;
@@ -28,7 +27,6 @@ pub struct Checker {
     loader: Loader,
     trust: Trust,
     directory: PathBuf,
-    _cache: TempDir,
 }
 
 /// What was found out about one plugin.
@@ -98,13 +96,11 @@ impl Checker {
     ///
     /// The engine cannot be made, or what `config` says about the way out cannot be used.
     pub fn open(config: PluginConfig) -> Result<Self, OpenError> {
-        // Who checks may be another than who runs the host: the host's cache is left alone.
-        let unusable = |source| OpenError::Cache { path: std::env::temp_dir(), source };
-        let cache = tempfile::tempdir().map_err(unusable)?;
-        let config = PluginConfig { cache_dir: cache.path().to_owned(), ..config };
+        // Who checks may be another user than who runs the host: the host's cache is left alone.
+        let config = PluginConfig { cache_dir: None, ..config };
         let elsewhere = watch::channel(config.set_up_elsewhere.clone()).1;
         let loader = registry::loader(&config, elsewhere)?;
-        Ok(Self { loader, trust: config.trust, directory: config.directory, _cache: cache })
+        Ok(Self { loader, trust: config.trust, directory: config.directory })
     }
 
     /// Checks every plugin of the directory, in the order of names.

@@ -1,24 +1,27 @@
 //! Compiling a component, in a process of its own: a component can be made so that compiling it takes hours or gigabytes,
 //! and then only that process ends. It is this executable again, with bounds that it sets on itself before it reads
-//! anything, and it leaves the machine code in the private cache of the engine, where the host finds it.
+//! anything; it writes the machine code to a pipe, and the host keeps that in its cache.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{fs, io, thread};
+use std::{io, thread};
 
 use clap::Args;
 use rustix::process::{Resource, Rlimit, Signal, nice, setrlimit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::cache::CodeCache;
+use super::code::{Code, MOST_CODE};
+use super::engine::OpenError;
 use super::error::{one_line, shown};
 use super::limits::ByteSize;
 use super::{PluginConfig, engine};
@@ -34,6 +37,8 @@ const NICENESS: i32 = 10;
 const MOST_FILES: u64 = 64;
 /// The longest explanation that is kept, in characters.
 const LONGEST_TEXT: usize = 512;
+/// How much of what the compiling process says is read, in bytes.
+const MOST_SAID: u64 = 64 << 10;
 
 /// `[compilation]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -68,55 +73,120 @@ impl CompilationConfig {
     }
 }
 
-/// Has components compiled.
+/// Why there is no machine code of a component.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CompileError {
+    /// The component is at fault: the same bytes fail again.
+    #[error("{0}")]
+    Invalid(String),
+    /// It took more time than it may, perhaps because the machine was busy.
+    #[error("compiling it takes longer than {} ([compilation] timeout)", shown(*.limit))]
+    TimedOut {
+        /// What it may take.
+        limit: Duration,
+    },
+    /// It took more memory than it may, or than the machine had.
+    #[error("compiling it takes more memory than {limit} ([compilation] memory)")]
+    OutOfMemory {
+        /// What it may take.
+        limit: ByteSize,
+    },
+    /// Something outside ended the compiling process: the system, for want of memory, or an operator.
+    #[error("the compiling process was killed: the system does so when memory runs out")]
+    Killed,
+    /// The compiling process could not be started, or not be talked to: no descriptors, no processes, no memory.
+    #[error("no compiler could be started: {0}")]
+    NotStarted(#[from] io::Error),
+}
+
+impl CompileError {
+    #[cfg_attr(not(test), expect(dead_code, reason = "the registry is about to ask"))]
+    /// Whether the same component may well compile later, on the same host with the same configuration.
+    pub(super) fn can_pass(&self) -> bool {
+        match self {
+            CompileError::Invalid(_) => false,
+            CompileError::TimedOut { .. }
+            | CompileError::OutOfMemory { .. }
+            | CompileError::Killed
+            | CompileError::NotStarted(_) => true,
+        }
+    }
+}
+
+/// Has components compiled, each once.
 pub(super) struct Compiler {
+    engine: Engine,
     executable: PathBuf,
-    cache: PathBuf,
     config: CompilationConfig,
-    /// Tells what this engine compiles from what another version or configuration does.
-    engine: u64,
+    cache: Option<Arc<CodeCache>>,
     places: Semaphore,
 }
 
-impl Compiler {
-    /// A compiler for `engine`, as `config` says.
-    pub(super) fn new(engine: &Engine, config: &PluginConfig) -> Self {
-        let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        Self {
-            executable: config.executable.clone(),
-            cache: config.cache_dir.clone(),
-            config: config.compilation.clone(),
-            engine: hasher.finish(),
-            places: Semaphore::new(COMPILED_AT_ONCE),
-        }
-    }
+/// How a compiling process ended, and what it wrote.
+struct Output {
+    status: ExitStatus,
+    code: Vec<u8>,
+    said: Vec<u8>,
+}
 
-    /// Compiles a component into the cache, unless that was done before. `digest` is `sha256:<hex>` of it.
+impl Compiler {
+    /// A compiler for `engine`, as `config` says. A cache that cannot be used is warned of.
     ///
     /// # Errors
     ///
-    /// It cannot be compiled, or not within the bounds; the text says why.
-    pub(super) async fn compile(&self, digest: &str, component: &[u8]) -> Result<(), String> {
-        let _place = self.places.acquire().await;
-        let mark = self.mark(digest);
-        // Should the cache have lost the code since, the host compiles it itself: the bounds are known to hold.
-        if mark.exists() {
-            return Ok(());
-        }
-        let started = Instant::now();
-        let output = tokio::time::timeout(self.config.timeout, self.run(component)).await;
-        let output = output.map_err(|_| self.too_long())?;
-        self.judge(&output.map_err(|error| format!("no compiler could be started: {error}"))?)?;
-        tracing::debug!(digest, elapsed = ?started.elapsed(), "component compiled");
-        if let Err(error) = fs::write(&mark, []) {
-            tracing::warn!(%error, "the plugin cache cannot be written: {}", mark.display());
-        }
-        Ok(())
+    /// wasmtime has no compiler for this processor.
+    pub(super) fn new(engine: &Engine, config: &PluginConfig) -> Result<Self, OpenError> {
+        let fingerprint = engine::fingerprint()?;
+        let cache = config.cache_dir.as_deref().and_then(|directory| {
+            let cache = CodeCache::open(directory, fingerprint).inspect_err(|error| {
+                tracing::warn!(%error, "every start compiles every plugin: {} cannot be used as cache", directory.display());
+            });
+            cache.ok().map(Arc::new)
+        });
+        Ok(Self {
+            engine: engine.clone(),
+            executable: config.executable.clone(),
+            config: config.compilation.clone(),
+            cache,
+            places: Semaphore::new(COMPILED_AT_ONCE),
+        })
     }
 
-    fn mark(&self, digest: &str) -> PathBuf {
-        self.cache.join(format!("{:016x}-{}", self.engine, digest.trim_start_matches("sha256:")))
+    /// The component, compiled: from the cache, or by a process of its own. `digest` is `sha256:<hex>` of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be compiled, or not within the bounds.
+    pub(super) async fn compile(&self, digest: &str, bytes: &[u8]) -> Result<Component, CompileError> {
+        if let Some(component) = self.cached(digest).await {
+            return Ok(component);
+        }
+        let _place = self.places.acquire().await;
+        let started = Instant::now();
+        let output = tokio::time::timeout(self.config.timeout, self.run(bytes)).await;
+        let code = self.judge(output.map_err(|_| self.too_long())??)?;
+        tracing::debug!(digest, elapsed = ?started.elapsed(), "component compiled");
+        self.keep(digest, code).await
+    }
+
+    async fn cached(&self, digest: &str) -> Option<Component> {
+        let (cache, engine, digest) = (self.cache.clone()?, self.engine.clone(), digest.to_owned());
+        let found = tokio::task::spawn_blocking(move || {
+            let loaded = cache.get(&digest)?.load(&engine);
+            loaded.inspect_err(|error| tracing::warn!("a plugin is compiled again: {error:#}")).ok()
+        });
+        found.await.ok().flatten()
+    }
+
+    /// Loads new code and writes it into the cache.
+    async fn keep(&self, digest: &str, code: Code) -> Result<Component, CompileError> {
+        let (cache, engine, digest) = (self.cache.clone(), self.engine.clone(), digest.to_owned());
+        let loaded = tokio::task::spawn_blocking(move || {
+            let component = code.load(&engine).map_err(|error| CompileError::Invalid(why(&error)))?;
+            cache.iter().for_each(|cache| cache.put(&digest, &code));
+            Ok(component)
+        });
+        loaded.await.map_err(io::Error::other)?
     }
 
     async fn run(&self, component: &[u8]) -> io::Result<Output> {
@@ -124,48 +194,59 @@ impl Compiler {
             .arg("compile")
             .args(["--memory", &self.config.memory.0.to_string()])
             .args(["--seconds", &self.config.timeout.as_secs_f64().ceil().to_string()])
-            .arg("--cache")
-            .arg(&self.cache)
             // It is to know nothing of this process, and to take no memory in advance.
             .env_clear()
             .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let mut stdin = child.stdin.take();
+        let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let feed = async {
             // One that ends early says why itself.
             if let Some(mut stdin) = stdin.take() {
                 _ = stdin.write_all(component).await;
             }
         };
-        let ((), output) = tokio::join!(feed, child.wait_with_output());
-        output
+        let (code, said) = (read(stdout, MOST_CODE + 1), read(stderr, MOST_SAID));
+        let ((), code, said, status) = tokio::join!(feed, code, said, child.wait());
+        Ok(Output { status: status?, code: code?, said: said? })
     }
 
-    fn judge(&self, output: &Output) -> Result<(), String> {
+    fn judge(&self, output: Output) -> Result<Code, CompileError> {
         use std::os::unix::process::ExitStatusExt;
-        let said = String::from_utf8_lossy(&output.stderr);
+        let said = String::from_utf8_lossy(&output.said);
         let last = one_line(said.lines().next_back().unwrap_or_default(), LONGEST_TEXT);
         let is_out_of_memory =
             said.contains("memory allocation of") || said.contains("Cannot allocate memory");
-        match (output.status.code(), output.status.signal()) {
-            (Some(0), _) => Ok(()),
-            _ if is_out_of_memory => Err(format!(
-                "compiling it takes more memory than {} ([compilation] memory)",
-                self.config.memory
-            )),
-            (Some(1), _) => Err(last.trim_start_matches("error: ").to_owned()),
-            (_, Some(signal)) if signal == Signal::XCPU.as_raw() => Err(self.too_long()),
-            _ => Err(format!("the compiler crashed over it: {last}")),
+        let signal = |signal: Signal| output.status.signal() == Some(signal.as_raw());
+        if output.code.len() as u64 > MOST_CODE {
+            let text = format!("it becomes more than {} of machine code", ByteSize(MOST_CODE));
+            return Err(CompileError::Invalid(text));
+        }
+        match output.status.code() {
+            Some(0) => Ok(Code::of_compiler(output.code)),
+            _ if is_out_of_memory => Err(CompileError::OutOfMemory { limit: self.config.memory }),
+            Some(1) => Err(CompileError::Invalid(last.trim_start_matches("error: ").to_owned())),
+            _ if signal(Signal::XCPU) => Err(self.too_long()),
+            _ if signal(Signal::KILL) => Err(CompileError::Killed),
+            _ => Err(CompileError::Invalid(format!("the compiler crashed over it: {last}"))),
         }
     }
 
-    fn too_long(&self) -> String {
-        format!("compiling it takes longer than {} ([compilation] timeout)", shown(self.config.timeout))
+    fn too_long(&self) -> CompileError {
+        CompileError::TimedOut { limit: self.config.timeout }
     }
+}
+
+/// At most so many bytes of a pipe. It is closed then, so that the process does not wait for a reader.
+async fn read(pipe: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.take(most).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
 }
 
 /// `campanile compile`: what the compiling process does.
@@ -177,13 +258,10 @@ pub struct Compile {
     /// Seconds that it may take
     #[arg(long)]
     seconds: u64,
-    /// The directory of the cache
-    #[arg(long)]
-    cache: PathBuf,
 }
 
 impl Compile {
-    /// Compiles the component on standard input into the cache.
+    /// Compiles the component on standard input, and writes the machine code to standard output.
     ///
     /// # Errors
     ///
@@ -192,9 +270,11 @@ impl Compile {
         self.bound()?;
         let mut component = Vec::new();
         io::stdin().lock().read_to_end(&mut component)?;
-        let engine = engine::for_compiling(&self.cache)?;
-        Component::from_binary(&engine, &component).map_err(|error| anyhow::anyhow!("{}", why(&error)))?;
-        Ok(())
+        let code = engine::for_compiling().and_then(|engine| engine.precompile_component(&component));
+        let code = code.map_err(|error| anyhow::anyhow!("{}", why(&error)))?;
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(&code)?;
+        Ok(stdout.flush()?)
     }
 
     fn bound(&self) -> io::Result<()> {
@@ -219,47 +299,72 @@ fn why(error: &wasmtime::Error) -> String {
 mod tests {
     use super::*;
     use std::os::unix::process::ExitStatusExt;
-    use std::process::ExitStatus;
 
     fn compiler() -> Compiler {
         Compiler {
+            engine: engine::open(1).unwrap(),
             executable: "/nowhere".into(),
-            cache: "/nowhere".into(),
             config: CompilationConfig::default(),
-            engine: 0,
+            cache: None,
             places: Semaphore::new(1),
         }
     }
 
-    #[test]
-    fn how_the_process_ended_is_told_in_the_operators_words() {
+    fn judge(status: i32, said: &str, code: Vec<u8>) -> Result<(), CompileError> {
+        let status = ExitStatus::from_raw(status);
+        compiler().judge(Output { status, code, said: said.into() }).map(drop)
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_process_is_explained_in_the_operators_words() {
         let (exit, signal) = (|code: i32| code << 8, |signal: Signal| signal.as_raw());
         let table = [
-            (exit(1), "error: it does not compile: type mismatch\n", "it does not compile: type mismatch"),
+            (
+                exit(1),
+                "error: it does not compile: type mismatch\n",
+                "it does not compile: type mismatch",
+                false,
+            ),
             (
                 signal(Signal::ABORT),
                 "memory allocation of 16 bytes failed\nnote: run with",
                 "compiling it takes more memory than 2 GiB ([compilation] memory)",
+                true,
             ),
-            (signal(Signal::XCPU), "", "compiling it takes longer than 60s ([compilation] timeout)"),
+            (signal(Signal::XCPU), "", "compiling it takes longer than 60s ([compilation] timeout)", true),
+            (
+                signal(Signal::KILL),
+                "",
+                "the compiling process was killed: the system does so when memory runs out",
+                true,
+            ),
             (
                 exit(101),
                 "panicked at\nindex out of bounds",
                 "the compiler crashed over it: index out of bounds",
+                false,
             ),
         ];
-        for (status, stderr, expected) in table {
-            let status = ExitStatus::from_raw(status);
-            let output = Output { status, stdout: Vec::new(), stderr: stderr.into() };
-            assert_eq!(compiler().judge(&output).unwrap_err(), expected);
+        for (status, said, expected, can_pass) in table {
+            let error = judge(status, said, Vec::new()).unwrap_err();
+            assert_eq!((error.to_string().as_str(), error.can_pass()), (expected, can_pass));
         }
-        let done = Output { status: ExitStatus::from_raw(0), stdout: Vec::new(), stderr: Vec::new() };
-        assert_eq!(compiler().judge(&done), Ok(()));
+        assert!(judge(0, "", Vec::new()).is_ok());
     }
 
     #[tokio::test]
-    async fn a_compiler_that_cannot_be_started_refuses_the_plugin() {
-        let text = compiler().compile("sha256:00", b"").await.unwrap_err();
-        assert!(text.starts_with("no compiler could be started: "), "{text}");
+    async fn machine_code_without_end_is_refused() {
+        let endless = vec![0; usize::try_from(MOST_CODE).unwrap() + 1];
+        let error = judge(0, "", endless).unwrap_err();
+        assert_eq!(error.to_string(), "it becomes more than 256 MiB of machine code");
+        let read = read(Some(tokio::io::repeat(1)), 9).await.unwrap();
+        assert_eq!(read.len(), 9);
+    }
+
+    #[tokio::test]
+    async fn a_compiler_that_cannot_be_started_is_worth_another_attempt() {
+        let error = compiler().compile("sha256:00", b"").await.err().unwrap();
+        assert!(error.to_string().starts_with("no compiler could be started: "), "{error}");
+        assert!(error.can_pass());
     }
 }

@@ -1,17 +1,16 @@
-//! The one engine that compiles and runs every plugin: Cranelift, the pooling allocator, a private compile cache, and
-//! the clock that lets the host interrupt a guest that never yields.
+//! The one engine that runs every plugin: the pooling allocator, the clock that lets the host interrupt a guest that never
+//! yields, and no compiler. Its twin, which has one, is made in the compiling process only.
 
-use std::fs;
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use wasmtime::{
-    Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
-    Strategy, WasmBacktraceDetails,
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy,
+    WasmBacktraceDetails,
 };
 
 use super::limits::MOST_MEMORY;
@@ -35,20 +34,10 @@ const KEEP_RESIDENT_STACK: usize = 16 << 10;
 /// How many freed regions are given back to the kernel in one go: each go interrupts every core, but until then ended
 /// calls hold memory that nobody counts, two or three regions each.
 const DECOMMIT_BATCH: usize = 8;
-/// Above this many bytes the compile cache drops its oldest entries.
-const CACHE_SIZE: u64 = 1 << 30;
 
 /// Why no engine could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The directory of the compile cache cannot be used.
-    #[error("the plugin cache directory {} cannot be used: make it writable, or choose another --data-dir", path.display())]
-    Cache {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
     /// wasmtime refused its configuration.
     #[error("the WebAssembly engine cannot be made")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -58,9 +47,10 @@ pub enum OpenError {
 }
 
 /// Makes the engine for `calls` calls at once and starts its clock, which ends with the last handle to the engine.
-pub(super) fn open(cache_dir: &Path, calls: u32) -> Result<Engine, OpenError> {
+pub(super) fn open(calls: u32) -> Result<Engine, OpenError> {
     let mut config = base_config();
-    config.cache(Some(open_cache(cache_dir)?));
+    // What a component can do to a compiler, it does to a process of its own.
+    config.enable_compiler(false);
     let engine = pooled(config.clone(), calls).or_else(|error| {
         tracing::warn!(%error, "memory for the pool of plugin instances cannot be reserved: plugin calls will be slower");
         Engine::new(&config)
@@ -70,11 +60,32 @@ pub(super) fn open(cache_dir: &Path, calls: u32) -> Result<Engine, OpenError> {
     Ok(engine)
 }
 
-/// An engine that compiles what [`open`]'s runs, into the same cache.
-pub(super) fn for_compiling(cache_dir: &Path) -> Result<Engine, OpenError> {
-    let mut config = base_config();
-    config.cache(Some(open_cache(cache_dir)?));
-    Engine::new(&config).map_err(refused)
+/// An engine that compiles what [`open`]'s runs. For the compiling process.
+pub(super) fn for_compiling() -> wasmtime::Result<Engine> {
+    Engine::new(&base_config())
+}
+
+/// What tells the machine code of this engine from that of another version, configuration or processor.
+pub(super) fn fingerprint() -> Result<[u8; 32], OpenError> {
+    // Only an engine with a compiler knows what it makes of this processor; this one compiles nothing.
+    let compiling = for_compiling().map_err(refused)?;
+    let mut hasher = Sha256Hasher(Sha256::new());
+    compiling.precompile_compatibility_hash().hash(&mut hasher);
+    Ok(hasher.0.finalize().into())
+}
+
+/// SHA-256 of what is hashed.
+struct Sha256Hasher(Sha256);
+
+impl Hasher for Sha256Hasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = self.0.clone().finalize().into();
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
 }
 
 pub(super) fn refused(error: wasmtime::Error) -> OpenError {
@@ -128,18 +139,6 @@ fn pooled(mut config: Config, calls: u32) -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
-/// The cache holds machine code that the host will run: nobody else may write there.
-fn open_cache(path: &Path) -> Result<Cache, OpenError> {
-    let unusable = |source| OpenError::Cache { path: path.to_owned(), source };
-    fs::create_dir_all(path).map_err(unusable)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(unusable)?;
-    let mut config = CacheConfig::new();
-    config
-        .with_directory(path.canonicalize().map_err(unusable)?)
-        .with_files_total_size_soft_limit(CACHE_SIZE);
-    Cache::new(config).map_err(refused)
-}
-
 /// A thread of its own, since a guest that never yields can hold up every thread of the runtime, timers included.
 fn start_clock(engine: &Engine) -> io::Result<()> {
     let engine = engine.weak();
@@ -152,4 +151,23 @@ fn start_clock(engine: &Engine) -> io::Result<()> {
         }
     })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtime::component::Component;
+
+    #[tokio::test]
+    async fn the_engine_of_the_host_compiles_nothing() {
+        let component = wat::parse_str("(component)").unwrap();
+        assert!(Component::from_binary(&for_compiling().unwrap(), &component).is_ok());
+        let error = Component::from_binary(&open(1).unwrap(), &component).err().unwrap();
+        assert!(format!("{error:#}").contains("compiler"), "{error:#}");
+    }
+
+    #[test]
+    fn the_fingerprint_is_the_same_at_every_start() {
+        assert_eq!(fingerprint().unwrap(), fingerprint().unwrap());
+    }
 }

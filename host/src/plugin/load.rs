@@ -199,9 +199,10 @@ impl Loader {
         let bytes = file.component.clone();
         let contract =
             blocking(move || contract::inspect(&bytes)).await?.map_err(|error| error.to_string())?;
-        self.compiler.compile(&digest, &file.component).await?;
-        let (runtime, bytes, role) = (self.runtime.clone(), file.component.clone(), contract.role);
-        let guest = blocking(move || link(&runtime, &bytes, role)).await??;
+        let component = self.compiler.compile(&digest, &file.component).await;
+        let component = component.map_err(|error| error.to_string())?;
+        let (runtime, role) = (self.runtime.clone(), contract.role);
+        let guest = blocking(move || link(&runtime, &component, role)).await??;
         let description =
             self.describe(&file.name, role, &guest).await.map_err(|error| describe_text(&error))?;
         Ok(Compiled { digest, contract, guest, description })
@@ -241,11 +242,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     done.map_err(|_| "the host panicked while loading it: its log says where".to_owned())
 }
 
-/// Takes the compiled code from the cache, links and type-checks it.
-fn link(runtime: &Runtime, bytes: &[u8], role: Role) -> Result<Guest, String> {
-    let component = Component::from_binary(&runtime.engine, bytes)
-        .map_err(|error| chain("it does not compile", &error))?;
-    let pre = runtime.linker.instantiate_pre(&component);
+/// Links and type-checks a component.
+fn link(runtime: &Runtime, component: &Component, role: Role) -> Result<Guest, String> {
+    let pre = runtime.linker.instantiate_pre(component);
     let pre = pre.map_err(|error| chain("an import does not have the type that this host offers", &error))?;
     bind(pre, role).map_err(|error| chain("an export does not have the type that wit/ gives it", &error))
 }

@@ -145,8 +145,8 @@ pub(super) fn loader(
     elsewhere: watch::Receiver<BTreeSet<String>>,
 ) -> Result<Loader, OpenError> {
     let connector = Connector::new(&config.egress).map_err(OpenError::Egress)?;
-    let engine = engine::open(&config.cache_dir, config.calls.concurrency)?;
-    let compiler = Compiler::new(&engine, config);
+    let engine = engine::open(config.calls.concurrency)?;
+    let compiler = Compiler::new(&engine, config)?;
     let runtime = Arc::new(runtime(engine, config.mail.clone(), &config.calls)?);
     let (limits, secrets) = (config.limits.clone(), config.secrets.clone());
     Ok(Loader::new(runtime, compiler, limits, secrets, connector, elsewhere, config.roles))
@@ -294,7 +294,7 @@ pub(super) mod tests {
         PluginConfig {
             directory: directory.to_owned(),
             poll_interval: Duration::from_millis(100),
-            cache_dir: std::env::temp_dir().join("campanile-unit-tests"),
+            cache_dir: None,
             executable: "no executable is needed".into(),
             compilation: Default::default(),
             calls: CallsConfig { concurrency: 2, ..CallsConfig::default() },

@@ -10,11 +10,13 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime as Tokio;
 use tokio::sync::watch;
 use wasm_smith::{Config, Module};
+use wasmtime::Engine;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, WorldId};
 
 use super::*;
-use crate::plugin::{Reason, registry};
+use crate::plugin::code::Code;
+use crate::plugin::{Reason, engine, registry};
 
 /// What a call may take here: little, so that the limits are met.
 const MEMORY: u64 = 1 << 20;
@@ -37,6 +39,7 @@ const SHAPE: &str = r#"(module
 /// A loader, and what it needs around it.
 struct Rig {
     loader: Loader,
+    compiling: Engine,
     tokio: Tokio,
     resolve: Resolve,
     world: WorldId,
@@ -57,6 +60,7 @@ impl Rig {
         let world = resolve.select_world(&[package], Some("campanile:processor/plugin@0.1.0")).unwrap();
         Self {
             loader: registry::loader(&config, watch::channel(BTreeSet::new()).1).unwrap(),
+            compiling: engine::for_compiling().unwrap(),
             tokio: Tokio::new().unwrap(),
             resolve,
             world,
@@ -68,7 +72,14 @@ impl Rig {
     /// What a plugin file of these bytes becomes, up to its first call.
     fn link(&self, bytes: &[u8]) -> Result<Guest, String> {
         let contract = contract::inspect(bytes).map_err(|error| error.to_string())?;
-        link(&self.loader.runtime, bytes, contract.role)
+        link(&self.loader.runtime, &self.compile(bytes)?, contract.role)
+    }
+
+    /// As the compiling process and the host do it, in one process.
+    fn compile(&self, bytes: &[u8]) -> Result<Component, String> {
+        let code = self.compiling.precompile_component(bytes).map(Code::of_compiler);
+        let component = code.and_then(|code| code.load(&self.loader.runtime.engine));
+        component.map_err(|error| chain("it does not compile", &error))
     }
 
     /// A module of the right shape with anything at all in it.
@@ -133,7 +144,7 @@ fn any_component_is_refused_or_loaded() {
                 is_readable(&reason);
             }
             // What no contract keeps from the compiler.
-            drop(Component::from_binary(&RIG.loader.runtime.engine, &bytes));
+            drop(RIG.compile(&bytes));
         }
     });
 }
