@@ -13,7 +13,9 @@ use tokio::sync::{Semaphore, watch};
 use crate::config::{Config, PLUGIN_POLL, Role, list};
 use crate::fault::Fault;
 use crate::last_resort::{LastResort, Watched};
-use crate::plugin::{self, EgressConfig, MailSetup, Mailer, PluginConfig, Registry, Secrets, Trust};
+use crate::plugin::{
+    self, EgressConfig, MailSetup, Mailer, OffLimits, PluginConfig, Registry, Secrets, Trust,
+};
 use crate::reload::{Reloads, misfits};
 use crate::routing::{Router, Routing};
 use crate::telemetry::Metrics;
@@ -21,7 +23,7 @@ use crate::temporal::{
     self, ActivityConfig, AlertActivities, Codec, Embedded, EmbeddedConfig, Link, LinkConfig, Receivers,
     Worker,
 };
-use crate::webhook::{self, Access, Door, Places, Spool, Surroundings, Tls};
+use crate::webhook::{self, Access, Door, Listen, Places, Spool, Surroundings, Tls};
 
 /// How long open requests may go on after the host was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -103,12 +105,18 @@ impl App {
         })?;
         let (last_resort, codec) = (kept.last_resort.take(), kept.codec.take());
         let spool = open_spool(&config)?;
-        let registry = open_plugins(&config, kept).await?;
+        let off_limits = OffLimits::default();
+        if let Listen::Tcp(address) = door.address() {
+            off_limits.add_listener("this host itself", *address);
+        }
+        let registry = open_plugins(&config, kept, off_limits.clone()).await?;
         for misfit in misfits(&config.file, &|name| registry.find(name)) {
             tracing::error!("what goes to it fails until this is mended: {misfit}");
         }
         let embedded = start_embedded(&config).await?;
         let link = connect(&config, embedded.as_ref(), codec, meter)?;
+        off_limits.add_url("Temporal", &link.address);
+        link.ui().into_iter().for_each(|ui| off_limits.add_url("Temporal's web UI", ui));
         let activities = ActivityConfig::from(&config.file.activities);
         Ok(Self {
             door,
@@ -268,9 +276,9 @@ fn open_spool(config: &Config) -> anyhow::Result<Option<Spool>> {
     Ok(Some(Spool::open(&file, config.file.spool.clone()).with_context(unusable)?))
 }
 
-async fn open_plugins(config: &Config, kept: Kept) -> anyhow::Result<Registry> {
+async fn open_plugins(config: &Config, kept: Kept, off_limits: OffLimits) -> anyhow::Result<Registry> {
     let plugins = plugin_config(config, kept).map_err(|faults| unusable(&faults))?;
-    Registry::open(plugins).await.context("the plugin engine cannot be made")
+    Registry::open(PluginConfig { off_limits, ..plugins }).await.context("the plugin engine cannot be made")
 }
 
 /// What the plugins' wall needs to know. Reads the keys that plugins are signed with; needs a tokio runtime.
@@ -292,6 +300,7 @@ pub fn plugin_config(config: &Config, kept: Kept) -> Result<PluginConfig, Vec<Fa
         secrets: kept.secrets,
         mail: kept.mail.map(Mailer::new),
         egress: file.egress.clone(),
+        off_limits: OffLimits::default(),
         set_up_elsewhere: file.routes().plugins(),
         roles: match config.role {
             Role::All => &plugin::Role::ALL,

@@ -48,7 +48,7 @@ use utoipa::ToSchema;
 pub use capacity::CallsConfig;
 pub use check::{Checked, Checker, Profile, Verdict, Wish};
 pub use compile::{CompilationConfig, Compile};
-pub use egress::{EgressConfig, Fetcher};
+pub use egress::{EgressConfig, Fetcher, OffLimits};
 pub use engine::OpenError;
 pub use error::{Blame, CallError, Reason};
 pub use grants::GrantsConfig;
@@ -92,6 +92,8 @@ pub struct PluginConfig {
     pub mail: Option<Mailer>,
     /// How requests of plugins leave the host.
     pub egress: EgressConfig,
+    /// What they never reach.
+    pub off_limits: OffLimits,
     /// What is asked of plugins before they are loaded.
     pub trust: Trust,
     /// Plugins that have receivers or updaters with settings of their own: their own files need not have all that they cannot

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use campanile::alert::{AlertItem, Origin};
 use campanile::plugin::{
-    CallsConfig, CompilationConfig, EgressConfig, Limits, Plugin, PluginConfig, Registry, Role, Secrets,
-    Trust,
+    CallsConfig, CompilationConfig, EgressConfig, Limits, OffLimits, Plugin, PluginConfig, Registry, Role,
+    Secrets, Trust,
 };
 use harness::alerts::{alert, labelled};
 use tempfile::TempDir;
@@ -71,6 +71,7 @@ pub(crate) fn config(directory: &Path) -> PluginConfig {
         secrets: Secrets::load(BTreeMap::new()).expect("no secrets, no faults"),
         mail: None,
         egress: EgressConfig::default(),
+        off_limits: OffLimits::default(),
         trust: Trust::default(),
         set_up_elsewhere: std::collections::BTreeSet::new(),
         roles: &Role::ALL,

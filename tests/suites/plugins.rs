@@ -3,7 +3,7 @@
 use std::fs;
 
 use harness::alerts::{alert, unique};
-use harness::{Plugin, Receiver, Settings, artifacts, until};
+use harness::{Plugin, Receiver, Settings, Temporal, artifacts, until};
 use serde_json::{Value, json};
 
 fn names(plugins: &Value) -> Vec<&str> {
@@ -235,4 +235,24 @@ async fn a_plugin_directory_that_comes_late_is_picked_up() {
     host.loaded("pager", |_| true).await;
     let title = unique("late ");
     assert_eq!(host.ledger(alert(&title)).await["outcome"], "delivered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_grant_leads_to_the_host_itself_or_to_temporal() {
+    let host = Settings::new().start().await;
+    let temporal = format!("http://{}", Temporal::shared().await.address());
+    for (name, target) in [("inward", host.url()), ("sideward", &temporal)] {
+        let sidecar = format!(
+            "[config]\nurl = \"{target}/webhook/alerts\"\n[retry]\nmaximum-attempts = 1\n\
+             [grants]\nhttp = [\"POST {target}/**\"]\nprivate-networks = [\"127.0.0.0/8\"]\n"
+        );
+        host.drop_plugin(&Plugin::new(name, artifacts::guest("recorder")).sidecar(&sidecar));
+        host.loaded(name, |_| true).await;
+    }
+    let ledger = host.ledger(alert("out of reach")).await;
+    assert_eq!(ledger["outcome"], "failed", "{ledger}");
+    for what in ["this host itself", "Temporal"] {
+        let words = format!("leads to {what}, which no plugin may reach");
+        assert!(ledger.to_string().contains(&words), "{words}: {ledger}");
+    }
 }

@@ -11,6 +11,7 @@ mod exchange;
 mod failure;
 mod fetch;
 mod journal;
+mod off_limits;
 mod outgoing;
 mod resolver;
 
@@ -38,6 +39,7 @@ use super::secrets::{Scrubber, Secrets};
 pub(super) use self::call::EgressCall;
 pub(super) use self::connect::{Connector, read_roots};
 pub use self::fetch::Fetcher;
+pub use self::off_limits::OffLimits;
 
 /// How long a plugin whose request is refused may take to finish the body. Reading it lets the plugin come to the point
 /// where it learns why.

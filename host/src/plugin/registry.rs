@@ -145,6 +145,7 @@ pub(super) fn loader(
     elsewhere: watch::Receiver<BTreeSet<String>>,
 ) -> Result<Loader, OpenError> {
     let connector = Connector::new(&config.egress).map_err(OpenError::Egress)?;
+    let connector = connector.avoiding(config.off_limits.clone());
     let engine = engine::open(config.calls.concurrency)?;
     let compiler = Compiler::new(&engine, config)?;
     let runtime = Arc::new(runtime(engine, config.mail.clone(), &config.calls)?);
@@ -302,6 +303,7 @@ pub(super) mod tests {
             secrets: Default::default(),
             mail: None,
             egress: Default::default(),
+            off_limits: Default::default(),
             trust: Default::default(),
             set_up_elsewhere: Default::default(),
             roles: &Role::ALL,

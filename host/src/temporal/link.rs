@@ -139,6 +139,11 @@ impl Link {
         self.client.wait_for(Option::is_some).await.ok()?.clone()
     }
 
+    /// Where Temporal's web UI is, if that is known.
+    pub fn ui(&self) -> Option<&str> {
+        self.ui.as_deref()
+    }
+
     /// The page of a workflow in Temporal's web UI.
     pub fn page(&self, workflow_id: &str) -> Option<String> {
         let mut url = Url::parse(self.ui.as_ref()?).ok()?;

@@ -10,6 +10,7 @@ use url::{Host, Url};
 use wasmtime_wasi_http::Error;
 
 use super::failure::Failure;
+use super::off_limits::{OffLimits, refused};
 use super::resolver::Resolver;
 use crate::plugin::grants::{Grants, host_of};
 
@@ -99,29 +100,37 @@ fn behind_nat64(address: Ipv6Addr) -> Option<Ipv4Addr> {
 
 /// Whether the plugin may be connected to an address: it is public, or granted in one of its notations.
 fn is_allowed(address: IpAddr, grants: &Grants) -> bool {
-    let embedded = match address {
-        IpAddr::V6(address) => behind_nat64(address).map(IpAddr::V4),
-        IpAddr::V4(_) => None,
-    };
     special(address).is_none()
         || grants.allows_private(address.to_canonical())
-        || embedded.is_some_and(|embedded| grants.allows_private(embedded))
+        || embedded(address).is_some_and(|embedded| grants.allows_private(embedded))
+}
+
+fn embedded(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V6(address) => behind_nat64(address).map(IpAddr::V4),
+        IpAddr::V4(_) => None,
+    }
 }
 
 /// The addresses of the URL's host that may be dialled, looked up once: whoever dials them asks no name server again,
 /// so a name cannot lead elsewhere in between.
 pub(super) async fn resolve(
     resolver: &Resolver,
+    off_limits: &OffLimits,
     url: &Url,
     grants: &Grants,
     by: Instant,
 ) -> Result<Vec<SocketAddr>, Failure> {
+    let closed = off_limits.closed(resolver, url, by).await?;
+    let what = |ip| closed.iter().find_map(|closed| closed.is_at(ip, embedded(ip)));
     let found = look_up(resolver, url, by).await?;
-    let allowed: Vec<_> = found.iter().copied().filter(|found| is_allowed(found.ip(), grants)).collect();
-    match found.first() {
-        Some(first) if allowed.is_empty() => Err(prohibited(url, first.ip().to_canonical())),
-        Some(_) => Ok(allowed.into_iter().take(MOST_ADDRESSES).collect()),
-        None => Err(unknown_name(url, "it has no addresses")),
+    let granted = || found.iter().copied().filter(|found| is_allowed(found.ip(), grants));
+    let allowed: Vec<_> = granted().filter(|found| what(found.ip()).is_none()).collect();
+    match (found.first(), granted().find_map(|found| what(found.ip()))) {
+        (None, _) => Err(unknown_name(url, "it has no addresses")),
+        (Some(_), _) if !allowed.is_empty() => Ok(allowed.into_iter().take(MOST_ADDRESSES).collect()),
+        (Some(_), Some(what)) => Err(refused(url, what)),
+        (Some(first), None) => Err(prohibited(url, first.ip().to_canonical())),
     }
 }
 
@@ -261,13 +270,14 @@ mod tests {
             ["http://localhost:1/", "http://2130706433/", "http://[::ffff:127.0.0.1]/", "http://0x7f.1/"]
         {
             let (resolver, url) = (Resolver::System, Url::parse(url).unwrap());
-            let failure = resolve(&resolver, &url, &Grants::none(), by).await.unwrap_err();
+            let failure =
+                resolve(&resolver, &OffLimits::default(), &url, &Grants::none(), by).await.unwrap_err();
             assert!(matches!(failure.code, Error::DestinationIpProhibited), "{url}: {failure:?}");
             assert!(failure.text.contains("private-networks = [\""), "{failure:?}");
         }
         let url = Url::parse("http://localhost:81/").unwrap();
         let grants = granted(&["127.0.0.1", "::1"]);
-        let found = resolve(&Resolver::System, &url, &grants, by).await.unwrap();
+        let found = resolve(&Resolver::System, &OffLimits::default(), &url, &grants, by).await.unwrap();
         assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 81), "{found:?}");
     }
 }

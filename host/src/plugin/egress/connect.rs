@@ -19,6 +19,7 @@ use wasmtime_wasi_http::Error;
 use super::EgressConfig;
 use super::addresses::resolve;
 use super::failure::Failure;
+use super::off_limits::OffLimits;
 use super::resolver::Resolver;
 use crate::fault::Fault;
 use crate::plugin::grants::{Grants, host_of};
@@ -29,6 +30,7 @@ pub(in crate::plugin) struct Connector {
     tls: TlsConnector,
     roots: Arc<RootCertStore>,
     timeout: Duration,
+    off_limits: OffLimits,
     pub(super) resolver: Resolver,
 }
 
@@ -50,7 +52,12 @@ impl Connector {
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let (tls, timeout) = (Arc::new(tls).into(), config.connect_timeout);
-        Ok(Self { tls, roots, timeout, resolver: Resolver::System })
+        Ok(Self { tls, roots, timeout, off_limits: OffLimits::default(), resolver: Resolver::System })
+    }
+
+    /// The same, for which these services are out of reach.
+    pub(in crate::plugin) fn avoiding(self, off_limits: OffLimits) -> Self {
+        Self { off_limits, ..self }
     }
 
     /// The certificate authorities that are trusted.
@@ -69,7 +76,7 @@ impl Connector {
         grants: &Grants,
         by: Instant,
     ) -> Result<Box<dyn Stream>, Failure> {
-        let addresses = resolve(&self.resolver, url, grants, by).await?;
+        let addresses = resolve(&self.resolver, &self.off_limits, url, grants, by).await?;
         let stream = dial(&addresses, by).await?;
         let peer = url.host_str().unwrap_or_default();
         if url.scheme() != "https" {

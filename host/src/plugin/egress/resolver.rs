@@ -50,6 +50,14 @@ pub(super) mod table {
             Self { answers: Mutex::new([(name.to_owned(), answers)].into()), ..Self::default() }
         }
 
+        /// A table with several names, each of which has one address.
+        pub(in super::super) fn of_all(names: &[(&str, &str)]) -> Self {
+            let answers = names
+                .iter()
+                .map(|(name, address)| ((*name).to_owned(), [vec![address.parse().unwrap()]].into()));
+            Self { answers: Mutex::new(answers.collect()), ..Self::default() }
+        }
+
         /// A table with one name, which is on this machine.
         pub(in super::super) fn at(name: &str, port: u16) -> Self {
             Self { port: Some(port), ..Self::of(name, &[&["127.0.0.1"]]) }

@@ -1,10 +1,11 @@
 //! Requests over real sockets to servers on loopback, with and without the grants for it. Beside what is here: which
-//! addresses (`destinations`), what servers may answer (`answers`), slow ones (`slow`), limits (`limits`), secrets
-//! (`secrets`), and URLs at random (`urls`).
+//! addresses (`destinations`), what servers may answer (`answers`), slow ones (`slow`), limits (`limits`), the host's
+//! own services (`off_limits`), secrets (`secrets`), and URLs at random (`urls`).
 
 mod answers;
 mod destinations;
 mod limits;
+mod off_limits;
 mod secrets;
 mod slow;
 mod urls;
