@@ -30,6 +30,9 @@ pub(super) struct HostState {
     mail: Option<Mailer>,
     deadline: Instant,
     config_reads: u64,
+    /// How many mails it may still hand over.
+    mails_left: u32,
+    most_mails: u32,
     mails: u64,
     denied_mails: u64,
 }
@@ -54,6 +57,8 @@ impl HostState {
             mail,
             deadline,
             config_reads: 0,
+            mails_left: terms.bounds.mails,
+            most_mails: terms.bounds.mails,
             mails: 0,
             denied_mails: 0,
         }
@@ -139,6 +144,15 @@ impl sender::Host for HostState {
             let text = "the host has no mail server: set [mail] in its configuration";
             return Ok(Err(sender::Error::Denied(text.to_owned())));
         };
+        let Some(left) = self.mails_left.checked_sub(1) else {
+            self.denied_mails += 1;
+            let most = self.most_mails;
+            let text = format!(
+                "a call may send no more mails: the limit is mails = {most}; to allow more, raise it in [limits]"
+            );
+            return Ok(Err(sender::Error::Denied(text)));
+        };
+        self.mails_left = left;
         let sent = mailer.send(self.egress.grants(), message.into(), self.deadline.into()).await;
         match &sent {
             Ok(_) => self.mails += 1,
@@ -164,5 +178,64 @@ impl From<MailError> for sender::Error {
             MailError::Rejected(text) => Self::Rejected(text),
             MailError::Unavailable(text) => Self::Unavailable(text),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sender::Host;
+    use super::*;
+    use crate::plugin::Role;
+    use crate::plugin::egress::Connector;
+    use crate::plugin::grants::{Grants, GrantsConfig};
+    use crate::plugin::limits::Limits;
+    use crate::plugin::mail::MailSetup;
+
+    /// A call whose mail goes to a server that is not there.
+    fn state(limits: &str) -> HostState {
+        let limits: Limits = toml::from_str(limits).unwrap();
+        let bounds = Arc::new(limits.over(&Limits::default(), Role::Notifier));
+        let mail = vec!["*@a.example".to_owned()];
+        let grants = Grants::try_from(GrantsConfig { mail, ..GrantsConfig::default() }).unwrap();
+        let connector = Connector::new(&Default::default()).unwrap();
+        let terms = Terms {
+            plugin: "mailer".into(),
+            alert: "".into(),
+            deadline: Duration::from_secs(9),
+            settings: Arc::default(),
+            egress: Arc::new(Egress::new("mailer", grants, Default::default(), bounds.http, connector)),
+            bounds,
+            retired: Default::default(),
+            permit: None,
+        };
+        let setup = "host = \"127.0.0.1\"\nport = 1\ntls = \"none\"\nfrom = \"host@a.example\"";
+        let mailer = Mailer::new(MailSetup::read(toml::from_str(setup).unwrap()).unwrap());
+        HostState::new(terms, Some(mailer), Instant::now() + Duration::from_secs(9))
+    }
+
+    #[tokio::test]
+    async fn the_number_of_mails_of_a_call_is_bounded() {
+        let mut state = state("mails = 3");
+        for number in 0..100 {
+            let message = sender::Message {
+                id: number.to_string(),
+                in_reply_to: None,
+                from: None,
+                to: vec!["ops@a.example".to_owned()],
+                subject: "s".to_owned(),
+                text: "t".to_owned(),
+                html: None,
+            };
+            let error = state.send(message).await.unwrap().unwrap_err();
+            match error {
+                sender::Error::Unavailable(_) => assert!(number < 3),
+                sender::Error::Denied(text) => {
+                    let expected = "a call may send no more mails: the limit is mails = 3; to allow more, raise it in [limits]";
+                    assert!(number >= 3 && text == expected, "{number}: {text}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(state.usage(Duration::ZERO).denied, 97);
     }
 }

@@ -18,8 +18,9 @@ pub(super) const MOST_MEMORY: u64 = 1 << 30;
 const LONGEST_DEADLINE: Duration = Duration::from_secs(600);
 /// The most calls of one plugin at once that can be granted.
 const MOST_CONCURRENCY: u32 = 1_000;
-/// The most that can be granted of requests per call, of headers per response and of connections at once.
+/// The most that can be granted of requests and mails per call, of headers per response and of connections at once.
 const MOST_REQUESTS: u32 = 1_000;
+const MOST_MAILS: u32 = 1_000;
 const MOST_HEADERS: u32 = 10_000;
 const MOST_CONNECTIONS: u32 = 1_000;
 /// The largest body that can be granted, in bytes.
@@ -73,6 +74,8 @@ pub struct Limits {
     pub quarantine_after: Option<u32>,
     /// How many HTTP requests one call may send; 10 if absent.
     pub requests: Option<u32>,
+    /// How many mails one call may send, each to up to 50 recipients; 10 if absent.
+    pub mails: Option<u32>,
     /// How large the headers of a request may be together, such as `32KiB` (the default).
     pub request_head: Option<ByteSize>,
     /// How large the body of a request may be, such as `1MiB` (the default).
@@ -102,6 +105,7 @@ pub(super) struct Bounds {
     pub log: u64,
     pub log_lines: u32,
     pub quarantine_after: u32,
+    pub mails: u32,
     pub http: HttpBounds,
 }
 
@@ -134,6 +138,7 @@ impl Limits {
             log: size(self.log, wider.log, 64 << 10),
             log_lines: self.log_lines.or(wider.log_lines).unwrap_or(500),
             quarantine_after: self.quarantine_after.or(wider.quarantine_after).unwrap_or(5),
+            mails: self.mails.or(wider.mails).unwrap_or(10),
             http: HttpBounds {
                 requests: self.requests.or(wider.requests).unwrap_or(10),
                 request_head: size(self.request_head, wider.request_head, 32 << 10),
@@ -173,6 +178,7 @@ impl Bounds {
             ("concurrency", self.concurrency, 1, MOST_CONCURRENCY),
             ("handles", self.handles, FEWEST_HANDLES, MOST_HANDLES),
             ("requests", http.requests, 0, MOST_REQUESTS),
+            ("mails", self.mails, 0, MOST_MAILS),
             ("response-headers", http.response_headers, 1, MOST_HEADERS),
             ("connections", http.connections, 1, MOST_CONNECTIONS),
         ];
@@ -381,13 +387,14 @@ mod tests {
     #[test]
     fn limits_of_requests_have_ranges_too() {
         let own: Limits = toml::from_str(
-            "requests = 1001\nrequest-body = \"65MiB\"\nresponse-head = \"1KiB\"\nconnections = 0\n\
+            "requests = 1001\nmails = 1001\nrequest-body = \"65MiB\"\nresponse-head = \"1KiB\"\nconnections = 0\n\
              response-headers = 50\nresponse-body = \"64MiB\"\nrequest-head = \"2MiB\"",
         )
         .unwrap();
         let texts: Vec<_> = own.faults("limits").iter().map(Fault::to_string).collect();
         let expected = [
             "limits.requests: 1001 is more than 1000",
+            "limits.mails: 1001 is more than 1000",
             "limits.connections: 0 is less than 1",
             "limits.request-head: 2 MiB is more than 1 MiB",
             "limits.request-body: 65 MiB is more than 64 MiB",
