@@ -7,7 +7,9 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -283,11 +285,34 @@ fn alert(index: usize, text: &str) -> Result<Alert, Vec<Fault>> {
     read.map_err(|faults| faults.into_iter().map(|fault| request::of_alert(index, fault)).collect())
 }
 
+/// What keeps a source's answer from being a page of this host: a browser neither runs it nor guesses that it is one.
+const NO_PAGE: [(HeaderName, &str); 2] =
+    [(CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
+
 /// The vendor's answer, or ours.
 fn answer(response: WebhookResponse, reply: Option<SourceReply>) -> Response {
     let Some(SourceReply { status, content_type, body }) = reply else {
         return Json(response).into_response();
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    (status, [(CONTENT_TYPE, content_type)], body).into_response()
+    (status, NO_PAGE, [(CONTENT_TYPE, content_type)], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_of_a_source_is_never_a_page_of_this_host() {
+        for content_type in
+            ["text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", "text/plain", ""]
+        {
+            let body = b"<script>fetch('/plugins')</script>".to_vec();
+            let reply = SourceReply { status: 200, content_type: content_type.to_owned(), body };
+            let response = answer(WebhookResponse::nothing(Vec::new()), Some(reply));
+            let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
+            assert!(policy.split("; ").any(|directive| directive == "sandbox"), "{content_type}: {policy}");
+            assert_eq!(response.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff", "{content_type}");
+        }
+    }
 }
