@@ -2,18 +2,18 @@
 //! Nothing is granted that is not listed. No I/O.
 
 mod covers;
+mod segment;
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use http::Method;
 use ipnet::IpNet;
-use percent_encoding::percent_decode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use self::segment::Segment;
 use super::secrets::placeholder;
 use crate::fault::Fault;
 
@@ -149,14 +149,6 @@ struct HttpGrant {
     path: Vec<Segment>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
-    /// Compared after percent-decoding.
-    Literal(Vec<u8>),
-    One,
-    Rest,
-}
-
 const HTTP_EXAMPLE: &str = "\"POST https://hooks.example.com/services/**\"";
 
 impl HttpGrant {
@@ -207,7 +199,7 @@ fn parse_path(text: &str) -> Result<Vec<Segment>, String> {
     if let Some(odd) = text.chars().find(|odd| matches!(odd, '?' | '#' | '\\')) {
         return Err(format!("'{odd}' cannot be part of a path; a grant covers every query"));
     }
-    let mut segments = text.split('/').map(parse_segment).collect::<Result<Vec<_>, _>>()?;
+    let mut segments = text.split('/').map(Segment::parse).collect::<Result<Vec<_>, _>>()?;
     let last = segments.pop();
     if segments.contains(&Segment::Rest) {
         return Err("** stands before the end of the path; * stands for one segment".to_owned());
@@ -216,64 +208,18 @@ fn parse_path(text: &str) -> Result<Vec<Segment>, String> {
     Ok(segments)
 }
 
-fn parse_segment(text: &str) -> Result<Segment, String> {
-    let decoded = decode(text.as_bytes());
-    match text {
-        "*" => Ok(Segment::One),
-        "**" => Ok(Segment::Rest),
-        _ if text.contains('*') => {
-            Err(format!("\"{text}\" mixes * with text; * stands for one whole segment"))
-        }
-        _ if climbs(&decoded) => {
-            Err(format!("\"{text}\" is not a plain path segment; write the path it leads to"))
-        }
-        _ => Ok(Segment::Literal(decoded.into_owned())),
-    }
-}
-
 fn path_matches(pattern: &[Segment], path: &str) -> bool {
     let path = path.strip_prefix('/').unwrap_or(path);
-    let segments: Vec<_> = path.split('/').map(|segment| decode(segment.as_bytes())).collect();
-    if segments.iter().any(|segment| climbs(segment)) {
-        return false;
-    }
+    let segments: Vec<_> = path.split('/').map(str::as_bytes).collect();
     let (pattern, open) = match pattern.split_last() {
         Some((Segment::Rest, head)) => (head, true),
         _ => (pattern, false),
     };
     let long_enough = if open { segments.len() > pattern.len() } else { segments.len() == pattern.len() };
-    long_enough && pattern.iter().zip(&segments).all(|(pattern, segment)| segment_matches(pattern, segment))
-}
-
-fn segment_matches(pattern: &Segment, segment: &[u8]) -> bool {
-    match pattern {
-        Segment::Literal(literal) => literal == segment,
-        // A server that decodes an encoded slash would see two segments.
-        Segment::One => !segment.is_empty() && !segment.iter().any(|byte| matches!(byte, b'/' | b'\\')),
-        Segment::Rest => true,
-    }
-}
-
-fn decode(text: &[u8]) -> Cow<'_, [u8]> {
-    percent_decode(text).into()
-}
-
-/// Whether some server would read this segment as a step up or in place: `..` behind encoded slashes, encoded twice,
-/// or with a path parameter (`..;x`). The plain forms are gone already, since a parsed URL has none.
-fn climbs(segment: &[u8]) -> bool {
-    let mut decoded = segment.to_vec();
-    for _ in 0..3 {
-        if decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dots) {
-            return true;
-        }
-        decoded = decode(&decoded).into_owned();
-    }
-    false
-}
-
-fn is_dots(part: &[u8]) -> bool {
-    let name = part.split(|byte| *byte == b';').next().unwrap_or_default();
-    matches!(name, b"." | b"..")
+    let (head, rest) = segments.split_at(pattern.len().min(segments.len()));
+    long_enough
+        && pattern.iter().zip(head).all(|(pattern, segment)| pattern.matches(segment))
+        && rest.iter().all(|segment| Segment::Rest.matches(segment))
 }
 
 /// A host, or every name below a domain.

@@ -2,7 +2,8 @@
 
 use url::Host;
 
-use super::{Grants, HostPattern, HttpGrant, Segment};
+use super::segment::{Segment, is_one};
+use super::{Grants, HostPattern, HttpGrant};
 
 impl Grants {
     /// Whether every request that `wish` stands for is granted.
@@ -52,9 +53,7 @@ fn path_covers(granted: &[Segment], wanted: &[Segment]) -> bool {
 
 fn segment_covers(granted: &Segment, wanted: &Segment) -> bool {
     match (granted, wanted) {
-        (Segment::One, Segment::Literal(text)) => {
-            !text.is_empty() && !text.iter().any(|byte| matches!(byte, b'/' | b'\\'))
-        }
+        (Segment::One, Segment::Literal(text)) => is_one(text),
         _ => granted == wanted,
     }
 }
