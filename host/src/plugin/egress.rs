@@ -14,6 +14,7 @@ mod journal;
 mod off_limits;
 mod outgoing;
 mod resolver;
+mod steering;
 
 use std::path::PathBuf;
 use std::sync::Arc;

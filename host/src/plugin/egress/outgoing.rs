@@ -11,6 +11,7 @@ use url::{Position, Url};
 use wasmtime_wasi_http::Error;
 
 use super::failure::Failure;
+use super::steering::steering;
 use crate::plugin::grants::{Grants, host_of, http_line};
 use crate::plugin::secrets::{Mark, Secrets, Signer, Unsigned};
 
@@ -32,6 +33,7 @@ impl Outgoing {
     pub(super) fn prepare(head: request::Parts, grants: &Grants, secrets: &Secrets) -> Result<Self, Failure> {
         let asked = normalised(&head.uri)?;
         check_method(&head.method)?;
+        check_headers(&head.headers)?;
         let (mut url, mut headers) = (asked.clone(), head.headers);
         let denied = |line: String| {
             Failure::denied(format!("it is not granted; to allow it, add to [grants]: {line}"))
@@ -105,6 +107,15 @@ fn check_method(method: &Method) -> Result<(), Failure> {
         return Err(Failure::new(Error::HttpRequestMethodInvalid, "plugins cannot use this method"));
     }
     Ok(())
+}
+
+fn check_headers(headers: &HeaderMap) -> Result<(), Failure> {
+    steering(headers).map_or(Ok(()), |name| {
+        let text = format!(
+            "the header {name} can make a server see another method, host or path than the granted one; send the request itself"
+        );
+        Err(Failure::denied(text))
+    })
 }
 
 /// The URL in the one form that is checked, shown and sent.

@@ -264,6 +264,48 @@ async fn odd_requests_are_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
+async fn a_header_cannot_make_another_request_of_the_granted_one() {
+    let mut egress = egress(grants(&["* https://a.example/**".to_owned()], &[], &[]), Secrets::default(), "");
+    egress.bounds.requests = 100;
+    let mut call = call_of(&Arc::new(egress), Duration::from_secs(10));
+    let headers = [
+        "x-http-method-override",
+        "X-HTTP-Method",
+        "x-method-override",
+        "x_http_method_override",
+        "X-Original-URL",
+        "x-original-method",
+        "x-original-uri",
+        "x_rewrite_url",
+        "x-rewrite-uri",
+        "x-forwarded-host",
+        "x-forwarded-prefix",
+        "x-forwarded-uri",
+        "x-forwarded-path",
+        "x-forwarded-proto",
+        "x-forwarded-method",
+        "X_Forwarded_For",
+        "forwarded",
+        "x-host",
+        "x-override-url",
+        "x-envoy-original-path",
+        "request-uri",
+        "SCRIPT_NAME",
+        "x-http-verb-override",
+    ];
+    for name in headers {
+        let mut request = request("https://a.example/", "");
+        request
+            .headers_mut()
+            .insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), "DELETE".parse().unwrap());
+        let sent = send(&mut call, request).await;
+        assert!(matches!(sent, Err(Error::HttpRequestDenied)), "{name}: {sent:?}");
+        let said = call.failures().pop().unwrap_or_default();
+        assert!(said.contains("can make a server see another method"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn nobody_listening_is_a_refused_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
