@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::app::{App, Kept, unusable};
 use crate::config::{Config, Flags};
+use crate::plugin::raise_descriptor_limit;
 use crate::telemetry;
 
 #[derive(Args, Debug)]
@@ -21,6 +22,8 @@ impl Serve {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let config = Config::load(self.flags)?;
         telemetry::init_logs(config.log_format, config.log.as_deref())?;
+        let descriptors = raise_descriptor_limit();
+        tracing::debug!(descriptors, "limit on open files");
         let kept = Kept::read(&config).map_err(|faults| unusable(&faults))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(async {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Component, InstancePre};
 
@@ -34,6 +35,10 @@ use crate::toml_file;
 
 /// How long a plugin may take to describe itself.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a plugin waits for descriptors: until connections of the others end.
+const DESCRIPTORS_WITHIN: Duration = Duration::from_secs(5);
+/// How many memories a component may have.
+const MOST_MEMORIES: u32 = 8;
 /// The longest name, version or summary that is kept, in characters.
 const LONGEST_TEXT: usize = 256;
 /// How many of the requests and secrets that a plugin wishes for are kept.
@@ -45,6 +50,8 @@ pub(super) struct Compiled {
     pub contract: Contract,
     pub guest: Guest,
     pub description: Description,
+    /// For what the kernel keeps of its memories.
+    _descriptors: OwnedSemaphorePermit,
 }
 
 /// Why a plugin's files were refused.
@@ -155,19 +162,27 @@ impl Loader {
         Ok(sidecar)
     }
 
-    /// A call that needs more memory than the host has for all would wait for ever.
+    /// A call that needs more than the host has for all would wait for ever.
     fn check_budget(&self, sidecar: &Sidecar, text: Option<&str>) -> Result<(), Vec<Fault>> {
         let (own, all) = (sidecar.bounds.memory, self.runtime.admission.memory());
-        if own <= all {
-            return Ok(());
+        let memory = (own > all).then(|| {
+            let (own, all) = (ByteSize(own), ByteSize(all));
+            let message = format!(
+                "one call may have {own}, but all calls of this host together {all} ([calls] memory)"
+            );
+            Fault { path: "limits.memory".to_owned(), value: None, message }
+        });
+        let (own, all) = (sidecar.bounds.http.connections, self.connector.descriptors().most());
+        let connections = (own > all).then(|| {
+            let message = format!(
+                "{own} is more than the {all} that all plugins of this host may have together: half of its limit on open files (ulimit -n)"
+            );
+            Fault { path: "limits.connections".to_owned(), value: None, message }
+        });
+        match memory.into_iter().chain(connections).collect::<Vec<_>>() {
+            faults if faults.is_empty() => Ok(()),
+            faults => Err(toml_file::located(text.unwrap_or_default(), faults)),
         }
-        let message = format!(
-            "one call may have {}, but all calls of this host together {} ([calls] memory)",
-            ByteSize(own),
-            ByteSize(all)
-        );
-        let fault = Fault { path: "limits.memory".to_owned(), value: None, message };
-        Err(toml_file::located(text.unwrap_or_default(), vec![fault]))
     }
 
     fn assemble(
@@ -201,11 +216,22 @@ impl Loader {
             blocking(move || contract::inspect(&bytes)).await?.map_err(|error| error.to_string())?;
         let component = self.compiler.compile(&digest, &file.component).await;
         let component = component.map_err(|error| error.to_string())?;
+        let descriptors = self.descriptors(&component).await?;
         let (runtime, role) = (self.runtime.clone(), contract.role);
         let guest = blocking(move || link(&runtime, &component, role)).await??;
         let description =
             self.describe(&file.name, role, &guest).await.map_err(|error| describe_text(&error))?;
-        Ok(Compiled { digest, contract, guest, description })
+        Ok(Compiled { digest, contract, guest, description, _descriptors: descriptors })
+    }
+
+    /// Descriptors for its memories. What plugins have open beside that ends with their calls.
+    async fn descriptors(&self, component: &Component) -> Result<OwnedSemaphorePermit, String> {
+        let memories = component.resources_required().map_or(MOST_MEMORIES, |needs| needs.num_memories);
+        let (descriptors, by) = (self.connector.descriptors(), Instant::now() + DESCRIPTORS_WITHIN);
+        descriptors.take(memories, by).await.ok_or_else(|| {
+            let most = descriptors.most();
+            format!("it needs {memories} file descriptors, and all {most} that plugins of this host may have are in use; raise the host's limit on open files (ulimit -n)")
+        })
     }
 
     /// Asks the plugin what it is, with no grants and no settings.

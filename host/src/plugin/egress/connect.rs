@@ -11,8 +11,10 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
+use tokio_util::io::InspectReader;
 use url::{Host, Url};
 use wasmtime_wasi_http::Error;
 
@@ -22,6 +24,7 @@ use super::failure::Failure;
 use super::off_limits::OffLimits;
 use super::resolver::Resolver;
 use crate::fault::Fault;
+use crate::plugin::descriptors::Descriptors;
 use crate::plugin::grants::{Grants, host_of};
 
 /// What all plugins connect with: the trusted certificate authorities and the time limit. Cheap to clone.
@@ -31,6 +34,7 @@ pub(in crate::plugin) struct Connector {
     roots: Arc<RootCertStore>,
     timeout: Duration,
     off_limits: OffLimits,
+    pub(super) descriptors: Descriptors,
     pub(super) resolver: Resolver,
 }
 
@@ -52,7 +56,23 @@ impl Connector {
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let (tls, timeout) = (Arc::new(tls).into(), config.connect_timeout);
-        Ok(Self { tls, roots, timeout, off_limits: OffLimits::default(), resolver: Resolver::System })
+        let (off_limits, descriptors) = (OffLimits::default(), Descriptors::of_process());
+        Ok(Self { tls, roots, timeout, off_limits, descriptors, resolver: Resolver::System })
+    }
+
+    /// The descriptors that connections take, and everything else of plugins.
+    pub(in crate::plugin) fn descriptors(&self) -> &Descriptors {
+        &self.descriptors
+    }
+
+    async fn descriptor(&self, by: Instant) -> Result<OwnedSemaphorePermit, Failure> {
+        self.descriptors.take(1, by).await.ok_or_else(|| {
+            let most = self.descriptors.most();
+            let text = format!(
+                "all {most} files and connections that plugins of this host may have open are in use; raise the host's limit on open files (ulimit -n)"
+            );
+            Failure::new(Error::ConnectionLimitReached, text)
+        })
     }
 
     /// The same, for which these services are out of reach.
@@ -76,8 +96,11 @@ impl Connector {
         grants: &Grants,
         by: Instant,
     ) -> Result<Box<dyn Stream>, Failure> {
+        let descriptor = self.descriptor(by).await?;
         let addresses = resolve(&self.resolver, &self.off_limits, url, grants, by).await?;
         let stream = dial(&addresses, by).await?;
+        // Open as long as the stream is: the descriptor lives in what looks at its bytes, and sees nothing.
+        let stream = InspectReader::new(stream, move |_: &[u8]| _ = &descriptor);
         let peer = url.host_str().unwrap_or_default();
         if url.scheme() != "https" {
             return Ok(Box::new(stream));

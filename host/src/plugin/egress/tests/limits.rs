@@ -1,6 +1,7 @@
 //! What one call may use up of the network; every limit says its name and value.
 
 use super::*;
+use crate::plugin::descriptors::Descriptors;
 use crate::plugin::egress::journal::Traffic;
 
 fn url(address: SocketAddr, path: &str) -> String {
@@ -176,4 +177,26 @@ async fn what_was_sent_and_received_is_counted() {
     let expected =
         Traffic { requests: 1, denied: 0, bytes_out: request.len() as u64, bytes_in: answer.len() as u64 };
     assert_eq!(call.traffic(), expected);
+}
+
+#[tokio::test]
+async fn descriptors_are_bounded_over_all_plugins_and_given_back() {
+    let address = server().await;
+    let shared = Descriptors::new(1);
+    let plugin = || {
+        let mut egress = egress(everything(address), Secrets::default(), "");
+        egress.connector.descriptors = shared.clone();
+        call_of(&Arc::new(egress), Duration::from_millis(300))
+    };
+    let (mut one, mut other) = (plugin(), plugin());
+    let held = send(&mut one, request(&url(address, "/endless"), "")).await.unwrap();
+    let waiting = send(&mut other, request(&url(address, "/echo/a"), "")).await;
+    assert!(matches!(waiting, Err(Error::ConnectionLimitReached)), "{waiting:?}");
+    assert!(said(&other).contains("all 1 files and connections"), "{}", said(&other));
+    drop(held);
+    let mut third = plugin();
+    for _ in 0..5 {
+        let answer = send(&mut third, request(&url(address, "/echo/a"), "")).await;
+        assert!(whole(answer.unwrap()).await.is_ok());
+    }
 }
