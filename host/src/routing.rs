@@ -81,6 +81,8 @@ pub struct Routed {
     pub unrouted: bool,
     /// Nobody is told, for this reason.
     pub muted: Option<String>,
+    /// The mutes whose conditions could not be evaluated: they mute nothing. One line each.
+    pub failed_mutes: Vec<String>,
 }
 
 /// What became of an alert at one route.
@@ -156,7 +158,8 @@ impl Router {
             routed.unrouted = true;
             routed.receivers.clone_from(&self.catch_all);
         }
-        routed.muted = self.muted(&facts, at).or(silent.filter(|_| routed.receivers.is_empty()));
+        let muted = self.muted(&facts, at, &mut routed.failed_mutes);
+        routed.muted = muted.or(silent.filter(|_| routed.receivers.is_empty()));
         if routed.muted.is_some() {
             routed.receivers.clear();
             routed.unrouted = false;
@@ -188,13 +191,22 @@ impl Router {
         if lines.is_empty() {
             lines.push("no route names it".to_owned());
         }
+        lines.extend(routed.failed_mutes);
         lines
     }
 
-    /// Why nobody is told of an alert now. A mute whose condition cannot be evaluated mutes nothing.
-    fn muted(&self, facts: &Facts, at: Timestamp) -> Option<String> {
-        let mute = self.mutes.iter().find(|mute| at < mute.until && mute.when.holds(facts) == Ok(true))?;
-        Some(format!("muted until {}: {}", mute.until, mute.reason))
+    /// Why nobody is told of an alert now. A mute whose condition cannot be evaluated mutes nothing, and is `failed`.
+    fn muted(&self, facts: &Facts, at: Timestamp, failed: &mut Vec<String>) -> Option<String> {
+        for Mute { when, until, reason } in self.mutes.iter().filter(|mute| at < mute.until) {
+            match when.holds(facts) {
+                Ok(true) => return Some(format!("muted until {until}: {reason}")),
+                Ok(false) => {}
+                Err(error) => failed.push(format!(
+                    "mute until {until} ({reason}): mutes nothing, its `when` could not be evaluated: {error}"
+                )),
+            }
+        }
+        None
     }
 }
 

@@ -159,8 +159,9 @@ fn check(router: &Router, file: &Path) -> anyhow::Result<Option<String>> {
     let written = written
         .map(|expected| format!("is written back by [{}], not by [{}]", list(&updaters), list(&expected)));
     Ok(told.or(written).map(|why| {
-        let visits: Vec<String> = visits.iter().map(|visit| format!("\n  {visit}")).collect();
-        format!("{why}{}", visits.concat())
+        let visits = visits.iter().map(ToString::to_string);
+        let lines = visits.chain(routed.failed_mutes).map(|line| format!("\n  {line}"));
+        format!("{why}{}", lines.collect::<String>())
     }))
 }
 

@@ -223,6 +223,25 @@ mod tests {
         });
     }
 
+    /// Neither the stack nor the time of the loader depends on what a `when` says.
+    #[test]
+    fn a_when_without_bounds_is_refused_at_once() {
+        let forty = format!("[{}]", "1,".repeat(40));
+        let nested = (0..7).map(|level| format!("{forty}.all(x{level}, ")).collect::<String>();
+        for when in [
+            format!("1{} == 0", "+1".repeat(2_000)),
+            format!("alert{} == 0", ".a".repeat(2_000)),
+            format!("alert{} == 0", "[0]".repeat(2_000)),
+            format!("true{}", "==true".repeat(2_000)),
+            format!("{nested}true{}", ")".repeat(7)),
+        ] {
+            let began = std::time::Instant::now();
+            let refused = sidecar(&format!("when = '{when}'")).err().unwrap_or_default();
+            assert!(refused.starts_with("when: "), "{refused}");
+            assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}: {when}", began.elapsed());
+        }
+    }
+
     #[test]
     fn a_plugin_without_a_file_is_enabled_and_reaches_nothing() {
         let sidecar = Sidecar::read(None, Role::Processor, &Limits::default()).unwrap();

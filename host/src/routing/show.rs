@@ -58,9 +58,10 @@ impl fmt::Display for Routed {
             f.write_str(" (no route takes it: the catch-all)")?;
         }
         match self.updaters.as_slice() {
-            [] => Ok(()),
-            updaters => write!(f, "; written back by {}", updaters.join(", ")),
+            [] => {}
+            updaters => write!(f, "; written back by {}", updaters.join(", "))?,
         }
+        self.failed_mutes.iter().try_for_each(|mute| write!(f, "; {mute}"))
     }
 }
 

@@ -355,6 +355,7 @@ impl Chain {
             reasons.push(plan::unrouted_reason(&receivers));
         }
         let dropped = routed.muted.is_some();
+        reasons.extend(routed.failed_mutes);
         reasons.extend(routed.muted);
         (Plan { receivers, updaters, unrouted: routed.unrouted, dropped, parks: true }, reasons)
     }
