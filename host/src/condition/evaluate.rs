@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::functions;
+use super::functions::{self, Function};
 use super::operators;
 use super::tree::{Each, Node, Operator, What};
 use super::value::Value;
@@ -25,17 +25,24 @@ pub(super) enum Error {
     /// It does not fit together, whatever the alert says.
     OfTypes(String),
     /// The budget is used up: nothing that is evaluated beside it counts any more.
-    TooMuch(&'static str),
+    TooMuch(Budget),
+}
+
+/// What an evaluation can use up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Budget {
+    Steps,
+    Bytes,
 }
 
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::OfValues(text) | Self::OfTypes(text) => f.write_str(text),
-            Self::TooMuch("steps") => {
+            Self::TooMuch(Budget::Steps) => {
                 write!(f, "takes more than {MOST_STEPS} steps, the budget of one evaluation")
             }
-            Self::TooMuch(_) => {
+            Self::TooMuch(Budget::Bytes) => {
                 write!(f, "makes more than {} KiB, the budget of one evaluation", MOST_MADE >> 10)
             }
         }
@@ -68,7 +75,7 @@ impl<'a> Evaluation<'a> {
             }
             None => {
                 self.steps = 0;
-                Err(Error::TooMuch("steps"))
+                Err(Error::TooMuch(Budget::Steps))
             }
         }
     }
@@ -81,7 +88,7 @@ impl<'a> Evaluation<'a> {
 
     /// Counts bytes that are made, before they are.
     fn make(&mut self, bytes: usize) -> Result<()> {
-        self.made = self.made.checked_sub(bytes as u64).ok_or(Error::TooMuch("bytes"))?;
+        self.made = self.made.checked_sub(bytes as u64).ok_or(Error::TooMuch(Budget::Bytes))?;
         self.look_at(bytes)
     }
 
@@ -118,30 +125,23 @@ impl<'a> Evaluation<'a> {
             Node::Binary(operator, pair) => self.binary(*operator, pair),
             Node::In(pair) => self.is_in(pair),
             Node::Matches(text, pattern) => self.matches(text, pattern),
-            _ => self.rare(node),
+            Node::Index(pair) => self.index(pair),
+            Node::Conditional(parts) => self.conditional(parts),
+            Node::Negate(part) => operators::negated(&self.value(part)?),
+            Node::Call(function, arguments) => self.call(function, arguments),
+            Node::List(parts) => self.list(parts),
+            Node::Map(entries) => self.map(entries),
+            Node::Each(each) => self.each(each),
         }
     }
 
-    /// The same for what conditions seldom have, so that the others need less of the stack.
-    fn rare(&mut self, node: &'a Node) -> Result<Value<'a>> {
-        match node {
-            Node::Index(pair) => self.index(pair),
-            Node::Conditional(parts) => self.conditional(parts),
-            Node::Negate(part) => {
-                let value = self.value(part)?;
-                operators::negated(&value)
-            }
-            Node::Call(function, arguments) => {
-                let arguments = arguments.iter().map(|part| self.value(part)).collect::<Result<Vec<_>>>()?;
-                functions::call(self, function, &arguments)
-            }
-            Node::List(parts) => {
-                parts.iter().map(|part| self.made(part)).collect::<Result<Rc<[_]>>>().map(Value::List)
-            }
-            Node::Map(entries) => self.map(entries),
-            Node::Each(each) => self.each(each),
-            _ => Ok(Value::Null),
-        }
+    fn call(&mut self, function: &'static Function, arguments: &'a [Node]) -> Result<Value<'a>> {
+        let arguments = arguments.iter().map(|part| self.value(part)).collect::<Result<Vec<_>>>()?;
+        functions::call(self, function, &arguments)
+    }
+
+    fn list(&mut self, parts: &'a [Node]) -> Result<Value<'a>> {
+        parts.iter().map(|part| self.made(part)).collect::<Result<Rc<[_]>>>().map(Value::List)
     }
 
     /// A value that becomes an element.

@@ -150,7 +150,7 @@ fn does_not_take(name: &str, arguments: &[Value<'_>]) -> Error {
 
 fn time_zone(name: Option<&Value<'_>>) -> Result<TimeZone> {
     let Some(name) = name else { return Ok(TimeZone::UTC) };
-    let name = name.text().ok_or_else(|| does_not_take("a time zone", &[name.clone()]))?;
+    let name = name.text().ok_or_else(|| does_not_take("a time zone", std::slice::from_ref(name)))?;
     TimeZone::get(name).map_err(|_| no_value("a time zone, such as Europe/Berlin"))
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use jsonschema::PatternOptions;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -18,6 +19,8 @@ use crate::toml_file;
 
 /// The largest schema for a plugin's settings, in bytes.
 const LARGEST_SCHEMA: usize = 64 << 10;
+/// The largest pattern in it, in bytes when it is compiled.
+const LARGEST_PATTERN: usize = 1 << 20;
 /// The longest text about what is wrong with it, in characters: the schema's own words may be in it.
 const LONGEST_REASON: usize = 512;
 
@@ -136,7 +139,10 @@ pub(super) fn check(config: &Map<String, Value>, schema: &str) -> Result<(), Vec
         return if config.is_empty() { Ok(()) } else { Err(vec![fault]) };
     }
     let schema = read_schema(schema)?;
-    let validator = jsonschema::validator_for(&schema).map_err(|error| bad_schema(&error))?;
+    // They go over a text once: no look-around, and no search that turns back.
+    let patterns = PatternOptions::regex().size_limit(LARGEST_PATTERN).dfa_size_limit(LARGEST_PATTERN);
+    let validator = jsonschema::options().with_pattern_options(patterns).build(&schema);
+    let validator = validator.map_err(|error| bad_schema(&error))?;
     let found = fault::faults(&validator, &Value::Object(config.clone()));
     if found.is_empty() { Ok(()) } else { Err(below_config(found)) }
 }
@@ -223,6 +229,22 @@ mod tests {
         });
     }
 
+    /// The tables of a file may be as deep as its bytes allow.
+    #[test]
+    fn a_file_of_deep_tables_is_refused_at_once() {
+        let names = |name: &str| vec![name; 70].join(".");
+        let inline = (0..70).map(|_| format!("{{ {} = ", names("a"))).collect::<String>();
+        for text in [
+            format!("[config.{}]\n{} = 1", names("a"), names("b")),
+            format!("[config]\nx = {inline}1{}", " }".repeat(70)),
+            format!("[config]\nx = {}1{}", "[".repeat(5_000), "]".repeat(5_000)),
+            format!("[config.{}]", vec!["a"; 20_000].join(".")),
+            format!("[config]\n{} = 1", vec!["a"; 20_000].join(".")),
+        ] {
+            assert!(sidecar(&text).is_err());
+        }
+    }
+
     /// Neither the stack nor the time of the loader depends on what a `when` says.
     #[test]
     fn a_when_without_bounds_is_refused_at_once() {
@@ -303,5 +325,9 @@ mod tests {
             said(&format!("{{\"title\": \"{}\"}}", "x".repeat(LARGEST_SCHEMA))).contains("more than 65536")
         );
         assert!(said(&format!("{{\"type\": \"{}\"}}", "x".repeat(9_000))).len() < 1_000);
+        for pattern in ["^(?=x)(x+x+)+y$", "^((x+)+)\\1y$", "x{1000}{1000}"] {
+            let refused = said(&json!({"properties": {"url": {"pattern": pattern}}}).to_string());
+            assert!(refused.contains("is not a \"regex\""), "{pattern}: {refused}");
+        }
     }
 }

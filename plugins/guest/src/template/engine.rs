@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, Error, Output, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, Error, Output, State, UndefinedBehavior, Value};
 
 use super::{bounds, filters};
 use crate::text::{self, Escape, escaped, one_line, width};
@@ -87,8 +87,8 @@ fn environment<'a>(
     if matches!(form, Form::Json) {
         filters::add_json(&mut environment);
     }
-    environment.set_formatter(move |out, _, value| {
-        let written = write(out, value, form.escape(), longest)?;
+    environment.set_formatter(move |out, state, value| {
+        let written = write(out, state, value, form.escape(), longest)?;
         widths.lock().unwrap_or_else(PoisonError::into_inner).extend(written);
         Ok(())
     });
@@ -96,11 +96,18 @@ fn environment<'a>(
 }
 
 /// Writes a value, and tells how long it is. What is safe was written before, into a block that the template kept.
-fn write(out: &mut Output, value: &Value, escape: Escape, longest: usize) -> Result<Option<usize>, Error> {
+fn write(
+    out: &mut Output,
+    state: &State,
+    value: &Value,
+    escape: Escape,
+    longest: usize,
+) -> Result<Option<usize>, Error> {
     if value.is_undefined() || value.is_none() {
         return Ok(None);
     }
     let text = value.to_string();
+    filters::read(state, text.len())?;
     if value.is_safe() {
         out.write_str(&text)?;
         return Ok(None);

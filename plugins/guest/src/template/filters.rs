@@ -2,10 +2,13 @@
 //! KiB to every plugin. Not `safe`: only what stands in the template is markup.
 
 use minijinja::value::ValueKind;
-use minijinja::{Environment, Value, filters, tests};
+use minijinja::{Environment, Error, State, Value, filters, tests};
 use serde_json::Value as Json;
 
 use crate::text;
+
+/// As many bytes are one step of the fuel, as in the engine.
+const BYTES_A_STEP: u64 = 64;
 
 /// Adds them.
 pub(super) fn add(environment: &mut Environment) {
@@ -18,7 +21,7 @@ pub(super) fn add(environment: &mut Environment) {
     environment.add_filter("default", filters::default);
     environment.add_filter("items", filters::items);
     environment.add_filter("join", filters::join);
-    environment.add_filter("length", filters::length);
+    environment.add_filter("length", length);
     environment.add_filter("replace", filters::replace);
     environment.add_filter("round", filters::round);
     environment.add_test("defined", tests::is_defined);
@@ -42,43 +45,60 @@ fn plain(value: &Value) -> Json {
         ValueKind::Number => serde_json::from_str(&value.to_string()).unwrap_or_default(),
         ValueKind::Seq | ValueKind::Iterable => items().map(|item| plain(&item)).collect(),
         ValueKind::Map => {
-            items().map(|key| (shown(&key), plain(&value.get_item(&key).unwrap_or_default()))).collect()
+            items().map(|key| (key.to_string(), plain(&value.get_item(&key).unwrap_or_default()))).collect()
         }
         _ => value.to_string().into(),
     }
 }
 
 /// `{{ title | one_line }}`: without line breaks and control characters.
-fn one_line(value: &Value) -> String {
-    text::one_line(&shown(value))
+fn one_line(state: &State, value: &Value) -> Result<String, Error> {
+    Ok(text::one_line(&shown(state, value)?))
 }
 
 /// `{{ description | cut(500) }}`: at most that long.
-fn cut(value: &Value, limit: usize) -> String {
-    text::escaped(&shown(value), limit, text::plain)
+fn cut(state: &State, value: &Value, limit: usize) -> Result<String, Error> {
+    Ok(text::escaped(&shown(state, value)?, limit, text::plain))
 }
 
 /// `{{ labels | pairs }}`: `host=db-1, team=payments`.
-fn pairs(value: &Value) -> String {
+fn pairs(state: &State, value: &Value) -> Result<String, Error> {
     let keys = value.try_iter().into_iter().flatten();
-    let pairs =
-        keys.map(|key| format!("{}={}", shown(&key), shown(&value.get_item(&key).unwrap_or_default())));
-    pairs.collect::<Vec<_>>().join(", ")
+    let pairs = keys.map(|key| {
+        let entry = value.get_item(&key).unwrap_or_default();
+        Ok(format!("{}={}", shown(state, &key)?, shown(state, &entry)?))
+    });
+    Ok(pairs.collect::<Result<Vec<_>, Error>>()?.join(", "))
 }
 
-fn upper(value: &Value) -> String {
-    shown(value).to_uppercase()
+fn upper(state: &State, value: &Value) -> Result<String, Error> {
+    Ok(shown(state, value)?.to_uppercase())
 }
 
-fn lower(value: &Value) -> String {
-    shown(value).to_lowercase()
+fn lower(state: &State, value: &Value) -> Result<String, Error> {
+    Ok(shown(state, value)?.to_lowercase())
 }
 
-fn trim(value: &Value) -> String {
-    shown(value).trim().to_owned()
+fn trim(state: &State, value: &Value) -> Result<String, Error> {
+    Ok(shown(state, value)?.trim().to_owned())
+}
+
+fn length(state: &State, value: &Value) -> Result<usize, Error> {
+    read(state, value.as_str().map_or(0, str::len))?;
+    filters::length(value)
 }
 
 /// What is absent shows as nothing.
-fn shown(value: &Value) -> String {
-    if value.is_undefined() || value.is_none() { String::new() } else { value.to_string() }
+fn shown(state: &State, value: &Value) -> Result<String, Error> {
+    if value.is_undefined() || value.is_none() {
+        return Ok(String::new());
+    }
+    let text = value.to_string();
+    read(state, text.len())?;
+    Ok(text)
+}
+
+/// Counts the bytes that a filter reads: the engine counts what it returns alone.
+pub(super) fn read(state: &State, bytes: usize) -> Result<(), Error> {
+    state.consume_fuel(bytes as u64 / BYTES_A_STEP)
 }

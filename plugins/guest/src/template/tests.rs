@@ -127,6 +127,19 @@ fn a_template_that_fails_does_not_lose_the_alert() {
     assert!(tried(&"x".repeat(5_000), &document()).1[0].contains("4000 characters"));
 }
 
+/// What a filter reads counts, and not only what it gives.
+#[test]
+fn filters_of_long_texts_use_up_the_fuel() {
+    let document = json!({ "title": "t", "description": "x".repeat(64_000), "n": vec![0; 2_000] });
+    for filter in ["cut(1)", "length", "one_line | cut(1)", "upper | length", "trim | cut(1)"] {
+        let (_, notes) =
+            tried(&format!("{{% for a in n %}}{{{{ description | {filter} }}}}{{% endfor %}}"), &document);
+        assert!(notes.len() == 1 && notes[0].contains("fuel"), "{filter}: {notes:?}");
+    }
+    let (text, notes) = tried("{% for a in n %}{{ alert | cut(1) }}{% endfor %}", &document);
+    assert!(text.starts_with("built in") && notes.len() == 1 && notes[0].contains("fuel"), "{notes:?}");
+}
+
 #[test]
 fn templates_nest_only_so_deep() {
     let blocks = format!("{}{}", "{% for a in [1] %}".repeat(60), "{% endfor %}".repeat(60));
