@@ -63,6 +63,11 @@ impl Kept {
         let codec = file.temporal.encryption.as_ref().map(Codec::read).transpose();
         match (secrets, mail, access, last_resort, codec) {
             (Ok(secrets), Ok(mail), Ok(access), Ok(last_resort), Ok(codec)) => {
+                let credentials = [
+                    mail.as_ref().and_then(MailSetup::credential),
+                    last_resort.as_ref().and_then(LastResort::credential),
+                ];
+                let secrets = secrets.and_credentials(credentials.into_iter().flatten());
                 Ok(Self { secrets, mail, access, last_resort, codec })
             }
             (secrets, mail, access, last_resort, codec) => {

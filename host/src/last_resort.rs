@@ -12,9 +12,10 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
+use url::Position;
 
 use crate::fault::Fault;
-use crate::plugin::{Registry, read_secret};
+use crate::plugin::{Credential, Registry, read_secret};
 use crate::telemetry::metric;
 use crate::temporal::Link;
 use crate::webhook::Spool;
@@ -80,6 +81,14 @@ impl LastResort {
             after: config.after.unsigned_abs(),
             interval: config.interval.unsigned_abs(),
         })
+    }
+
+    /// What of the URL its server could repeat: path and query, where services have their tokens. What is shorter than every
+    /// token has none.
+    pub fn credential(&self) -> Option<Credential> {
+        let url = Url::parse(self.url.expose_secret()).ok()?;
+        let value = Some(url[Position::BeforePath..].trim_matches('/')).filter(|value| value.len() > 12)?;
+        Some(Credential { name: "last-resort.url", value: value.into(), host: url.host()?.to_owned() })
     }
 
     /// Watches, and tells, for as long as the host runs.

@@ -59,7 +59,7 @@ pub use limits::{ByteSize, Limits};
 pub use loaded::Plugin;
 pub use mail::{MailConfig, MailSetup, Mailer};
 pub use registry::Registry;
-pub use secrets::{SecretConfig, Secrets, read_secret};
+pub use secrets::{Credential, SecretConfig, Secrets, read_secret};
 pub use setup::Setup;
 pub use sidecar::SidecarConfig;
 pub use trust::{

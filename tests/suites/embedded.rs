@@ -188,7 +188,7 @@ async fn what_the_environment_says_of_another_server_does_not_matter() {
 async fn the_server_gets_nothing_of_the_environment() {
     let host = embedded()
         .and_config("\n[secrets.TOKEN]\nenv = \"TESTS_SECRET\"\nhosts = [\"example.com\"]\n")
-        .variable("TESTS_SECRET", "hush-hush")
+        .variable("TESTS_SECRET", "hush-hush-hush")
         .start()
         .await;
     let environment = fs::read(format!("/proc/{}/environ", temporal_of(&host))).expect("it runs");

@@ -73,18 +73,30 @@ async fn what_a_server_says_of_a_secret_is_shown_to_nobody() {
         receiver.url("/**"),
     );
     let config = "\n[secrets.TOKEN]\nenv = \"TESTS_SECRET\"\nkind = \"bearer\"\nhosts = [\"127.0.0.1\"]\n";
+    // Another plugin that may ask the same server, and is granted no secret.
+    let reader = Plugin::new("reader", artifacts::shipped("webhook"));
+    let reader = reader.sidecar(
+        &sidecar.replace("authorization = \"${secret:TOKEN}\"\n", "").replace("secrets = [\"TOKEN\"]\n", ""),
+    );
     let host = Settings::new()
         .and_config(config)
         .variable("TESTS_SECRET", VALUE)
         .argument("--log")
         .argument("debug,campanile=trace,plugin=trace,hyper=trace,hyper_util=trace,rustls=trace")
         .plugin(Plugin::new("tracker", artifacts::shipped("webhook")).sidecar(&sidecar))
+        .plugin(reader)
         .start()
         .await;
     let results = host.submit_sync(&[alert("with a token")]).await;
-    assert_eq!(receiver.received("/alerts")[0].header("authorization"), format!("Bearer {VALUE}"));
+    let received = receiver.received("/alerts");
+    let sent: Vec<_> = received.iter().map(|request| request.header("authorization")).collect();
+    assert!(sent.contains(&format!("Bearer {VALUE}").as_str()) && sent.contains(&""), "{sent:?}");
     let ledger = results[0].to_string();
-    assert!(ledger.contains("no such token: Bearer [secret]") && !ledger.contains("hush"), "{ledger}");
+    for step in results[0]["ledger"]["steps"].as_array().expect("steps") {
+        let said = step["error"]["message"].as_str().expect("the server refuses both");
+        assert!(said.contains("no such token: Bearer [secret]"), "{step}");
+    }
+    assert!(!ledger.contains("hush"), "{ledger}");
     assert!(!host.log().has(|event| event.to_string().contains("hush")), "the log holds the secret");
 }
 
@@ -98,7 +110,7 @@ async fn host_with_body(receiver: &Receiver, grants: &str) -> Host {
     );
     Settings::new()
         .and_config("\n[secrets.KEY]\nenv = \"TESTS_SECRET\"\nhosts = [\"127.0.0.1\"]\n")
-        .variable("TESTS_SECRET", "hush\"hush")
+        .variable("TESTS_SECRET", "hush\"hush\"hush")
         .plugin(Plugin::new("pager", artifacts::guest("recorder")).sidecar(&sidecar))
         .start()
         .await
@@ -111,7 +123,7 @@ async fn a_secret_goes_into_a_body_by_its_own_grant_and_never_by_what_an_alert_s
     let results = host.submit_sync(&[alert("about ${secret:KEY} and ${secret:OTHER}")]).await;
     assert_eq!(results[0]["outcome"], "delivered", "{results:?}");
     let body = receiver.received("/pager")[0].json();
-    assert_eq!(body["setting"], "key hush\"hush");
+    assert_eq!(body["setting"], "key hush\"hush\"hush");
     assert_eq!(body["alert"]["title"], "about ${secret:KEY} and ${secret:OTHER}");
 }
 

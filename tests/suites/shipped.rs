@@ -39,16 +39,16 @@ async fn triage_and_log_show_the_alert_to_a_newcomer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn slack_posts_blocks_to_a_secret_path() {
     let receiver = Receiver::start().await;
-    receiver.always("/services/T0/B0/hush", Answer::status(200).body("ok"));
+    receiver.always("/services/T000/B000/hush", Answer::status(200).body("ok"));
     let url = receiver.url("/services/${secret:SLACK_PATH}");
     let sidecar = format!("[config]\nurl = \"{url}\"\n{}secrets = [\"SLACK_PATH\"]\n", grants(&receiver));
     let settings = Settings::new();
-    let file = settings.write("slack-path", "T0/B0/hush\n");
+    let file = settings.write("slack-path", "T000/B000/hush\n");
     let config = format!("\n[secrets.SLACK_PATH]\nfile = \"{}\"\nhosts = [\"127.0.0.1\"]\n", file.display());
     let host = settings.and_config(&config).plugin(Plugin::shipped("slack").sidecar(&sidecar)).start().await;
     let ledger = host.ledger(raised("<Disk> & \"Co\"")).await;
     assert_eq!(ledger["outcome"], "delivered", "{ledger}");
-    let message = receiver.received("/services/T0/B0/hush")[0].json();
+    let message = receiver.received("/services/T000/B000/hush")[0].json();
     let blocks = message.to_string();
     assert!(blocks.contains("\"blocks\""), "{message}");
     assert!(blocks.contains("payments") && blocks.to_lowercase().contains("critical"), "{message}");

@@ -14,6 +14,7 @@ mod journal;
 mod off_limits;
 mod outgoing;
 mod resolver;
+mod searchable;
 mod steering;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
+use url::Host;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use self::body::{drain, read_whole};
@@ -70,7 +72,6 @@ pub(super) struct Egress {
     plugin: Arc<str>,
     grants: Grants,
     secrets: Secrets,
-    scrubber: Scrubber,
     bounds: HttpBounds,
     places: Arc<Semaphore>,
     connector: Connector,
@@ -85,25 +86,19 @@ impl Egress {
         bounds: HttpBounds,
         connector: Connector,
     ) -> Self {
-        let scrubber = secrets.scrubber(&grants);
         let places = Arc::new(Semaphore::new(bounds.connections as usize));
-        Self { plugin: plugin.into(), grants, secrets, scrubber, bounds, places, connector }
+        Self { plugin: plugin.into(), grants, secrets, bounds, places, connector }
     }
 
     /// The same way out, and its places, with these secrets besides.
     pub(super) fn with_secrets(&self, names: &[String]) -> Self {
-        let grants = self.grants.and_secrets(names);
-        let scrubber = self.secrets.scrubber(&grants);
-        let (plugin, secrets, connector) =
-            (self.plugin.clone(), self.secrets.clone(), self.connector.clone());
         Self {
-            plugin,
-            grants,
-            secrets,
-            scrubber,
+            plugin: self.plugin.clone(),
+            grants: self.grants.and_secrets(names),
+            secrets: self.secrets.clone(),
             bounds: self.bounds,
             places: self.places.clone(),
-            connector,
+            connector: self.connector.clone(),
         }
     }
 
@@ -112,8 +107,13 @@ impl Egress {
         &self.grants
     }
 
+    /// What keeps secrets out of the answers of this host.
+    pub(super) fn scrubber(&self, host: Option<&Host<String>>) -> Scrubber {
+        self.secrets.scrubber(&self.grants, host)
+    }
+
     fn journal(&self, alert: Arc<str>) -> Journal {
-        Journal::new(self.plugin.clone(), alert, self.scrubber.clone(), self.bounds.requests)
+        Journal::new(self.plugin.clone(), alert, self.bounds.requests)
     }
 
     async fn send(
@@ -136,15 +136,15 @@ impl Egress {
         let most = self.bounds.request_body;
         let body = read_whole(body, most, times.deadline).await?;
         let body = outgoing.fill_body(body, &self.grants, &self.secrets, entry.mark(), most)?;
-        if self.scrubber.is_needed() {
-            outgoing.ask_for_plain_answer();
+        if entry.scrubber().is_needed() {
+            outgoing.ask_for_searchable_answer();
         }
         let url = outgoing.url().clone();
         let request = outgoing.into_request(body)?;
         let place = self.place(times.deadline).await?;
         let connected_by = times.deadline.min(Instant::now() + times.connect.min(self.connector.timeout()));
         let stream = self.connector.connect(&url, &self.grants, connected_by).await?;
-        let exchange = Exchange { bounds: &self.bounds, scrubber: &self.scrubber, times, entry };
+        let exchange = Exchange { bounds: &self.bounds, times, entry };
         exchange.run(stream, place, request).await
     }
 

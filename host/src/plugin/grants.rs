@@ -254,9 +254,14 @@ impl HostPattern {
 
     /// Whether the URL leads to this host.
     pub(super) fn matches(&self, url: &Url) -> bool {
-        match (self, host_of(url)) {
-            (Self::Exact(expected), Some(host)) => *expected == host,
-            (Self::Below(suffix), Some(Host::Domain(name))) => {
+        host_of(url).is_some_and(|host| self.includes(&host))
+    }
+
+    /// Whether this is the host, or one below the domain.
+    pub(super) fn includes(&self, host: &Host<String>) -> bool {
+        match (self, host) {
+            (Self::Exact(expected), host) => expected == host,
+            (Self::Below(suffix), Host::Domain(name)) => {
                 name.strip_suffix(suffix.as_str()).is_some_and(|label| !label.is_empty())
             }
             _ => false,
@@ -266,10 +271,15 @@ impl HostPattern {
 
 /// The host of a URL, a name without the dot that may stand behind it.
 pub(super) fn host_of(url: &Url) -> Option<Host<String>> {
-    Some(match url.host()?.to_owned() {
+    url.host().map(|host| without_dot(host.to_owned()))
+}
+
+/// A host without the dot that may stand behind its name.
+pub(super) fn without_dot(host: Host<String>) -> Host<String> {
+    match host {
         Host::Domain(name) => Host::Domain(name.strip_suffix('.').map(str::to_owned).unwrap_or(name)),
         address => address,
-    })
+    }
 }
 
 fn parse_network(text: &str) -> Result<IpNet, String> {

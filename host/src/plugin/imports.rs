@@ -153,7 +153,8 @@ impl sender::Host for HostState {
             return Ok(Err(sender::Error::Denied(text)));
         };
         self.mails_left = left;
-        let sent = mailer.send(self.egress.grants(), message.into(), self.deadline.into()).await;
+        let scrubber = self.egress.scrubber(Some(mailer.host()));
+        let sent = mailer.send(self.egress.grants(), &scrubber, message.into(), self.deadline.into()).await;
         match &sent {
             Ok(_) => self.mails += 1,
             Err(MailError::Denied(_)) => self.denied_mails += 1,

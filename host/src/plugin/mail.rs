@@ -3,6 +3,7 @@
 
 mod compose;
 mod recipients;
+mod setup;
 
 use std::error::Error as _;
 use std::fmt;
@@ -14,8 +15,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use lettre::address::Envelope;
 use lettre::message::Mailbox;
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::{AsyncSmtpTransportBuilder, Error as SmtpError};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use schemars::JsonSchema;
@@ -24,10 +23,10 @@ use tokio::time::{Instant, timeout_at};
 use url::Host;
 
 use self::recipients::{Results, Served};
-use super::egress::read_roots;
 use super::grants::Grants;
-use super::secrets::{from_environment, is_loopback};
-use crate::fault::Fault;
+use super::secrets::Scrubber;
+
+pub use self::setup::MailSetup;
 
 /// The table `[mail]` of the host's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -121,6 +120,18 @@ pub enum MailError {
     Unavailable(String),
 }
 
+impl MailError {
+    /// The same error with another text.
+    fn map(self, change: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Denied(text) => Self::Denied(change(text)),
+            Self::Invalid(text) => Self::Invalid(change(text)),
+            Self::Rejected(text) => Self::Rejected(change(text)),
+            Self::Unavailable(text) => Self::Unavailable(change(text)),
+        }
+    }
+}
+
 /// The way out for mail. Cheap to clone; connections are kept and used again.
 #[derive(Clone)]
 pub struct Mailer {
@@ -128,6 +139,7 @@ pub struct Mailer {
 }
 
 struct Inner {
+    host: Host<String>,
     from: Mailbox,
     timeout: Duration,
     builder: AsyncSmtpTransportBuilder,
@@ -135,51 +147,38 @@ struct Inner {
     served: Served,
 }
 
-/// The table `[mail]`, understood, with the password read.
-pub struct MailSetup {
-    from: Mailbox,
-    timeout: Duration,
-    builder: AsyncSmtpTransportBuilder,
-}
-
-impl MailSetup {
-    /// Reads what the table names.
-    ///
-    /// # Errors
-    /// All that is wrong with the table, with paths such as `mail.password-file`.
-    pub fn read(config: MailConfig) -> Result<Self, Vec<Fault>> {
-        let mut faults = Vec::new();
-        let from = sender(&config, &mut faults);
-        let credentials = credentials(&config, &mut faults);
-        let tls = encryption(&config, &mut faults);
-        let (Some(from), Some(tls), true) = (from, tls, faults.is_empty()) else { return Err(faults) };
-        // The brackets of an IPv6 address belong to URLs.
-        let server = config.host.trim_matches(['[', ']']);
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(server)
-            .port(config.port.unwrap_or_else(|| default_port(config.tls)))
-            .timeout(Some(config.timeout))
-            .tls(tls);
-        if let Some(credentials) = credentials {
-            builder = builder.credentials(credentials);
-        }
-        Ok(Self { from, timeout: config.timeout, builder })
-    }
-}
-
 impl Mailer {
     /// Prepares everything but the connection, which the first message opens. Needs a tokio runtime.
     pub fn new(setup: MailSetup) -> Self {
-        let MailSetup { from, timeout, builder } = setup;
+        let MailSetup { host, from, timeout, builder, .. } = setup;
         let transport = ArcSwap::from_pointee(builder.clone().build());
-        Self { inner: Arc::new(Inner { from, timeout, builder, transport, served: Served::default() }) }
+        let served = Served::default();
+        Self { inner: Arc::new(Inner { host, from, timeout, builder, transport, served }) }
     }
 
-    /// Sends one message and returns the server's answer; where it does not take all recipients, what it says to each. A message that is under way when the caller goes away is
-    /// brought to its end; its `Message-ID` lets a repeat be recognised.
+    /// The mail server.
+    pub(super) fn host(&self) -> &Host<String> {
+        &self.inner.host
+    }
+
+    /// Sends one message and returns the server's answer without secrets; where it does not take all recipients, what it
+    /// says to each. A message that is under way when the caller goes away is brought to its end; its `Message-ID` lets a
+    /// repeat be recognised.
     ///
     /// # Errors
-    /// See [`MailError`].
+    /// See [`MailError`]; its text has no secrets either.
     pub async fn send(
+        &self,
+        grants: &Grants,
+        scrubber: &Scrubber,
+        message: MailMessage,
+        deadline: Instant,
+    ) -> Result<String, MailError> {
+        let sent = self.send_unsearched(grants, message, deadline).await;
+        sent.map(|answer| scrubber.text(&answer)).map_err(|error| error.map(|text| scrubber.text(&text)))
+    }
+
+    async fn send_unsearched(
         &self,
         grants: &Grants,
         message: MailMessage,
@@ -293,94 +292,6 @@ fn failure(error: &SmtpError) -> MailError {
         Some(_) => MailError::Unavailable(format!("the mail server refused the message for now: {text}")),
         None => MailError::Unavailable(format!("the mail server cannot be used: {text}")),
     }
-}
-
-fn fault(key: &str, value: Option<&str>, message: impl Into<String>) -> Fault {
-    Fault { path: format!("mail.{key}"), value: value.map(Into::into), message: message.into() }
-}
-
-fn default_port(tls: MailTls) -> u16 {
-    match tls {
-        MailTls::Starttls => 587,
-        MailTls::Tls => 465,
-        MailTls::None => 25,
-    }
-}
-
-fn sender(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<Mailbox> {
-    if config.timeout.is_zero() {
-        faults.push(fault("timeout", None, "is zero; write how long a message may take, such as \"10s\""));
-    }
-    let from = compose::mailbox(&config.from);
-    if from.is_none() {
-        let message = "is not a sender such as alerts@example.com or Campanile <alerts@example.com>";
-        faults.push(fault("from", Some(&config.from), message));
-    }
-    from
-}
-
-fn credentials(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<Credentials> {
-    let password = match (&config.password_file, &config.password_env) {
-        (None, None) => None,
-        (Some(file), None) => {
-            let read = std::fs::read_to_string(file)
-                .map_err(|error| format!("{} cannot be read: {error}", file.display()));
-            Some(("password-file", read))
-        }
-        (None, Some(variable)) => Some(("password-env", from_environment(variable))),
-        (Some(_), Some(_)) => {
-            faults.push(fault("password-env", None, "stands beside password-file; give one of them"));
-            return None;
-        }
-    };
-    match (&config.username, password) {
-        (None, None) => None,
-        (Some(username), Some((_, Ok(password)))) => {
-            Some(Credentials::new(username.clone(), password.trim_end_matches(['\r', '\n']).to_owned()))
-        }
-        (Some(_), Some((key, Err(message)))) => {
-            faults.push(fault(key, None, message));
-            None
-        }
-        (Some(_), None) => {
-            faults.push(fault("password-file", None, "is required with username, or password-env instead"));
-            None
-        }
-        (None, Some(_)) => {
-            faults.push(fault("username", None, "is required with a password"));
-            None
-        }
-    }
-}
-
-fn encryption(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<Tls> {
-    let Ok(host) = Host::parse(&config.host) else {
-        faults.push(fault("host", Some(&config.host), "is not a server such as smtp.example.com"));
-        return None;
-    };
-    match config.tls {
-        MailTls::None if config.allow_plaintext || is_loopback(&host) => Some(Tls::None),
-        MailTls::None => {
-            let message =
-                "sends mail and password in clear text; use \"starttls\", or set allow-plaintext = true";
-            faults.push(fault("tls", Some("none"), message));
-            None
-        }
-        MailTls::Starttls => tls_parameters(config, faults).map(Tls::Required),
-        MailTls::Tls => tls_parameters(config, faults).map(Tls::Wrapper),
-    }
-}
-
-fn tls_parameters(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<TlsParameters> {
-    let roots = read_roots(&config.root_certificates, "mail.root-certificates");
-    let roots = roots.map_err(|found| faults.extend(found)).ok()?;
-    let mut parameters = TlsParameters::builder(config.host.clone());
-    for root in roots {
-        let root = Certificate::from_der(root.to_vec()).expect("certificates are checked when they are read");
-        parameters = parameters.add_root_certificate(root);
-    }
-    let refused = |error: SmtpError| faults.push(fault("tls", None, format!("cannot be set up: {error}")));
-    parameters.build_rustls().map_err(refused).ok()
 }
 
 #[cfg(test)]

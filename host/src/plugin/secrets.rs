@@ -1,6 +1,7 @@
 //! Secrets that plugins use and never see. A plugin's configuration holds the placeholder `${secret:NAME}`; the plugin
 //! puts that text into a request, and the host fills in the value just before it sends, if the plugin's sidecar grants
-//! the name and the host's configuration lets that secret go to that host. What comes back is searched for the value.
+//! the name and the host's configuration lets that secret go to that host. What comes back from a host is searched for
+//! every secret that may go there, whichever plugin sent it, and for those that the plugin is granted.
 //!
 //! | `kind` | where the placeholder goes | what the host sends |
 //! |---|---|---|
@@ -11,8 +12,10 @@
 //! | `sigv4` | header `authorization`, alone | the signature, `x-amz-date`, and what else AWS wants |
 
 mod body;
+mod cache;
 mod destination;
 mod fill;
+mod forms;
 mod mark;
 mod read;
 mod scrub;
@@ -26,7 +29,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use url::Host;
 
+use self::cache::ScrubberCache;
 use self::destination::Destination;
 use super::grants::Grants;
 use crate::fault::Fault;
@@ -36,7 +41,7 @@ pub(super) use fill::placeholder;
 pub(super) use mark::Mark;
 pub(super) use read::from_environment;
 pub use read::read_secret;
-pub(super) use scrub::{Scrubber, Scrubbing};
+pub(super) use scrub::Scrubber;
 pub(super) use sign::{Signer, Unsigned};
 
 /// One table `[secrets.NAME]` of the host's configuration.
@@ -46,7 +51,7 @@ pub struct SecretConfig {
     /// The environment variable that holds the value. Either this or `file`.
     #[serde(default)]
     pub env: Option<String>,
-    /// The file that holds the value; line breaks at its end do not count.
+    /// The file that holds the value; line breaks at its end do not count. A value has at least 12 characters.
     #[serde(default)]
     pub file: Option<PathBuf>,
     /// How the value is used.
@@ -95,7 +100,18 @@ pub enum SecretKind {
 /// Every secret of the host, read once. Cheap to clone; its `Debug` shows names only.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
-    secrets: Arc<BTreeMap<String, Secret>>,
+    secrets: Arc<BTreeMap<String, Arc<Secret>>>,
+    scrubbers: Arc<ScrubberCache>,
+}
+
+/// A credential that the host itself sends somewhere: no plugin can use it, and answers from there are searched for it.
+pub struct Credential {
+    /// What it is, such as `mail.password`; with a dot, which no name of a secret has.
+    pub name: &'static str,
+    /// The value.
+    pub value: SecretString,
+    /// Where the host sends it.
+    pub host: Host<String>,
 }
 
 /// One secret. `SecretString` keeps the value out of `Debug` and wipes it from memory in the end.
@@ -111,9 +127,13 @@ struct Secret {
 enum Usage {
     Text,
     Bearer,
-    Basic { username: String },
+    Basic {
+        username: String,
+    },
     StandardWebhooks,
     Sigv4(sigv4::Scope),
+    /// By the host alone.
+    Internal,
 }
 
 impl Usage {
@@ -122,7 +142,7 @@ impl Usage {
         match self {
             Self::StandardWebhooks => true,
             Self::Sigv4(scope) => scope.session_token().is_none(),
-            Self::Text | Self::Bearer | Self::Basic { .. } => false,
+            Self::Text | Self::Bearer | Self::Basic { .. } | Self::Internal => false,
         }
     }
 }
@@ -137,11 +157,30 @@ impl Secrets {
         let mut secrets = BTreeMap::new();
         for (name, table) in config {
             match read::secret(&name, table) {
-                Ok(secret) => _ = secrets.insert(name, secret),
+                Ok(secret) => _ = secrets.insert(name, Arc::new(secret)),
                 Err(found) => faults.extend(found),
             }
         }
-        if faults.is_empty() { Ok(Self { secrets: Arc::new(secrets) }) } else { Err(faults) }
+        faults.extend(read::check_total(secrets.values().map(Arc::as_ref)));
+        match faults.is_empty() {
+            true => Ok(Self { secrets: Arc::new(secrets), scrubbers: Arc::default() }),
+            false => Err(faults),
+        }
+    }
+
+    /// The same, and credentials of the host itself. Those that are too short to be searched for are left out.
+    #[must_use]
+    pub fn and_credentials(self, credentials: impl IntoIterator<Item = Credential>) -> Self {
+        let mut secrets = (*self.secrets).clone();
+        for Credential { name, value, host } in credentials {
+            if let Err(problem) = read::check_length(value.expose_secret()) {
+                tracing::warn!("answers from {host} are not searched for {name}: it {problem}");
+                continue;
+            }
+            let destinations = vec![Destination::any_port(host)];
+            secrets.insert(name.to_owned(), Arc::new(Secret { value, usage: Usage::Internal, destinations }));
+        }
+        Self { secrets: Arc::new(secrets), scrubbers: Arc::default() }
     }
 
     /// Says which secrets a plugin is granted that are not declared: requests that use them will be refused, and everything
@@ -158,16 +197,22 @@ impl Secrets {
     /// Says which secrets are declared and granted to none of the plugins: there may be a typing error.
     pub(super) fn say_unused<'a>(&self, grants: impl Iterator<Item = &'a Grants>) {
         let used: BTreeSet<_> = grants.flat_map(Grants::secrets).collect();
-        for name in self.secrets.keys().filter(|name| !used.contains(name.as_str())) {
+        let declared = self.secrets.iter().filter(|(_, secret)| !matches!(secret.usage, Usage::Internal));
+        for (name, _) in declared.filter(|(name, _)| !used.contains(name.as_str())) {
             tracing::info!("secret {name} is declared but granted to no plugin");
         }
     }
 
-    /// What keeps the values of all secrets that are granted out of what a plugin gets to see: of a secret that one
-    /// request left somewhere, another can be the answer.
-    pub(super) fn scrubber(&self, grants: &Grants) -> Scrubber {
-        let granted = grants.secrets().filter_map(|name| self.secrets.get(name));
-        Scrubber::new(granted.flat_map(Secret::forms))
+    /// What keeps secrets out of an answer of `host` to a plugin with these grants: every secret that may go to that host,
+    /// by whatever port, since another plugin or receiver may have left it there; and every secret that is granted.
+    pub(super) fn scrubber(&self, grants: &Grants, host: Option<&Host<String>>) -> Scrubber {
+        let granted: BTreeSet<_> = grants.secrets().collect();
+        let is_searched_for = |name: &str, secret: &Secret| {
+            granted.contains(name) || host.is_some_and(|host| secret.may_be_at(host))
+        };
+        let searched = self.secrets.iter().filter(|(name, secret)| is_searched_for(name, secret));
+        let searched: BTreeMap<_, _> = searched.map(|(name, secret)| (name.as_str(), &**secret)).collect();
+        self.scrubbers.get(&searched)
     }
 }
 
@@ -176,16 +221,21 @@ impl Secret {
         self.value.expose_secret()
     }
 
+    /// Whether it may have gone to this host, at some port.
+    fn may_be_at(&self, host: &Host<String>) -> bool {
+        self.destinations.iter().any(|destination| destination.includes(host))
+    }
+
     /// The texts that betray it, in clear.
-    fn forms(&self) -> Vec<String> {
-        let mut forms = vec![self.value().to_owned()];
+    fn texts(&self) -> Vec<String> {
+        let mut texts = vec![self.value().to_owned()];
         match &self.usage {
-            Usage::Text | Usage::Bearer => {}
-            Usage::Basic { username } => forms.push(format!("{username}:{}", self.value())),
-            Usage::StandardWebhooks => forms.extend(sign::bare_key(self.value())),
-            Usage::Sigv4(scope) => forms.extend(scope.session_token().map(str::to_owned)),
+            Usage::Text | Usage::Bearer | Usage::Internal => {}
+            Usage::Basic { username } => texts.push(format!("{username}:{}", self.value())),
+            Usage::StandardWebhooks => texts.extend(sign::bare_key(self.value())),
+            Usage::Sigv4(scope) => texts.extend(scope.session_token().map(str::to_owned)),
         }
-        forms
+        texts
     }
 }
 

@@ -25,7 +25,7 @@ async fn told(host: &Host, deed: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn there_are_no_files_sockets_variables_arguments_or_input() {
     let receiver = Receiver::start().await;
-    let host = settings(&receiver, patient).variable("TESTS_SECRET", "hush").start().await;
+    let host = settings(&receiver, patient).variable("TESTS_SECRET", "hush-hush-hush").start().await;
     for line in told(&host, "files").await {
         assert!(line.ends_with(" failed: NotFound"), "{line}");
     }
@@ -53,7 +53,7 @@ async fn a_plugin_reads_its_own_settings_and_no_secret() {
         .plugin(patient("misbehave").and(own))
         .plugin(patient("misbehave-notifier").and(neighbour))
         .and_config("\n[secrets.PATH]\nenv = \"TESTS_SECRET\"\nhosts = [\"127.0.0.1\"]\n")
-        .variable("TESTS_SECRET", "hush");
+        .variable("TESTS_SECRET", "hush-hush-hush");
     let host = settings.start().await;
     let told = told(&host, "config-enumerate").await;
     // The placeholder, with the mark of this call.

@@ -15,7 +15,7 @@ pub(super) const GOOGLECHAT: Service = Service {
     home: "https://chat.googleapis.com",
     config: "url = \"{home}\"",
     grants: "",
-    secrets: &[("GOOGLECHAT_KEY", "AIzaSy-hush", ""), ("GOOGLECHAT_TOKEN", "hush_vF-8QJ7=", "")],
+    secrets: &[("GOOGLECHAT_KEY", "AIzaSyD-hush", ""), ("GOOGLECHAT_TOKEN", "hush_vF-8QJ7=", "")],
     answers: &[(
         PLACE,
         200,
@@ -50,7 +50,7 @@ async fn google_chat_gets_a_card_and_one_in_the_same_thread_at_the_end() {
     assert_eq!([receipt(&fired, "googlechat"), receipt(&ended, "googlechat")], [Some(MESSAGE); 2]);
     let [message, over] = stage.requests("googlechat");
     let asked = format!(
-        "{PLACE}?key=AIzaSy-hush&token=hush_vF-8QJ7%3D\
+        "{PLACE}?key=AIzaSyD-hush&token=hush_vF-8QJ7%3D\
          &messageReplyOption=REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD&requestId="
     );
     let ids = [&message, &over].map(|request| {

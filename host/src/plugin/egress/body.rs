@@ -1,12 +1,14 @@
-//! Bodies within bounds: the plugin's is read whole, the server's is passed on as it comes, without secrets.
+//! Bodies within bounds: the plugin's is read whole; the server's is passed on as it comes, or, if it is searched for
+//! secrets, as a whole.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::stream::{self, TryStreamExt};
 use http::HeaderMap;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
@@ -17,7 +19,7 @@ use super::call::Times;
 use super::failure::Failure;
 use super::journal::Entry;
 use crate::plugin::limits::ByteSize;
-use crate::plugin::secrets::Scrubbing;
+use crate::plugin::secrets::Scrubber;
 
 /// The whole body that the plugin writes, at most `most` bytes. Trailers are left out.
 pub(super) async fn read_whole(body: WasiBody, most: u64, by: Instant) -> Result<Bytes, Failure> {
@@ -48,7 +50,6 @@ pub(super) async fn drain(body: WasiBody, most: u64, by: Instant) {
 /// An answer that has begun, with what it holds as long as it lasts.
 pub(super) struct Opened {
     pub incoming: Incoming,
-    pub scrubbing: Scrubbing,
     pub _connection: AbortOnDropJoinHandle<()>,
     pub _place: OwnedSemaphorePermit,
 }
@@ -57,7 +58,6 @@ pub(super) struct Opened {
 /// the connection, so that dropping the body closes it.
 pub(super) struct ResponseBody {
     opened: Opened,
-    trailers: Option<HeaderMap>,
     most: u64,
     left: u64,
     times: Times,
@@ -69,7 +69,7 @@ impl ResponseBody {
     pub(super) fn new(opened: Opened, most: u64, times: Times, entry: Entry) -> Result<Self, Failure> {
         let announced = opened.incoming.size_hint().lower();
         let patience = Box::pin(sleep_until(Self::next(&times)));
-        let body = Self { opened, trailers: None, most, left: most, times, patience, entry };
+        let body = Self { opened, most, left: most, times, patience, entry };
         if announced > most { Err(body.too_large()) } else { Ok(body) }
     }
 
@@ -78,31 +78,12 @@ impl ResponseBody {
         times.deadline.min(Instant::now() + times.between_bytes)
     }
 
-    /// What the plugin gets of the next part; nothing if all of it is held back.
-    fn accept(&mut self, frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, Failure> {
+    /// Counts the next part.
+    fn accept(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Failure> {
         self.patience.as_mut().reset(Self::next(&self.times));
-        match frame.into_data() {
-            Ok(part) => {
-                self.left = self.left.checked_sub(part.len() as u64).ok_or_else(|| self.too_large())?;
-                let clean = self.opened.scrubbing.push(part);
-                Ok((!clean.is_empty()).then(|| Frame::data(clean)))
-            }
-            Err(other) => {
-                self.trailers = other.into_trailers().ok().map(|mut trailers| {
-                    self.opened.scrubbing.headers(&mut trailers);
-                    trailers
-                });
-                Ok(self.rest())
-            }
-        }
-    }
-
-    /// What was held back, and then the trailers.
-    fn rest(&mut self) -> Option<Frame<Bytes>> {
-        match self.opened.scrubbing.finish() {
-            rest if rest.is_empty() => self.trailers.take().map(Frame::trailers),
-            rest => Some(Frame::data(rest)),
-        }
+        let size = frame.data_ref().map_or(0, |part| part.len() as u64);
+        self.left = self.left.checked_sub(size).ok_or_else(|| self.too_large())?;
+        Ok(frame)
     }
 
     fn too_large(&self) -> Failure {
@@ -124,33 +105,50 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        loop {
-            let polled = pin!(&mut self.opened.incoming).poll_frame(cx);
-            let accepted = match polled {
-                Poll::Ready(None) => return Poll::Ready(self.rest().map(Ok)),
-                Poll::Ready(Some(Ok(frame))) => self.accept(frame),
-                Poll::Ready(Some(Err(error))) => Err(Failure::broken_off(&error)),
-                Poll::Pending => {
-                    ready!(self.patience.as_mut().poll(cx));
-                    Err(self.late())
-                }
-            };
-            match accepted {
-                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
-                Ok(None) => {}
-                Err(failure) => return Poll::Ready(Some(Err(self.entry.fail(failure)))),
+        let accepted = match pin!(&mut self.opened.incoming).poll_frame(cx) {
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Ok(frame))) => self.accept(frame),
+            Poll::Ready(Some(Err(error))) => Err(Failure::broken_off(&error)),
+            Poll::Pending => {
+                ready!(self.patience.as_mut().poll(cx));
+                Err(self.late())
             }
-        }
+        };
+        Poll::Ready(Some(accepted.map_err(|failure| self.entry.fail(failure))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.trailers.is_none() && self.opened.scrubbing.is_empty() && self.opened.incoming.is_end_stream()
+        self.opened.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.opened.scrubbing.is_idle() {
-            true => self.opened.incoming.size_hint(),
-            false => SizeHint::default(),
+        self.opened.incoming.size_hint()
+    }
+}
+
+/// A body that is passed on once all of it has come, without secrets: one part, and then the trailers. It is not read before
+/// the plugin reads it.
+pub(super) fn whole(body: ResponseBody, scrubber: Scrubber) -> WasiBody {
+    let frames = async move {
+        let (data, trailers) = collected(body).await?;
+        let data = Some(scrubber.body(data)).filter(|data| !data.is_empty()).map(Frame::data);
+        let trailers = trailers.map(|mut trailers| {
+            scrubber.headers(&mut trailers);
+            Frame::trailers(trailers)
+        });
+        Ok::<_, Error>(stream::iter(data.into_iter().chain(trailers).map(Ok)))
+    };
+    StreamBody::new(stream::once(frames).try_flatten()).boxed_unsync()
+}
+
+/// All of a body, in one piece: a server can send a byte at a time, and each part takes more than what is in it.
+async fn collected(mut body: ResponseBody) -> Result<(Bytes, Option<HeaderMap>), Error> {
+    let (mut data, mut trailers) = (BytesMut::new(), None);
+    while let Some(frame) = body.frame().await {
+        match frame?.into_data() {
+            Ok(part) => data.extend_from_slice(&part),
+            Err(other) => trailers = other.into_trailers().ok(),
         }
     }
+    Ok((data.freeze(), trailers))
 }

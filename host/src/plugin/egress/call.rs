@@ -12,7 +12,7 @@ use wasmtime_wasi_http::{
 
 use super::Egress;
 use super::journal::{Entry, Journal, Traffic};
-use super::outgoing::shown;
+use super::outgoing::{host_asked_for, shown};
 use crate::plugin::sidecar::Settings;
 
 /// How long one request may take.
@@ -98,7 +98,8 @@ impl WasiHttpHooks for EgressCall {
         let times = Times::new(self.deadline, options);
         let (egress, journal) = (self.egress.clone(), self.journal.clone());
         Box::new(async move {
-            let entry = Entry::new(journal, &shown(request.method(), request.uri()));
+            let scrubber = egress.scrubber(host_asked_for(request.uri()).as_ref());
+            let entry = Entry::new(journal, &shown(request.method(), request.uri()), scrubber);
             match egress.send(request, admitted, times, &entry).await {
                 Ok(response) => Ok((response, Box::new(async { Ok(()) }) as _)),
                 Err(failure) => Err(entry.fail(failure)),

@@ -1,7 +1,7 @@
 //! One request over a fresh connection, and what of the answer the plugin may see.
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use http::header::HeaderMap;
 use http::{Request, Response, response};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
@@ -11,18 +11,17 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::io::{InspectReader, InspectWriter};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use super::body::{Opened, ResponseBody};
+use super::body::{Opened, ResponseBody, whole};
 use super::call::Times;
 use super::connect::Stream;
 use super::failure::Failure;
 use super::journal::Entry;
+use super::searchable;
 use crate::plugin::limits::{ByteSize, HttpBounds};
-use crate::plugin::secrets::Scrubber;
 
 /// The terms of one exchange.
 pub(super) struct Exchange<'a> {
     pub bounds: &'a HttpBounds,
-    pub scrubber: &'a Scrubber,
     pub times: Times,
     pub entry: &'a Entry,
 }
@@ -47,10 +46,13 @@ impl Exchange<'_> {
         let answer = timeout_at(answered_by, sender.send_request(request)).await.map_err(late)?;
         let (mut head, incoming) = answer.map_err(|error| self.failed(&error))?.into_parts();
         self.clean(&mut head)?;
-        let opened =
-            Opened { incoming, scrubbing: self.scrubber.start(), _connection: connection, _place: place };
+        let opened = Opened { incoming, _connection: connection, _place: place };
         let body = ResponseBody::new(opened, self.bounds.response_body, self.times, self.entry.clone())?;
-        Ok(Response::from_parts(head, body.boxed_unsync()))
+        let body = match self.entry.scrubber() {
+            scrubber if scrubber.is_needed() => whole(body, scrubber.clone()),
+            _ => body.boxed_unsync(),
+        };
+        Ok(Response::from_parts(head, body))
     }
 
     fn counted(&self, stream: Box<dyn Stream>) -> impl Stream + use<> {
@@ -76,49 +78,19 @@ impl Exchange<'_> {
         Failure::new(Error::HttpResponseHeaderSectionSize(None), text)
     }
 
-    /// Checks a response's head, and takes secrets out of it. What is encoded cannot be searched, and the length is no
-    /// longer that of the body.
+    /// Checks a response's head, and takes secrets out of it.
     fn clean(&self, head: &mut response::Parts) -> Result<(), Failure> {
         // The client reads on to the end of its buffer before it says that it is full.
         if size(&head.headers) > self.bounds.response_head {
             return Err(self.head_too_large());
         }
-        if !self.scrubber.is_needed() {
-            return Ok(());
+        match self.entry.scrubber() {
+            scrubber if scrubber.is_needed() => searchable::clean(head, scrubber),
+            _ => Ok(()),
         }
-        // The plugin gets to see the name of the coding, and a server can write there what it likes.
-        let coding =
-            |name, harmless| coding(&head.headers, name, harmless).map(|coding| self.scrubber.text(&coding));
-        if let Some(coding) = coding(&CONTENT_ENCODING, "identity") {
-            let text = encoded("content-encoding", &coding);
-            return Err(Failure::new(Error::HttpResponseContentCoding(Some(coding)), text));
-        }
-        if let Some(coding) = coding(&TRANSFER_ENCODING, "chunked") {
-            let text = encoded("transfer-encoding", &coding);
-            return Err(Failure::new(Error::HttpResponseTransferCoding(Some(coding)), text));
-        }
-        head.headers.remove(CONTENT_LENGTH);
-        self.scrubber.headers(&mut head.headers);
-        Ok(())
     }
 }
 
 fn size(headers: &HeaderMap) -> u64 {
     headers.iter().map(|(name, value)| (name.as_str().len() + value.len()) as u64).sum()
-}
-
-/// The first coding of a response besides the harmless one.
-fn coding(headers: &HeaderMap, name: &http::HeaderName, harmless: &str) -> Option<String> {
-    let codings = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let codings: Vec<String> = codings
-        .flat_map(|value| value.split(',').map(|coding| coding.trim().to_owned()).collect::<Vec<_>>())
-        .collect();
-    codings.into_iter().find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(harmless))
-}
-
-fn encoded(header: &str, coding: &str) -> String {
-    format!(
-        "the server answered with {header} \"{coding}\", though it was asked for none; what comes back to a plugin \
-         with secrets is searched for them, and that cannot be"
-    )
 }

@@ -28,7 +28,6 @@ pub(super) struct Journal {
     /// The identity of the alert that the call is about, for the log.
     pub alert: Arc<str>,
     pub mark: Mark,
-    scrubber: Scrubber,
     /// How many requests may be sent.
     most: u32,
     failures: Mutex<Vec<String>>,
@@ -39,12 +38,11 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn new(plugin: Arc<str>, alert: Arc<str>, scrubber: Scrubber, most: u32) -> Self {
+    pub(super) fn new(plugin: Arc<str>, alert: Arc<str>, most: u32) -> Self {
         Self {
             plugin,
             alert,
             mark: Mark::new(),
-            scrubber,
             most,
             failures: Mutex::default(),
             requests: AtomicU64::default(),
@@ -79,17 +77,23 @@ impl Journal {
     }
 }
 
-/// One request in the journal, as the operator is told of it.
+/// One request in the journal, as the operator sees it, and the search through all that comes of it.
 #[derive(Clone)]
 pub(super) struct Entry {
     journal: Arc<Journal>,
     requested: String,
+    scrubber: Scrubber,
 }
 
 impl Entry {
-    pub(super) fn new(journal: Arc<Journal>, requested: &str) -> Self {
+    pub(super) fn new(journal: Arc<Journal>, requested: &str, scrubber: Scrubber) -> Self {
         let requested = journal.mark.remove(requested);
-        Self { journal, requested }
+        Self { journal, requested, scrubber }
+    }
+
+    /// What keeps secrets out of the answer.
+    pub(super) fn scrubber(&self) -> &Scrubber {
+        &self.scrubber
     }
 
     pub(super) fn mark(&self) -> &Mark {
@@ -106,12 +110,12 @@ impl Entry {
 
     /// Notes a failure for the ledger and the log, and hands the code on to the plugin.
     pub(super) fn fail(&self, failure: Failure) -> Error {
-        let Journal { plugin, alert, mark, scrubber, most, failures, denied, .. } = &*self.journal;
+        let Journal { plugin, alert, mark, most, failures, denied, .. } = &*self.journal;
         let mut failures = failures.lock();
         denied.fetch_add(u64::from(failure.is_refusal()), Relaxed);
         // One more than can be sent: a plugin that goes on after the last one is told of once.
         if failures.len() <= *most as usize {
-            let text = scrubber.text(&mark.remove(&format!("{}: {}", self.requested, failure.text)));
+            let text = self.scrubber.text(&mark.remove(&format!("{}: {}", self.requested, failure.text)));
             let what = if failure.is_refusal() { "refused" } else { "failed" };
             tracing::warn!(target: "plugin", plugin = &**plugin, alert = &**alert, "http request {what}: {text}");
             failures.push(text);

@@ -1,16 +1,15 @@
 //! From what the plugin asked for to what may be sent: the URL normalised, secrets filled in, the grant checked.
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, RANGE, USER_AGENT,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use http::{Method, Request, Uri, request};
 use http_body_util::Full;
 use jiff::Timestamp;
-use url::{Position, Url};
+use url::{Host, Position, Url};
 use wasmtime_wasi_http::Error;
 
 use super::failure::Failure;
+use super::searchable;
 use super::steering::steering;
 use crate::plugin::grants::{Grants, host_of, http_line};
 use crate::plugin::secrets::{Mark, Secrets, Signer, Unsigned};
@@ -65,10 +64,9 @@ impl Outgoing {
             .map_err(|error| Failure::denied(error.to_string()))
     }
 
-    /// Asks for an answer that can be searched for secrets: neither encoded nor in pieces.
-    pub(super) fn ask_for_plain_answer(&mut self) {
-        self.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        self.headers.remove(RANGE);
+    /// Asks for an answer that can be searched for secrets.
+    pub(super) fn ask_for_searchable_answer(&mut self) {
+        searchable::ask(&mut self.headers);
     }
 
     /// The request as it goes over the wire, signed. The length is the body's own, whatever the plugin announced, and
@@ -134,6 +132,11 @@ fn normalised(uri: &Uri) -> Result<Url, Failure> {
     url.set_host(Some(&host.to_string()))
         .map_err(|error| invalid(&format!("the URL's host is invalid: {error}")))?;
     Ok(url)
+}
+
+/// The host of a URL, as [`normalised`] writes it.
+pub(super) fn host_asked_for(uri: &Uri) -> Option<Host<String>> {
+    Url::parse(&uri.to_string()).ok().and_then(|url| host_of(&url))
 }
 
 /// How a request is named to the operator: without its query, which can hold what is nobody's business.

@@ -1,6 +1,7 @@
 //! Requests over real sockets to servers on loopback, with and without the grants for it. Beside what is here: which
 //! addresses (`destinations`), what servers may answer (`answers`), slow ones (`slow`), limits (`limits`), the host's
-//! own services (`off_limits`), secrets (`secrets`), and URLs at random (`urls`).
+//! own services (`off_limits`), secrets (`secrets`), what a plugin sees of secrets in answers at random (`traces`), and URLs
+//! at random (`urls`).
 
 mod answers;
 mod destinations;
@@ -8,6 +9,7 @@ mod limits;
 mod off_limits;
 mod secrets;
 mod slow;
+mod traces;
 mod urls;
 
 use std::collections::BTreeMap;
@@ -234,7 +236,7 @@ async fn a_redirect_is_handed_to_the_plugin() {
 #[tokio::test]
 async fn a_secret_is_filled_in_and_named_by_its_placeholder_only() {
     let address = server().await;
-    let secrets = token("v4lue");
+    let secrets = token("v4lue-v4lue-v4lue");
     let url = format!("http://{address}/echo/${{secret:TOKEN}}");
     let mut allowed = call_within(everything(address), secrets.clone(), Duration::from_secs(10));
     let got = text(send(&mut allowed, request(&url, "")).await.unwrap()).await;

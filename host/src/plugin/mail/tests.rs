@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::plugin::grants::GrantsConfig;
+use crate::plugin::secrets::Secrets;
 
 /// What the server answers to one command, by what it begins with; `.` is the end of a message.
 type Script = &'static [(&'static str, &'static str)];
@@ -86,7 +87,8 @@ fn mailer(config: MailConfig) -> Mailer {
 }
 
 async fn sent(mailer: &Mailer, message: MailMessage) -> Result<String, MailError> {
-    mailer.send(&grants(), message, Instant::now() + Duration::from_secs(5)).await
+    let deadline = Instant::now() + Duration::from_secs(5);
+    mailer.send(&grants(), &Scrubber::default(), message, deadline).await
 }
 
 async fn against(script: Script) -> Result<String, MailError> {
@@ -252,12 +254,40 @@ async fn a_refused_login_is_worth_a_retry_and_says_no_password() {
     );
 }
 
+/// A server may repeat the login, or what somebody stored there.
+#[tokio::test]
+async fn a_mail_servers_answers_are_searched_for_secrets() {
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&password, "a-long-password\n").unwrap();
+    for (script, is_sent) in [
+        (&[(".", "250 queued AGNhbXBhbmlsZQBhLWxvbmctcGFzc3dvcmQ=")], true),
+        (&[(".", "554 not by a-long-password")], false),
+        (&[("RCPT", "550 5.1.1 a%2Dlong%2Dpassword")], false),
+        (&[("AUTH", "535 5.7.8 A-LONG-PASSWORD is wrong")], false),
+        (&[("EHLO", "421 612d6c6f6e672d70617373776f7264")], false),
+    ] {
+        let (address, _lines) = server(script).await;
+        let mut config = config(address);
+        config.username = Some("campanile".to_owned());
+        config.password_file = Some(password.path().into());
+        let setup = MailSetup::read(config).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let secrets = Secrets::default().and_credentials(setup.credential());
+        let mailer = Mailer::new(setup);
+        let scrubber = secrets.scrubber(&Grants::none(), Some(mailer.host()));
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let sent = mailer.send(&grants(), &scrubber, message(), deadline).await;
+        assert_eq!(sent.is_ok(), is_sent, "{sent:?}");
+        let said = format!("{sent:?}");
+        assert!(said.contains("[secret]") && !said.to_lowercase().contains("long"), "{script:?}: {said}");
+    }
+}
+
 #[tokio::test]
 async fn a_silent_server_does_not_outlast_the_deadline() {
     let (address, _lines) = server(&[(".", "silence")]).await;
     let mailer = mailer(config(address));
     let deadline = Instant::now() + Duration::from_millis(200);
-    let answer = mailer.send(&grants(), message(), deadline).await;
+    let answer = mailer.send(&grants(), &Scrubber::default(), message(), deadline).await;
     assert!(matches!(answer, Err(MailError::Unavailable(_))), "{answer:?}");
     assert!(Instant::now() < deadline + Duration::from_secs(2));
 }

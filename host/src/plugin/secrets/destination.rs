@@ -3,7 +3,7 @@
 use url::{Host, Url};
 
 use super::read::Faults;
-use crate::plugin::grants::{HostPattern, host_of};
+use crate::plugin::grants::{HostPattern, host_of, without_dot};
 
 /// One entry of `hosts`.
 #[derive(Debug)]
@@ -22,6 +22,17 @@ impl Destination {
         };
         let (host, port) = HostPattern::parse_authority(authority)?;
         Ok(Self { host, port, clear_text })
+    }
+
+    /// This host, and no other.
+    pub(super) fn any_port(host: Host<String>) -> Self {
+        let host = without_dot(host);
+        Self { host: HostPattern::Exact(host), port: None, clear_text: false }
+    }
+
+    /// Whether it covers some port of this host.
+    pub(super) fn includes(&self, host: &Host<String>) -> bool {
+        self.host.includes(host)
     }
 
     pub(super) fn matches(&self, url: &Url) -> bool {

@@ -326,5 +326,6 @@ fn home(usage: &Usage) -> Option<&'static str> {
         }
         Usage::StandardWebhooks => Some("a signing key is the whole of the header webhook-signature"),
         Usage::Sigv4(_) => Some("an AWS key is the whole of the header authorization"),
+        Usage::Internal => Some("the host alone uses it"),
     }
 }

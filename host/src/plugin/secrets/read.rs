@@ -7,6 +7,13 @@ use super::destination::destinations;
 use super::{Secret, SecretConfig, SecretKind, Usage, fill, sign, sigv4};
 use crate::fault::Fault;
 
+/// The fewest characters of a value. The host replaces a value that it finds in an answer, so a plugin that has a server
+/// repeat guesses learns which guess is right: what has fewer characters could be found by trying.
+const FEWEST_CHARACTERS: usize = 12;
+/// The most bytes of a value, and of all values together: each takes some kilobytes to be searched for.
+const MOST_BYTES: usize = 8 << 10;
+const MOST_BYTES_IN_ALL: usize = 256 << 10;
+
 /// The faults of one table.
 pub(super) struct Faults<'a> {
     name: &'a str,
@@ -126,8 +133,37 @@ fn session_token(config: &SecretConfig) -> Result<Option<String>, KeyFault> {
         Some(token) if token.contains(|odd: char| !odd.is_ascii_graphic()) => {
             Err(("", "has a session token that is not plain text".to_owned()))
         }
-        token => Ok(token),
+        Some(token) => match check_length(&token) {
+            Ok(()) => Ok(Some(token)),
+            Err(problem) => Err(("", format!("has a session token that {problem}"))),
+        },
+        None => Ok(None),
     }
+}
+
+/// Whether a value can be searched for in answers; what is wrong with it otherwise.
+pub(super) fn check_length(value: &str) -> Result<(), String> {
+    let characters = value.chars().count();
+    if characters < FEWEST_CHARACTERS {
+        return Err(format!(
+            "has {characters} characters, fewer than {FEWEST_CHARACTERS}: a plugin could find it by guessing; \
+             replace it by a longer one, such as that of `openssl rand -hex 16`"
+        ));
+    }
+    if value.len() > MOST_BYTES {
+        return Err(format!("has {} bytes, more than {MOST_BYTES}", value.len()));
+    }
+    Ok(())
+}
+
+/// Whether all values together can be searched for.
+pub(super) fn check_total<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Option<Fault> {
+    let bytes: usize = secrets.flat_map(Secret::texts).map(|text| text.len()).sum();
+    (bytes > MOST_BYTES_IN_ALL).then(|| Fault {
+        path: "secrets".to_owned(),
+        value: None,
+        message: format!("all values together have {bytes} bytes, more than {MOST_BYTES_IN_ALL}"),
+    })
 }
 
 /// What a variable or a file holds, one of which must be named.
@@ -176,20 +212,19 @@ pub(in crate::plugin) fn from_environment(variable: &str) -> Result<String, Stri
 }
 
 fn usable(value: String, kind: SecretKind) -> Result<String, KeyFault> {
-    let usable = match kind {
-        SecretKind::StandardWebhooks => sign::is_key(&value),
-        SecretKind::Text | SecretKind::Bearer | SecretKind::Basic | SecretKind::Sigv4 => {
-            !value.contains(char::is_control)
+    let checked = match kind {
+        SecretKind::StandardWebhooks if !sign::is_key(&value) => {
+            Err("is not a Standard Webhooks key: base64, with or \
+             without whsec_ in front; make one with `openssl rand -base64 32`"
+                .to_owned())
         }
+        SecretKind::Text | SecretKind::Bearer | SecretKind::Basic | SecretKind::Sigv4
+            if value.contains(char::is_control) =>
+        {
+            Err("holds a control character, such as a line break inside".to_owned())
+        }
+        // What is in front of all keys of a kind says nothing about this one.
+        _ => check_length(sign::bare_key(&value).as_deref().unwrap_or(&value)),
     };
-    match (usable, kind) {
-        (true, _) => Ok(value),
-        (false, SecretKind::StandardWebhooks) => Err((
-            "",
-            "is not a Standard Webhooks key: base64, with or without whsec_ in front; make one with \
-             `openssl rand -base64 32`"
-                .to_owned(),
-        )),
-        (false, _) => Err(("", "holds a control character, such as a line break inside".to_owned())),
-    }
+    checked.map(|()| value).map_err(|problem| ("", problem))
 }

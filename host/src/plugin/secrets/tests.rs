@@ -8,7 +8,7 @@ use http::Method;
 use http::header::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use standardwebhooks::Webhook;
-use url::Url;
+use url::{Host, Url};
 
 use super::fill::SecretError;
 use super::sign::SignError;
@@ -56,11 +56,11 @@ fn sample() -> Sample {
     Sample::new()
         .add("PATH", SecretKind::Text, "T000/B000/XXXX\r\n", hosts)
         .add("ODD", SecretKind::Text, "a b&c=d?e#f%/é", hosts)
-        .add("DOTS", SecretKind::Text, "../admin", hosts)
-        .add("TOKEN", SecretKind::Bearer, "s3cret", hosts)
-        .add("PASSWORD", SecretKind::Basic, "pass:word", hosts)
+        .add("DOTS", SecretKind::Text, "../administrator", hosts)
+        .add("TOKEN", SecretKind::Bearer, "s3cret-s3cret", hosts)
+        .add("PASSWORD", SecretKind::Basic, "pass:word:word", hosts)
         .add("KEY", SecretKind::StandardWebhooks, KEY, hosts)
-        .add("CLEAR", SecretKind::Text, "v", &["http://plain.example:81", "hooks.example"])
+        .add("CLEAR", SecretKind::Text, "in clear text", &["http://plain.example:81", "hooks.example"])
         .add("LONG", SecretKind::Text, &"x".repeat(100), hosts)
         .add_sigv4("AWS", hosts)
 }
@@ -119,10 +119,10 @@ fn authorization_is_composed_by_the_host() {
             .clone()
     };
     for token in ["${secret:TOKEN}", "Bearer ${secret:TOKEN}", "bearer ${secret:TOKEN}"] {
-        assert_eq!(sent(token), "Bearer s3cret");
+        assert_eq!(sent(token), "Bearer s3cret-s3cret");
     }
     for password in ["${secret:PASSWORD}", "Basic ${secret:PASSWORD}"] {
-        assert_eq!(sent(password), "Basic dXNlcjpwYXNzOndvcmQ=");
+        assert_eq!(sent(password), "Basic dXNlcjpwYXNzOndvcmQ6d29yZA==");
     }
 }
 
@@ -246,13 +246,70 @@ fn marked_placeholders_still_work_in_the_head() {
 }
 
 #[test]
-fn only_what_is_granted_is_searched_for() {
-    let text = "T000/B000/XXXX s3cret dXNlcjpwYXNzOndvcmQ= MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw wJalrXUtnFEMI";
-    let scrubbed = |names: &[&str]| sample().load().scrubber(&granted(names)).text(text);
+fn what_is_granted_is_searched_for_in_every_answer() {
+    let text = "T000/B000/XXXX s3cret-s3cret dXNlcjpwYXNzOndvcmQ6d29yZA== MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw wJalrXUtnFEMI";
+    let elsewhere = Host::Domain("elsewhere.example".to_owned());
+    let scrubbed = |names: &[&str]| sample().load().scrubber(&granted(names), Some(&elsewhere)).text(text);
     assert_eq!(scrubbed(&[]), text);
     assert_eq!(scrubbed(&["PATH"]), text.replace("T000/B000/XXXX", "[secret]"));
     let all = scrubbed(&["PATH", "TOKEN", "PASSWORD", "KEY", "AWS"]);
     assert_eq!(all, "[secret] [secret] [secret] [secret] [secret]");
+}
+
+/// Hosts that secrets may go to, and those that answer: whether the first is the second is written out.
+const DESTINATIONS: [(&str, &[&str]); 6] = [
+    ("a.example", &["a.example"]),
+    ("a.example:8443", &["a.example"]),
+    ("http://a.example", &["a.example"]),
+    ("*.example", &["a.example", "b.example", "deep.b.example"]),
+    ("10.0.0.1", &["10.0.0.1"]),
+    ("[::1]:80", &["[::1]"]),
+];
+
+/// Whichever plugin or receiver asks.
+#[test]
+fn an_answer_is_searched_for_every_secret_that_may_be_at_its_host() {
+    for seed in 0..300 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut sample = Sample::new();
+        let mut searched = BTreeMap::new();
+        let host = random.choice(["a.example", "b.example", "deep.b.example", "10.0.0.1", "[::1]", "c.test"]);
+        let host = host.unwrap();
+        let mut names = Vec::new();
+        for number in 0..random.usize(1..5) {
+            let (name, value) = (format!("S{number}"), format!("the-value-of-{number}-{seed}"));
+            let (entry, hosts) = random.choice(DESTINATIONS).unwrap();
+            sample = sample.add(&name, SecretKind::Text, &value, &["unrelated.test", entry]);
+            let is_granted = random.bool();
+            names.extend(is_granted.then(|| name.clone()));
+            searched.insert(value, is_granted || hosts.contains(&host));
+        }
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let scrubber = sample.load().scrubber(&granted(&names), Some(&Host::parse(host).unwrap()));
+        assert_eq!(scrubber.is_needed(), searched.values().any(|is| *is), "seed {seed}");
+        for (value, is_searched) in searched {
+            assert_eq!(scrubber.text(&value) == "[secret]", is_searched, "seed {seed}: {value} of {host}");
+        }
+    }
+}
+
+#[test]
+fn credentials_of_the_host_are_searched_for_and_cannot_be_used() {
+    let credential = |name, value: &str| Credential {
+        name,
+        value: value.to_owned().into(),
+        host: Host::parse("mail.example").unwrap(),
+    };
+    let credentials =
+        [credential("mail.password", "a-long-password"), credential("last-resort.url", "short")];
+    let secrets = sample().load().and_credentials(credentials);
+    let searched = |host| secrets.scrubber(&Grants::none(), Some(&Host::parse(host).unwrap()));
+    let text = "a-long-password short T000/B000/XXXX";
+    assert_eq!(searched("mail.example").text(text), "[secret] short T000/B000/XXXX");
+    assert_eq!(searched("hooks.example").text(text), "a-long-password short [secret]");
+    let mut url = Url::parse("https://mail.example/${secret:mail.password}").unwrap();
+    let error = secrets.fill(&granted(&["mail.password"]), &mut url, &mut HeaderMap::new()).unwrap_err();
+    assert!(matches!(error, SecretError::NotGranted(_)), "{error}");
 }
 
 #[test]
@@ -305,14 +362,24 @@ fn values_that_cannot_be_sent_are_refused_at_start_without_repeating_them() {
     let sample = Sample::new()
         .add("EMPTY", SecretKind::Text, "\n", &["a.example"])
         .add("LINES", SecretKind::Bearer, "first\nsecond", &["a.example"])
+        .add("SHORT", SecretKind::Text, "pässword-11", &["a.example"])
+        .add("SHORT_KEY", SecretKind::StandardWebhooks, "whsec_MTIzNDU2", &["a.example"])
+        .add("LONG", SecretKind::Text, &"x".repeat(8193), &["a.example"])
         .add("WORD", SecretKind::StandardWebhooks, "not base64!", &["a.example"]);
     let faults = Secrets::load(sample.config.clone()).unwrap_err();
-    assert_eq!(faults.len(), 3, "{faults:#?}");
+    assert_eq!(faults.len(), 6, "{faults:#?}");
+    let short = "secrets.SHORT: has 11 characters, fewer than 12: a plugin could find it by guessing";
+    assert!(faults.iter().any(|fault| fault.to_string().starts_with(short)), "{faults:#?}");
     assert!(
         faults
             .iter()
             .all(|fault| !fault.to_string().contains("first") && !fault.to_string().contains("not base64!"))
     );
+    let many = (0..33).fold(Sample::new(), |sample, number| {
+        sample.add(&format!("S{number}"), SecretKind::Text, &"x".repeat(8192), &["a.example"])
+    });
+    let faults = Secrets::load(many.config.clone()).unwrap_err();
+    assert_eq!(faults[0].to_string(), "secrets: all values together have 270336 bytes, more than 262144");
 }
 
 #[test]

@@ -1,0 +1,151 @@
+//! From the table `[mail]` to what is needed to send: all faults at once, the password read.
+
+use std::time::Duration;
+
+use lettre::message::Mailbox;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
+use lettre::transport::smtp::{AsyncSmtpTransportBuilder, Error as SmtpError};
+use lettre::{AsyncSmtpTransport, Tokio1Executor};
+use secrecy::SecretString;
+use url::Host;
+
+use super::{MailConfig, MailTls, compose};
+use crate::fault::Fault;
+use crate::plugin::egress::read_roots;
+use crate::plugin::grants::without_dot;
+use crate::plugin::secrets::{Credential, from_environment, is_loopback};
+
+/// The table `[mail]`, understood, with the password read.
+pub struct MailSetup {
+    pub(super) host: Host<String>,
+    password: Option<SecretString>,
+    pub(super) from: Mailbox,
+    pub(super) timeout: Duration,
+    pub(super) builder: AsyncSmtpTransportBuilder,
+}
+
+impl MailSetup {
+    /// Reads what the table names.
+    ///
+    /// # Errors
+    /// All that is wrong with the table, with paths such as `mail.password-file`.
+    pub fn read(config: MailConfig) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let from = sender(&config, &mut faults);
+        let credentials = credentials(&config, &mut faults);
+        let (host, tls) = encryption(&config, &mut faults).unzip();
+        let (Some(from), Some(host), Some(tls), true) = (from, host, tls, faults.is_empty()) else {
+            return Err(faults);
+        };
+        // The brackets of an IPv6 address belong to URLs.
+        let server = config.host.trim_matches(['[', ']']);
+        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(server)
+            .port(config.port.unwrap_or_else(|| default_port(config.tls)))
+            .timeout(Some(config.timeout))
+            .tls(tls);
+        let mut password = None;
+        if let Some((username, value)) = credentials {
+            builder = builder.credentials(Credentials::new(username, value.clone()));
+            password = Some(value.into());
+        }
+        Ok(Self { host, password, from, timeout: config.timeout, builder })
+    }
+
+    /// The password, as something that the mail server could repeat.
+    pub fn credential(&self) -> Option<Credential> {
+        let (value, host) = (self.password.clone()?, self.host.clone());
+        Some(Credential { name: "mail.password", value, host })
+    }
+}
+
+fn fault(key: &str, value: Option<&str>, message: impl Into<String>) -> Fault {
+    Fault { path: format!("mail.{key}"), value: value.map(Into::into), message: message.into() }
+}
+
+fn default_port(tls: MailTls) -> u16 {
+    match tls {
+        MailTls::Starttls => 587,
+        MailTls::Tls => 465,
+        MailTls::None => 25,
+    }
+}
+
+fn sender(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<Mailbox> {
+    if config.timeout.is_zero() {
+        faults.push(fault("timeout", None, "is zero; write how long a message may take, such as \"10s\""));
+    }
+    let from = compose::mailbox(&config.from);
+    if from.is_none() {
+        let message = "is not a sender such as alerts@example.com or Campanile <alerts@example.com>";
+        faults.push(fault("from", Some(&config.from), message));
+    }
+    from
+}
+
+/// Username and password.
+fn credentials(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<(String, String)> {
+    let password = match (&config.password_file, &config.password_env) {
+        (None, None) => None,
+        (Some(file), None) => {
+            let read = std::fs::read_to_string(file)
+                .map_err(|error| format!("{} cannot be read: {error}", file.display()));
+            Some(("password-file", read))
+        }
+        (None, Some(variable)) => Some(("password-env", from_environment(variable))),
+        (Some(_), Some(_)) => {
+            faults.push(fault("password-env", None, "stands beside password-file; give one of them"));
+            return None;
+        }
+    };
+    match (&config.username, password) {
+        (None, None) => None,
+        (Some(username), Some((_, Ok(password)))) => {
+            Some((username.clone(), password.trim_end_matches(['\r', '\n']).to_owned()))
+        }
+        (Some(_), Some((key, Err(message)))) => {
+            faults.push(fault(key, None, message));
+            None
+        }
+        (Some(_), None) => {
+            faults.push(fault("password-file", None, "is required with username, or password-env instead"));
+            None
+        }
+        (None, Some(_)) => {
+            faults.push(fault("username", None, "is required with a password"));
+            None
+        }
+    }
+}
+
+/// The server, and how the connection to it is encrypted.
+fn encryption(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<(Host<String>, Tls)> {
+    let Ok(host) = Host::parse(&config.host) else {
+        faults.push(fault("host", Some(&config.host), "is not a server such as smtp.example.com"));
+        return None;
+    };
+    let tls = match config.tls {
+        MailTls::None if config.allow_plaintext || is_loopback(&host) => Some(Tls::None),
+        MailTls::None => {
+            let message =
+                "sends mail and password in clear text; use \"starttls\", or set allow-plaintext = true";
+            faults.push(fault("tls", Some("none"), message));
+            None
+        }
+        MailTls::Starttls => tls_parameters(config, faults).map(Tls::Required),
+        MailTls::Tls => tls_parameters(config, faults).map(Tls::Wrapper),
+    };
+    tls.map(|tls| (without_dot(host), tls))
+}
+
+fn tls_parameters(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<TlsParameters> {
+    let roots = read_roots(&config.root_certificates, "mail.root-certificates");
+    let roots = roots.map_err(|found| faults.extend(found)).ok()?;
+    let mut parameters = TlsParameters::builder(config.host.clone());
+    for root in roots {
+        let root = Certificate::from_der(root.to_vec()).expect("certificates are checked when they are read");
+        parameters = parameters.add_root_certificate(root);
+    }
+    let refused = |error: SmtpError| faults.push(fault("tls", None, format!("cannot be set up: {error}")));
+    parameters.build_rustls().map_err(refused).ok()
+}
