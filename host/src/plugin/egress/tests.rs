@@ -1,12 +1,13 @@
 //! Requests over real sockets to servers on loopback, with and without the grants for it. Beside what is here: which
 //! addresses (`destinations`), what servers may answer (`answers`), slow ones (`slow`), limits (`limits`), the host's
-//! own services (`off_limits`), secrets (`secrets`), what a plugin sees of secrets in answers at random (`traces`), and URLs
-//! at random (`urls`).
+//! own services (`off_limits`), secrets (`secrets`), parts of answers (`parts`), what a plugin sees of secrets in answers at
+//! random (`traces`), and URLs at random (`urls`).
 
 mod answers;
 mod destinations;
 mod limits;
 mod off_limits;
+mod parts;
 mod secrets;
 mod slow;
 mod traces;
