@@ -23,6 +23,7 @@ mod grants;
 mod imports;
 mod intake;
 mod inventory;
+mod last_words;
 mod limits;
 mod load;
 mod loaded;

@@ -61,8 +61,11 @@ fn built(name: &str, toolchain: &str, build: impl FnOnce(&Path, &Path) -> Comman
     artifacts::read(&component)
 }
 
-/// Every file below, in order.
+/// Every file below, in order, but for what Python keeps beside its sources.
 fn hash(path: &Path, hasher: &mut DefaultHasher) {
+    if path.ends_with("__pycache__") {
+        return;
+    }
     if path.is_file() {
         return artifacts::read(path).hash(hasher);
     }

@@ -24,6 +24,10 @@ use super::sidecar::Settings;
 use super::threads::Threads;
 use crate::ledger::Usage;
 
+/// The longest text on the last request that failed before a crash, in characters, and what comes before it.
+const LONGEST_WHY: usize = 300;
+const REQUEST: &str = "; its last request that failed: ";
+
 pub(super) type Store = wasmtime::Store<HostState>;
 
 /// What a guest answers; the outer error is a crash.
@@ -207,17 +211,36 @@ fn host_limit(error: &wasmtime::Error, bounds: &Bounds) -> Option<String> {
     })
 }
 
+/// Why the guest stopped. Two traps come from the contract of WASI's streams, whose own words say too little; a guest
+/// that does both sees to it that these words stay what they are.
 fn stop_text(error: &wasmtime::Error) -> String {
-    match error.downcast_ref::<I32Exit>() {
-        Some(I32Exit(code)) => format!("it called exit with code {code} instead of answering"),
-        None => error.root_cause().to_string(),
+    if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
+        return format!("it called exit with code {code} instead of answering");
+    }
+    let text = error.root_cause().to_string();
+    if text.contains("Buffer too large for blocking-write") {
+        "it passed more than 4096 bytes to `blocking-write-and-flush` at once, which WASI forbids: write in chunks \
+         of 4096 bytes at most"
+            .to_owned()
+    } else if text.contains("write exceeded budget") {
+        "it passed more bytes to `write` than the stream's `check-write` allowed, which WASI forbids: ask \
+         `check-write` before each `write`, or use `blocking-write-and-flush` with 4096 bytes at most"
+            .to_owned()
+    } else {
+        text
     }
 }
 
-/// A panic says why on stderr: without that line the trap alone helps nobody.
+/// A panic says why on stderr: without its words the trap alone helps nobody. Often it is about a request that failed, of
+/// which the guest only got a code.
 fn crash_text(cause: &str, state: &HostState) -> String {
-    match state.output.last_words() {
-        Some(words) => format!("it crashed: {cause}; its last words: {words}"),
-        None => format!("it crashed: {cause}"),
+    let mut text = format!("it crashed: {cause}");
+    if let Some(words) = state.output.last_words() {
+        text += &format!("; its last words: {words}");
     }
+    if let Some(why) = state.requests.failures().last() {
+        let left = LONGEST_MESSAGE.saturating_sub(LONGEST_WHY + REQUEST.len());
+        text = format!("{}{REQUEST}{}", one_line(&text, left), one_line(why, LONGEST_WHY));
+    }
+    text
 }

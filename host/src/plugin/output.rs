@@ -1,7 +1,6 @@
 //! What a plugin says while it runs (logging calls, stdout, stderr) as lines of the host's log: bounded, escaped, and
 //! never a reason to trap.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,14 +13,11 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use super::error::one_line;
+use super::last_words::LastWords;
 use super::limits::Bounds;
 
 /// The longest line that is logged, in characters.
 const LONGEST_LINE: usize = 8_192;
-/// How many lines of stderr explain a crash: Rust's panics have two, where and why.
-const LAST_WORDS: usize = 2;
-/// How a line begins that follows every Rust panic and explains nothing.
-const RUST_HINT: &str = "note: run with `RUST_BACKTRACE";
 /// How many bytes a guest may hand over in one write.
 const WRITE_SIZE: usize = 64 << 10;
 
@@ -48,8 +44,8 @@ struct Budget {
     dropped_bytes: u64,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
-    /// The last lines on stderr: where a panic says why.
-    last_words: VecDeque<String>,
+    /// What it wrote to stderr: where a panic says why.
+    last_words: LastWords,
 }
 
 impl Output {
@@ -64,7 +60,7 @@ impl Output {
             dropped_bytes: 0,
             stdout: Vec::new(),
             stderr: Vec::new(),
-            last_words: VecDeque::new(),
+            last_words: LastWords::default(),
         })))
     }
 
@@ -73,12 +69,11 @@ impl Output {
         self.0.lock().log(level, context, message);
     }
 
-    /// The last lines that the guest wrote to stderr.
+    /// What the guest wrote to stderr that names its error.
     pub(super) fn last_words(&self) -> Option<String> {
         let mut budget = self.0.lock();
         budget.flush();
-        let words = Vec::from(budget.last_words.clone()).join(" ");
-        (!words.is_empty()).then_some(words)
+        budget.last_words.text()
     }
 
     /// How many lines it has logged, and how many bytes were over the limit.
@@ -145,9 +140,8 @@ impl Budget {
         if line.is_empty() {
             return;
         }
-        if level == Level::Warn && !line.starts_with(RUST_HINT) {
-            self.last_words.push_back(one_line(line, LONGEST_LINE));
-            self.last_words.drain(..self.last_words.len().saturating_sub(LAST_WORDS));
+        if level == Level::Warn {
+            self.last_words.push(line);
         }
         self.log(level, "", line);
     }
@@ -325,7 +319,7 @@ mod tests {
     #[test]
     fn a_line_is_complete_at_its_end_or_the_calls() {
         let output = output(10);
-        write(&output, b"panicked at lib.rs:1:\nbo");
+        write(&output, b"thread '<unnamed>' panicked at lib.rs:1:\nbo");
         write(&output, b"om\nnote: run with `RUST_BACKTRACE=1` to see more");
         assert_eq!(output.last_words().unwrap(), "panicked at lib.rs:1: boom");
         assert_eq!(output.0.lock().lines, 7);
