@@ -156,6 +156,7 @@ impl Ledger {
         for step in &mut self.steps {
             step.message.iter_mut().for_each(cut);
             step.error.iter_mut().for_each(|error| cut(&mut error.message));
+            step.warnings.clear();
             step.before.clear();
         }
         if size(&self.steps) < before {
@@ -252,6 +253,10 @@ pub struct Step {
     /// The other system's own identifier of what was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt_id: Option<String>,
+    /// What the host found odd about the last attempt although it succeeded, such as a request that the plugin did not
+    /// wait for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The last error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<StepError>,
@@ -292,6 +297,7 @@ impl Step {
             result: StepResult::Failed,
             message: None,
             receipt_id: None,
+            warnings: Vec::new(),
             error: None,
             usage: None,
             parked: None,

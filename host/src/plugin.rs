@@ -16,6 +16,7 @@ mod contract;
 mod descriptors;
 mod doors;
 mod egress;
+mod end;
 mod engine;
 mod error;
 mod files;
@@ -37,6 +38,7 @@ mod setup;
 mod sidecar;
 mod threads;
 mod trust;
+mod wasi_http;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -257,6 +259,8 @@ pub struct Called<T> {
     pub duration: Duration,
     /// What it used up; absent if it did not come to run.
     pub usage: Option<Usage>,
+    /// What the operator should know of it although it succeeded, one line each.
+    pub warnings: Vec<String>,
     /// What it gave.
     pub result: Result<T, CallError>,
 }

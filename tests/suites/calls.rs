@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use harness::alerts::{alert, labelled, with};
+use harness::plugin::posting_to;
 use harness::{Answer, Host, Plugin, Receiver, Settings, Temporal, artifacts, until};
 use serde_json::{Value, json};
 
@@ -115,4 +116,30 @@ async fn a_cancelled_workflow_ends_its_call_within_two_seconds() {
     assert!(cancelled.elapsed() < Duration::from_secs(2), "{:?}", cancelled.elapsed());
     let well = host.ledger(labelled(alert("its place is free"), "do", "well")).await;
     assert_eq!(step(&well, "misbehave-notifier")["result"], "ok", "{well}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_not_waited_for_decides_how_the_call_ends() {
+    let receiver = Receiver::start().await;
+    let sidecar = format!("[retry]\nmaximum-attempts = 3\n{}", posting_to(&receiver, "late", ""));
+    let host = Settings::new().plugin(Plugin::guest("misbehave-notifier").sidecar(&sidecar)).start().await;
+    let forgetting = || labelled(alert("not waited for"), "do", "late-future");
+    receiver.always("/late", Answer::status(200).after(Duration::from_millis(200)));
+    let ledger = host.ledger(forgetting()).await;
+    let own = step(&ledger, "misbehave-notifier");
+    let warning = own["warnings"][0].as_str().unwrap_or_default();
+    assert!(own["result"] == "ok" && warning.contains("the host waited in its place"), "{ledger}");
+    assert_eq!(receiver.received("/late").len(), 1);
+    receiver.always("/late", Answer::status(503));
+    let ledger = host.ledger(forgetting()).await;
+    let own = step(&ledger, "misbehave-notifier");
+    assert_eq!(
+        (&own["error"]["code"], &own["attempts"]),
+        (&json!("request-not-awaited"), &json!(1)),
+        "{ledger}"
+    );
+    assert!(own["parked"].is_string() && ledger["outcome"] == "failed", "{ledger}");
+    let silent = host.ledger(labelled(alert("nothing sent"), "do", "well")).await;
+    let warning = &step(&silent, "misbehave-notifier")["warnings"];
+    assert_eq!(*warning, json!(["it returned ok without sending any request or mail"]), "{silent}");
 }

@@ -11,7 +11,7 @@ use harness::alerts::{alert, labelled, with};
 use harness::plugin::posting_to;
 use harness::smtp::{PASSWORD, USER};
 use harness::wait::until_within;
-use harness::{Plugin, Receiver, Settings, Smtp, artifacts, languages, project, tools};
+use harness::{Answer, Host, Plugin, Receiver, Settings, Smtp, artifacts, languages, project, tools};
 use serde_json::{Value, json};
 
 use crate::hostile::crafted::processor_for;
@@ -132,7 +132,8 @@ async fn notifiers_in_python_and_javascript_work_within_the_default_limits() {
     let built = [("in-python", Some(languages::python())), ("in-javascript", languages::javascript())];
     for (name, component) in built.into_iter().filter_map(|(name, component)| Some((name, component?))) {
         let (size, dropped) = (component.len() >> 20, Instant::now());
-        host.drop_plugin(&Plugin::new(name, component).sidecar(&posting_to(&receiver, name, "")));
+        let sidecar = format!("{}[retry]\nmaximum-attempts = 1\n", posting_to(&receiver, name, ""));
+        host.drop_plugin(&Plugin::new(name, component).sidecar(&sidecar));
         until_within("the plugin is loaded or refused", INTERPRETER, async || {
             let plugins = host.plugins().await;
             assert_eq!(plugins["refused"], json!([]));
@@ -140,16 +141,62 @@ async fn notifiers_in_python_and_javascript_work_within_the_default_limits() {
         })
         .await;
         let ready = dropped.elapsed();
-        let ledger = host.ledger(alert(name)).await;
-        let step = ledger["steps"].as_array().into_iter().flatten().find(|step| step["plugin"] == name);
-        let step = step.unwrap_or_else(|| panic!("{name} was not called: {ledger}"));
-        assert_eq!(step["message"], "posted, 200", "{ledger}");
+        let step = step_of(&host, name, alert(name)).await;
+        assert_eq!(step["message"], "posted, 200", "{step}");
+        assert!(step["warnings"].is_null(), "{step}");
         assert_eq!(receiver.received(&format!("/{name}"))[0].json(), json!({"title": name}));
         println!(
             "{name}: {size} MiB, ready after {ready:.1?}, one call: {} ms, {}",
             step["duration_ms"], step["usage"]
         );
+        let written = if name == "in-javascript" { "ping" } else { "forget" };
+        forgets(&host, &receiver, name, written).await;
     }
+    let raised = step_of(&host, "in-python", labelled(alert("raises"), "do", "raise")).await;
+    fails(&raised, "trap", "its last words: KeyError: 'channel' (File \"");
+    let dropped = step_of(&host, "in-python", labelled(alert("drops"), "do", "drop")).await;
+    assert!(
+        dropped["warnings"][0].as_str().is_some_and(|text| text.contains("it dropped POST")),
+        "{dropped}"
+    );
+    if languages::javascript().is_some() {
+        let thrown = step_of(&host, "in-javascript", labelled(alert("throws"), "do", "throw")).await;
+        fails(&thrown, "trap", "its last words: expected a string, received [undefined] (");
+        // It writes the body while the plugin waits for the answer.
+        let forgotten = step_of(&host, "in-javascript", labelled(alert("forgets"), "do", "forget")).await;
+        fails(&forgotten, "request-not-awaited", "did not finish the request's body");
+    }
+}
+
+/// The step of one plugin for an alert.
+async fn step_of(host: &Host, plugin: &str, alert: Value) -> Value {
+    let ledger = host.ledger(alert).await;
+    let step = ledger["steps"].as_array().into_iter().flatten().find(|step| step["plugin"] == plugin);
+    step.unwrap_or_else(|| panic!("{plugin} was not called: {ledger}")).clone()
+}
+
+/// A request that the plugin does not wait for arrives all the same, and what becomes of it is what becomes of the call.
+async fn forgets(host: &Host, receiver: &Receiver, name: &str, mistake: &str) {
+    let path = format!("/{name}");
+    let forgetting = || labelled(alert("forgets"), "do", mistake);
+    let before = receiver.received(&path).len();
+    receiver.always(&path, Answer::status(200).after(Duration::from_millis(100)));
+    let step = step_of(host, name, forgetting()).await;
+    assert_eq!((&step["result"], &step["message"]), (&json!("ok"), &json!("posted, probably")), "{step}");
+    let warning = step["warnings"][0].as_str().unwrap_or_default();
+    assert!(warning.contains("without waiting for POST") && warning.contains("answered 200"), "{step}");
+    assert_eq!(receiver.received(&path).len(), before + 1);
+    receiver.always(&path, Answer::status(500));
+    let step = step_of(host, name, forgetting()).await;
+    fails(&step, "request-not-awaited", "it was answered 500");
+    assert!(step["attempts"] == 1 && step["parked"].is_string(), "{step}");
+    receiver.always(&path, Answer::status(200));
+}
+
+fn fails(step: &Value, code: &str, words: &str) {
+    let error = &step["error"];
+    let says = error["message"].as_str().is_some_and(|text| text.contains(words));
+    assert!(error["code"] == code && says, "it should fail with {code}, {words:?}: {step}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

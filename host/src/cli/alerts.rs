@@ -302,6 +302,9 @@ fn show_rest(step: &Value) {
     if let Some(other) = step["instead_of"].as_str() {
         println!("{who} stood in for {other}");
     }
+    for warning in step["warnings"].as_array().into_iter().flatten() {
+        println!("{who}, warning: {}", warning.as_str().unwrap_or("-"));
+    }
     if step["before"].is_array() {
         println!("{who}, attempts before the last one:");
         show_attempts(&step["before"]);

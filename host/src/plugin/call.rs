@@ -22,6 +22,7 @@ use super::limits::{Bounds, ByteSize};
 use super::mail::Mailer;
 use super::sidecar::Settings;
 use super::threads::Threads;
+use super::{Role, end};
 use crate::ledger::Usage;
 
 /// The longest text on the last request that failed before a crash, in characters, and what comes before it.
@@ -45,6 +46,7 @@ pub(super) struct Runtime {
 /// What one call may do.
 pub(super) struct Terms {
     pub plugin: Arc<str>,
+    pub role: Role,
     /// The identity of the alert that it is about, for the log.
     pub alert: Arc<str>,
     pub bounds: Arc<Bounds>,
@@ -60,6 +62,8 @@ pub(super) struct Terms {
 /// How a call ended.
 pub(super) struct Ended<T> {
     pub usage: Usage,
+    /// What the operator should know of it although it succeeded.
+    pub warnings: Vec<String>,
     pub result: Result<T, CallError>,
 }
 
@@ -75,7 +79,8 @@ impl Runtime {
         let ended = self.threads.run(async move { runtime.run_here(terms, body).await }).await;
         ended.unwrap_or_else(|| {
             let text = "the host panicked in this call: its log says where";
-            Ended { usage: Usage::default(), result: Err(CallError::of(Reason::Host, text)) }
+            let result = Err(CallError::of(Reason::Host, text));
+            Ended { usage: Usage::default(), warnings: Vec::new(), result }
         })
     }
 
@@ -85,26 +90,33 @@ impl Runtime {
     {
         let _permit = terms.permit.take();
         let (limit, bounds, retired) = (terms.deadline, terms.bounds.clone(), terms.retired.clone());
+        let role = terms.role;
         let mut store = self.store(terms);
-        // The deadline of the store interrupts a guest that computes, this one a guest that waits.
-        let (answer, cpu) = metered(async {
-            tokio::select! {
-                answer = tokio::time::timeout(limit, body(&mut store)) => Some(answer),
-                () = retired.cancelled() => None,
+        let (ended, cpu) = metered(async {
+            // The deadline of the store interrupts a guest that computes, this one a guest that waits.
+            let answer = tokio::select! {
+                answer = tokio::time::timeout(limit, body(&mut store)) => answer,
+                () = retired.cancelled() => return Err(replaced()),
+            };
+            let state = store.data_mut();
+            match answer {
+                Ok(Ok(Ok(answer))) => {
+                    Ok((answer, end::settled(state, role, (limit, bounds.deadline), &retired).await?))
+                }
+                Ok(Ok(Err(failure))) => Err(explained(failure.into(), state)),
+                Ok(Err(error)) => match crash(&error, state, limit, &bounds) {
+                    late if late.reason == Reason::Deadline => Err(end::late(late, state, &retired).await),
+                    crash => Err(crash),
+                },
+                Err(_) => Err(end::late(too_late(limit, &bounds), state, &retired).await),
             }
         })
         .await;
-        let result = match answer {
-            Some(Ok(Ok(Ok(answer)))) => Ok(answer),
-            Some(Ok(Ok(Err(failure)))) => Err(explained(failure.into(), store.data())),
-            Some(Ok(Err(error))) => Err(crash(&error, store.data(), limit, &bounds)),
-            Some(Err(_)) => Err(too_late(limit, &bounds)),
-            None => Err(CallError::of(
-                Reason::Replaced,
-                "the plugin was replaced, and the call did not end in time",
-            )),
-        };
-        Ended { usage: store.data().usage(cpu), result }
+        let usage = store.data().usage(cpu);
+        match ended {
+            Ok((answer, warnings)) => Ended { usage, warnings, result: Ok(answer) },
+            Err(error) => Ended { usage, warnings: Vec::new(), result: Err(error) },
+        }
     }
 
     fn store(&self, terms: Terms) -> Store {
@@ -142,6 +154,10 @@ async fn metered<T>(future: impl Future<Output = T>) -> (T, Duration) {
 /// The processor time of this thread so far.
 fn thread_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
+}
+
+fn replaced() -> CallError {
+    CallError::of(Reason::Replaced, "the plugin was replaced, and the call did not end in time")
 }
 
 /// The plugin's own failure, with what the host knows of the request that failed last: the plugin only got a code.

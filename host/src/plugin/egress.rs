@@ -13,8 +13,10 @@ mod fetch;
 mod journal;
 mod off_limits;
 mod outgoing;
+mod request_body;
 mod resolver;
 mod searchable;
+mod settle;
 mod steering;
 
 use std::path::PathBuf;
@@ -29,12 +31,12 @@ use tokio::time::{Instant, timeout_at};
 use url::Host;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use self::body::{drain, read_whole};
 use self::call::Times;
 use self::exchange::Exchange;
 use self::failure::Failure;
 use self::journal::{Entry, Journal};
-use self::outgoing::Outgoing;
+use self::outgoing::{Outgoing, announced_length};
+use self::request_body::{drain, read_whole};
 use super::grants::Grants;
 use super::limits::HttpBounds;
 use super::secrets::{Scrubber, Secrets};
@@ -43,6 +45,7 @@ pub(super) use self::call::EgressCall;
 pub(super) use self::connect::{Connector, read_roots};
 pub use self::fetch::Fetcher;
 pub use self::off_limits::OffLimits;
+pub(super) use self::settle::{Settled, abort_bodies};
 
 /// How long a plugin whose request is refused may take to finish the body. Reading it lets the plugin come to the point
 /// where it learns why.
@@ -124,6 +127,7 @@ impl Egress {
         entry: &Entry,
     ) -> Result<Response<WasiBody>, Failure> {
         let (head, body) = request.into_parts();
+        let announced = announced_length(&head.headers);
         let prepared = admitted.and_then(|()| Outgoing::prepare(head, &self.grants, &self.secrets));
         let mut outgoing = match prepared {
             Ok(outgoing) => outgoing,
@@ -134,7 +138,7 @@ impl Egress {
             }
         };
         let most = self.bounds.request_body;
-        let body = read_whole(body, most, times.deadline).await?;
+        let body = read_whole(body, announced, most, times.deadline).await?;
         let body = outgoing.fill_body(body, &self.grants, &self.secrets, entry.mark(), most)?;
         if entry.scrubber().is_needed() {
             outgoing.ask_for_searchable_answer();

@@ -36,6 +36,10 @@ pub enum Reason {
     Trap,
     /// It did not answer in time.
     Deadline,
+    /// It did not finish the body of a request before its time was over: the request was not sent.
+    RequestBody,
+    /// It returned ok without waiting for a request, and that did not succeed.
+    NotAwaited,
     /// It asked for more memory than it may have.
     Memory,
     /// It asked too much of the host: too many bytes in one call of it, too many handles, random bytes or headers.
@@ -69,10 +73,12 @@ pub enum Blame {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 11] = [
+    pub const ALL: [Reason; 13] = [
         Reason::Guest,
         Reason::Trap,
         Reason::Deadline,
+        Reason::RequestBody,
+        Reason::NotAwaited,
         Reason::Memory,
         Reason::HostCalls,
         Reason::InvalidOutput,
@@ -89,6 +95,8 @@ impl Reason {
             Reason::Guest => "guest",
             Reason::Trap => "trap",
             Reason::Deadline => "deadline",
+            Reason::RequestBody => "request-body-not-finished",
+            Reason::NotAwaited => "request-not-awaited",
             Reason::Memory => "memory",
             Reason::HostCalls => "host-calls",
             Reason::InvalidOutput => "invalid-output",
@@ -103,9 +111,10 @@ impl Reason {
     /// Whose fault it is.
     pub fn blame(self) -> Blame {
         match self {
-            Reason::Guest => Blame::Service,
+            Reason::Guest | Reason::NotAwaited => Blame::Service,
             Reason::Trap
             | Reason::Deadline
+            | Reason::RequestBody
             | Reason::Memory
             | Reason::HostCalls
             | Reason::InvalidOutput
@@ -117,10 +126,11 @@ impl Reason {
 
     /// Whether a failure of this kind is worth another attempt. What can heal by itself or by a new version of the
     /// plugin is tried again; an answer that cannot be used comes from code that will give it again, and for a
-    /// notifier the message may well have been sent. A plugin's own failure and a quarantine say themselves when.
+    /// notifier the message may well have been sent, as with a request that it did not wait for. A plugin's own failure
+    /// and a quarantine say themselves when.
     fn retry(self) -> Retry {
         match self {
-            Reason::InvalidOutput => Retry::Never,
+            Reason::InvalidOutput | Reason::NotAwaited => Retry::Never,
             _ => Retry::Backoff,
         }
     }
@@ -220,6 +230,8 @@ mod tests {
             (Guest, "guest", Blame::Service, Retry::Backoff),
             (Trap, "trap", Blame::Plugin, Retry::Backoff),
             (Deadline, "deadline", Blame::Plugin, Retry::Backoff),
+            (RequestBody, "request-body-not-finished", Blame::Plugin, Retry::Backoff),
+            (NotAwaited, "request-not-awaited", Blame::Service, Retry::Never),
             (Memory, "memory", Blame::Plugin, Retry::Backoff),
             (HostCalls, "host-calls", Blame::Plugin, Retry::Backoff),
             (InvalidOutput, "invalid-output", Blame::Plugin, Retry::Never),

@@ -63,6 +63,11 @@ impl Grants {
         self.http.iter().any(|grant| grant.matches(method, url))
     }
 
+    /// Whether anything may be sent at all, by HTTP or mail.
+    pub(super) fn allow_sending(&self) -> bool {
+        !self.http.is_empty() || !self.mail.is_empty()
+    }
+
     /// Whether the secret of this name may be used in path, query and headers.
     pub fn allows_secret(&self, name: &str) -> bool {
         self.secrets.contains(name)

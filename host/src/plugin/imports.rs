@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -10,11 +11,12 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::bindings::provided::campanile::mail::sender;
 use super::bindings::provided::wasi::{config::store, logging::logging};
 use super::call::Terms;
-use super::egress::{Egress, EgressCall};
+use super::egress::{Egress, EgressCall, Settled, abort_bodies};
 use super::limits::MemoryMeter;
 use super::mail::{MailError, MailMessage, Mailer};
 use super::output::{Level, Output};
 use super::sidecar::Settings;
+use super::wasi_http;
 use crate::ledger::Usage;
 
 /// The host's side of one call.
@@ -81,6 +83,29 @@ impl HostState {
             mails: self.mails,
         }
     }
+
+    /// Finishes, by `until` or until `stop`, the requests that the plugin has not waited for. It is not to run again.
+    pub(super) async fn settle(&mut self, until: Instant, stop: &CancellationToken) -> Settled {
+        self.requests.settle(&mut self.table, until.into(), stop).await
+    }
+
+    /// When the call must have ended.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether nothing reached anybody in this call, though the plugin may send something or tried to.
+    pub(super) fn was_idle(&self) -> bool {
+        let tried = self.requests.traffic().requests + self.denied_mails > 0;
+        let may = self.egress.grants().allow_sending();
+        (tried || may) && self.mails == 0 && !self.requests.has_answer()
+    }
+}
+
+impl Drop for HostState {
+    fn drop(&mut self) {
+        abort_bodies(&mut self.table);
+    }
 }
 
 /// No arguments, environment, files or sockets; what is written goes to the log.
@@ -93,7 +118,7 @@ fn empty_wasi(output: &Output, most_random: u64) -> WasiCtx {
 /// Everything that a plugin of any role may import.
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    wasi_http::link(linker)?;
     store::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
     logging::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
     sender::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)

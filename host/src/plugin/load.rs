@@ -247,6 +247,7 @@ impl Loader {
         let bounds = Arc::new(Limits::default().over(&self.limits, role));
         Terms {
             plugin: name.into(),
+            role,
             alert: "".into(),
             deadline: DESCRIBE_DEADLINE,
             settings: Arc::default(),

@@ -194,6 +194,7 @@ impl Plugin {
         let permit = admission.admit(&self.name, bounds, about.severity, budget / 2).await?;
         let terms = Terms {
             plugin: self.name.clone(),
+            role: self.role(),
             alert: about.id.into(),
             bounds: bounds.clone(),
             deadline: bounds.deadline.min(budget.saturating_sub(started.elapsed())),
@@ -204,7 +205,8 @@ impl Plugin {
         };
         let mut ended = self.runtime.run(terms, body).await;
         if let Err(error) = &mut ended.result {
-            error.cut_short = error.reason == Reason::Deadline && started.elapsed() < bounds.deadline;
+            let is_late = matches!(error.reason, Reason::Deadline | Reason::RequestBody);
+            error.cut_short = is_late && started.elapsed() < bounds.deadline;
         }
         Ok(ended)
     }
@@ -216,20 +218,22 @@ impl Plugin {
         check: impl FnOnce(T) -> Result<U, CallError>,
     ) -> Called<U> {
         let started = Instant::now();
-        let (usage, result) = match self.quarantine.enter() {
-            Err(error) => (None, Err(error)),
+        let (mut usage, mut warnings) = (None, Vec::new());
+        let result = match self.quarantine.enter() {
+            Err(error) => Err(error),
             Ok(pass) => {
-                let (usage, result) = match call.await {
-                    Ok(ended) => (Some(ended.usage), ended.result.and_then(check)),
-                    Err(error) => (None, Err(error)),
-                };
+                let result = call.await.and_then(|ended| {
+                    (usage, warnings) = (Some(ended.usage), ended.warnings);
+                    ended.result.and_then(check)
+                });
                 pass.conclude(conduct(result.as_ref().err()));
-                (usage, result)
+                result
             }
         };
         let duration = started.elapsed();
         self.meter.record(duration, usage.as_ref(), result.as_ref().err());
-        Called { digest: self.digest().to_owned(), generation: self.generation, duration, usage, result }
+        let digest = self.digest().to_owned();
+        Called { digest, generation: self.generation, duration, usage, warnings, result }
     }
 
     fn checked_decision(&self, decision: bindings::RawDecision) -> Result<Decision, CallError> {
@@ -287,6 +291,7 @@ impl Plugin {
             generation: self.generation,
             duration: Duration::ZERO,
             usage: None,
+            warnings: Vec::new(),
             result: Err(CallError::of(Reason::NotLoaded, text)),
         }
     }

@@ -381,6 +381,7 @@ impl Attempts {
             generation: Some(called.generation),
             duration_ms: milliseconds(called.duration),
             usage: called.usage,
+            warnings: called.warnings,
             ..empty
         };
         match called.result {

@@ -82,8 +82,7 @@ impl Chain {
             let at = Timestamp::now();
             let called = processor.process(&self.item, left).await;
             if let (true, Err(error)) = (is_local, &called.result)
-                && (error.reason == Reason::Busy
-                    || error.reason == Reason::Deadline && left < processor.deadline())
+                && (error.reason == Reason::Busy || error.cut_short)
             {
                 return Err(step_error(error.clone()));
             }
@@ -285,6 +284,7 @@ impl Chain {
             message,
             error,
             usage: called.usage,
+            warnings: called.warnings,
             ..Step::untried(Activity::ProcessAlert, processor.name())
         });
         dropped

@@ -68,6 +68,7 @@ fn of_step(found: &FoundAlert, receiver: &str, step: &Step) -> Vec<String> {
         (StepResult::Failed, None) => format!("{receiver} was not told: it was given up, {}.", attempt(step)),
     }];
     says.extend(step.receipt_id.as_ref().map(|id| format!("Its receipt is {id}.")));
+    says.extend(step.warnings.iter().map(|warning| format!("Warning: {warning}.")));
     says.extend(step.before.iter().map(of_attempt));
     says.extend(chosen(found));
     let stand_ins = notified(found).filter(|other| other.instead_of.as_deref() == Some(receiver));

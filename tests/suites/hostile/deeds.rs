@@ -24,8 +24,9 @@ pub(super) enum End {
 use End::{Deadline, Failure, HostCalls, Memory, Trap, Unusable, Well};
 
 /// The deeds that any function of a guest can do.
-pub(super) const DEEDS: [(&str, End); 47] = [
+pub(super) const DEEDS: [(&str, End); 52] = [
     ("abort", Trap("unreachable")),
+    ("assert", Trap("assertion `left == right` failed: counting, left: 1, right: 2")),
     ("backtrack", Deadline),
     ("borrow-flood", Deadline),
     ("busy-poll", Deadline),
@@ -33,6 +34,7 @@ pub(super) const DEEDS: [(&str, End); 47] = [
     ("config-enumerate", Well),
     ("config-flood", Deadline),
     ("dirty-lines", Well),
+    ("early-body", Well),
     ("eat", Memory),
     ("endless-line", Well),
     ("environment", Well),
@@ -47,6 +49,7 @@ pub(super) const DEEDS: [(&str, End); 47] = [
     ("grow", Well),
     ("header-count", HostCalls("it made headers of more than 32 KiB (`request-head` in [limits])")),
     ("header-size", HostCalls("it made headers of more than 32 KiB (`request-head` in [limits])")),
+    ("large-write", Trap("it passed more than 4096 bytes to `blocking-write-and-flush` at once")),
     ("late-future", Well),
     ("log-flood", Deadline),
     ("log-large", Well),
@@ -62,6 +65,10 @@ pub(super) const DEEDS: [(&str, End); 47] = [
     ("recurse", Trap("call stack exhausted")),
     ("recurse-calling", Trap("call stack exhausted")),
     ("recurse-wide", Trap("out of bounds memory access")),
+    (
+        "refused-panic",
+        Trap("its last request that failed: POST http://169.254.169.254/latest: it is not granted"),
+    ),
     ("remember", Well),
     ("request-flood", HostCalls("it held more than 1000 handles at once (`handles` in [limits])")),
     ("reserve", Well),
@@ -74,6 +81,7 @@ pub(super) const DEEDS: [(&str, End); 47] = [
     ("stream-flood", HostCalls("it held more than 1000 handles at once (`handles` in [limits])")),
     ("trap", Trap("trapping as asked")),
     ("twice-dropped", Trap("handle")),
+    ("unpermitted-write", Trap("it passed more bytes to `write` than the stream's `check-write` allowed")),
     ("unreachable", Trap("unreachable")),
 ];
 

@@ -1,5 +1,4 @@
-//! Bodies within bounds: the plugin's is read whole; the server's is passed on as it comes, or, if it is searched for
-//! secrets, as a whole.
+//! The body of an answer within bounds: passed on as it comes, or, if it is searched for secrets, as a whole.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -8,10 +7,10 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, TryStreamExt};
 use http::HeaderMap;
-use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody};
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 use wasmtime_wasi::runtime::AbortOnDropJoinHandle;
 use wasmtime_wasi_http::{Error, WasiBody};
 
@@ -20,32 +19,6 @@ use super::failure::Failure;
 use super::journal::Entry;
 use crate::plugin::limits::ByteSize;
 use crate::plugin::secrets::Scrubber;
-
-/// The whole body that the plugin writes, at most `most` bytes. Trailers are left out.
-pub(super) async fn read_whole(body: WasiBody, most: u64, by: Instant) -> Result<Bytes, Failure> {
-    let limit = usize::try_from(most).unwrap_or(usize::MAX);
-    match timeout_at(by, Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let code = Error::HttpRequestBodySize(Some(most.saturating_add(1)));
-            Err(Failure::limit(code, "the request's body is too large", "request-body", ByteSize(most)))
-        }
-        Ok(Err(_)) => {
-            Err(Failure::new(Error::HttpProtocolError, "the plugin did not finish the request's body"))
-        }
-        Err(_) => Err(Failure::new(
-            Error::ConnectionWriteTimeout,
-            "the plugin did not finish the request's body in time",
-        )),
-    }
-}
-
-/// Reads the body of a request that is refused, and forgets it, so that the plugin comes to the point where it learns
-/// why; at most `most` bytes, and not past `by`.
-pub(super) async fn drain(body: WasiBody, most: u64, by: Instant) {
-    let mut body = Limited::new(body, usize::try_from(most).unwrap_or(usize::MAX));
-    _ = timeout_at(by, async { while let Some(Ok(_)) = body.frame().await {} }).await;
-}
 
 /// An answer that has begun, with what it holds as long as it lasts.
 pub(super) struct Opened {

@@ -6,14 +6,21 @@ use std::time::{Duration, Instant as StdInstant};
 use http::header::{EXPECT, HeaderName, TE, TRAILER};
 use http::{Request, Response};
 use tokio::time::Instant;
+use wasmtime_wasi_http::p2::DEFAULT_OUTGOING_BODY_CHUNK_SIZE;
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
 };
 
 use super::Egress;
+use super::journal::{Entry, Journal, Progress, Traffic};
 use super::journal::{Entry, Journal, Traffic};
+use super::outgoing::shown;
 use super::outgoing::{host_asked_for, shown};
+use super::request_body::taken_in;
 use crate::plugin::sidecar::Settings;
+
+/// How much a plugin may write at once into a body that cannot be sent.
+const SMALL_CHUNK: usize = 4 << 10;
 
 /// How long one request may take.
 #[derive(Clone, Copy)]
@@ -39,18 +46,71 @@ impl Times {
     }
 }
 
+/// One request of a call.
+pub(super) struct Requested {
+    pub entry: Entry,
+    /// The handle under which the plugin got the future of its answer.
+    pub future: Option<u32>,
+}
+
 /// The requests of one call.
 pub(in crate::plugin) struct EgressCall {
     egress: Arc<Egress>,
     deadline: Instant,
     journal: Arc<Journal>,
+    /// Those that may be sent and the first one beyond the limit.
+    pub(super) requested: Vec<Requested>,
+    /// Which of them has no handle yet.
+    latest: Option<usize>,
+    /// How many bodies of requests the plugin made.
+    bodies: u32,
 }
 
 impl EgressCall {
     /// Nothing that the call starts outlives `deadline`.
     pub(in crate::plugin) fn new(egress: Arc<Egress>, alert: Arc<str>, deadline: StdInstant) -> Self {
         let journal = Arc::new(egress.journal(alert));
-        Self { egress, deadline: Instant::from_std(deadline), journal }
+        let deadline = Instant::from_std(deadline);
+        Self { egress, deadline, journal, requested: Vec::new(), latest: None, bodies: 0 }
+    }
+
+    /// Notes under which handle the plugin got the future of the answer to the request that it made last.
+    pub(in crate::plugin) fn hold(&mut self, future: u32) {
+        for earlier in &mut self.requested {
+            // A handle is given out again once the plugin has dropped what it stood for.
+            earlier.future.take_if(|handle| *handle == future);
+        }
+        if let Some(latest) = self.latest.take() {
+            self.requested[latest].future = Some(future);
+        }
+    }
+
+    /// Takes a request's body in from now on. Bodies of requests that may not be sent anyway are left where they are.
+    pub(in crate::plugin) fn take_in(&self, body: WasiBody) -> WasiBody {
+        match self.bodies <= self.most() {
+            true => taken_in(body, self.egress.bounds.request_body),
+            false => body,
+        }
+    }
+
+    /// Enters a request into the books of the call.
+    fn note(&mut self, request: &Request<WasiBody>) -> Entry {
+        let scrubber = self.egress.scrubber(host_asked_for(request.uri()).as_ref());
+        let entry = Entry::new(self.journal.clone(), &shown(request.method(), request.uri()), scrubber);
+        self.latest = (self.requested.len() <= self.most() as usize).then_some(self.requested.len());
+        if self.latest.is_some() {
+            self.requested.push(Requested { entry: entry.clone(), future: None });
+        }
+        entry
+    }
+
+    fn most(&self) -> u32 {
+        self.egress.bounds.requests
+    }
+
+    /// Whether an answer's head came to any of the requests.
+    pub(in crate::plugin) fn has_answer(&self) -> bool {
+        self.requested.iter().any(|one| matches!(one.entry.progress(), Progress::Answered(_)))
     }
 
     /// Why requests of this call were refused or failed so far, in the operator's words: the plugin itself only gets
@@ -96,15 +156,23 @@ impl WasiHttpHooks for EgressCall {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let admitted = self.journal.admit();
         let times = Times::new(self.deadline, options);
-        let (egress, journal) = (self.egress.clone(), self.journal.clone());
+        let egress = self.egress.clone();
+        let entry = self.note(&request);
         Box::new(async move {
-            let scrubber = egress.scrubber(host_asked_for(request.uri()).as_ref());
-            let entry = Entry::new(journal, &shown(request.method(), request.uri()), scrubber);
             match egress.send(request, admitted, times, &entry).await {
-                Ok(response) => Ok((response, Box::new(async { Ok(()) }) as _)),
+                Ok(response) => {
+                    entry.answered(response.status());
+                    Ok((response, Box::new(async { Ok(()) }) as _))
+                }
                 Err(failure) => Err(entry.fail(failure)),
             }
         })
+    }
+
+    /// A plugin writes as much at once as it likes, within reason; bodies that cannot be sent anyway take little room.
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        self.bodies = self.bodies.saturating_add(1);
+        if self.bodies <= self.most() { DEFAULT_OUTGOING_BODY_CHUNK_SIZE } else { SMALL_CHUNK }
     }
 
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {

@@ -15,11 +15,18 @@ pub(super) struct Failure {
     pub code: Error,
     /// For the operator and the ledger.
     pub text: String,
+    /// Whether it failed since the plugin did not finish the request's body.
+    pub is_unfinished: bool,
 }
 
 impl Failure {
     pub(super) fn new(code: Error, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
+        Self { code, text: text.into(), is_unfinished: false }
+    }
+
+    /// The plugin did not finish the request's body.
+    pub(super) fn unfinished(code: Error, text: impl Into<String>) -> Self {
+        Self { is_unfinished: true, ..Self::new(code, text) }
     }
 
     pub(super) fn denied(text: impl Into<String>) -> Self {

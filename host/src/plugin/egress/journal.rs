@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use http::StatusCode;
 use parking_lot::Mutex;
 use wasmtime_wasi_http::Error;
 
@@ -77,23 +78,53 @@ impl Journal {
     }
 }
 
-/// One request in the journal, as the operator sees it, and the search through all that comes of it.
+/// How far one request has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// No answer came yet.
+    Pending,
+    /// The head of an answer came.
+    Answered(StatusCode),
+    /// No answer will come.
+    Failed {
+        why: String,
+        /// The plugin did not finish the request's body.
+        is_unfinished: bool,
+    },
+}
+
+/// One request in the journal, and the search through all that comes of it. Clones are the same request.
 #[derive(Clone)]
 pub(super) struct Entry {
     journal: Arc<Journal>,
-    requested: String,
+    /// How the operator knows it: its method and URL.
+    requested: Arc<str>,
     scrubber: Scrubber,
+    progress: Arc<Mutex<Progress>>,
 }
 
 impl Entry {
     pub(super) fn new(journal: Arc<Journal>, requested: &str, scrubber: Scrubber) -> Self {
-        let requested = journal.mark.remove(requested);
-        Self { journal, requested, scrubber }
+        let requested = scrubber.text(&journal.mark.remove(requested)).into();
+        Self { journal, requested, scrubber, progress: Arc::new(Mutex::new(Progress::Pending)) }
     }
 
     /// What keeps secrets out of the answer.
     pub(super) fn scrubber(&self) -> &Scrubber {
         &self.scrubber
+    }
+
+    pub(super) fn requested(&self) -> &str {
+        &self.requested
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        self.progress.lock().clone()
+    }
+
+    /// Notes that the head of an answer came.
+    pub(super) fn answered(&self, status: StatusCode) {
+        *self.progress.lock() = Progress::Answered(status);
     }
 
     pub(super) fn mark(&self) -> &Mark {
@@ -111,6 +142,12 @@ impl Entry {
     /// Notes a failure for the ledger and the log, and hands the code on to the plugin.
     pub(super) fn fail(&self, failure: Failure) -> Error {
         let Journal { plugin, alert, mark, most, failures, denied, .. } = &*self.journal;
+        let mut progress = self.progress.lock();
+        if *progress == Progress::Pending {
+            let why = self.scrubber.text(&mark.remove(&failure.text));
+            *progress = Progress::Failed { why, is_unfinished: failure.is_unfinished };
+        }
+        drop(progress);
         let mut failures = failures.lock();
         denied.fetch_add(u64::from(failure.is_refusal()), Relaxed);
         // One more than can be sent: a plugin that goes on after the last one is told of once.

@@ -100,6 +100,11 @@ impl Outgoing {
     }
 }
 
+/// The length that the plugin announces for the body.
+pub(super) fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 fn check_method(method: &Method) -> Result<(), Failure> {
     if [Method::CONNECT, Method::TRACE].contains(method) {
         return Err(Failure::new(Error::HttpRequestMethodInvalid, "plugins cannot use this method"));

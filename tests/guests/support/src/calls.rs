@@ -10,7 +10,9 @@ use crate::bindings::wasi::clocks::monotonic_clock::{
 };
 use crate::bindings::wasi::config::store;
 use crate::bindings::wasi::http::outgoing_handler::handle;
-use crate::bindings::wasi::http::types::{Fields, Method, OutgoingRequest, RequestOptions, Scheme};
+use crate::bindings::wasi::http::types::{
+    Fields, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
+};
 use crate::bindings::wasi::io::poll::{Pollable, poll};
 use crate::bindings::wasi::logging::logging::{Level, log};
 use crate::bindings::wasi::random::random::get_random_bytes;
@@ -172,6 +174,38 @@ pub fn late_future() {
     let sent = http::request(&config("url"), &[])
         .and_then(|request| handle(request, None).map(forget).map_err(|error| error.to_string()));
     println!("late-future: {sent:?}");
+}
+
+/// More in one write than WASI allows.
+pub fn large_write() {
+    println!("large-write: {:?}", get_stdout().blocking_write_and_flush(&[b'x'; 5_000]));
+}
+
+/// More in one write than the stream has said that it takes.
+pub fn unpermitted_write() {
+    let request = OutgoingRequest::new(Fields::new());
+    let body = request.body().expect("a request has a body");
+    let stream = body.write().expect("a body has a stream");
+    println!("unpermitted-write: {:?}", stream.write(&vec![b'x'; 2 << 20]));
+}
+
+/// All of a body before its request is handed over, in small pieces and then in large ones.
+pub fn early_body() {
+    let request = OutgoingRequest::new(Fields::new());
+    let body = request.body().expect("a request has a body");
+    let stream = body.write().expect("a body has a stream");
+    for piece in vec![vec![b'x'; 10]; 1_000].into_iter().chain(vec![vec![b'y'; 4_096]; 50]) {
+        stream.blocking_write_and_flush(&piece).expect("the host takes it");
+    }
+    drop(stream);
+    OutgoingBody::finish(body, None).expect("it is whole");
+    println!("early-body: written");
+}
+
+/// What a plugin says that takes for granted that its request succeeds.
+pub fn refused_panic() {
+    let answer = http::post("http://169.254.169.254/latest", &[], "{}");
+    assert!(answer.is_ok(), "the request failed");
 }
 
 pub fn recurse_calling() {

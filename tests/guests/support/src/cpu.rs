@@ -48,6 +48,11 @@ pub fn trap() {
     panic!("trapping as asked");
 }
 
+/// A panic whose message has several lines.
+pub fn assert() {
+    assert_eq!(black_box(1), 2, "counting");
+}
+
 pub fn unreachable() {
     wasm32::unreachable();
 }

@@ -3,8 +3,9 @@
 
 use crate::{answers, calls, cpu, memory, script, wasi};
 
-const DEEDS: [(&str, fn()); 48] = [
+const DEEDS: [(&str, fn()); 53] = [
     ("abort", cpu::abort),
+    ("assert", cpu::assert),
     ("backtrack", cpu::backtrack),
     ("borrow-flood", calls::borrow_flood),
     ("busy-poll", calls::busy_poll),
@@ -12,6 +13,7 @@ const DEEDS: [(&str, fn()); 48] = [
     ("config-enumerate", calls::config_enumerate),
     ("config-flood", calls::config_flood),
     ("dirty-lines", calls::dirty_lines),
+    ("early-body", calls::early_body),
     ("eat", memory::eat),
     ("endless-line", calls::endless_line),
     ("environment", wasi::environment),
@@ -26,6 +28,7 @@ const DEEDS: [(&str, fn()); 48] = [
     ("grow", memory::grow),
     ("header-count", calls::header_count),
     ("header-size", calls::header_size),
+    ("large-write", calls::large_write),
     ("late-future", calls::late_future),
     ("log-flood", calls::log_flood),
     ("log-large", calls::log_large),
@@ -39,6 +42,7 @@ const DEEDS: [(&str, fn()); 48] = [
     ("recurse", cpu::recurse),
     ("recurse-calling", calls::recurse_calling),
     ("recurse-wide", cpu::recurse_wide),
+    ("refused-panic", calls::refused_panic),
     ("remember", memory::remember),
     ("request-flood", calls::request_flood),
     ("reserve", memory::reserve),
@@ -51,6 +55,7 @@ const DEEDS: [(&str, fn()); 48] = [
     ("stream-flood", calls::stream_flood),
     ("trap", cpu::trap),
     ("twice-dropped", calls::twice_dropped),
+    ("unpermitted-write", calls::unpermitted_write),
     ("unreachable", cpu::unreachable),
 ];
 
