@@ -34,6 +34,8 @@ use crate::plugin::{EgressConfig, Role, end};
 /// How long a call has where a test lets it run out.
 const SHORT: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_secs(20);
+/// How long one write may wait.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The bodies that came to each path.
 type Received = Arc<Mutex<BTreeMap<String, Bytes>>>;
@@ -118,7 +120,7 @@ impl Call {
         let stream = Resource::new_borrow(stream.rep());
         let table = self.state.http().table;
         let written = table.blocking_write_and_flush(stream, piece.to_vec());
-        timeout(LONG, written).await.expect("a plugin is not kept waiting for ever").ok()
+        timeout(PATIENCE, written).await.expect("a plugin is not kept waiting for ever").ok()
     }
 
     async fn drop_stream(&mut self, stream: Resource<DynOutputStream>) {
