@@ -12,9 +12,9 @@ use super::imports::HostState;
 
 /// What a call that is too late may take to say what it waited for. Its requests have the same deadline.
 const AFTERTHOUGHT: Duration = Duration::from_millis(50);
-/// How many warnings of one call are kept, and the longest, in characters.
-const MOST_WARNINGS: usize = 20;
-const LONGEST_WARNING: usize = 400;
+/// How many warnings of one call are kept, and the longest, in characters: a step of the ledger has room for 12 KiB.
+const MOST_WARNINGS: usize = 4;
+const LONGEST_WARNING: usize = 320;
 /// How many requests a failure names.
 const MOST_NAMED: usize = 3;
 
@@ -37,11 +37,12 @@ pub(super) async fn settled(
     }
     let is_idle = role == Role::Notifier && settled.dropped.is_empty() && state.was_idle();
     let idle = is_idle.then(|| idle(state));
-    Ok(warnings(&settled)
-        .chain(idle)
-        .map(|text| one_line(&text, LONGEST_WARNING))
-        .take(MOST_WARNINGS)
-        .collect())
+    let mut warnings: Vec<String> = warnings(&settled).chain(idle).collect();
+    let left_out = warnings.len().saturating_sub(MOST_WARNINGS);
+    warnings.truncate(MOST_WARNINGS);
+    warnings.iter_mut().for_each(|warning| *warning = one_line(warning, LONGEST_WARNING));
+    warnings.extend((left_out > 0).then(|| format!("{left_out} more warnings are not listed")));
+    Ok(warnings)
 }
 
 /// A call that was too late, with what it waited for.
