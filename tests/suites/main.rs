@@ -28,6 +28,7 @@ mod observability;
 mod openapi;
 mod outages;
 mod outside;
+mod plugin_cost;
 mod plugins;
 mod processors;
 mod quarantine;

@@ -50,7 +50,7 @@ pub struct Limits {
     /// The memory of one call, over all its memories and tables together, such as `128MiB` (the default).
     pub memory: Option<ByteSize>,
     /// How long one call may take, such as `15s`, the default of notifiers and status updaters; that of processors
-    /// is `1s`.
+    /// is `1s`, that of sources `5s`.
     #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
     #[schemars(with = "Option<String>")]
     pub deadline: Option<Duration>,
@@ -213,7 +213,9 @@ fn out_of<T: PartialOrd + fmt::Display>(value: T, least: T, most: T) -> Option<S
 
 fn default_deadline(role: Role) -> Duration {
     match role {
-        Role::Processor | Role::Source => Duration::from_secs(1),
+        Role::Processor => Duration::from_secs(1),
+        // A body may be sixteen times as large as an alert.
+        Role::Source => Duration::from_secs(5),
         Role::Notifier | Role::StatusUpdater => Duration::from_secs(15),
     }
 }

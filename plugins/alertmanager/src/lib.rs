@@ -37,7 +37,7 @@ impl Guest for Alertmanager {
 
     fn decode(request: Request) -> Result<Decoded, Failure> {
         let settings = Settings::of("alertmanager", "Alertmanager", "infrastructure").read()?;
-        let sheet = group::decode(&json(&request.body)?, &settings)?;
+        let sheet = group::decode(&json(&request.body)?, &settings)?.complete()?;
         Ok(Decoded { alerts: sheet.alerts, warnings: sheet.warnings, delivery_id: None, reply: None })
     }
 }

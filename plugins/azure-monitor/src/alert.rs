@@ -68,7 +68,7 @@ fn status(essentials: &Value, sheet: &mut Sheet) -> Status {
 fn labelled(mut draft: Draft, data: &Value, sheet: &mut Sheet) -> Draft {
     match &data["customProperties"] {
         Value::Object(properties) => {
-            draft = properties.iter().fold(draft, |draft, (name, value)| draft.label(name, value));
+            draft = draft.labels(properties.iter());
         }
         Value::Null => {}
         other => sheet.odd("data.customProperties", other, "is no object: left out"),

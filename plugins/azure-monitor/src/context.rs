@@ -42,10 +42,8 @@ pub(crate) fn tell(mut draft: Draft, context: &Value) -> Draft {
     draft = named(draft, context["Dimensions"].as_array()).link("Search results", first(context, &RESULTS));
     let properties =
         if context["condition"].is_object() { &context["properties"] } else { &context["labels"] };
-    for (name, value) in properties.as_object().into_iter().flatten() {
-        draft = draft.label(name, value);
-    }
     draft
+        .labels(properties.as_object().into_iter().flatten())
         .data("condition", &context["condition"]["allOf"])
         .data("condition_type", &context["conditionType"])
         .data("window_size", &context["condition"]["windowSize"])

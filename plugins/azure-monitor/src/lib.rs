@@ -38,7 +38,7 @@ impl Guest for AzureMonitor {
 
     fn decode(request: Request) -> Result<Decoded, Failure> {
         let settings = Settings::of("azure-monitor", "Azure Monitor", "infrastructure").read()?;
-        let sheet = alert::decode(&json(&request.body)?, &settings)?;
+        let sheet = alert::decode(&json(&request.body)?, &settings)?.complete()?;
         Ok(Decoded { alerts: sheet.alerts, warnings: sheet.warnings, delivery_id: None, reply: None })
     }
 }

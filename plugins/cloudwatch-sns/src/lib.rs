@@ -39,6 +39,7 @@ impl Guest for CloudWatchSns {
     fn decode(request: Request) -> Result<Decoded, Failure> {
         let settings = Settings::of("cloudwatch-sns", "CloudWatch", "infrastructure").read()?;
         let (sheet, delivery_id) = envelope::decode(&request.headers, &request.body, &settings)?;
+        let sheet = sheet.complete()?;
         Ok(Decoded { alerts: sheet.alerts, warnings: sheet.warnings, delivery_id, reply: None })
     }
 }

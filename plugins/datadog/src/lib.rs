@@ -39,7 +39,7 @@ impl Guest for Datadog {
     fn decode(request: Request) -> Result<Decoded, Failure> {
         let settings = Settings::of("datadog", "Datadog", "custom").read()?;
         let event = json(&request.body)?;
-        let sheet = event::decode(&event, &settings)?;
+        let sheet = event::decode(&event, &settings)?.complete()?;
         let delivery_id = event::delivery_id(&event);
         Ok(Decoded { alerts: sheet.alerts, warnings: sheet.warnings, delivery_id, reply: None })
     }

@@ -38,8 +38,8 @@ pub(crate) fn tags(list: &str) -> BTreeMap<String, String> {
     for tag in list.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
         let (name, value) = tag.split_once(':').unwrap_or((tag, "true"));
         tags.entry(name.to_owned())
-            .and_modify(|known| *known = format!("{known},{value}"))
-            .or_insert(value.to_owned());
+            .and_modify(|known| known.extend([",", value]))
+            .or_insert_with(|| value.to_owned());
     }
     tags
 }

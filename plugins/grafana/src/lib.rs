@@ -37,7 +37,7 @@ impl Guest for Grafana {
 
     fn decode(request: Request) -> Result<Decoded, Failure> {
         let settings = Settings::of("grafana", "Grafana", "custom").read()?;
-        let sheet = notification::decode(&json(&request.body)?, &settings)?;
+        let sheet = notification::decode(&json(&request.body)?, &settings)?.complete()?;
         Ok(Decoded { alerts: sheet.alerts, warnings: sheet.warnings, delivery_id: None, reply: None })
     }
 }

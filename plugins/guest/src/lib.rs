@@ -25,7 +25,7 @@ pub use notifier::Delivery;
 pub use status_updater::{
     Acknowledgement, COMMENT_ON, Change, DeliveryResult, DeliveryState, Outcome, is_commented,
 };
-pub use text::{cut, one_line};
+pub use text::{cut, one_line, short_line};
 pub use wit_bindgen;
 
 mod bindings {

@@ -49,13 +49,33 @@ pub fn width(text: &str) -> usize {
 
 /// The text without control characters and runs of white space, so that it can neither break a line nor forge one.
 pub fn one_line(text: &str) -> String {
-    let spaced: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    spaced.split_whitespace().collect::<Vec<_>>().join(" ")
+    short_line(text, usize::MAX)
+}
+
+/// The same, cut to `limit` characters; no more of the text is read than that takes.
+pub fn short_line(text: &str, limit: usize) -> String {
+    let (mut line, mut length, mut is_apart) = (String::new(), 0, false);
+    for c in text.chars() {
+        if c.is_control() || c.is_whitespace() {
+            is_apart = true;
+            continue;
+        }
+        if std::mem::take(&mut is_apart) && length > 0 {
+            line.push(' ');
+            length += 1;
+        }
+        line.push(c);
+        length += 1;
+        if length > limit {
+            return cut(&line, limit);
+        }
+    }
+    line
 }
 
 /// At most `limit` characters of the text; `…` stands for what was cut.
 pub fn cut(text: &str, limit: usize) -> String {
-    if text.chars().count() <= limit {
+    if text.char_indices().nth(limit).is_none() {
         return text.to_owned();
     }
     text.chars().take(limit.saturating_sub(1)).chain(['…']).collect()
@@ -110,6 +130,11 @@ mod tests {
     #[test]
     fn one_line_stays_one_line() {
         assert_eq!(one_line(" a\r\n\tb\u{1b}[31m  c "), "a b [31m c");
+        for text in ["", " ", " a  b ", "ab", "abc", "a b c d", "äöü  ß", "\n\n🔥\u{1}🔥🔥🔥"] {
+            for limit in 0..6 {
+                assert_eq!(short_line(text, limit), cut(&one_line(text), limit), "{text:?} to {limit}");
+            }
+        }
     }
 
     #[test]

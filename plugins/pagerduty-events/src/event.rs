@@ -88,7 +88,9 @@ fn success(sheet: Sheet, message: &str, key: Option<&str>) -> Answer {
 /// PagerDuty's answer to an event that it cannot take.
 fn invalid(error: String) -> Answer {
     let body = json!({ "status": "invalid event", "message": "Event object is invalid", "errors": [error] });
-    Answer { sheet: Sheet { warnings: vec![error], ..Sheet::default() }, status: 400, body }
+    let mut sheet = Sheet::default();
+    sheet.warnings.push(error);
+    Answer { sheet, status: 400, body }
 }
 
 #[cfg(test)]

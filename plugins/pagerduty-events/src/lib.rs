@@ -39,9 +39,10 @@ impl Guest for PagerdutyEvents {
     fn decode(request: Request) -> Result<Decoded, Failure> {
         let settings = Settings::of("pagerduty-events", "PagerDuty Events", "custom").read()?;
         let answer = event::take(&request.path, &request.body, &settings, random_key)?;
+        let sheet = answer.sheet.complete()?;
         Ok(Decoded {
-            alerts: answer.sheet.alerts,
-            warnings: answer.sheet.warnings,
+            alerts: sheet.alerts,
+            warnings: sheet.warnings,
             delivery_id: None,
             reply: Some(Reply {
                 status: answer.status,

@@ -1,7 +1,7 @@
 //! A batch of alerts as Prometheus posts it to an Alertmanager (`POST /api/v2/alerts`).
 
 use campanile_guest::failure::permanent;
-use campanile_guest::source::{Settings, Sheet, is_past, labelled, rfc3339};
+use campanile_guest::source::{Settings, Sheet, few, is_past, labelled, rfc3339};
 use campanile_guest::types::{Failure, Status};
 use serde_json::{Map, Value};
 
@@ -31,7 +31,7 @@ pub(crate) fn decode(batch: &Value, settings: &Settings) -> Result<Sheet, Failur
         permanent("invalid-payload", format!("the body is no list of alerts, as in {EXAMPLE}"))
     })?;
     let mut sheet = Sheet::default();
-    for (index, entry) in entries.iter().enumerate() {
+    for (index, entry) in few(entries).iter().enumerate() {
         let at = format!("[{index}]");
         let Value::Object(fields) = entry else {
             sheet.odd(&at, entry, "is no alert: left out");

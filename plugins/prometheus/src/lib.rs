@@ -38,7 +38,7 @@ impl Guest for Prometheus {
     fn decode(request: Request) -> Result<Decoded, Failure> {
         let settings = Settings::of("prometheus", "Prometheus", "infrastructure").read()?;
         batch::path(&request.path)?;
-        let sheet = batch::decode(&json(&request.body)?, &settings)?;
+        let sheet = batch::decode(&json(&request.body)?, &settings)?.complete()?;
         Ok(Decoded { alerts: sheet.alerts, warnings: sheet.warnings, delivery_id: None, reply: None })
     }
 }

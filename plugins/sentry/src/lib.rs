@@ -41,7 +41,7 @@ impl Guest for Sentry {
     fn decode(request: Request) -> Result<Decoded, Failure> {
         let settings = Settings::of("sentry", "Sentry", "application").read()?;
         let resource = header(&request.headers, "sentry-hook-resource");
-        let sheet = hook::decode(resource, &json(&request.body)?, &settings)?;
+        let sheet = hook::decode(resource, &json(&request.body)?, &settings)?.complete()?;
         // Sentry draws a new `Request-ID` for each attempt, so it does not tell a repeat.
         Ok(Decoded { alerts: sheet.alerts, warnings: sheet.warnings, delivery_id: None, reply: None })
     }

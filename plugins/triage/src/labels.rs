@@ -1,6 +1,6 @@
 //! One spelling for labels, so that routes can rely on it: `" Team Name"` becomes `team_name`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The name in lower case, trimmed, with `_` for each run of white space.
 pub(crate) fn normalised(name: &str) -> String {
@@ -12,6 +12,7 @@ pub(crate) fn normalised(name: &str) -> String {
 /// Where two names become one, the one that was in order already wins, else the first in the given order. A name
 /// of nothing but white space goes.
 pub(crate) fn changes(labels: &[(String, String)]) -> BTreeMap<String, Option<String>> {
+    let names: BTreeSet<&str> = labels.iter().map(|(name, _)| name.as_str()).collect();
     let mut changes = BTreeMap::new();
     for (name, value) in labels {
         let (new_name, new_value) = (normalised(name), value.trim());
@@ -22,7 +23,7 @@ pub(crate) fn changes(labels: &[(String, String)]) -> BTreeMap<String, Option<St
             continue;
         }
         changes.insert(name.clone(), None);
-        let taken = new_name.is_empty() || labels.iter().any(|(other, _)| *other == new_name);
+        let taken = new_name.is_empty() || names.contains(new_name.as_str());
         if !taken {
             changes.entry(new_name).or_insert_with(|| Some(new_value.to_owned()));
         }

@@ -5,13 +5,15 @@ use serde_json::{Map, Value, json};
 
 use super::{Settings, Severity, odd, rfc3339};
 use crate::types::Status;
-use crate::{cut, key, one_line};
+use crate::{cut, key, one_line, short_line};
 
 /// What the host takes at most, in characters.
 const TITLE: usize = 1_024;
 const DESCRIPTION: usize = 65_536;
 const NAME: usize = 200;
 const KEY: usize = 200;
+/// What of a key identifies an alert, in bytes.
+const LONGEST_KEY: usize = 64 << 10;
 
 /// One alert in the making.
 pub struct Draft {
@@ -23,13 +25,13 @@ pub struct Draft {
 impl Draft {
     /// An alert with the settings' severity, type and source. `at` is where it stands in the payload, such as `alerts[2]`.
     pub fn new(at: &str, settings: &Settings, status: Status, title: Option<&str>) -> Self {
-        let title = one_line(title.unwrap_or_default());
-        let name = match one_line(&settings.name) {
+        let title = short_line(title.unwrap_or_default(), TITLE);
+        let name = match short_line(&settings.name, NAME) {
             name if name.is_empty() => settings.vendor.to_owned(),
-            name => cut(&name, NAME),
+            name => name,
         };
         let fields = json!({
-            "title": if title.is_empty() { format!("{name}: alert without a title") } else { cut(&title, TITLE) },
+            "title": if title.is_empty() { format!("{name}: alert without a title") } else { title },
             "description": "",
             "type": settings.kind,
             "severity": settings.severity.as_str(),
@@ -68,9 +70,10 @@ impl Draft {
     }
 
     /// What identifies the alert over its firing, its repeats and its resolve. Never empty; what is longer than the host
-    /// takes ends in a hash of the whole.
+    /// takes ends in a hash of the whole, of which no more than the beginning counts.
     pub fn dedup_key(self, given: &str) -> Self {
-        match one_line(given) {
+        let end = given.floor_char_boundary(LONGEST_KEY.min(given.len()));
+        match one_line(&given[..end]) {
             given if given.is_empty() => self,
             given => self.set("dedup_key", json!(key(&given, KEY))),
         }
@@ -96,13 +99,27 @@ impl Draft {
     }
 
     /// A label; a value that is no text is written as JSON.
-    pub fn label(mut self, name: &str, value: &Value) -> Self {
-        let text = match value {
-            Value::Null => return self,
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
+    pub fn label(self, name: &str, value: &Value) -> Self {
+        self.labels(std::iter::once((&name.to_owned(), value)))
+    }
+
+    /// Many labels at once, which is quicker where they come in order.
+    pub fn labels<'a>(mut self, labels: impl Iterator<Item = (&'a String, &'a Value)>) -> Self {
+        let written = |(name, value): (&String, &Value)| {
+            let text = match value {
+                Value::Null => return None,
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            Some((name.clone(), json!(text)))
         };
-        self.object("labels").insert(name.to_owned(), json!(text));
+        let labels: Map<_, _> = labels.filter_map(written).collect();
+        if !labels.is_empty() {
+            match self.object("labels") {
+                known if known.is_empty() => *known = labels,
+                known => known.extend(labels),
+            }
+        }
         self
     }
 
@@ -142,10 +159,9 @@ impl Draft {
         self
     }
 
-    /// The alert as JSON; its warnings go to the others.
-    pub(super) fn finish(mut self, warnings: &mut Vec<String>) -> String {
-        warnings.append(&mut self.warnings);
-        Value::Object(self.fields).to_string()
+    /// The alert as JSON, and its warnings.
+    pub(super) fn finish(self) -> (String, Vec<String>) {
+        (Value::Object(self.fields).to_string(), self.warnings)
     }
 
     fn set(mut self, name: &str, value: Value) -> Self {

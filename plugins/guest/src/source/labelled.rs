@@ -23,20 +23,17 @@ pub fn labelled(at: &str, entry: &Map<String, Value>, settings: &Settings, statu
     let title = given(&["/annotations/summary", "/annotations/title", "/labels/alertname"]);
     let description = given(&["/annotations/description", "/annotations/message"]);
     let null = Value::Null;
-    let mut draft = Draft::new(at, settings, status, title)
+    let draft = Draft::new(at, settings, status, title)
         .description(description)
         .severity("labels.severity", document.pointer("/labels/severity").unwrap_or(&null))
         .starts_at("startsAt", &document["startsAt"])
         .ends_at("endsAt", &document["endsAt"])
         .context("environment", given(&["/labels/environment", "/labels/env"]))
         .context("service", given(&["/labels/service", "/labels/job"]))
-        .data("annotations", &document["annotations"]);
-    for (name, value) in document["labels"].as_object().into_iter().flatten() {
-        draft = draft.label(name, value);
-    }
-    for (pointer, name) in LINKS {
-        draft = draft.link(name, text(&document, pointer));
-    }
+        .data("annotations", &document["annotations"])
+        .labels(document["labels"].as_object().into_iter().flatten());
+    let link = |draft: Draft, (pointer, name)| draft.link(name, text(&document, pointer));
+    let draft = LINKS.into_iter().fold(draft, link);
     match text(&document, "/fingerprint") {
         Some(given) => draft.dedup_key(given),
         None => draft.dedup_key(&fingerprint(&document["labels"])),
@@ -50,13 +47,12 @@ pub fn fingerprint(labels: &Value) -> String {
     let mut labels: Vec<(&str, &str)> =
         labels.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default())).collect();
     labels.sort_unstable();
-    let bytes = labels.iter().flat_map(|(name, value)| {
-        let separated = |text: &str| text.bytes().chain([0xff]).collect::<Vec<u8>>();
-        [separated(name), separated(value)].concat()
-    });
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    for text in labels.into_iter().flat_map(|(name, value)| [name, value]) {
+        text.bytes().for_each(&mut add);
+        add(0xff);
+    }
     format!("{hash:016x}")
 }
 

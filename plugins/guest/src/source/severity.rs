@@ -30,8 +30,12 @@ const WORDS: [(Severity, &[&str]); 4] = [
 impl Severity {
     /// The severity that a vendor's word means, whatever its case.
     pub fn named(word: &str) -> Option<Self> {
-        let word = word.trim().to_ascii_lowercase();
-        WORDS.into_iter().find(|(_, words)| words.contains(&word.as_str())).map(|(severity, _)| severity)
+        let word = word.trim();
+        let is_it = |known: &&str| word.eq_ignore_ascii_case(known);
+        WORDS
+            .into_iter()
+            .find(|(_, words)| words.iter().any(|known| is_it(&known)))
+            .map(|(severity, _)| severity)
     }
 
     /// The name in an alert's JSON.
