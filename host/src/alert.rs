@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
@@ -305,6 +305,46 @@ pub struct Origin {
     pub warnings: Vec<String>,
 }
 
+/// Who posted: the key, or without keys the peer's address. Shares of the host are counted by it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sender(Arc<str>);
+
+impl Sender {
+    /// The host itself.
+    pub fn host() -> Self {
+        Self("the host".into())
+    }
+
+    /// The sender of a request to the source `via`. A signature counts as the key of that source alone. Of an IPv6 address
+    /// the network counts: whoever has one has all of its addresses.
+    pub fn new(key: Option<&str>, via: Option<&str>, from: Option<IpAddr>) -> Self {
+        let text = match (key, from) {
+            (Some(key @ ("signature" | "sns")), _) => format!("{key} of {}", via.unwrap_or("alerts")),
+            (Some(key), _) => format!("key {key}"),
+            (None, Some(IpAddr::V6(address))) => {
+                let network = u128::from(address) >> 64 << 64;
+                format!("{}/64", Ipv6Addr::from(network))
+            }
+            (None, Some(address)) => address.to_string(),
+            (None, None) => "a local socket".to_owned(),
+        };
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Origin {
+    /// Who posted.
+    pub fn sender(&self) -> Sender {
+        Sender::new(self.key.as_deref(), self.via.as_deref(), self.from)
+    }
+}
+
 impl AlertItem {
     /// The same item with another alert in it.
     pub fn with(&self, alert: Alert) -> Self {
@@ -348,6 +388,17 @@ mod tests {
         let resolved =
             serde_json::json!({"id": "123", "status": "resolved", "starts_at": "2023-12-01T14:30:22Z"});
         assert_eq!(id(resolved), "alert-123-20231201-143022-resolved");
+    }
+
+    #[test]
+    fn a_sender_is_a_key_or_a_network() {
+        let sender = |key, via, from: Option<&str>| {
+            Sender::new(key, via, from.map(|from| from.parse().unwrap())).to_string()
+        };
+        assert_eq!(sender(Some("ci"), Some("grafana"), Some("192.0.2.7")), "key ci");
+        assert_eq!(sender(Some("signature"), Some("sentry"), Some("192.0.2.7")), "signature of sentry");
+        assert_eq!(sender(None, None, Some("192.0.2.7")), "192.0.2.7");
+        assert_eq!(sender(None, None, Some("2001:db8:1:2:3:4:5:6")), "2001:db8:1:2::/64");
     }
 
     #[test]

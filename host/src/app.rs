@@ -160,6 +160,7 @@ impl App {
             places: Places::new(self.config.file.webhook.concurrency),
             room: Arc::new(Semaphore::new(BODIES.max(self.config.file.webhook.body_limit) >> 10)),
             body_limit: self.config.file.webhook.body_limit,
+            body_limits: self.config.file.webhook.body_limits(),
             repeat_window: self.config.file.webhook.repeat_window.unsigned_abs(),
             cors_origins: self.config.file.webhook.origins().flatten().collect(),
             sync_timeout_max: self.config.file.webhook.sync_timeout_max.unsigned_abs(),

@@ -24,7 +24,7 @@ use crate::routing::{
 use crate::telemetry::LogFormat;
 use crate::temporal::{ActivitiesConfig, TemporalConfig};
 use crate::toml_file;
-use crate::webhook::{KeyConfig, Listen, SourceConfig, SpoolConfig, TlsConfig};
+use crate::webhook::{BodyLimits, KeyConfig, Listen, SourceConfig, SpoolConfig, TlsConfig};
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, ValueEnum)]
@@ -190,6 +190,12 @@ pub struct WebhookConfig {
     /// The largest request body, in bytes.
     #[schemars(range(min = 1024))]
     pub body_limit: usize,
+    /// The most JSON values in a request body, counted before it is read.
+    #[schemars(range(min = 1000))]
+    pub body_values: usize,
+    /// The deepest request body, in levels of lists and objects.
+    #[schemars(range(min = 8))]
+    pub body_depth: usize,
     /// The longest time that `/webhook/alerts/sync` waits, such as `2m`.
     #[schemars(with = "String")]
     pub sync_timeout_max: SignedDuration,
@@ -209,6 +215,8 @@ impl Default for WebhookConfig {
     fn default() -> Self {
         Self {
             body_limit: 8 * 1024 * 1024,
+            body_values: 100_000,
+            body_depth: 100,
             sync_timeout_max: SignedDuration::from_mins(2),
             repeat_window: SignedDuration::from_mins(10),
             concurrency: 64,
@@ -231,6 +239,11 @@ impl WebhookConfig {
             });
         }
         faults
+    }
+
+    /// What a body may hold.
+    pub fn body_limits(&self) -> BodyLimits {
+        BodyLimits { values: self.body_values, depth: self.body_depth }
     }
 
     /// `cors-origins` as browsers send them, or what is wrong with each.

@@ -152,7 +152,7 @@ pub mod metric {
     const ACTIVITY: &str = "campanile_activity_duration_seconds";
     const DELIVERY: &str = "campanile_delivery_latency_seconds";
     /// The codes of refusals that concern alerts.
-    const CODES: [&str; 14] = [
+    const CODES: [&str; 17] = [
         "invalid-request",
         "undecodable",
         "unauthenticated",
@@ -164,6 +164,9 @@ pub mod metric {
         "overloaded",
         "batch-id-reused",
         "body-too-large",
+        "body-too-complex",
+        "source-failed",
+        "failing-input",
         "unsupported-media-type",
         "temporal-unavailable",
         "internal",

@@ -3,6 +3,7 @@
 
 mod access;
 mod alerts;
+mod aside;
 mod code;
 mod deliveries;
 mod error;
@@ -62,6 +63,7 @@ pub use response::{AlertResult, WebhookResponse};
 pub use serve::serve;
 pub use spool::{Spool, SpoolConfig, SpoolStatus};
 pub use tls::{Tls, TlsConfig};
+pub use weight::BodyLimits;
 
 /// How long a sender may pause within a body.
 const BODY_PAUSE: Duration = Duration::from_secs(30);
@@ -103,6 +105,8 @@ pub struct Surroundings {
     pub repeat_window: Duration,
     /// The largest request body, in bytes, as sent and unpacked.
     pub body_limit: usize,
+    /// What a body may hold.
+    pub body_limits: BodyLimits,
     /// The origins whose pages may use the API in a browser.
     pub cors_origins: Arc<[HeaderValue]>,
     /// The longest time that a synchronous request waits.

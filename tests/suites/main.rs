@@ -38,6 +38,7 @@ mod roles;
 mod routes;
 mod secrets;
 mod senders;
+mod share;
 mod shipped;
 mod sources;
 mod spool;

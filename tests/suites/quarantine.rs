@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::alerts::{alert, labelled};
+use harness::alerts::{alert, labelled, unique};
 use harness::cli::campanile;
 use harness::wait::until;
 use harness::{Host, Plugin, Receiver, Settings, artifacts};
@@ -17,7 +17,7 @@ async fn host_with(receiver: &Receiver) -> Host {
 
 /// The code of the crashing notifier's step for an alert with this label; `ok` if there is none.
 async fn code(host: &Host, deed: &str) -> Value {
-    let ledger = host.ledger(labelled(alert(deed), "do", deed)).await;
+    let ledger = host.ledger(labelled(alert(&unique(deed)), "do", deed)).await;
     let steps = ledger["steps"].as_array().expect("a ledger has steps");
     let step = steps.iter().find(|step| step["plugin"] == "misbehave-notifier").expect("it was called");
     step["error"].get("code").cloned().unwrap_or("ok".into())
@@ -37,7 +37,7 @@ async fn crashes_in_a_row_lead_to_it_and_a_release_ends_it() {
     assert_eq!(code(&host, "well").await, "quarantined");
     let status = quarantine(&host).await;
     let reason = status["reason"].as_str().unwrap_or_default();
-    assert!(reason.starts_with("failed 3 times in a row, at last: it crashed"), "{status}");
+    assert!(reason.starts_with("failed on 3 different inputs in a row, at last: it crashed"), "{status}");
     assert!(status["seconds_left"].as_u64().is_some_and(|left| (1..=30).contains(&left)), "{status}");
     let metrics = host.get("/metrics").await.text;
     assert!(metrics.contains("campanile_plugin_quarantined{plugin=\"misbehave-notifier\"} 1"), "{metrics}");
@@ -83,12 +83,14 @@ async fn a_new_version_starts_with_a_clean_slate() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_stands_in_is_told_at_once_while_a_receiver_is_in_quarantine() {
     let receiver = Receiver::start().await;
-    let crashing = Plugin::guest("misbehave-notifier").sidecar("[limits]\nquarantine-after = 1\n");
+    let crashing = Plugin::guest("misbehave-notifier").sidecar("[limits]\nquarantine-after = 3\n");
     let routes = "[receivers.crashing]\nplugin = \"misbehave-notifier\"\nfallback = [\"pager\"]\n\
                   [[routes]]\nreceivers = [\"crashing\"]\n";
     let settings = Settings::new().and_config(routes).plugin(crashing);
     let host = settings.plugin(Plugin::recorder("pager", &receiver, "")).start().await;
-    host.submit(&[labelled(alert("trap"), "do", "trap")]).await;
+    for number in 0..3 {
+        host.submit(&[labelled(alert(&format!("trap {number}")), "do", "trap")]).await;
+    }
     until("it is in quarantine", async || (!quarantine(&host).await.is_null()).then_some(())).await;
     let began = Instant::now();
     let ledger = host.ledger(labelled(alert("well"), "do", "well")).await;

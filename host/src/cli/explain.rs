@@ -9,7 +9,7 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::alert::{Alert, Status, resolve_id, timed_id};
+use crate::alert::{Alert, Sender, Status, resolve_id, timed_id};
 use crate::app::{Kept, plugin_config, unusable};
 use crate::config::{Config, Flags};
 use crate::plugin::{Decoded, PluginConfig, Registry, Role, SourceRequest};
@@ -75,7 +75,11 @@ impl Explain {
         });
         let headers = headers.collect::<anyhow::Result<_>>()?;
         let request = SourceRequest { method: "POST".to_owned(), path: self.path.clone(), headers, body };
-        plugin.decode(request, "explain").await.result.with_context(|| format!("{name} cannot read this"))
+        plugin
+            .decode(request, Sender::host(), "explain")
+            .await
+            .result
+            .with_context(|| format!("{name} cannot read this"))
     }
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::table::table;
 use super::{Target, answered};
-use crate::plugin::{Inventory, QuarantineStatus};
+use crate::plugin::{Inventory, QuarantineStatus, RefusedInput};
 
 #[derive(Args, Debug)]
 pub(super) struct Plugins {
@@ -45,6 +45,15 @@ impl Plugins {
             if let Some(quarantine) = &plugin.quarantine {
                 let QuarantineStatus { reason, seconds_left } = quarantine;
                 println!("\nquarantined for another {seconds_left} s: {}\n  it {reason}", plugin.name);
+            }
+        }
+        for plugin in &inventory.loaded {
+            for RefusedInput { sender, about, failures, reason, seconds_left } in &plugin.refused_inputs {
+                println!(
+                    "\nrefused for another {seconds_left} s: what {sender} sent to {} ({about})",
+                    plugin.name
+                );
+                println!("  it failed {failures} times: {reason}");
             }
         }
         for refused in &inventory.refused {

@@ -1,6 +1,7 @@
 //! Who may call next. A call needs a place among its plugin's own, a place among all, and its memory limit out of the
-//! host's budget; who has to wait does so by severity, then in favour of the plugin with the fewest calls, then in order
-//! of arrival. The last places are for plugins that run no call at all, so slow ones never take the others' turns.
+//! host's budget; who has to wait does so by severity, then in favour of the plugin and the sender with the fewest calls,
+//! then in order of arrival. The last places are for plugins that run no call at all, and a plugin's last place for senders
+//! that it runs no call of, so slow ones never take the others' turns.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -12,10 +13,12 @@ use tokio::sync::oneshot;
 
 use super::error::{CallError, Reason, shown};
 use super::limits::{Bounds, ByteSize};
-use crate::alert::Severity;
+use crate::alert::{Sender, Severity};
 
 /// Of so many places one is kept for plugins that run no call.
 const KEPT: u32 = 4;
+/// A plugin with so many places or more keeps one for senders that it runs no call of.
+const SHARED: u32 = 4;
 
 /// The gate of one host.
 pub(super) struct Admission {
@@ -30,16 +33,27 @@ struct State {
     /// By plugin; those that have nothing to do are not here.
     lanes: HashMap<Arc<str>, Lane>,
     arrivals: u64,
+    grants: u64,
 }
 
 #[derive(Default)]
 struct Lane {
     running: u32,
     concurrency: u32,
+    /// By sender; those that have nothing to do are not here.
+    senders: HashMap<Sender, Share>,
+}
+
+/// What one sender has of a plugin.
+#[derive(Default)]
+struct Share {
+    running: u32,
+    /// When it was last served, counted in grants.
+    served: u64,
     waiting: BTreeMap<Turn, Waiter>,
 }
 
-/// The order within a plugin: the severest first, then the first.
+/// The order within a sender's calls of a plugin: the severest first, then the first.
 type Turn = (Reverse<Severity>, u64);
 
 struct Waiter {
@@ -51,6 +65,7 @@ struct Waiter {
 pub(super) struct Permit {
     admission: Arc<Admission>,
     plugin: Arc<str>,
+    sender: Sender,
     memory: u64,
 }
 
@@ -61,7 +76,8 @@ type Grants = Vec<(oneshot::Sender<Permit>, Permit)>;
 impl Admission {
     /// A gate for `places` calls at once, whose memory limits add up to no more than `memory` bytes.
     pub(super) fn new(places: u32, memory: u64) -> Arc<Self> {
-        let state = State { free_places: places, free_memory: memory, lanes: HashMap::new(), arrivals: 0 };
+        let state =
+            State { free_places: places, free_memory: memory, lanes: HashMap::new(), arrivals: 0, grants: 0 };
         Arc::new(Self { places, memory, state: Mutex::new(state) })
     }
 
@@ -75,10 +91,11 @@ impl Admission {
         self: &Arc<Self>,
         plugin: &Arc<str>,
         bounds: &Bounds,
+        sender: &Sender,
         severity: Severity,
         patience: Duration,
     ) -> Result<Permit, CallError> {
-        let mut queued = self.queue(plugin, bounds, severity);
+        let mut queued = self.queue(plugin, bounds, sender, severity);
         self.hand_out();
         match tokio::time::timeout(patience, &mut queued.permit).await {
             Ok(Ok(permit)) => Ok(permit),
@@ -87,15 +104,22 @@ impl Admission {
         }
     }
 
-    fn queue(self: &Arc<Self>, plugin: &Arc<str>, bounds: &Bounds, severity: Severity) -> Queued {
+    fn queue(
+        self: &Arc<Self>,
+        plugin: &Arc<str>,
+        bounds: &Bounds,
+        sender: &Sender,
+        severity: Severity,
+    ) -> Queued {
         let (granted, permit) = oneshot::channel();
         let mut state = self.state.lock();
         state.arrivals += 1;
         let turn = (Reverse(severity), state.arrivals);
         let lane = state.lanes.entry(plugin.clone()).or_default();
         lane.concurrency = bounds.concurrency;
-        lane.waiting.insert(turn, Waiter { memory: bounds.memory, granted });
-        Queued { admission: self.clone(), plugin: plugin.clone(), turn, permit }
+        let share = lane.senders.entry(sender.clone()).or_default();
+        share.waiting.insert(turn, Waiter { memory: bounds.memory, granted });
+        Queued { admission: self.clone(), plugin: plugin.clone(), sender: sender.clone(), turn, permit }
     }
 
     fn hand_out(self: &Arc<Self>) {
@@ -114,7 +138,7 @@ impl Admission {
     fn busy(&self, plugin: &str, bounds: &Bounds, patience: Duration) -> CallError {
         let state = self.state.lock();
         let running = state.lanes.get(plugin).map_or(0, |lane| lane.running);
-        let why = if running >= bounds.concurrency {
+        let why = if running + kept_of(bounds.concurrency) >= bounds.concurrency {
             format!("{running} are running, which is its limit (`concurrency`)")
         } else if state.free_places <= self.kept() {
             format!("all {} places of this host are taken, over all plugins", self.places)
@@ -139,27 +163,66 @@ impl State {
         let may_start = |lane: &Lane| {
             lane.running < lane.concurrency && self.free_places > if lane.running > 0 { kept } else { 0 }
         };
-        let heads = self.lanes.iter().filter(|(_, lane)| may_start(lane));
-        let heads = heads.filter_map(|(plugin, lane)| Some((plugin, lane, lane.waiting.keys().next()?)));
-        let (plugin, _, turn) = heads.min_by_key(|(_, lane, turn)| (turn.0, lane.running, turn.1))?;
-        let (plugin, turn) = (plugin.clone(), *turn);
+        let lanes = self.lanes.iter().filter(|(_, lane)| may_start(lane));
+        let heads = lanes.filter_map(|(plugin, lane)| Some((plugin, lane, lane.head()?)));
+        let first = heads.min_by_key(|(_, lane, head)| (head.turn.0, lane.running, head.turn.1));
+        let (plugin, _, Head { sender, turn, .. }) = first?;
+        let (plugin, sender) = (plugin.clone(), sender.clone());
         let lane = self.lanes.get_mut(&plugin)?;
+        let share = lane.senders.get_mut(&sender)?;
         // Nobody smaller goes ahead, or one with a large need would wait for ever.
-        if lane.waiting.get(&turn)?.memory > self.free_memory {
+        if share.waiting.get(&turn)?.memory > self.free_memory {
             return None;
         }
-        let Waiter { memory, granted } = lane.waiting.remove(&turn)?;
+        let Waiter { memory, granted } = share.waiting.remove(&turn)?;
+        self.grants += 1;
+        (share.running, share.served) = (share.running + 1, self.grants);
         lane.running += 1;
         self.free_places -= 1;
         self.free_memory -= memory;
-        Some((granted, Permit { admission: admission.clone(), plugin, memory }))
+        Some((granted, Permit { admission: admission.clone(), plugin, sender, memory }))
     }
 
-    fn tidy(&mut self, plugin: &str) {
-        if self.lanes.get(plugin).is_some_and(|lane| lane.running == 0 && lane.waiting.is_empty()) {
+    fn tidy(&mut self, plugin: &str, sender: &Sender) {
+        let Some(lane) = self.lanes.get_mut(plugin) else { return };
+        if lane.senders.get(sender).is_some_and(|share| share.running == 0 && share.waiting.is_empty()) {
+            lane.senders.remove(sender);
+        }
+        if lane.senders.is_empty() {
             self.lanes.remove(plugin);
         }
     }
+}
+
+/// The call of a plugin that is next.
+struct Head<'a> {
+    sender: &'a Sender,
+    share: &'a Share,
+    turn: Turn,
+}
+
+impl Head<'_> {
+    /// The order among calls that are as severe: those of the sender with the fewest, then of the one that was served longest
+    /// ago.
+    fn order(&self) -> (u32, u64, u64) {
+        (self.share.running, self.share.served, self.turn.1)
+    }
+}
+
+impl Lane {
+    fn head(&self) -> Option<Head<'_>> {
+        let is_last = self.running + kept_of(self.concurrency) >= self.concurrency;
+        let may_start = |share: &Share| !is_last || share.running == 0;
+        let shares = self.senders.iter().filter(|(_, share)| may_start(share));
+        let heads = shares
+            .filter_map(|(sender, share)| Some(Head { sender, share, turn: *share.waiting.keys().next()? }));
+        heads.min_by_key(|head| (head.turn.0, head.order()))
+    }
+}
+
+/// How many of a plugin's places are for senders that it runs no call of.
+fn kept_of(concurrency: u32) -> u32 {
+    u32::from(concurrency >= SHARED)
 }
 
 impl Drop for Permit {
@@ -169,8 +232,11 @@ impl Drop for Permit {
         state.free_memory += self.memory;
         if let Some(lane) = state.lanes.get_mut(&self.plugin) {
             lane.running -= 1;
+            if let Some(share) = lane.senders.get_mut(&self.sender) {
+                share.running -= 1;
+            }
         }
-        state.tidy(&self.plugin);
+        state.tidy(&self.plugin, &self.sender);
         drop(state);
         self.admission.hand_out();
     }
@@ -180,6 +246,7 @@ impl Drop for Permit {
 struct Queued {
     admission: Arc<Admission>,
     plugin: Arc<str>,
+    sender: Sender,
     turn: Turn,
     permit: oneshot::Receiver<Permit>,
 }
@@ -188,8 +255,9 @@ impl Drop for Queued {
     fn drop(&mut self) {
         let mut state = self.admission.state.lock();
         let lane = state.lanes.get_mut(&self.plugin);
-        let was_waiting = lane.is_some_and(|lane| lane.waiting.remove(&self.turn).is_some());
-        state.tidy(&self.plugin);
+        let share = lane.and_then(|lane| lane.senders.get_mut(&self.sender));
+        let was_waiting = share.is_some_and(|share| share.waiting.remove(&self.turn).is_some());
+        state.tidy(&self.plugin, &self.sender);
         drop(state);
         // The one behind may have waited for its memory only.
         if was_waiting {
@@ -199,132 +267,4 @@ impl Drop for Queued {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plugin::Role;
-    use crate::plugin::limits::Limits;
-    use futures::FutureExt;
-
-    const GIB: u64 = 1 << 30;
-
-    fn bounds(concurrency: u32, memory: u64) -> Bounds {
-        let limits =
-            Limits { concurrency: Some(concurrency), memory: Some(ByteSize(memory)), ..Limits::default() };
-        limits.over(&Limits::default(), Role::Notifier)
-    }
-
-    async fn admit(
-        gate: &Arc<Admission>,
-        plugin: &'static str,
-        bounds: Bounds,
-        severity: Severity,
-        patience: u64,
-    ) -> Result<Permit, CallError> {
-        gate.admit(&plugin.into(), &bounds, severity, Duration::from_millis(patience)).await
-    }
-
-    /// A permit if there is one at once.
-    fn now(gate: &Arc<Admission>, plugin: &str, bounds: &Bounds) -> Option<Permit> {
-        gate.admit(&plugin.into(), bounds, Severity::Low, Duration::ZERO).now_or_never()?.ok()
-    }
-
-    #[tokio::test]
-    async fn a_plugin_has_its_own_bound_and_places_come_back() {
-        let gate = Admission::new(8, GIB);
-        let one = bounds(1, 1);
-        let first = now(&gate, "a", &one);
-        assert!(first.is_some());
-        let error = admit(&gate, "a", one.clone(), Severity::High, 5).await.err().unwrap();
-        assert_eq!(error.reason, Reason::Busy);
-        assert!(error.message.contains("1 are running, which is its limit (`concurrency`)"), "{error}");
-        assert!(now(&gate, "b", &one).is_some());
-        drop(first);
-        assert!(now(&gate, "a", &one).is_some());
-        let state = gate.state.lock();
-        assert_eq!((state.free_places, state.free_memory, state.lanes.len()), (8, GIB, 0));
-    }
-
-    #[tokio::test]
-    async fn memory_limits_never_add_up_to_more_than_the_budget() {
-        let gate = Admission::new(8, 100);
-        let large = now(&gate, "a", &bounds(8, 80));
-        assert!(large.is_some());
-        let error = admit(&gate, "b", bounds(8, 30), Severity::High, 5).await;
-        assert!(error.err().unwrap().message.contains("may use all of this host's 100 B"));
-        assert!(now(&gate, "b", &bounds(8, 20)).is_some());
-    }
-
-    #[tokio::test]
-    async fn the_last_places_are_for_plugins_that_run_nothing() {
-        let gate = Admission::new(8, GIB);
-        let wide = bounds(100, 1);
-        let slow: Vec<_> = (0..100).filter_map(|_| now(&gate, "slow", &wide)).collect();
-        assert_eq!(slow.len(), 6, "two of eight are kept");
-        let other = now(&gate, "other", &wide);
-        assert!(other.is_some() && now(&gate, "other", &wide).is_none());
-        assert!(now(&gate, "third", &wide).is_some());
-    }
-
-    #[tokio::test]
-    async fn who_waits_is_served_by_severity_then_fairly_then_in_order() {
-        let gate = Admission::new(4, 4);
-        let bounds = bounds(4, 4);
-        let running = now(&gate, "z", &bounds);
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let waiting = [
-            ("a", Severity::Low),
-            ("a", Severity::High),
-            ("b", Severity::Low),
-            ("a", Severity::Critical),
-            ("b", Severity::High),
-        ];
-        let mut calls = Vec::new();
-        for (plugin, severity) in waiting {
-            let (gate, order, bounds) = (gate.clone(), order.clone(), bounds.clone());
-            calls.push(tokio::spawn(async move {
-                let permit = admit(&gate, plugin, bounds, severity, 5_000).await;
-                assert!(permit.is_ok());
-                order.lock().push((plugin, severity));
-            }));
-            tokio::task::yield_now().await;
-        }
-        drop(running);
-        for call in calls {
-            call.await.unwrap();
-        }
-        let expected = [
-            ("a", Severity::Critical),
-            ("a", Severity::High),
-            ("b", Severity::High),
-            ("a", Severity::Low),
-            ("b", Severity::Low),
-        ];
-        assert_eq!(*order.lock(), expected);
-    }
-
-    #[tokio::test]
-    async fn between_equals_the_plugin_with_fewer_calls_goes_first() {
-        let gate = Admission::new(8, 3);
-        let one = bounds(8, 1);
-        let _busy = (now(&gate, "busy", &one), now(&gate, "busy", &one));
-        let last = now(&gate, "z", &one);
-        let busy = admit(&gate, "busy", one.clone(), Severity::Low, 5_000);
-        let idle = admit(&gate, "idle", one.clone(), Severity::Low, 5_000);
-        let (mut busy, mut idle) = (Box::pin(busy), Box::pin(idle));
-        assert!(futures::poll!(&mut busy).is_pending() && futures::poll!(&mut idle).is_pending());
-        drop(last);
-        let idle = futures::poll!(&mut idle);
-        assert!(idle.is_ready(), "it came later, and runs nothing");
-        assert!(futures::poll!(&mut busy).is_pending());
-    }
-
-    #[tokio::test]
-    async fn who_gives_up_blocks_nobody() {
-        let gate = Admission::new(8, 10);
-        let _running = now(&gate, "a", &bounds(8, 5));
-        let large = admit(&gate, "b", bounds(8, 10), Severity::Critical, 20);
-        let small = admit(&gate, "c", bounds(8, 1), Severity::Low, 5_000);
-        let (large, small) = tokio::join!(large, small);
-        assert!(large.is_err() && small.is_ok());
-    }
-}
+mod tests;

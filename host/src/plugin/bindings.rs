@@ -9,8 +9,9 @@ use crate::plan::LONGEST_DELAY;
 
 pub(super) use self::processor::exports::campanile::processor::processor::Decision as RawDecision;
 use self::source::exports::campanile::source::source as sources;
+pub(super) use self::sources::Decoded as RawDecoded;
 use self::status_updater::exports::campanile::status_updater::status_updater as updates;
-pub(super) use self::wit::{Description, Failure};
+pub(super) use self::wit::{Alert, Description, Failure};
 
 /// The types that all roles share.
 pub(super) mod shared {

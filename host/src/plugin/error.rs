@@ -48,6 +48,8 @@ pub enum Reason {
     InvalidOutput,
     /// It failed so often that it is left alone for a while.
     Quarantined,
+    /// It failed on this very input twice before, which is refused for a while.
+    FailingInput,
     /// As many calls as allowed were running.
     Busy,
     /// No such plugin is loaded and enabled.
@@ -73,7 +75,7 @@ pub enum Blame {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Reason::Guest,
         Reason::Trap,
         Reason::Deadline,
@@ -83,6 +85,7 @@ impl Reason {
         Reason::HostCalls,
         Reason::InvalidOutput,
         Reason::Quarantined,
+        Reason::FailingInput,
         Reason::Busy,
         Reason::NotLoaded,
         Reason::Replaced,
@@ -101,6 +104,7 @@ impl Reason {
             Reason::HostCalls => "host-calls",
             Reason::InvalidOutput => "invalid-output",
             Reason::Quarantined => "quarantined",
+            Reason::FailingInput => "failing-input",
             Reason::Busy => "busy",
             Reason::NotLoaded => "not-loaded",
             Reason::Replaced => "replaced",
@@ -118,7 +122,8 @@ impl Reason {
             | Reason::Memory
             | Reason::HostCalls
             | Reason::InvalidOutput
-            | Reason::Quarantined => Blame::Plugin,
+            | Reason::Quarantined
+            | Reason::FailingInput => Blame::Plugin,
             Reason::NotLoaded | Reason::Replaced => Blame::Operator,
             Reason::Busy | Reason::Host => Blame::Host,
         }
@@ -236,6 +241,7 @@ mod tests {
             (HostCalls, "host-calls", Blame::Plugin, Retry::Backoff),
             (InvalidOutput, "invalid-output", Blame::Plugin, Retry::Never),
             (Quarantined, "quarantined", Blame::Plugin, Retry::Backoff),
+            (FailingInput, "failing-input", Blame::Plugin, Retry::Backoff),
             (Busy, "busy", Blame::Host, Retry::Backoff),
             (NotLoaded, "not-loaded", Blame::Operator, Retry::Backoff),
             (Replaced, "replaced", Blame::Operator, Retry::Backoff),

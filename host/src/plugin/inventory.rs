@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::load::Refusal;
+use super::quarantine::FailingInput;
 use super::{Plugin, Role};
 
 /// Every plugin file of the directory.
@@ -50,6 +51,9 @@ pub struct LoadedPlugin {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub quarantine: Option<QuarantineStatus>,
+    /// Inputs that made it fail twice or more, and are refused by themselves for now; the latest, at most ten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused_inputs: Vec<RefusedInput>,
     /// The HTTP requests it would like to make, whether granted or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wants_http: Vec<String>,
@@ -65,6 +69,28 @@ pub struct QuarantineStatus {
     pub reason: String,
     /// Seconds until one call is let through for trial.
     pub seconds_left: u64,
+}
+
+/// A body or an alert that a plugin failed on twice or more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefusedInput {
+    /// Who sent it: a key, or an address.
+    #[schema(example = "key grafana")]
+    pub sender: String,
+    /// The trace of the request, or the alert, of the last call with it: what the log names it by.
+    pub about: String,
+    /// How often the plugin failed on it.
+    pub failures: u32,
+    /// What the plugin did at last.
+    pub reason: String,
+    /// Seconds until one call with it is let through.
+    pub seconds_left: u64,
+}
+
+impl From<FailingInput> for RefusedInput {
+    fn from(FailingInput { sender, about, failures, why, seconds_left }: FailingInput) -> Self {
+        Self { sender: sender.to_string(), about, failures, reason: why, seconds_left }
+    }
 }
 
 /// One file that could not be loaded.
@@ -103,10 +129,11 @@ impl From<&Plugin> for LoadedPlugin {
             enabled: config.enabled,
             order: config.order,
             when: config.when.clone(),
-            quarantine: plugin.quarantine.status().map(|(reason, left)| QuarantineStatus {
+            quarantine: plugin.breaker.status().map(|(reason, left)| QuarantineStatus {
                 reason,
                 seconds_left: left.as_secs_f64().ceil() as u64,
             }),
+            refused_inputs: plugin.breaker.failing_inputs().into_iter().map(RefusedInput::from).collect(),
             wants_http: description.http.clone(),
             wants_secrets: description.secrets.clone(),
         }

@@ -14,6 +14,8 @@ use crate::plan::MOST_RECEIVERS;
 
 /// The most memory that can be granted to a call, in bytes: what a slot of the pool can hold.
 pub(super) const MOST_MEMORY: u64 = 1 << 30;
+/// The fewest different inputs that open a plugin's circuit breaker.
+const FEWEST_FAILURES: u32 = 3;
 /// The longest deadline that can be granted.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(600);
 /// The most calls of one plugin at once that can be granted.
@@ -69,8 +71,8 @@ pub struct Limits {
     pub log: Option<ByteSize>,
     /// How many lines one call may log; 500 if absent.
     pub log_lines: Option<u32>,
-    /// After how many offences in a row (crashes, limits that were hit, unusable answers) it is left alone for a while;
-    /// 5 if absent, 0 is never.
+    /// On how many different inputs in a row it has to fail (crashes, limits that were hit, unusable answers) to be left alone
+    /// for a while; 5 if absent, at least 3, 0 is never.
     pub quarantine_after: Option<u32>,
     /// How many HTTP requests one call may send; 10 if absent.
     pub requests: Option<u32>,
@@ -182,6 +184,9 @@ impl Bounds {
             ("response-headers", http.response_headers, 1, MOST_HEADERS),
             ("connections", http.connections, 1, MOST_CONNECTIONS),
         ];
+        let quarantine_after = (1..FEWEST_FAILURES).contains(&self.quarantine_after).then(|| {
+            format!("{} is less than {FEWEST_FAILURES}, and not 0, which is never", self.quarantine_after)
+        });
         let sizes = [
             ("memory", self.memory, 0, MOST_MEMORY),
             ("host-call", self.host_call, SMALLEST_HOST_CALL, LARGEST_HOST_CALL),
@@ -194,7 +199,8 @@ impl Bounds {
         let numbers = numbers.map(|(key, value, least, most)| (key, out_of(value, least, most)));
         let sizes = sizes
             .map(|(key, value, least, most)| (key, out_of(ByteSize(value), ByteSize(least), ByteSize(most))));
-        let all = [("deadline", deadline)].into_iter().chain(numbers).chain(sizes);
+        let others = [("deadline", deadline), ("quarantine-after", quarantine_after)];
+        let all = others.into_iter().chain(numbers).chain(sizes);
         let fault = |(key, message): (&str, Option<String>)| {
             Some(Fault { path: format!("{path}.{key}"), value: None, message: message? })
         };
@@ -384,6 +390,16 @@ mod tests {
             texts,
             ["limits.concurrency: 0 is less than 1", "limits.memory: 2 GiB is more than 1 GiB"]
         );
+    }
+
+    #[test]
+    fn the_breaker_opens_on_three_inputs_at_least() {
+        let faults = |after| Limits { quarantine_after: Some(after), ..Limits::default() }.faults("limits");
+        assert_eq!(
+            faults(2)[0].to_string(),
+            "limits.quarantine-after: 2 is less than 3, and not 0, which is never"
+        );
+        assert!(faults(0).is_empty() && faults(3).is_empty());
     }
 
     #[test]

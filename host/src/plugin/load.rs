@@ -27,7 +27,7 @@ use super::imports::HostState;
 use super::limits::{Bounds, ByteSize, Limits};
 use super::loaded::Plugin;
 use super::meter::Meter;
-use super::quarantine::Quarantine;
+use super::quarantine::Breaker;
 use super::secrets::Secrets;
 use super::sidecar::Sidecar;
 use crate::fault::Fault;
@@ -195,12 +195,13 @@ impl Loader {
         let grants = sidecar.grants.clone();
         self.secrets.say_undeclared(&file.name, &grants);
         let role = compiled.contract.role;
+        let is_fed_by_senders = matches!(role, Role::Source | Role::Processor);
         Plugin {
             generation,
             loaded_at: jiff::Timestamp::now(),
             egress: self.egress(&file.name, grants, &sidecar.bounds),
             meter: Meter::new(&file.name, role),
-            quarantine: Quarantine::new(&file.name, sidecar.bounds.quarantine_after),
+            breaker: Breaker::new(&file.name, sidecar.bounds.quarantine_after, is_fed_by_senders),
             retired: CancellationToken::new(),
             name: file.name.into(),
             compiled,

@@ -6,19 +6,22 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 
-use super::bindings::{self, Guest};
+use super::bindings::{self, Guest, processor::ProcessorPre, source::SourcePre};
 use super::call::{self, Ended, Runtime, Terms};
 use super::egress::Egress;
 use super::error::{Blame, CallError, Reason, one_line};
+use super::imports::HostState;
 use super::limits::ByteSize;
 use super::load::Compiled;
 use super::meter::Meter;
-use super::quarantine::{Conduct, Quarantine};
+use super::quarantine::{Breaker, Conduct, Input};
+use super::sample;
 use super::setup::Setup;
 use super::sidecar::Sidecar;
 use super::{Called, Change, Decision, Decoded, Delivery, Receipt, Role, SourceRequest};
-use crate::alert::{AlertItem, Severity};
+use crate::alert::{AlertItem, Sender, Severity};
 use crate::condition::Facts;
+use crate::ledger::Usage;
 use crate::plan::RetryConfig;
 
 /// The largest merge patch of a processor, in bytes.
@@ -42,7 +45,7 @@ pub struct Plugin {
     pub(super) sidecar_text: Option<String>,
     pub(super) egress: Arc<Egress>,
     pub(super) meter: Meter,
-    pub(super) quarantine: Quarantine,
+    pub(super) breaker: Breaker,
     /// Cancelled some time after it was replaced or removed: what still runs then is ended.
     pub(super) retired: CancellationToken,
     pub(super) runtime: Arc<Runtime>,
@@ -112,14 +115,10 @@ impl Plugin {
     /// Has an alert processed, within `budget` or the plugin's own deadline, whichever is shorter.
     pub async fn process(&self, item: &AlertItem, budget: Duration) -> Called<Decision> {
         let Guest::Processor(guest) = &self.compiled.guest else { return self.is_no(Role::Processor) };
-        let (guest, alert) = (guest.clone(), bindings::alert(item));
-        let call = self.call(item.into(), None, budget, move |store| {
-            Box::pin(async move {
-                let guest = guest.instantiate_async(&mut *store).await?;
-                guest.campanile_processor_processor().call_process(store, &alert).await
-            })
-        });
-        self.concluded(call, |answer| self.checked_decision(answer)).await
+        let alert = bindings::alert(item);
+        let about = About::of(item, &alert.document);
+        let call = self.call(&about, None, budget, processing(guest, alert));
+        self.concluded(&about, call, |answer| self.checked_decision(answer)).await
     }
 
     /// Has an alert delivered, within `budget` or the plugin's own deadline, whichever is shorter.
@@ -131,13 +130,14 @@ impl Plugin {
     ) -> Called<Receipt> {
         let Guest::Notifier(guest) = &self.compiled.guest else { return self.is_no(Role::Notifier) };
         let (guest, message) = (guest.clone(), bindings::delivery(delivery));
-        let call = self.call(delivery.item.into(), setup, budget, move |store| {
+        let about = About::of(delivery.item, &message.alert.document);
+        let call = self.call(&about, setup, budget, move |store| {
             Box::pin(async move {
                 let guest = guest.instantiate_async(&mut *store).await?;
                 guest.campanile_notifier_notifier().call_notify(store, &message).await
             })
         });
-        self.concluded(call, |answer| self.checked_receipt(answer.into())).await
+        self.concluded(&about, call, |answer| self.checked_receipt(answer.into())).await
     }
 
     /// Has an outcome written back, within `budget` or the plugin's own deadline, whichever is shorter.
@@ -151,34 +151,57 @@ impl Plugin {
             return self.is_no(Role::StatusUpdater);
         };
         let (guest, message) = (guest.clone(), bindings::change(change));
-        let call = self.call(change.item.into(), setup, budget, move |store| {
+        let about = About::of(change.item, &message.alert.document);
+        let call = self.call(&about, setup, budget, move |store| {
             Box::pin(async move {
                 let guest = guest.instantiate_async(&mut *store).await?;
                 guest.campanile_status_updater_status_updater().call_update_status(store, &message).await
             })
         });
-        self.concluded(call, |answer| self.checked_receipt(answer.into())).await
+        self.concluded(&about, call, |answer| self.checked_receipt(answer.into())).await
     }
 
-    /// Has a request turned into alerts, within the plugin's own deadline. `request_id` is for the log.
-    pub async fn decode(&self, request: SourceRequest, request_id: &str) -> Called<Decoded> {
+    /// Has a request of `sender` turned into alerts, within the plugin's own deadline. `request_id` is for the log.
+    pub async fn decode(&self, request: SourceRequest, sender: Sender, request_id: &str) -> Called<Decoded> {
         let Guest::Source(guest) = &self.compiled.guest else { return self.is_no(Role::Source) };
-        let (guest, request) = (guest.clone(), bindings::source_request(request));
-        // Nobody knows yet how bad it is.
-        let about = About { id: request_id, severity: Severity::Critical };
-        let call = self.call(about, None, 2 * self.deadline(), move |store| {
-            Box::pin(async move {
-                let guest = guest.instantiate_async(&mut *store).await?;
-                guest.campanile_source_source().call_decode(store, &request).await
-            })
-        });
-        self.concluded(call, |decoded| self.checked_decoded(decoded.into())).await
+        // Headers change from one attempt to the next.
+        let input = Input::of(&[request.path.as_bytes(), &request.body]);
+        // How bad it is shows later.
+        let about = About { id: request_id, severity: Severity::Critical, sender, input };
+        let call = self.call(&about, None, 2 * self.deadline(), decoding(guest, request));
+        self.concluded(&about, call, |decoded| self.checked_decoded(decoded.into())).await
+    }
+
+    /// How the plugin takes the host's own sample: whether it works at all.
+    async fn try_sample(&self) -> Result<(), CallError> {
+        let about = About {
+            id: "sample",
+            severity: Severity::Critical,
+            sender: Sender::host(),
+            input: Input::of(&[]),
+        };
+        let budget = 2 * self.deadline();
+        match &self.compiled.guest {
+            Guest::Source(guest) => {
+                let call = self.call(&about, None, budget, decoding(guest, sample::request()));
+                let decoded = call.await?.result?;
+                self.checked_decoded(decoded.into()).map(drop)
+            }
+            Guest::Processor(guest) => {
+                let alert = bindings::alert(&sample::alert());
+                let call = self.call(&about, None, budget, processing(guest, alert));
+                let decision = call.await?.result?;
+                self.checked_decision(decision).map(drop)
+            }
+            // A sample would reach people.
+            Guest::Notifier(_) | Guest::StatusUpdater(_) => Ok(()),
+        }
     }
 
     /// Waits for a place, then runs one call on a fresh store.
     async fn call<T, F>(
         &self,
-        about: About<'_>,
+        about: &About<'_>,
         setup: Option<&Setup>,
         budget: Duration,
         body: F,
@@ -191,7 +214,7 @@ impl Plugin {
         let bounds = &self.sidecar.bounds;
         // The other half of the budget is for the call itself.
         let admission = &self.runtime.admission;
-        let permit = admission.admit(&self.name, bounds, about.severity, budget / 2).await?;
+        let permit = admission.admit(&self.name, bounds, &about.sender, about.severity, budget / 2).await?;
         let terms = Terms {
             plugin: self.name.clone(),
             role: self.role(),
@@ -211,22 +234,27 @@ impl Plugin {
         Ok(ended)
     }
 
-    /// Makes a call unless the plugin is in quarantine, checks what it answered, and keeps the records.
+    /// Makes a call if the breaker lets it through, checks what it answered, and keeps the records.
     async fn concluded<T, U>(
         &self,
+        about: &About<'_>,
         call: impl Future<Output = Result<Ended<T>, CallError>>,
         check: impl FnOnce(T) -> Result<U, CallError>,
     ) -> Called<U> {
         let started = Instant::now();
         let (mut usage, mut warnings) = (None, Vec::new());
-        let result = match self.quarantine.enter() {
+        let result = match self.breaker.enter(about.input, &about.sender) {
             Err(error) => Err(error),
-            Ok(pass) => {
+            Ok(permit) => {
                 let result = call.await.and_then(|ended| {
                     (usage, warnings) = (Some(ended.usage), ended.warnings);
                     ended.result.and_then(check)
                 });
-                pass.conclude(conduct(result.as_ref().err()));
+                let conduct = self.conduct(result.as_ref().err(), usage.as_ref());
+                if let Some(trial) = permit.conclude(about.id, conduct) {
+                    let sample = self.try_sample().await;
+                    trial.conclude(self.conduct(sample.as_ref().err(), None));
+                }
                 result
             }
         };
@@ -234,6 +262,22 @@ impl Plugin {
         self.meter.record(duration, usage.as_ref(), result.as_ref().err());
         let digest = self.digest().to_owned();
         Called { digest, generation: self.generation, duration, usage, warnings, result }
+    }
+
+    /// What the end of a call says of the plugin. That it was given less time than it may have is not its fault, and that it
+    /// waited for a service is not its input's.
+    fn conduct<'e>(&self, error: Option<&'e CallError>, usage: Option<&Usage>) -> Conduct<'e> {
+        let computed = || usage.map_or(Duration::ZERO, |usage| Duration::from_micros(usage.cpu_us));
+        match error {
+            None => Conduct::Good,
+            Some(error) if error.reason == Reason::Guest => Conduct::Good,
+            Some(error) if error.cut_short => Conduct::Unknown,
+            Some(error) if error.reason.blame() == Blame::Plugin => Conduct::Failed {
+                why: &error.message,
+                by_input: error.reason != Reason::Deadline || computed() >= self.deadline() / 2,
+            },
+            Some(_) => Conduct::Unknown,
+        }
     }
 
     fn checked_decision(&self, decision: bindings::RawDecision) -> Result<Decision, CallError> {
@@ -310,26 +354,46 @@ fn usable_id(id: &str) -> Option<String> {
     }
 }
 
-/// What a call is about: its name in the log, and how urgent it is.
+/// What a call is about: its name in the log, how urgent it is, who sent it, and a digest of it.
 struct About<'a> {
     id: &'a str,
     severity: Severity,
+    sender: Sender,
+    input: Input,
 }
 
-impl<'a> From<&'a AlertItem> for About<'a> {
-    fn from(item: &'a AlertItem) -> Self {
-        Self { id: &item.id, severity: item.alert.severity }
+impl<'a> About<'a> {
+    fn of(item: &'a AlertItem, document: &str) -> Self {
+        let input = Input::of(&[document.as_bytes()]);
+        Self { id: &item.id, severity: item.alert.severity, sender: item.origin.sender(), input }
     }
 }
 
-/// What the end of a call says of the plugin. That it was given less time than it may have is not its fault.
-fn conduct(error: Option<&CallError>) -> Conduct<'_> {
-    match error {
-        None => Conduct::Good,
-        Some(error) if error.reason == Reason::Guest => Conduct::Good,
-        Some(error) if error.cut_short => Conduct::Unknown,
-        Some(error) if error.reason.blame() == Blame::Plugin => Conduct::Offence(&error.message),
-        Some(_) => Conduct::Unknown,
+/// The call of a processor.
+fn processing(
+    guest: &ProcessorPre<HostState>,
+    alert: bindings::Alert,
+) -> impl for<'s> FnOnce(&'s mut call::Store) -> call::Answer<'s, bindings::RawDecision> + Send + use<> {
+    let guest = guest.clone();
+    move |store| {
+        Box::pin(async move {
+            let guest = guest.instantiate_async(&mut *store).await?;
+            guest.campanile_processor_processor().call_process(store, &alert).await
+        })
+    }
+}
+
+/// The call of a source.
+fn decoding(
+    guest: &SourcePre<HostState>,
+    request: SourceRequest,
+) -> impl for<'s> FnOnce(&'s mut call::Store) -> call::Answer<'s, bindings::RawDecoded> + Send + use<> {
+    let (guest, request) = (guest.clone(), bindings::source_request(request));
+    move |store| {
+        Box::pin(async move {
+            let guest = guest.instantiate_async(&mut *store).await?;
+            guest.campanile_source_source().call_decode(store, &request).await
+        })
     }
 }
 

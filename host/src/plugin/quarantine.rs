@@ -1,244 +1,318 @@
-//! A plugin that keeps failing is left alone for a while: after some offences in a row its calls fail at once, until one
-//! call that is let through for trial goes well. A new version of the plugin starts with a clean slate.
+//! The circuit breaker of a plugin, which operators know as its quarantine: it opens when the plugin crashes or hits its
+//! limits on several different inputs in a row. An input that makes it fail by itself is refused alone, and costs no other
+//! sender anything. A new version of the plugin starts with a closed breaker.
 
+mod inputs;
+
+use std::collections::HashSet;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::error::{CallError, Reason};
+use crate::alert::Sender;
 use crate::ledger::Retry;
 
-/// How long the first quarantine lasts; each that follows without a good call in between is twice as long.
+use inputs::Inputs;
+pub(super) use inputs::{FailingInput, Input};
+
+/// How long the breaker stays open at first; each time that follows without a good call in between is twice as long.
 const FIRST: Duration = Duration::from_secs(30);
-/// How long one lasts at most.
+/// How long it stays open at most.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
-/// When to come again while the call for trial is under way.
+/// When to come again while the trial call is under way.
 const TRIAL_RETRY: Duration = Duration::from_secs(1);
 
-/// One plugin's record.
-pub(super) struct Quarantine {
+/// The breaker of one plugin.
+pub(super) struct Breaker {
     plugin: String,
-    /// How many offences in a row lead to it; 0 is never.
-    after: u32,
+    /// How many different inputs have to fail in a row; 0 is never.
+    after: usize,
+    /// Whether senders choose the inputs, so that one of them alone must not open it.
+    is_fed_by_senders: bool,
     gauge: metrics::Gauge,
-    record: Mutex<Record>,
+    inner: Mutex<Inner>,
 }
 
-#[derive(Default)]
-struct Record {
-    offences: u32,
-    sentence: Option<Sentence>,
+struct Inner {
+    state: State,
+    inputs: Inputs,
+    /// Whether the host's own sample is being tried.
+    is_sampling: bool,
 }
 
-struct Sentence {
-    until: Instant,
+enum State {
+    /// Calls are let through. These inputs failed in a row.
+    Closed(Vec<(Input, Sender)>),
+    /// No call is let through until then.
+    Open(Instant, Cause),
+    /// One call is let through for trial.
+    HalfOpen(Cause),
+}
+
+struct Cause {
     length: Duration,
-    on_trial: bool,
     why: String,
 }
 
-/// What a call was like.
+/// How a call went, as far as it says something of the plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Conduct<'a> {
     /// It answered as the contract says, be it with a failure of its own.
     Good,
     /// It crashed, hit a limit, or answered with what cannot be used.
-    Offence(&'a str),
+    Failed {
+        /// What it did.
+        why: &'a str,
+        /// Whether it would do so again with this input.
+        by_input: bool,
+    },
     /// It did not get far enough to tell.
     Unknown,
 }
 
-impl Quarantine {
-    pub(super) fn new(plugin: &str, after: u32) -> Self {
+impl Breaker {
+    pub(super) fn new(plugin: &str, after: u32, is_fed_by_senders: bool) -> Self {
         let gauge = metrics::gauge!("campanile_plugin_quarantined", "plugin" => plugin.to_owned());
         gauge.set(0.0);
-        Self { plugin: plugin.to_owned(), after, gauge, record: Mutex::default() }
+        let inner = Inner { state: State::default(), inputs: Inputs::default(), is_sampling: false };
+        Self {
+            plugin: plugin.to_owned(),
+            after: after as usize,
+            is_fed_by_senders,
+            gauge,
+            inner: Mutex::new(inner),
+        }
     }
 
     /// Lets a call through, or says when to come again.
-    pub(super) fn enter(&self) -> Result<Pass<'_>, CallError> {
-        let mut record = self.record.lock();
-        let Some(sentence) = &mut record.sentence else {
-            return Ok(Pass { quarantine: self, on_trial: false });
-        };
-        let left = sentence.until.saturating_duration_since(Instant::now());
-        if !left.is_zero() || sentence.on_trial {
-            return Err(self.refused(sentence, left.max(TRIAL_RETRY)));
+    pub(super) fn enter(&self, input: Input, sender: &Sender) -> Result<Permit<'_>, CallError> {
+        let mut inner = self.inner.lock();
+        if let Some(failing) = inner.inputs.refuse(input) {
+            return Err(self.refused_input(&failing));
         }
-        sentence.on_trial = true;
-        Ok(Pass { quarantine: self, on_trial: true })
+        let is_trial = match &inner.state {
+            State::Closed(_) => false,
+            State::Open(until, cause) => {
+                let left = until.saturating_duration_since(Instant::now());
+                if !left.is_zero() {
+                    return Err(self.refused(cause, left.max(TRIAL_RETRY)));
+                }
+                inner.half_open();
+                true
+            }
+            State::HalfOpen(cause) => return Err(self.refused(cause, TRIAL_RETRY)),
+        };
+        Ok(Permit { breaker: self, input, sender: sender.clone(), is_trial })
     }
 
-    fn refused(&self, sentence: &Sentence, wait: Duration) -> CallError {
+    fn refused(&self, cause: &Cause, wait: Duration) -> CallError {
         let Self { plugin, .. } = self;
         let seconds = wait.as_secs_f64().ceil();
         let text = format!(
             "{plugin} is in quarantine for another {seconds} s, since it {}; \
              `campanile plugin release {plugin}` or a new version ends that",
-            sentence.why
+            cause.why
         );
-        let after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        CallError { retry: Retry::After { after_ms }, ..CallError::of(Reason::Quarantined, text) }
+        CallError { retry: after(wait), ..CallError::of(Reason::Quarantined, text) }
     }
 
-    /// Lets it go now. Whether it was in quarantine.
+    fn refused_input(&self, failing: &FailingInput) -> CallError {
+        let (plugin, FailingInput { failures, why, seconds_left, .. }) = (&self.plugin, failing);
+        let text = format!(
+            "{plugin} failed {failures} times on this very input, at last: {why}; it is not tried again for \
+             {seconds_left} s; `campanile plugin release {plugin}` or a new version ends that"
+        );
+        let wait = Duration::from_secs(*seconds_left);
+        CallError { retry: after(wait), ..CallError::of(Reason::FailingInput, text) }
+    }
+
+    /// Closes the breaker and forgets what failed. Whether it was open.
     pub(super) fn release(&self) -> bool {
-        let was = std::mem::take(&mut *self.record.lock()).sentence.is_some();
-        if was {
+        let mut inner = self.inner.lock();
+        inner.inputs = Inputs::default();
+        let was_open = !matches!(mem::take(&mut inner.state), State::Closed(_));
+        if was_open {
             self.gauge.set(0.0);
             tracing::info!(plugin = self.plugin, "plugin released from quarantine by request");
         }
-        was
+        was_open
     }
 
-    /// Why it is in quarantine and for how much longer.
+    /// Why it is open and for how much longer.
     pub(super) fn status(&self) -> Option<(String, Duration)> {
-        let record = self.record.lock();
-        let sentence = record.sentence.as_ref()?;
-        Some((sentence.why.clone(), sentence.until.saturating_duration_since(Instant::now())))
+        match &self.inner.lock().state {
+            State::Closed(_) => None,
+            State::Open(until, cause) => {
+                Some((cause.why.clone(), until.saturating_duration_since(Instant::now())))
+            }
+            State::HalfOpen(cause) => Some((cause.why.clone(), Duration::ZERO)),
+        }
     }
 
-    fn conclude(&self, on_trial: bool, conduct: Conduct<'_>) {
-        let mut record = self.record.lock();
-        match (&mut record.sentence, conduct) {
-            (Some(_), Conduct::Good) if on_trial => {
-                *record = Record::default();
+    /// The inputs that are refused by themselves, the latest first.
+    pub(super) fn failing_inputs(&self) -> Vec<FailingInput> {
+        self.inner.lock().inputs.refused()
+    }
+
+    fn conclude(&self, permit: &Permit<'_>, about: &str, conduct: Conduct<'_>) -> Option<Trial<'_>> {
+        let mut inner = self.inner.lock();
+        match conduct {
+            Conduct::Failed { why, by_input: true } if self.is_fed_by_senders => {
+                inner.inputs.failed(permit.input, &permit.sender, about, why);
+            }
+            Conduct::Good => inner.inputs.passed(permit.input),
+            _ => {}
+        }
+        let needs_sample = match (&mut inner.state, conduct) {
+            (State::HalfOpen(_), Conduct::Failed { .. }) if permit.is_trial && self.is_fed_by_senders => true,
+            (State::HalfOpen(_), conduct) if permit.is_trial => {
+                self.end_trial(&mut inner, conduct);
+                false
+            }
+            // Calls that began before it opened do not count.
+            (State::Open(..) | State::HalfOpen(_), _) | (_, Conduct::Unknown) => false,
+            (State::Closed(failed), Conduct::Good) => {
+                failed.clear();
+                false
+            }
+            (State::Closed(failed), Conduct::Failed { why, .. }) => {
+                if self.after > 0 && !failed.iter().any(|(input, _)| *input == permit.input) {
+                    failed.push((permit.input, permit.sender.clone()));
+                    // The sample may take its time.
+                    failed.drain(..failed.len().saturating_sub(2 * self.after));
+                }
+                let count = failed.len();
+                let senders: HashSet<_> = failed.iter().map(|(_, sender)| sender).collect();
+                let is_enough = self.after > 0 && count >= self.after;
+                let is_one_sender = self.is_fed_by_senders && senders.len() < 2;
+                if is_enough && !is_one_sender {
+                    let why = format!("failed on {count} different inputs in a row, at last: {why}");
+                    self.open(&mut inner, FIRST, why);
+                }
+                is_enough && is_one_sender
+            }
+        };
+        let is_first = needs_sample && !mem::replace(&mut inner.is_sampling, true);
+        is_first.then(|| Trial { breaker: self, is_over: false })
+    }
+
+    /// The end of the host's own sample call.
+    fn sampled(&self, conduct: Conduct<'_>) {
+        let mut inner = self.inner.lock();
+        inner.is_sampling = false;
+        match (&mut inner.state, conduct) {
+            (State::HalfOpen(_), conduct) => self.end_trial(&mut inner, conduct),
+            (State::Closed(failed), Conduct::Good) => failed.clear(),
+            (State::Closed(failed), Conduct::Failed { why, .. }) => {
+                let count = failed.len();
+                let why = format!("failed on {count} different inputs in a row and on the host's own: {why}");
+                self.open(&mut inner, FIRST, why);
+            }
+            _ => {}
+        }
+    }
+
+    fn end_trial(&self, inner: &mut Inner, conduct: Conduct<'_>) {
+        let State::HalfOpen(cause) = mem::take(&mut inner.state) else { return };
+        match conduct {
+            Conduct::Good => {
                 self.gauge.set(0.0);
                 tracing::info!(
                     plugin = self.plugin,
                     "plugin released from quarantine: its trial call went well"
                 );
             }
-            (Some(sentence), conduct) if on_trial => {
-                sentence.on_trial = false;
-                if let Conduct::Offence(why) = conduct {
-                    let length = sentence.length.saturating_mul(2).min(LONGEST);
-                    let why = format!("failed its trial call: {why}");
-                    record.sentence = Some(self.sentence(length, why));
-                }
-            }
-            // Calls that began before do not count.
-            (Some(_), _) | (None, Conduct::Unknown) => {}
-            (None, Conduct::Good) => record.offences = 0,
-            (None, Conduct::Offence(why)) => {
-                record.offences += 1;
-                if record.offences == self.after {
-                    let why = format!("failed {} times in a row, at last: {why}", self.after);
-                    record.sentence = Some(self.sentence(FIRST, why));
-                }
+            Conduct::Unknown => inner.state = State::Open(Instant::now(), cause),
+            Conduct::Failed { why, .. } => {
+                let length = cause.length.saturating_mul(2).min(LONGEST);
+                self.open(inner, length, format!("failed its trial call: {why}"));
             }
         }
     }
 
-    fn sentence(&self, length: Duration, why: String) -> Sentence {
+    fn open(&self, inner: &mut Inner, length: Duration, why: String) {
         self.gauge.set(1.0);
         metrics::counter!("campanile_plugin_quarantines_total", "plugin" => self.plugin.clone()).increment(1);
         tracing::error!(plugin = self.plugin, "plugin quarantined for {length:?}: it {why}");
-        Sentence { until: Instant::now() + length, length, on_trial: false, why }
+        inner.state = State::Open(Instant::now() + length, Cause { length, why });
     }
 }
 
-impl Drop for Quarantine {
+impl Inner {
+    fn half_open(&mut self) {
+        if let State::Open(_, cause) = mem::take(&mut self.state) {
+            self.state = State::HalfOpen(cause);
+        }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State::Closed(Vec::new())
+    }
+}
+
+impl Drop for Breaker {
     fn drop(&mut self) {
-        if self.record.get_mut().sentence.is_some() {
+        if !matches!(self.inner.get_mut().state, State::Closed(_)) {
             self.gauge.set(0.0);
         }
     }
 }
 
-/// A call that was let through.
-pub(super) struct Pass<'a> {
-    quarantine: &'a Quarantine,
-    on_trial: bool,
+fn after(wait: Duration) -> Retry {
+    Retry::After { after_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) }
 }
 
-impl Pass<'_> {
-    /// Tells what the call was like. A pass that is dropped instead tells nothing.
-    pub(super) fn conclude(mut self, conduct: Conduct<'_>) {
-        self.quarantine.conclude(std::mem::take(&mut self.on_trial), conduct);
+/// The right to one call.
+pub(super) struct Permit<'a> {
+    breaker: &'a Breaker,
+    input: Input,
+    sender: Sender,
+    is_trial: bool,
+}
+
+impl<'a> Permit<'a> {
+    /// Says how the call went; `about` names it in the log. A permit that is dropped instead says nothing. If the failure may
+    /// be the sender's, the host has to try its own sample and to say how that went.
+    pub(super) fn conclude(mut self, about: &str, conduct: Conduct<'_>) -> Option<Trial<'a>> {
+        let trial = self.breaker.conclude(&self, about, conduct);
+        self.is_trial = false;
+        trial
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        if self.on_trial {
-            self.quarantine.conclude(true, Conduct::Unknown);
+        if self.is_trial {
+            self.breaker.conclude(self, "", Conduct::Unknown);
+        }
+    }
+}
+
+/// A call with the host's own sample that is to be made.
+pub(super) struct Trial<'a> {
+    breaker: &'a Breaker,
+    is_over: bool,
+}
+
+impl Trial<'_> {
+    /// Says how it went.
+    pub(super) fn conclude(mut self, conduct: Conduct<'_>) {
+        self.is_over = true;
+        self.breaker.sampled(conduct);
+    }
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.breaker.sampled(Conduct::Unknown);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CRASH: Conduct<'static> = Conduct::Offence("it crashed");
-
-    fn call(quarantine: &Quarantine, conduct: Conduct<'_>) -> Result<(), CallError> {
-        quarantine.enter().map(|pass| pass.conclude(conduct))
-    }
-
-    /// A plugin that has just been quarantined, and may have its trial.
-    fn ready_for_trial() -> Quarantine {
-        let quarantine = Quarantine::new("p", 1);
-        call(&quarantine, CRASH).unwrap();
-        expire(&quarantine);
-        quarantine
-    }
-
-    fn expire(quarantine: &Quarantine) {
-        quarantine.record.lock().sentence.as_mut().unwrap().until = Instant::now();
-    }
-
-    fn length(quarantine: &Quarantine) -> Duration {
-        quarantine.record.lock().sentence.as_ref().unwrap().length
-    }
-
-    #[test]
-    fn only_offences_in_a_row_count() {
-        let quarantine = Quarantine::new("p", 2);
-        for conduct in [CRASH, Conduct::Good, CRASH, Conduct::Unknown, CRASH] {
-            call(&quarantine, conduct).unwrap();
-        }
-        let error = call(&quarantine, Conduct::Good).unwrap_err();
-        assert_eq!(error.reason, Reason::Quarantined);
-        assert!(error.retry.delay().unwrap() > Duration::from_secs(29), "{error:?}");
-        assert!(error.message.contains("failed 2 times in a row, at last: it crashed"), "{error}");
-    }
-
-    #[test]
-    fn one_call_is_tried_and_releases_the_plugin() {
-        let quarantine = ready_for_trial();
-        let trial = quarantine.enter().unwrap();
-        assert_eq!(quarantine.enter().err().unwrap().reason, Reason::Quarantined, "one at a time");
-        trial.conclude(Conduct::Good);
-        assert!(quarantine.status().is_none());
-        assert!(quarantine.enter().is_ok());
-    }
-
-    #[test]
-    fn a_failed_trial_doubles_the_time_up_to_a_bound() {
-        let quarantine = ready_for_trial();
-        for seconds in [60, 120, 240, 480, 900, 900] {
-            expire(&quarantine);
-            call(&quarantine, CRASH).unwrap();
-            assert_eq!(length(&quarantine), Duration::from_secs(seconds));
-        }
-    }
-
-    #[test]
-    fn a_trial_that_ends_without_an_answer_makes_room_for_another() {
-        let quarantine = ready_for_trial();
-        drop(quarantine.enter().unwrap());
-        quarantine.enter().unwrap().conclude(Conduct::Unknown);
-        assert!(quarantine.enter().is_ok());
-    }
-
-    #[test]
-    fn it_can_be_released_by_hand_and_switched_off() {
-        let quarantine = ready_for_trial();
-        assert!(quarantine.release() && !quarantine.release());
-        assert!(quarantine.enter().is_ok());
-        let never = Quarantine::new("p", 0);
-        (0..100).for_each(|_| call(&never, CRASH).unwrap());
-    }
-}
+mod tests;

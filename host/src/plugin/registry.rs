@@ -126,7 +126,7 @@ impl Registry {
 
     /// Ends the quarantine of a plugin. Whether it was in one; `None` if no such plugin is loaded.
     pub fn release(&self, name: &str) -> Option<bool> {
-        Some(self.catalog.find(name)?.quarantine.release())
+        Some(self.catalog.find(name)?.breaker.release())
     }
 
     /// What is loaded and what was refused.

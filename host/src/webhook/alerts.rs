@@ -16,8 +16,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Surroundings;
 use super::access::ALERTS;
+use super::aside::aside;
 use super::error::ApiError;
-use super::receive::{Received, aside, overloaded, receive};
+use super::receive::{Received, overloaded, receive};
 use super::request::{Arrival, WebhookRequest};
 use super::response::{AlertResult, WebhookResponse, now};
 use super::why::why;
@@ -270,7 +271,9 @@ impl AlertAnswer {
 async fn read(received: &Received) -> Result<WebhookRequest, ApiError> {
     received.place.as_ref().ok_or_else(overloaded)?;
     let (headers, body) = (received.parts.headers.clone(), received.body.clone());
-    let request = aside(body.len(), move || WebhookRequest::read(&headers, &body)).await??;
+    let request =
+        aside(&received.arrival.sender(), body.len(), move || WebhookRequest::read(&headers, &body))
+            .await??;
     Ok(request.known_by(received.known.clone()))
 }
 

@@ -23,7 +23,6 @@ use uuid::Uuid;
 use super::code::Code;
 use super::response::WebhookResponse;
 use super::spool::SpoolError;
-use super::weight::MOST_VALUES;
 use super::{BODY_PAUSE, access};
 use crate::fault::Fault;
 use crate::telemetry::metric;
@@ -90,7 +89,12 @@ impl ApiError {
     pub(super) fn is_ours(&self) -> bool {
         matches!(
             self.code,
-            Code::TemporalUnavailable | Code::TemporalRefused | Code::SourceUnavailable | Code::Internal
+            Code::TemporalUnavailable
+                | Code::TemporalRefused
+                | Code::SourceUnavailable
+                | Code::SourceFailed
+                | Code::FailingInput
+                | Code::Internal
         )
     }
 
@@ -133,10 +137,17 @@ impl ApiError {
         Self::new(Code::BodyTooLarge, message)
     }
 
-    pub(super) fn too_many_values() -> Self {
+    pub(super) fn too_many_values(found: usize, most: usize) -> Self {
+        let message = format!(
+            "the body holds {found} JSON values, more than {most} (`webhook.body-values`): send fewer alerts per request"
+        );
+        Self::new(Code::BodyTooComplex, message)
+    }
+
+    pub(super) fn too_deep(found: usize, most: usize) -> Self {
         let message =
-            format!("the body holds more than {MOST_VALUES} JSON values: send fewer alerts per request");
-        Self::new(Code::BodyTooLarge, message)
+            format!("the body is nested {found} levels deep, more than {most} (`webhook.body-depth`)");
+        Self::new(Code::BodyTooComplex, message)
     }
 
     pub(super) fn body_timeout() -> Self {

@@ -12,7 +12,8 @@ use flate2::read::MultiGzDecoder;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Surroundings;
-use super::access::{Rate, Visitor, caller};
+use super::access::{ALERTS, Rate, Visitor, caller};
+use super::aside::Turn;
 use super::code::Code;
 use super::error::ApiError;
 use super::peer::Peer;
@@ -21,9 +22,6 @@ use super::request::{self, Arrival, Known};
 
 /// The longest that a body may take from its first byte to its last.
 const BODY_TIME: Duration = Duration::from_secs(60);
-
-/// A body that is read so quickly that nobody notices, in bytes.
-const QUICK: usize = 32 << 10;
 
 /// A post that was let in.
 pub(super) struct Received {
@@ -57,16 +55,20 @@ pub(super) async fn receive(
     if announced.is_some_and(|length| length > surroundings.body_limit as u64) {
         return Err(ApiError::body_too_large());
     }
-    // What is packed may become as large as any.
-    let is_plain = !parts.headers.contains_key(CONTENT_ENCODING);
-    let _room = room(surroundings, announced.filter(|_| is_plain))?;
+    let _room = room(surroundings, announced)?;
     let whole = Request::from_parts(parts.clone(), body);
     let read = tokio::time::timeout(BODY_TIME, Bytes::from_request(whole, surroundings)).await;
     let raw = request::whole(read.map_err(|_| ApiError::body_timeout())?)?;
     surroundings.access.verify(source, &visitor, &parts, &raw).await?;
-    let place = surroundings.places.take();
     let from = parts.extensions.get::<Peer>().and_then(|peer| peer.address());
-    let arrival = Arrival { key: caller(&visitor), from, ..Arrival::now(&parts.headers) };
+    let via = (source != ALERTS).then(|| source.into());
+    let arrival = Arrival { key: caller(&visitor), from, via, ..Arrival::now(&parts.headers) };
+    let sender = arrival.sender();
+    let place = surroundings.places.take(&sender);
+    // Unpacking costs more than sending: only what is kept is worth it.
+    if place.is_none() && surroundings.spool_of(source).is_none() {
+        return Err(overloaded());
+    }
     let known = match &visitor {
         Visitor::Admitted(_) => {
             Known { id: request::request_id(&parts.headers, arrival.key.as_deref())?, digest: None }
@@ -77,21 +79,17 @@ pub(super) async fn receive(
         // Each message says its own.
         Visitor::Sns(_) => Known::default(),
     };
-    let (head, most) = (parts.headers.clone(), surroundings.body_limit);
-    let body = aside(raw.len(), move || unpacked(&head, raw, most)).await??;
+    let (head, most, limits) = (parts.headers.clone(), surroundings.body_limit, surroundings.body_limits);
+    // What is packed may become as large as any: a sender has room for a few such bodies at a time.
+    let is_packed = parts.headers.contains_key(CONTENT_ENCODING);
+    let turn = Turn::of(&sender, if is_packed { most } else { raw.len() }).await;
+    let _unpacked = is_packed.then(|| room(surroundings, None)).transpose()?;
+    let read = turn.run(move || {
+        let body = unpacked(&head, raw, most)?;
+        limits.check(&body).map(|()| body)
+    });
+    let body = read.await??;
     Ok(Received { parts, body, known, arrival, headers, place })
-}
-
-/// Does what takes long for a large body beside the threads that others are served on.
-pub(super) async fn aside<T: Send + 'static>(
-    bytes: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, ApiError> {
-    if bytes <= QUICK {
-        return Ok(work());
-    }
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| ApiError::new(Code::Internal, format!("reading the body failed: {error}")))
 }
 
 /// Counts the request against the key's rate.

@@ -18,8 +18,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::error::ApiError;
-use super::weight;
-use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, Origin, stamp};
+use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, Origin, Sender, stamp};
 use crate::fault::{self, Fault, MOST_FAULTS};
 use crate::temporal::{BatchAlert, BatchId, Submission};
 
@@ -54,9 +53,6 @@ impl WebhookRequest {
     /// Reads a request.
     pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
         require_json(headers)?;
-        if weight::is_too_heavy(body) {
-            return Err(ApiError::too_many_values());
-        }
         let mut document: Value = serde_json::from_slice(body).map_err(|error| {
             ApiError::invalid(vec![Fault::whole(format!("the body is not JSON: {error}"))])
         })?;
@@ -171,6 +167,11 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
+    /// Who posted.
+    pub(super) fn sender(&self) -> Sender {
+        Sender::new(self.key.as_deref(), self.via.as_deref(), self.from)
+    }
+
     /// A request with these headers, now.
     pub(super) fn now(headers: &HeaderMap) -> Self {
         Self { received_at: Timestamp::now(), traceparent: traceparent(headers), ..Self::default() }

@@ -20,9 +20,10 @@ use uuid::Uuid;
 use super::Surroundings;
 use super::access::{ALERTS, split_key};
 use super::alerts::accept;
+use super::aside::aside;
 use super::code::Code;
 use super::error::ApiError;
-use super::receive::{OF_THE_WAY, aside, overloaded, receive};
+use super::receive::{OF_THE_WAY, overloaded, receive};
 use super::request::{self, Arrival, Known, MOST_ALERTS, WebhookRequest};
 use super::response::WebhookResponse;
 use super::spool::{Spool, Spooled};
@@ -51,8 +52,9 @@ const CREDENTIALS: [HeaderName; 4] =
         (status = 403, description = "The key is not for this", body = WebhookResponse),
         (status = 404, description = "No source has this name", body = WebhookResponse),
         (status = 408, description = "The body did not come to its end", body = WebhookResponse),
-        (status = 413, description = "The body is over the limit, or has too many alerts", body = WebhookResponse),
+        (status = 413, description = "The body is over a limit, or has too many alerts", body = WebhookResponse),
         (status = 415, description = "The body is packed with something other than gzip", body = WebhookResponse),
+        (status = 422, description = "The source crashed or hit a limit on this very body twice", body = WebhookResponse),
         (status = 503, description = "Temporal or the source is not there; nothing is confirmed", body = WebhookResponse),
     )
 )]
@@ -84,7 +86,7 @@ async fn take(
         return Err(ApiError::new(Code::NotFound, message));
     }
     let received = receive(surroundings, source, below, request).await?;
-    let arrival = Arrival { via: Some(source.as_str().into()), ..received.arrival };
+    let arrival = received.arrival;
     let post = Post {
         known: received.known.of_source(source),
         request: shown(&received.parts, split_key(below).1, received.body),
@@ -120,11 +122,12 @@ pub(super) struct Found {
 /// Has the source decode a request.
 pub(super) async fn read(surroundings: &Surroundings, source: &str, post: Post) -> Result<Found, ApiError> {
     let plugin = plugin(surroundings, source)?;
-    let decoded = plugin.decode(post.request, &post.arrival.traceparent).await.result;
+    let sender = post.arrival.sender();
+    let decoded = plugin.decode(post.request, sender.clone(), &post.arrival.traceparent).await.result;
     let decoded = decoded.map_err(|error| refusal(source, &error))?;
     let size = decoded.alerts.iter().map(String::len).sum();
     let (name, arrival) = (source.to_owned(), post.arrival);
-    let mut found = aside(size, move || understood(&name, arrival, decoded)).await??;
+    let mut found = aside(&sender, size, move || understood(&name, arrival, decoded)).await??;
     found.request = found.request.known_by(post.known);
     let (trace, is_empty) = (&found.arrival.traceparent, found.request.alerts.is_empty());
     for warning in &found.arrival.warnings {
@@ -250,6 +253,10 @@ fn refusal(source: &str, error: &CallError) -> ApiError {
     let message = format!("{source}: {}", error.message);
     match (error.reason, error.retry) {
         (Reason::Guest, Retry::Never) => ApiError::new(Code::Undecodable, message),
+        (Reason::FailingInput, _) => ApiError::new(Code::FailingInput, message),
+        (Reason::Trap | Reason::Deadline | Reason::Memory | Reason::HostCalls | Reason::InvalidOutput, _) => {
+            ApiError::new(Code::SourceFailed, message)
+        }
         (_, Retry::After { after_ms }) => {
             ApiError::new(Code::SourceUnavailable, message).retry_after(after_ms.div_ceil(1_000))
         }

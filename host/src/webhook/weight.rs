@@ -1,86 +1,150 @@
-//! How many values a JSON document has, found without building them: each takes memory many times its text, and a large body
-//! can hold millions.
+//! How many values a JSON body holds and how deep they are nested, counted from its bytes in one pass and without building
+//! them: each value takes memory and time many times its text, in this process or in a source's, and a small packed body can
+//! hold millions.
 
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use super::error::ApiError;
 
-/// Bodies up to this size cannot hold enough to matter, in bytes.
-const LIGHT: usize = 64 << 10;
-/// The most values of one document.
-pub(super) const MOST_VALUES: usize = 500_000;
-
-/// Whether the document has more values than are taken. What is no JSON is somebody else's to say.
-pub(super) fn is_too_heavy(body: &[u8]) -> bool {
-    if body.len() <= LIGHT {
-        return false;
-    }
-    let mut values = 0;
-    _ = Counter(&mut values).deserialize(&mut serde_json::Deserializer::from_slice(body));
-    values > MOST_VALUES
+/// What a body may hold at most.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// `webhook.body-values`.
+    pub values: usize,
+    /// `webhook.body-depth`.
+    pub depth: usize,
 }
 
-struct Counter<'a>(&'a mut usize);
-
-impl Counter<'_> {
-    fn count<E: Error>(&mut self) -> Result<(), E> {
-        *self.0 += 1;
-        if *self.0 > MOST_VALUES { Err(E::custom("too many values")) } else { Ok(()) }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Counter<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-macro_rules! scalars {
-    ($($visit:ident($kind:ty))*) => {$(
-        fn $visit<E: Error>(mut self, _: $kind) -> Result<(), E> {
-            self.count()
+impl BodyLimits {
+    /// Refuses a body that holds more. What is not JSON weighs nothing.
+    pub(super) fn check(self, body: &[u8]) -> Result<(), ApiError> {
+        let Weight { values, depth } = Weight::of(body);
+        if values > self.values {
+            return Err(ApiError::too_many_values(values, self.values));
         }
-    )*};
+        if depth > self.depth { Err(ApiError::too_deep(depth, self.depth)) } else { Ok(()) }
+    }
 }
 
-impl<'de> Visitor<'de> for Counter<'_> {
-    type Value = ();
+/// What a body holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Weight {
+    values: usize,
+    depth: usize,
+}
 
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("JSON")
-    }
-
-    scalars! { visit_bool(bool) visit_i64(i64) visit_u64(u64) visit_f64(f64) visit_str(&str) }
-
-    fn visit_unit<E: Error>(mut self) -> Result<(), E> {
-        self.count()
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
-        self.count()?;
-        while items.next_element_seed(Counter(self.0))?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<(), A::Error> {
-        self.count()?;
-        while fields.next_key::<IgnoredAny>()?.is_some() {
-            fields.next_value_seed(Counter(self.0))?;
+impl Weight {
+    /// Counts by the marks outside of texts, so that a body that is broken somewhere weighs no less: a list of n values has
+    /// n - 1 commas. Readers of several documents one after the other find as many values as are counted here.
+    fn of(body: &[u8]) -> Self {
+        let mut weight = Self::default();
+        let is_json = body.trim_ascii_start().first().is_some_and(|first| matches!(first, b'{' | b'['));
+        let (mut level, mut is_new) = (0_usize, false);
+        let mut bytes = body.iter().filter(|_| is_json);
+        while let Some(byte) = bytes.next() {
+            match byte {
+                b' ' | b'\n' | b'\r' | b'\t' => continue,
+                b']' | b'}' => level = level.saturating_sub(1),
+                b',' => weight.values += 1,
+                other => {
+                    // The first in a list or an object.
+                    weight.values += usize::from(is_new || level == 0);
+                    match other {
+                        b'[' | b'{' => level += 1,
+                        b'"' => skip_text(&mut bytes),
+                        _ => {}
+                    }
+                }
+            }
+            is_new = matches!(byte, b'[' | b'{');
+            weight.depth = weight.depth.max(level);
         }
-        Ok(())
+        weight
+    }
+}
+
+fn skip_text<'a>(bytes: &mut impl Iterator<Item = &'a u8>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => _ = bytes.next(),
+            _ => {}
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
+
+    fn weight(text: &str) -> (usize, usize) {
+        let Weight { values, depth } = Weight::of(text.as_bytes());
+        (values, depth)
+    }
+
+    /// The same, of what was built.
+    fn built(value: &Value) -> (usize, usize) {
+        let inner: Vec<_> = match value {
+            Value::Array(items) => items.iter().map(built).collect(),
+            Value::Object(fields) => fields.values().map(built).collect(),
+            _ => return (1, 0),
+        };
+        let values = inner.iter().map(|(values, _)| values).sum::<usize>();
+        (values + 1, inner.iter().map(|(_, depth)| depth).max().unwrap_or(&0) + 1)
+    }
+
+    fn random(random: &mut fastrand::Rng, room: usize) -> Value {
+        let texts = ["", "a", "\"", "\\", "[1,2]", "{\"a\":", "🔥", "\\\"", "\n"];
+        let text = |random: &mut fastrand::Rng| texts[random.usize(..texts.len())].to_owned();
+        match random.u8(..if room == 0 { 5 } else { 8 }) {
+            0 => Value::Null,
+            1 => random.bool().into(),
+            2 => random.i64(..).into(),
+            3 => random.f64().into(),
+            4 => text(random).into(),
+            5 | 6 => (0..random.usize(..6)).map(|_| self::random(random, room - 1)).collect(),
+            _ => Value::Object(
+                (0..random.usize(..6))
+                    .map(|number| (format!("{number}{}", text(random)), self::random(random, room - 1)))
+                    .collect(),
+            ),
+        }
+    }
 
     #[test]
-    fn values_are_counted_wherever_they_are() {
-        let list = |count: usize| format!("{{\"a\": [{}1]}}", "1,".repeat(count));
-        assert!(!is_too_heavy(list(MOST_VALUES - 3).as_bytes()));
-        assert!(is_too_heavy(list(MOST_VALUES).as_bytes()));
-        assert!(is_too_heavy(format!("[{}]", vec!["[[]]"; MOST_VALUES / 2 + 1].join(",")).as_bytes()));
-        assert!(!is_too_heavy("[1,".repeat(50_000).as_bytes()), "what is no JSON is told as that");
+    fn every_document_weighs_what_it_holds() {
+        let seed = fastrand::u64(..);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        for _ in 0..2_000 {
+            let document = Value::Array(vec![random(&mut rng, 6)]);
+            for text in [document.to_string(), format!(" {document:#}\n")] {
+                assert_eq!(weight(&text), built(&document), "seed {seed}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_broken_weighs_no_less() {
+        for (text, expected) in [
+            ("[1,2,3", (4, 1)),
+            ("[[],[],[]]]]]", (4, 2)),
+            ("{\"a\":1,\"b\":2", (3, 1)),
+            ("[\"a", (2, 1)),
+            ("[\"a\\", (2, 1)),
+            ("{}\n{}\n{}", (3, 1)),
+            ("[[[[", (4, 4)),
+        ] {
+            assert_eq!(weight(text), expected, "{text}");
+        }
+        assert_eq!(weight("one, two, three [and four]"), (0, 0), "what is not JSON");
+        assert_eq!(weight(""), (0, 0));
+    }
+
+    #[test]
+    fn the_limits_are_named_with_what_was_found() {
+        let limits = BodyLimits { values: 4, depth: 2 };
+        assert!(limits.check(b"[1,[2,3]]").is_err() && limits.check(b"[1,[2]]").is_ok());
+        let text = |body: &[u8]| limits.check(body).unwrap_err().message().to_owned();
+        assert!(text(b"[1,2,3,4]").contains("holds 5 JSON values, more than 4 (`webhook.body-values`)"));
+        assert!(text(b"[[[]]]").contains("is nested 3 levels deep, more than 2 (`webhook.body-depth`)"));
     }
 }

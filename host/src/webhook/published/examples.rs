@@ -80,6 +80,8 @@ fn is_of(code: Code, path: &str) -> bool {
         | Code::UnknownSource
         | Code::TooManyAlerts
         | Code::SourceUnavailable
+        | Code::SourceFailed
+        | Code::FailingInput
         | Code::SpoolFull => is_source,
         Code::UnknownPlugin => path.starts_with("/plugins"),
         Code::NotFound => path.starts_with("/alerts"),
