@@ -11,6 +11,7 @@ mod plugins;
 mod routes;
 mod send;
 mod serve;
+mod spool;
 mod table;
 
 use std::process::ExitCode;
@@ -42,6 +43,8 @@ enum Command {
     Alerts(alerts::Alerts),
     /// List what nobody could deliver, and have it tried again
     Deliveries(deliveries::Deliveries),
+    /// List spooled requests that failed by their content, and hand them over again
+    Spool(spool::Spool),
     /// Show and test who gets what; needs no running host
     Routes(routes::Routes),
     /// Show what a running host has loaded, and what it refused and why
@@ -99,6 +102,7 @@ impl Cli {
             Command::Send(send) => client(send.run()),
             Command::Alerts(alerts) => client(alerts.run()),
             Command::Deliveries(deliveries) => client(deliveries.run()),
+            Command::Spool(spool) => client(spool.run()),
             Command::Routes(routes) => routes.run(),
             Command::Plugins(plugins) => client(plugins.run()),
             Command::Check(check) => client(check.run()),

@@ -105,7 +105,7 @@ impl LastResort {
             Err(error) => return tracing::error!(%error, "no last resort: its HTTP client cannot be made"),
         };
         // What was there before the start was told before it.
-        let failed = watched.spool.as_ref().map_or(0, |spool| spool.status().failed);
+        let failed = watched.spool.as_ref().map_or(0, |spool| spool.status().set_aside);
         let mut memory = Memory { given_up: metric::given_up_so_far(), failed, ..Memory::default() };
         loop {
             tokio::time::sleep(LOOK).await;
@@ -239,16 +239,18 @@ impl Watched {
             reasons.push((QUARANTINED, format!("in quarantine: {}", quarantined.join(", "))));
         }
         let given_up = metric::given_up_so_far();
-        memory.seen.extend([(GIVEN_UP, given_up), (SPOOL_FAILED, spool.failed)]);
+        memory.seen.extend([(GIVEN_UP, given_up), (SPOOL_FAILED, spool.set_aside)]);
         if given_up > memory.given_up {
             let count = given_up - memory.given_up;
             reasons.push((GIVEN_UP, format!("{count} deliveries were given up: see `campanile alerts list --outcome failed` and `--outcome partial`")));
         }
-        if spool.failed > memory.failed {
-            let count = spool.failed - memory.failed;
+        // Less once a person has dropped some.
+        memory.failed = memory.failed.min(spool.set_aside);
+        if spool.set_aside > memory.failed {
+            let count = spool.set_aside - memory.failed;
             reasons.push((
                 SPOOL_FAILED,
-                format!("{count} spooled requests cannot be handed over: the log says why"),
+                format!("{count} spooled requests cannot be handed over: see `campanile spool list`"),
             ));
         }
         reasons

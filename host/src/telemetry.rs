@@ -140,7 +140,7 @@ pub mod metric {
     const SPOOL_REQUESTS: &str = "campanile_spool_requests";
     const SPOOL_BYTES: &str = "campanile_spool_bytes";
     const SPOOLED: &str = "campanile_requests_spooled_total";
-    const SPOOL_FAILED: &str = "campanile_spool_failed_total";
+    const SPOOL_SET_ASIDE: &str = "campanile_spool_set_aside";
     const GIVEN_UP: &str = "campanile_deliveries_given_up_total";
     const PARKED: &str = "campanile_deliveries_parked_total";
     const PARKED_NOW: &str = "campanile_deliveries_parked";
@@ -183,7 +183,7 @@ pub mod metric {
         describe_gauge!(SPOOL_REQUESTS, "Requests that wait in the spool.");
         describe_gauge!(SPOOL_BYTES, Unit::Bytes, "Size of the requests that wait in the spool.");
         describe_counter!(SPOOLED, "Requests that were answered with 202, since the spool holds them.");
-        describe_counter!(SPOOL_FAILED, "Spooled requests that never could be handed over.");
+        describe_gauge!(SPOOL_SET_ASIDE, "Spooled requests that failed by their content.");
         describe_counter!(PARKED, "Deliveries that were parked, since nobody could make them, by receiver.");
         describe_gauge!(PARKED_NOW, "Deliveries that are parked now.");
         describe_gauge!(
@@ -204,7 +204,7 @@ pub mod metric {
         );
         describe_histogram!(DELIVERY, Unit::Seconds, "Time from acceptance to delivery, by receiver.");
         // A counter that is there before its first event can be alerted on.
-        for name in [RECEIVED, ACCEPTED, REPEATED, UNROUTED, FLAPPED, SPOOLED, SPOOL_FAILED, GIVEN_UP] {
+        for name in [RECEIVED, ACCEPTED, REPEATED, UNROUTED, FLAPPED, SPOOLED, GIVEN_UP] {
             counter!(name).increment(0);
         }
         for code in CODES {
@@ -233,19 +233,15 @@ pub mod metric {
     }
 
     /// How full the spool is.
-    pub fn spool(requests: u64, bytes: u64) {
+    pub fn spool(requests: u64, bytes: u64, set_aside: u64) {
         gauge!(SPOOL_REQUESTS).set(requests as f64);
         gauge!(SPOOL_BYTES).set(bytes as f64);
+        gauge!(SPOOL_SET_ASIDE).set(set_aside as f64);
     }
 
     /// A request went into the spool.
     pub fn spooled() {
         counter!(SPOOLED).increment(1);
-    }
-
-    /// A spooled request never could be handed over.
-    pub fn spool_failed() {
-        counter!(SPOOL_FAILED).increment(1);
     }
 
     /// A receiver or updater was given up.

@@ -19,6 +19,7 @@ mod response;
 mod serve;
 mod sources;
 mod spool;
+mod spooled;
 mod status;
 mod tls;
 mod weight;
@@ -61,7 +62,8 @@ pub use places::Places;
 pub use request::read_alert;
 pub use response::{AlertResult, WebhookResponse};
 pub use serve::serve;
-pub use spool::{Spool, SpoolConfig, SpoolStatus};
+pub use spool::{SetAside, Spool, SpoolConfig, SpoolStatus};
+pub use spooled::SpoolPage;
 pub use tls::{Tls, TlsConfig};
 pub use weight::BodyLimits;
 
@@ -145,6 +147,9 @@ impl Surroundings {
         deliveries::get_deliveries,
         deliveries::post_retry,
         deliveries::post_discard,
+        spooled::get_spool,
+        spooled::post_spool_retry,
+        spooled::post_spool_discard,
         status::get_health,
         status::get_livez,
         status::get_readyz,
@@ -208,7 +213,10 @@ pub fn router(surroundings: Surroundings) -> Router {
             .route_service("/alerts/{*workflow_id}", one_alert(&surroundings))
             .route("/deliveries", get(deliveries::get_deliveries))
             .route("/deliveries/retry", post(deliveries::post_retry))
-            .route("/deliveries/discard", post(deliveries::post_discard));
+            .route("/deliveries/discard", post(deliveries::post_discard))
+            .route("/spool", get(spooled::get_spool))
+            .route("/spool/retry", post(spooled::post_spool_retry))
+            .route("/spool/discard", post(spooled::post_spool_discard));
         pages = pages.merge(SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", openapi()));
     }
     let routes = open

@@ -50,6 +50,14 @@ include-path = "/deliveries/discard"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404", "5xx"]
 
 [[operations]]
+include-path = "/spool/retry"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404", "5xx"]
+
+[[operations]]
+include-path = "/spool/discard"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404", "5xx"]
+
+[[operations]]
 include-path = "/plugins/{name}/release"
 parameters.name = { dictionary = "plugins", probability = 0.7 }
 

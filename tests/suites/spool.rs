@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use harness::alerts::{identified, unique, with};
+use harness::cli::campanile;
 use harness::host::ids;
 use harness::{Answer, Host, Plugin, Receiver, Server, Settings, Temporal, until};
 use serde_json::{Value, json};
@@ -55,7 +56,7 @@ async fn what_comes_while_temporal_is_away_outlives_the_host_and_is_handed_over_
     assert_eq!(
         host.post("/webhook/grafana", &json!({"alerts": 7})).await.status,
         400,
-        "nothing that is none waits"
+        "what the source cannot read does not wait"
     );
     assert_eq!(spooled(&host).await["requests"], 3);
     assert_eq!(host.get("/readyz").await.json()["reasons"], json!([]), "it can take requests");
@@ -166,4 +167,63 @@ async fn what_comes_while_others_wait_does_not_overtake_them() {
     assert_eq!(told.len(), WAITING + 1);
     let handed = host.log().events().into_iter().filter(|event| event["message"] == "accepted").count();
     assert_eq!(handed, WAITING + 1, "each was handed over once");
+}
+
+/// A notification with so many labels that a starved source fails on it.
+fn heavy(name: &str) -> Value {
+    let labels: Value = (0..19_000)
+        .map(|number| (format!("label {number}"), json!(name)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    json!({"version": "1", "alerts": [{"status": "firing", "labels": labels}]})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_fails_by_its_content_is_set_aside_and_holds_up_nothing() {
+    let receiver = Receiver::start().await;
+    let mut server = Temporal::start().await;
+    let settings = Settings::new()
+        .server(Server::At(server.address()))
+        .plugin(Plugin::shipped("grafana").sidecar("[limits]\nmemory = \"3MiB\"\n"))
+        .plugin(Plugin::recorder("pager", &receiver, ""))
+        .and_config(SPOOLED);
+    let host = settings.start().await;
+    let status = async |body: &Value| host.post("/webhook/grafana", body).await.status;
+    assert_eq!(status(&heavy("alone")).await, 202, "grafana never posts it again");
+    server.kill().await;
+    for (name, is_heavy) in [("first", true), ("second", true), ("behind", false)] {
+        let body = if is_heavy { heavy(name) } else { group(name, "firing") };
+        assert_eq!(status(&body).await, 202);
+    }
+    host.kill9().await;
+
+    let host = Host::listening(&settings).await;
+    assert_eq!(spooled(&host).await["requests"], 4);
+    server.restart().await;
+    receiver.wait_for("/pager", 1).await;
+    assert_eq!(told(&receiver), [("behind".to_owned(), "firing".to_owned())]);
+    until("the others are set aside", async || (spooled(&host).await["set_aside"] == 3).then_some(())).await;
+    assert_eq!(spooled(&host).await["requests"], 0);
+    let metrics = host.get("/metrics").await.text;
+    assert!(metrics.contains("campanile_spool_set_aside 3"), "{metrics}");
+    let listed = host.get("/spool").await.ok();
+    let first = &listed["set_aside"][0];
+    assert_eq!((&first["source"], &first["failures"]), (&json!("grafana"), &json!(3)), "{first}");
+    assert!(
+        first["error"].as_str().is_some_and(|text| text.contains("memory limit 3 MiB reached")),
+        "{first}"
+    );
+    assert_eq!(host.post("/webhook/grafana", &group("after", "firing")).await.status, 200, "straight");
+
+    let command =
+        async |arguments: &[&str]| campanile(&[&["spool"], arguments, &["--url", host.url()]].concat()).await;
+    let list = command(&["list"]).await;
+    assert!(list.stdout.contains("memory limit") && list.stdout.contains("3 are set aside"), "{list:?}");
+    host.drop_plugin(&Plugin::shipped("grafana").sidecar("[limits]\nmemory = \"64MiB\"\n"));
+    host.loaded("grafana", |entry| entry["generation"] == 2).await;
+    let id = first["id"].as_str().expect("an id");
+    assert_eq!(command(&["retry", id]).await.stdout.trim(), format!("{id}\n1 requests"));
+    receiver.wait_for("/pager", 3).await;
+    assert_eq!(command(&["discard", "--all"]).await.stdout.lines().last(), Some("2 requests"));
+    assert_eq!(spooled(&host).await["set_aside"], 0);
 }

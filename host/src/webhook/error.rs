@@ -85,6 +85,11 @@ impl ApiError {
         self
     }
 
+    /// Whether the source crashed or hit a limit on the body.
+    pub(super) fn is_failure_of_source(&self) -> bool {
+        matches!(self.code, Code::SourceFailed | Code::FailingInput)
+    }
+
     /// Whether the sender can do nothing about it.
     pub(super) fn is_ours(&self) -> bool {
         matches!(
@@ -261,6 +266,7 @@ impl From<SpoolError> for ApiError {
             SpoolError::Full(..) => {
                 Self::new(Code::SpoolFull, format!("{error}, and temporal or the plugin is away"))
             }
+            SpoolError::SetAsideFull(_) => Self::new(Code::SpoolFull, error.to_string()),
             SpoolError::Disk(source) => {
                 tracing::error!(%error, %source, "request not spooled");
                 Self::internal(format!("{error}: {source}"))

@@ -94,7 +94,7 @@ async fn take(
     };
     let answer = match (surroundings.spool_of(source), received.place) {
         (None, None) => Err(overloaded()),
-        (Some(spool), None) => spool_it(spool, source, post).await,
+        (Some(spool), None) => spool_it(spool, source, post, 0).await,
         (None, Some(_place)) => read(surroundings, source, post).await?.hand_over(surroundings).await,
         (Some(spool), Some(_place)) => hand_over_or_spool(surroundings, spool, source, post).await,
     };
@@ -174,9 +174,10 @@ async fn hand_over_or_spool(
     mut post: Post,
 ) -> Result<Response, ApiError> {
     let id = post.known.id.get_or_insert_with(|| new_id(source)).clone();
-    let mut reply = None;
+    let (mut reply, mut failures) = (None, 0);
     match read(surroundings, source, post.clone()).await {
         Ok(found) => {
+            spool.note_decoded(source);
             reply.clone_from(&found.reply);
             if !spool.holds(source) {
                 match found.hand_over(surroundings).await {
@@ -187,17 +188,20 @@ async fn hand_over_or_spool(
                 }
             }
         }
-        Err(error) if error.is_ours() => tracing::warn!(source, id, "spooled: {}", error.message()),
+        Err(error) if error.is_ours() => {
+            failures = u32::from(error.is_failure_of_source());
+            tracing::warn!(source, id, "spooled: {}", error.message());
+        }
         Err(error) => return Err(error),
     }
-    let spooled = spool_it(spool, source, post).await?;
+    let spooled = spool_it(spool, source, post, failures).await?;
     Ok(if reply.is_some() { answer(WebhookResponse::spooled(), reply) } else { spooled })
 }
 
-/// Has the spool hold a request.
-async fn spool_it(spool: &Spool, source: &str, mut post: Post) -> Result<Response, ApiError> {
+/// Has the spool hold a request on which its source failed so often.
+async fn spool_it(spool: &Spool, source: &str, mut post: Post, failures: u32) -> Result<Response, ApiError> {
     let id = post.known.id.take().unwrap_or_else(|| new_id(source));
-    spool.put(Spooled::new(source, id, post)).await?;
+    spool.put(Spooled { failures, ..Spooled::new(source, id, post) }).await?;
     metric::spooled();
     Ok((StatusCode::ACCEPTED, Json(WebhookResponse::spooled())).into_response())
 }

@@ -1,0 +1,128 @@
+//! `campanile spool …`: spooled requests that failed by their content, and handing them over again.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::Value;
+
+use super::table::table;
+use super::{Target, answered};
+use crate::webhook::{SetAside, SpoolPage};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How many characters of an error a table shows.
+const ERROR: usize = 80;
+
+#[derive(Args, Debug)]
+pub(super) struct Spool {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List requests that were set aside since they failed by their content, the latest first
+    List(List),
+    /// Hand them over again, behind all that waits
+    Retry(Order),
+    /// Drop them
+    Discard(Order),
+}
+
+impl Spool {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::List(list) => list.run().await,
+            Command::Retry(order) => order.run("/spool/retry").await,
+            Command::Discard(order) => order.run("/spool/discard").await,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+struct List {
+    /// As the host's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl List {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let value = ask(&self.target, Method::GET, "/spool", &[]).await?;
+        if self.json {
+            println!("{value:#}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let SpoolPage { status, set_aside } = serde_json::from_value(value)?;
+        let mut rows = table(&["RECEIVED", "SOURCE", "SENDER", "FAILURES", "BYTES", "ERROR", "REQUEST"]);
+        for request in &set_aside {
+            rows.add_row(row(request));
+        }
+        println!("{rows}");
+        println!("\n{} requests wait, {} are set aside", status.requests, status.set_aside);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn row(request: &SetAside) -> [String; 7] {
+    [
+        format!("{:.0}", request.received_at),
+        request.source.clone(),
+        request.sender.clone(),
+        request.failures.to_string(),
+        request.bytes.to_string(),
+        request.error.chars().take(ERROR).collect(),
+        request.id.clone(),
+    ]
+}
+
+#[derive(Args, Debug)]
+struct Order {
+    /// The request, by its id
+    id: Option<String>,
+    /// Those to this source
+    #[arg(long)]
+    source: Option<String>,
+    /// All that are set aside, where nothing else says which
+    #[arg(long)]
+    all: bool,
+    /// As the host's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Order {
+    async fn run(self, path: &str) -> anyhow::Result<ExitCode> {
+        let all = self.all.then(|| "true".to_owned());
+        let given = [("id", &self.id), ("source", &self.source), ("all", &all)];
+        let pairs: Vec<_> =
+            given.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
+        if pairs.is_empty() {
+            bail!("say which: an id, --source, or --all");
+        }
+        let value = ask(&self.target, Method::POST, path, &pairs).await?;
+        if self.json {
+            println!("{value:#}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let ids: Vec<&str> =
+            value["requests"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        ids.iter().for_each(|id| println!("{id}"));
+        println!("{} requests", ids.len());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn ask(target: &Target, method: Method, path: &str, pairs: &[(&str, &str)]) -> anyhow::Result<Value> {
+    let mut url: reqwest::Url = target.at(path).parse()?;
+    url.query_pairs_mut().extend_pairs(pairs);
+    let response = target.http(TIMEOUT)?.request(method, url.clone()).send().await;
+    answered(response.with_context(|| format!("no answer from {url}: is the host running?"))?).await
+}
