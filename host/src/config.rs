@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use crate::fault::Fault;
 use crate::last_resort::LastResortConfig;
+use crate::operator_file;
 use crate::plan::{MOST_RECEIVERS, PlanLimits};
 use crate::plugin::{
     CallsConfig, CompilationConfig, EgressConfig, Limits, MailConfig, SecretConfig, TrustConfig,
@@ -354,7 +355,11 @@ impl Config {
     ///
     /// Everything that is wrong with them.
     pub fn router(&self, complete: bool) -> Result<(Router, Vec<Fault>), Vec<Fault>> {
-        let has_plugin = |name: &str| self.plugins.join(format!("{name}.wasm")).exists();
+        // What cannot be looked at now may be there.
+        let has_plugin = |name: &str| {
+            let state = operator_file::state(&self.plugins.join(format!("{name}.wasm")));
+            state.map_or(true, |state| state.is_some())
+        };
         Router::load(&self.file.routes(), &has_plugin, complete, Timestamp::now())
     }
 
@@ -413,7 +418,7 @@ fn replace<T>(value: &mut Option<T>, flag: Option<T>) {
 
 /// When a file was last changed.
 pub fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|file| file.modified()).ok()
+    operator_file::state(path).ok()??.modified().ok()
 }
 
 fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
@@ -427,7 +432,8 @@ fn keys(path: &Path) -> Result<BTreeMap<String, KeyConfig>, ConfigError> {
 }
 
 fn text(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+    let text = operator_file::read_text(path, operator_file::LIST);
+    text.map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
 fn understood(text: &str) -> Result<ConfigFile, Vec<Fault>> {
@@ -441,6 +447,7 @@ fn understood(text: &str) -> Result<ConfigFile, Vec<Fault>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator_file::tests::are_refused_in_time;
     use crate::toml_file::tests::{any_file, are_placed};
     use arbitrary::Unstructured;
 
@@ -474,6 +481,45 @@ mod tests {
         assert_eq!(config.file.temporal.task_queue.as_deref(), Some("file"));
         assert_eq!(config.plugins, Path::new("p"));
         assert_eq!(config.data_dir, Path::new("data"));
+    }
+
+    #[test]
+    fn odd_files_are_no_configurations() {
+        const SAID: fn(Flags) -> String = |flags| match Config::load(flags) {
+            Err(ConfigError::Read { source, .. }) => source.to_string(),
+            other => panic!("{other:?}"),
+        };
+        are_refused_in_time("campanile.toml", |path| {
+            modified(path);
+            SAID(Flags { config: Some(path.into()), ..Flags::default() })
+        });
+        are_refused_in_time("keys.toml", |path| {
+            SAID(Flags { keys_file: Some(path.into()), ..Flags::default() })
+        });
+    }
+
+    #[test]
+    fn odd_files_are_no_secrets() {
+        are_refused_in_time("secret", |path| {
+            let file = path.display();
+            let text = format!(
+                "[secrets.A]\nfile = '{file}'\nhosts = ['example.com']\n\
+                 [secrets.B]\nhosts = ['example.com']\nenv = 'PATH'\nsession-token-file = '{file}'\n\
+                 [mail]\nhost = 'example.com'\nfrom = 'a@example.com'\nusername = 'a'\npassword-file = '{file}'\n\
+                 [last-resort]\nfile = '{file}'\n[[temporal.encryption.keys]]\nid = 'a'\nfile = '{file}'\n\
+                 [sources.a.signature]\nscheme = 'github'\nsecrets = [{{ file = '{file}' }}]\n"
+            );
+            let faults = crate::app::Kept::read(&load(&text, Flags::default()).unwrap()).err().unwrap();
+            let said: Vec<_> = faults.iter().map(Fault::to_string).collect();
+            let refused: Vec<_> = said.iter().filter(|said| said.contains("cannot be read: ")).collect();
+            assert_eq!(refused.len(), 6, "{said:?}");
+            refused
+                .iter()
+                .map(|said| said.split_once("cannot be read: ").unwrap().1)
+                .min()
+                .unwrap()
+                .to_owned()
+        });
     }
 
     #[test]

@@ -43,7 +43,11 @@ impl Reloads {
         // Installed in any case: without it, the signal would end the process.
         let mut hangups = signal(SignalKind::hangup()).ok();
         let path = config.path.clone().filter(|_| config.role.works());
-        let stamp = || path.as_deref().and_then(modified);
+        let stamp = async || {
+            let path = path.clone();
+            let looked = tokio::task::spawn_blocking(move || path.as_deref().and_then(modified)).await;
+            looked.ok().flatten()
+        };
         let (mut taken, mut seen) = (config.stamp, config.stamp);
         loop {
             let hangup = async {
@@ -55,16 +59,20 @@ impl Reloads {
             tokio::select! {
                 () = hangup => {}
                 () = tokio::time::sleep(INTERVAL) => {
-                    let before = std::mem::replace(&mut seen, stamp());
+                    let before = std::mem::replace(&mut seen, stamp().await);
                     // What changed just now may still be being written.
                     if seen == taken || seen != before {
                         continue;
                     }
                 }
             }
-            taken = stamp();
+            taken = stamp().await;
             if path.is_some() {
-                self.take(&config, &routing, &registry);
+                let (reloads, config) = (self.clone(), config.clone());
+                let (routing, registry) = (routing.clone(), registry.clone());
+                let take = move || reloads.take(&config, &routing, &registry);
+                // A panic over one file must not end the following.
+                let _ = tokio::task::spawn_blocking(take).await;
             }
         }
     }

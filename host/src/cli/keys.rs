@@ -1,6 +1,6 @@
 //! `campanile keys …`: keys that open the webhook.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use toml::Value;
 
+use crate::operator_file;
 use crate::webhook::NewKey;
 
 #[derive(Args, Debug)]
@@ -85,7 +86,7 @@ impl New {
     }
 
     fn is_in(&self, file: &Path) -> anyhow::Result<bool> {
-        let text = match fs::read_to_string(file) {
+        let text = match operator_file::read_text(file, operator_file::LIST) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error).with_context(|| format!("{} cannot be read", file.display())),

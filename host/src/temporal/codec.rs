@@ -23,6 +23,7 @@ use temporalio_common::protos::temporal::api::common::v1::Payload;
 
 use super::json::ENCODING;
 use crate::fault::Fault;
+use crate::operator_file;
 
 /// The encoding of an encrypted payload.
 const ENCRYPTED: &[u8] = b"binary/encrypted";
@@ -126,8 +127,8 @@ impl Codec {
 
 fn read(config: &EncryptionKeyConfig) -> Result<LessSafeKey, String> {
     let file = config.file.display();
-    let text =
-        std::fs::read_to_string(&config.file).map_err(|error| format!("{file} cannot be read: {error}"))?;
+    let text = operator_file::read_text(&config.file, operator_file::VALUE);
+    let text = text.map_err(|error| format!("{file} cannot be read: {error}"))?;
     let bytes = STANDARD.decode(text.trim()).ok();
     let key = bytes.and_then(|bytes| UnboundKey::new(&AES_256_GCM, &bytes).ok());
     let wanted = || format!("{file} does not hold 32 bytes in base64: openssl rand -base64 32 makes a key");

@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::listen::Stream;
 use crate::fault::Fault;
+use crate::operator_file;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -68,11 +69,13 @@ impl Tls {
     async fn keep_reading(self, mut seen: Vec<Option<SystemTime>>) {
         loop {
             tokio::time::sleep(LOOK).await;
-            let now = stamps(&self.files);
-            if now == seen {
-                continue;
-            }
-            match read(&self.files) {
+            let (files, before) = (self.files.clone(), seen.clone());
+            let look = move || {
+                let now = stamps(&files);
+                (now != before).then(|| (read(&files), now))
+            };
+            let Ok(Some((config, now))) = tokio::task::spawn_blocking(look).await else { continue };
+            match config {
                 Ok(config) => {
                     self.current.store(Arc::new(config));
                     seen = now;
@@ -96,13 +99,13 @@ impl Tls {
 
 fn stamps(config: &TlsConfig) -> Vec<Option<SystemTime>> {
     let files = [Some(&config.certificate), Some(&config.key), config.client_ca.as_ref()];
-    files.into_iter().flatten().map(|file| std::fs::metadata(file).ok()?.modified().ok()).collect()
+    files.into_iter().flatten().map(|file| operator_file::state(file).ok()??.modified().ok()).collect()
 }
 
 fn read(config: &TlsConfig) -> Result<ServerConfig, Fault> {
     let chain = certificates("certificate", &config.certificate)?;
-    let key =
-        PrivateKeyDer::from_pem_file(&config.key).map_err(|error| unusable("key", &config.key, &error))?;
+    let key = PrivateKeyDer::from_pem_slice(&pem("key", &config.key)?)
+        .map_err(|error| unusable("key", &config.key, &error))?;
     let builder = match &config.client_ca {
         None => ServerConfig::builder().with_no_client_auth(),
         Some(file) => {
@@ -122,7 +125,8 @@ fn read(config: &TlsConfig) -> Result<ServerConfig, Fault> {
 }
 
 fn certificates(name: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let text = pem(name, file)?;
+    let read = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     let read = read.map_err(|error| unusable(name, file, &error))?;
     if read.is_empty() {
         return Err(unusable(name, file, &"it holds no certificate in PEM form"));
@@ -130,7 +134,26 @@ fn certificates(name: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>,
     Ok(read)
 }
 
+fn pem(name: &str, file: &Path) -> Result<Vec<u8>, Fault> {
+    operator_file::read(file, operator_file::LIST).map_err(|error| unusable(name, file, &error))
+}
+
 fn unusable(name: &str, file: &Path, error: &dyn std::fmt::Display) -> Fault {
     let message = format!("{} cannot be used: {error}", file.display());
     Fault { path: format!("tls.{name}"), value: None, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator_file::tests::are_refused_in_time;
+
+    #[test]
+    fn odd_files_are_no_certificates() {
+        are_refused_in_time("cert.pem", |path| {
+            let config = TlsConfig { certificate: path.into(), key: path.into(), client_ca: None };
+            stamps(&config);
+            Tls::check(&config).unwrap_err().to_string()
+        });
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use super::failure::Failure;
 use super::off_limits::OffLimits;
 use super::resolver::Resolver;
 use crate::fault::Fault;
+use crate::operator_file;
 use crate::plugin::descriptors::Descriptors;
 use crate::plugin::grants::{Grants, host_of};
 
@@ -171,8 +172,7 @@ pub(in crate::plugin) fn read_roots(
     let mut roots = Vec::new();
     let mut faults = Vec::new();
     for (index, file) in files.iter().enumerate() {
-        let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let message = match found {
+        let message = match read_certificates(file) {
             Ok(found) if !found.is_empty() && found.iter().all(is_root) => {
                 roots.extend(found);
                 continue;
@@ -184,6 +184,11 @@ pub(in crate::plugin) fn read_roots(
         faults.push(Fault { path: format!("{path}[{index}]"), value, message });
     }
     if faults.is_empty() { Ok(roots) } else { Err(faults) }
+}
+
+fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let text = operator_file::read(file, operator_file::LIST).map_err(|error| error.to_string())?;
+    CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(|error| error.to_string())
 }
 
 fn is_root(certificate: &CertificateDer<'static>) -> bool {

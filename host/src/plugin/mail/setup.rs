@@ -12,6 +12,7 @@ use url::Host;
 
 use super::{MailConfig, MailTls, compose};
 use crate::fault::Fault;
+use crate::operator_file;
 use crate::plugin::egress::read_roots;
 use crate::plugin::grants::without_dot;
 use crate::plugin::secrets::{Credential, from_environment, is_loopback};
@@ -88,7 +89,7 @@ fn credentials(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<(String, 
     let password = match (&config.password_file, &config.password_env) {
         (None, None) => None,
         (Some(file), None) => {
-            let read = std::fs::read_to_string(file)
+            let read = operator_file::read_text(file, operator_file::VALUE)
                 .map_err(|error| format!("{} cannot be read: {error}", file.display()));
             Some(("password-file", read))
         }

@@ -1,11 +1,12 @@
 //! From a table `[secrets.NAME]` to a secret: its keys checked, its value read.
 
+use std::env;
 use std::path::Path;
-use std::{env, fs};
 
 use super::destination::destinations;
 use super::{Secret, SecretConfig, SecretKind, Usage, fill, sign, sigv4};
 use crate::fault::Fault;
+use crate::operator_file;
 
 /// The fewest characters of a value. The host replaces a value that it finds in an answer, so a plugin that has a server
 /// repeat guesses learns which guess is right: what has fewer characters could be found by trying.
@@ -196,7 +197,8 @@ fn read(
 }
 
 fn from_file(file: &Path) -> Result<String, String> {
-    fs::read_to_string(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))
+    let text = operator_file::read_text(file, operator_file::VALUE);
+    text.map_err(|error| format!("{} cannot be read: {error}", file.display()))
 }
 
 /// The value of an environment variable, or why there is none. Names that no variable can have are refused first, since
