@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::config::{Config, PLUGIN_POLL, Role, list};
 use crate::fault::Fault;
 use crate::last_resort::{LastResort, Watched};
+use crate::operator_file;
 use crate::plugin::{
     self, EgressConfig, MailSetup, Mailer, OffLimits, PluginConfig, Registry, Secrets, Trust,
 };
@@ -20,8 +21,8 @@ use crate::reload::{Reloads, misfits};
 use crate::routing::{Router, Routing};
 use crate::telemetry::Metrics;
 use crate::temporal::{
-    self, ActivityConfig, AlertActivities, Codec, Embedded, EmbeddedConfig, Link, LinkConfig, Receivers,
-    Worker,
+    self, ActivityConfig, AlertActivities, Codec, Embedded, EmbeddedConfig, EmbeddedError, Link, LinkConfig,
+    Receivers, Worker,
 };
 use crate::webhook::{self, Access, Door, Listen, Places, Spool, Surroundings, Tls};
 
@@ -31,6 +32,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const WORKER_RESTART: Duration = Duration::from_secs(1);
 /// What the bodies of all requests that are being read may have together, in bytes.
 const BODIES: usize = 256 << 20;
+/// How long a worker waits at the start for plugins that are being compiled.
+const FIRST_PASS: Duration = Duration::from_secs(30);
 /// How long the embedded server keeps finished workflows when nothing is set.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -114,10 +117,7 @@ impl App {
         if let Listen::Tcp(address) = door.address() {
             off_limits.add_listener("this host itself", *address);
         }
-        let registry = open_plugins(&config, kept, off_limits.clone()).await?;
-        for misfit in misfits(&config.file, &|name| registry.find(name)) {
-            tracing::error!("what goes to it fails until this is mended: {misfit}");
-        }
+        let registry = open_plugins(&config, kept, off_limits.clone())?;
         let embedded = start_embedded(&config).await?;
         let link = connect(&config, embedded.as_ref(), codec, meter)?;
         off_limits.add_url("Temporal", &link.address);
@@ -179,6 +179,7 @@ impl App {
             tokio::spawn(last_resort.watch(watched, roots(&self.config.file.egress)?));
         }
         let (reloads, config) = (surroundings.reloads.clone(), self.config.clone());
+        tokio::spawn(report_misfits(config.clone(), self.registry.clone()));
         tokio::spawn(reloads.follow(config, self.routing.clone(), self.registry.clone()));
         if self.config.role.works() {
             tokio::spawn(temporal::count_parked(self.link.clone()));
@@ -196,20 +197,29 @@ impl App {
         );
 
         let worker = self.config.role.works().then(|| {
+            let registry = self.registry.clone();
             let receivers = Receivers::new(self.registry, self.routing.clone(), self.link.task_queue.clone());
             let activities = AlertActivities { receivers, link: self.link.clone() };
-            let lanes = temporal::keep_lanes(
-                self.runtime.clone(),
-                self.link.clone(),
-                activities.clone(),
-                not_working.clone(),
-            );
             tokio::spawn(async move {
+                let mut stopped = not_working.clone();
+                tokio::select! {
+                    () = plugins_loaded(&registry) => {}
+                    () = told(&mut stopped) => return,
+                }
+                let lanes = temporal::keep_lanes(
+                    self.runtime.clone(),
+                    self.link.clone(),
+                    activities.clone(),
+                    not_working.clone(),
+                );
                 let worker = work(self.runtime, self.link, activities, polling, not_working);
                 tokio::join!(worker, lanes);
             })
         });
-        stop.await;
+        let no_server = tokio::select! {
+            () = stop => None,
+            error = never_ready(self.embedded.as_ref()) => Some(error),
+        };
         tracing::info!("stopping");
         // First the webhook: whoever waits for what becomes of an alert needs the worker.
         stop_serving.send_replace(true);
@@ -225,8 +235,37 @@ impl App {
             tokio::task::spawn_blocking(move || embedded.stop()).await?;
         }
         tracing::info!("stopped");
-        Ok(())
+        no_server.map_or(Ok(()), |error| Err(error.into()))
     }
+}
+
+/// Returns once the plugins are loaded that were there at the start, or have had their time for it: an alert that is worked on
+/// before goes to fewer receivers.
+async fn plugins_loaded(registry: &Registry) {
+    if tokio::time::timeout(FIRST_PASS, registry.first_pass()).await.is_err() {
+        let missing = registry.loading().join(", ");
+        tracing::warn!(
+            "the worker starts without plugins that are not loaded after {FIRST_PASS:?}: {missing}"
+        );
+    }
+}
+
+/// Logs what is wrong with receivers and updaters once their plugins are there.
+async fn report_misfits(config: Config, registry: Registry) {
+    registry.first_pass().await;
+    for misfit in misfits(&config.file, &|name| registry.find(name)) {
+        tracing::error!("what goes to it fails until this is mended: {misfit}");
+    }
+}
+
+/// Returns only if the embedded server does not come to answer.
+async fn never_ready(embedded: Option<&Embedded>) -> EmbeddedError {
+    if let Some(embedded) = embedded
+        && let Err(error) = embedded.ready().await
+    {
+        return error;
+    }
+    std::future::pending().await
 }
 
 /// The routes, where this process has a use for them. A plugin that is not there is no reason not to start.
@@ -264,7 +303,7 @@ fn roots(egress: &EgressConfig) -> anyhow::Result<Vec<reqwest::Certificate>> {
     let mut roots = Vec::new();
     for file in &egress.root_certificates {
         let unusable = || format!("egress.root-certificates: {} cannot be used", file.display());
-        let text = std::fs::read(file).with_context(unusable)?;
+        let text = operator_file::read(file, operator_file::LIST).with_context(unusable)?;
         roots.extend(reqwest::Certificate::from_pem_bundle(&text).with_context(unusable)?);
     }
     Ok(roots)
@@ -282,9 +321,9 @@ fn open_spool(config: &Config) -> anyhow::Result<Option<Spool>> {
     Ok(Some(Spool::open(&file, config.file.spool.clone()).with_context(unusable)?))
 }
 
-async fn open_plugins(config: &Config, kept: Kept, off_limits: OffLimits) -> anyhow::Result<Registry> {
+fn open_plugins(config: &Config, kept: Kept, off_limits: OffLimits) -> anyhow::Result<Registry> {
     let plugins = plugin_config(config, kept).map_err(|faults| unusable(&faults))?;
-    Registry::open(PluginConfig { off_limits, ..plugins }).await.context("the plugin engine cannot be made")
+    Registry::open(PluginConfig { off_limits, ..plugins }).context("the plugin engine cannot be made")
 }
 
 /// What the plugins' wall needs to know. Reads the keys that plugins are signed with; needs a tokio runtime.

@@ -9,10 +9,12 @@ mod bindings;
 mod cache;
 mod call;
 mod capacity;
+mod catalog;
 mod check;
 mod code;
 mod compile;
 mod contract;
+mod copies;
 mod descriptors;
 mod doors;
 mod egress;
@@ -51,14 +53,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use capacity::CallsConfig;
-pub use check::{Checked, Checker, Profile, Verdict, Wish};
+pub use check::{Checked, CheckedDirectory, Checker, Profile, Verdict, Wish};
 pub use compile::{CompilationConfig, Compile};
 pub use descriptors::raise_descriptor_limit;
 pub use egress::{EgressConfig, Fetcher, OffLimits};
 pub use engine::OpenError;
 pub use error::{Blame, CallError, Reason};
 pub use grants::GrantsConfig;
-pub use inventory::{Inventory, LoadedPlugin, QuarantineStatus, RefusedFile, RefusedInput};
+pub use inventory::{
+    FileWarning, Inventory, LoadedPlugin, QuarantineStatus, RefusedFile, RefusedInput,
+};
 pub use limits::{ByteSize, Limits};
 pub use loaded::Plugin;
 pub use mail::{MailConfig, MailSetup, Mailer};

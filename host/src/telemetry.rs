@@ -152,7 +152,7 @@ pub mod metric {
     const ACTIVITY: &str = "campanile_activity_duration_seconds";
     const DELIVERY: &str = "campanile_delivery_latency_seconds";
     /// The codes of refusals that concern alerts.
-    const CODES: [&str; 17] = [
+    const CODES: [&str; 18] = [
         "invalid-request",
         "undecodable",
         "unauthenticated",
@@ -161,6 +161,7 @@ pub mod metric {
         "too-many-alerts",
         "rate-limited",
         "source-unavailable",
+        "plugin-loading",
         "overloaded",
         "batch-id-reused",
         "body-too-large",

@@ -45,6 +45,8 @@ impl Host {
             host.log.message("worker polling").await;
         }
         until("the host is healthy", async || (host.get("/health").await.status == 200).then_some(())).await;
+        until("its plugins are loaded", async || (host.get("/readyz").await.status == 200).then_some(()))
+            .await;
         host
     }
 

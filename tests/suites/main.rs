@@ -9,6 +9,7 @@ mod commands;
 mod containers;
 mod contract;
 mod delivery;
+mod directory;
 mod docs;
 mod documents;
 mod door;

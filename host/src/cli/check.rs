@@ -1,12 +1,13 @@
 //! `campanile check`: everything that `campanile serve` would stop at or complain about, without starting anything.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use crate::app::{Kept, check_door, plugin_config};
 use crate::config::{Config, ConfigFile, Flags};
-use crate::plugin::{Checked, Checker, PluginConfig, Role};
+use crate::plugin::{Checked, CheckedDirectory, Checker, PluginConfig, Role};
 use crate::reload::misfits;
 
 #[derive(Args, Debug)]
@@ -22,24 +23,26 @@ impl Check {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let config = Config::load(self.flags)?;
         let (plugins, mut faults) = tables(&config, self.without_secrets);
-        let checked = match plugins.filter(|_| config.role.works()) {
-            Some(plugins) => look(plugins).await,
+        // Something is wrong with the tables otherwise, and is listed.
+        let checked = match plugins {
+            Some(plugins) => look(plugins, config.role.works()).await,
             None => Ok(Vec::new()),
         };
         let count = checked.as_ref().map_or(0, Vec::len);
         match checked {
-            Ok(checked) => {
+            Ok(checked) if config.role.works() => {
                 faults.extend(plugin_faults(&checked, &config.file));
                 let find = |name: &str| checked.iter().find(|plugin| plugin.name == name)?.plugin.clone();
                 faults.extend(misfits(&config.file, &find).iter().map(ToString::to_string));
             }
+            Ok(checked) => faults.extend(refused(&checked)),
             Err(fault) => faults.push(fault),
         }
         match config.router(true) {
             Ok((_, odd)) => odd.iter().for_each(|fault| println!("warning: {fault}")),
             Err(more) => faults.extend(more.iter().map(ToString::to_string)),
         }
-        Ok(told(&faults, count))
+        Ok(concluded(&faults, count, &config))
     }
 }
 
@@ -66,19 +69,32 @@ fn tables(config: &Config, without_secrets: bool) -> (Option<PluginConfig>, Vec<
     (plugins, faults.iter().map(ToString::to_string).collect())
 }
 
-async fn look(plugins: PluginConfig) -> Result<Vec<Checked>, String> {
+/// Checks the plugins. Unless they are `needed`, the directory may be missing.
+async fn look(plugins: PluginConfig, needed: bool) -> Result<Vec<Checked>, String> {
     let directory = plugins.directory.clone();
     let checker = Checker::open(plugins).map_err(|error| error.to_string())?;
     for door in checker.open_doors() {
         println!("warning: {door}");
     }
-    let unreadable = |error| format!("the plugin directory {} cannot be read: {error}", directory.display());
-    checker.directory().await.map_err(unreadable)
+    let CheckedDirectory { plugins, warnings } = match checker.directory().await {
+        Err(error) if error.kind() == ErrorKind::NotFound && !needed => return Ok(Vec::new()),
+        checked => checked.map_err(|error| {
+            format!("the plugin directory {} cannot be read: {error}", directory.display())
+        })?,
+    };
+    for warning in warnings {
+        println!("warning: {}: {}", warning.file, warning.message);
+    }
+    Ok(plugins)
+}
+
+fn refused(checked: &[Checked]) -> Vec<String> {
+    let refused = checked.iter().filter_map(|plugin| plugin.refused.as_ref());
+    refused.map(|refused| format!("{}: {}", refused.file, refused.reason)).collect()
 }
 
 fn plugin_faults(checked: &[Checked], file: &ConfigFile) -> Vec<String> {
-    let refused = checked.iter().filter_map(|plugin| plugin.refused.as_ref());
-    let mut faults: Vec<_> = refused.map(|refused| format!("{}: {}", refused.file, refused.reason)).collect();
+    let mut faults = refused(checked);
     for plugin in checked {
         let granted = plugin.profile.iter().flat_map(|profile| &profile.sidecar.grants.secrets);
         let unknown = granted.filter(|secret| !file.secrets.contains_key(*secret));
@@ -104,13 +120,19 @@ fn may_notify(checked: &[Checked], name: &str) -> bool {
     })
 }
 
-fn told(faults: &[String], plugins: usize) -> ExitCode {
-    if faults.is_empty() {
-        println!("the configuration is good, and a host would load every plugin ({plugins})");
-        return ExitCode::SUCCESS;
+/// Prints what is wrong, or what a host would do.
+fn concluded(faults: &[String], plugins: usize, config: &Config) -> ExitCode {
+    let directory = config.plugins.display();
+    match (faults, plugins, config.role.works()) {
+        ([], 0, true) => println!(
+            "warning: the configuration is good, but {directory} holds no plugin: a host would accept alerts and notify \
+             no receiver"
+        ),
+        ([], 0, false) => println!(
+            "the configuration is good; {directory} holds no source, so a host would take alerts at /webhook/alerts only"
+        ),
+        ([], count, _) => println!("the configuration is good, and a host would load every plugin ({count})"),
+        (faults, _, _) => faults.iter().for_each(|fault| println!("{fault}")),
     }
-    for fault in faults {
-        println!("{fault}");
-    }
-    ExitCode::FAILURE
+    if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -68,7 +68,9 @@ impl Explain {
         let name = source.and_then(|source| source.plugin.as_deref()).unwrap_or(&self.source);
         let plugins = plugin_config(config, Kept::default()).map_err(|faults| unusable(&faults))?;
         let plugins = PluginConfig { cache_dir: None, roles: &Role::RECEIVING, ..plugins };
-        let plugin = Registry::open(plugins).await?.get(Role::Source, name)?;
+        let registry = Registry::open(plugins)?;
+        registry.first_pass().await;
+        let plugin = registry.get(Role::Source, name)?;
         let headers = self.headers.iter().map(|header| match header.split_once(':') {
             Some((name, value)) => Ok((name.trim().to_ascii_lowercase(), value.trim().as_bytes().to_vec())),
             None => bail!("{header:?} is not a header such as `content-type: application/json`"),

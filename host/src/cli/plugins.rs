@@ -58,6 +58,12 @@ impl Plugins {
         }
         for refused in &inventory.refused {
             println!("\nrefused: {}\n  {}", refused.file, refused.reason);
+            if let Some(time) = refused.next_attempt {
+                println!("  this can pass: it is tried again at {time:.0}");
+            }
+        }
+        for warning in &inventory.warnings {
+            println!("\nwarning: {}\n  {}", warning.file, warning.message);
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::Linker;
@@ -191,6 +192,9 @@ fn crash(error: &wasmtime::Error, state: &HostState, limit: Duration, bounds: &B
     if let Some(text) = host_limit(error, bounds) {
         return CallError::of(if in_answer { Reason::InvalidOutput } else { Reason::HostCalls }, text);
     }
+    if let Some(cause) = system_failure(error).filter(|_| in_answer) {
+        return CallError::of(Reason::Host, format!("the system has no room for another call: {cause}"));
+    }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => too_late(limit, bounds),
         Some(trap) => CallError::of(Reason::Trap, crash_text(&trap.to_string(), state)),
@@ -199,6 +203,11 @@ fn crash(error: &wasmtime::Error, state: &HostState, limit: Duration, bounds: &B
         }
         None => CallError::of(Reason::Trap, crash_text(&stop_text(error), state)),
     }
+}
+
+/// What the operating system refused, such as a descriptor or memory for an instance.
+fn system_failure(error: &wasmtime::Error) -> Option<String> {
+    error.chain().find(|cause| cause.is::<Errno>() || cause.is::<std::io::Error>()).map(ToString::to_string)
 }
 
 /// Which of the limits on what a guest may ask of the host was hit. Most of these errors have no type of their own: a test

@@ -10,15 +10,16 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::contract::Contract;
-use super::files::{self, PluginFile, Stamps};
+use super::copies::copies;
+use super::files::{self, PluginFile, Scan};
 use super::grants::Grants;
 use super::limits::ByteSize;
-use super::load::{Compiled, Loader};
+use super::load::{Compiled, Loader, Refusal};
 use super::loaded::Plugin;
 use super::trust::Trust;
 use super::{
-    GrantsConfig, OpenError, PluginConfig, RefusedFile, Role, SecretConfig, SidecarConfig, doors, intake,
-    registry,
+    FileWarning, GrantsConfig, OpenError, PluginConfig, RefusedFile, Role, SecretConfig, SidecarConfig,
+    doors, intake, registry,
 };
 use crate::toml_file;
 
@@ -39,6 +40,14 @@ pub struct Checked {
     pub refused: Option<RefusedFile>,
     /// The plugin as a host would have it.
     pub plugin: Option<Arc<Plugin>>,
+}
+
+/// What was found out about a plugin directory.
+pub struct CheckedDirectory {
+    /// Its plugins.
+    pub plugins: Vec<Checked>,
+    /// What works, or is ignored, and may be a mistake.
+    pub warnings: Vec<FileWarning>,
 }
 
 /// What a plugin is, asks for and gets.
@@ -103,17 +112,29 @@ impl Checker {
         Ok(Self { loader, trust: config.trust, directory: config.directory })
     }
 
-    /// Checks every plugin of the directory, in the order of names.
+    /// Checks every plugin of the directory that a host with this configuration loads, in the order of names.
     ///
     /// # Errors
     ///
     /// The directory cannot be read.
-    pub async fn directory(&self) -> io::Result<Vec<Checked>> {
-        let mut checked = Vec::new();
-        for (name, stamps) in files::scan(&self.directory, self.trust.lock())? {
-            checked.push(self.check(&self.directory, name, stamps).await);
+    pub async fn directory(&self) -> io::Result<CheckedDirectory> {
+        let found = self.scan(&self.directory)?;
+        let mut plugins = Vec::new();
+        for (name, stamps) in found.plugins {
+            let file = intake::take(&self.directory, &name, &stamps, &self.trust).await;
+            if !file.as_ref().is_ok_and(|file| self.loader.is_for_others(file)) {
+                plugins.push(self.check(name, file).await);
+            }
         }
-        Ok(checked)
+        let ignored = found.ignored.into_iter();
+        let mut warnings: Vec<_> =
+            ignored.map(|(file, why)| FileWarning { file, message: why.to_owned() }).collect();
+        warnings.extend(copies(plugins.iter().filter_map(|checked| checked.plugin.as_ref())));
+        Ok(CheckedDirectory { plugins, warnings })
+    }
+
+    fn scan(&self, directory: &Path) -> io::Result<Scan> {
+        files::scan(directory, self.trust.lock(), &BTreeMap::new())
     }
 
     /// Checks one component, with the sidecar beside it.
@@ -127,11 +148,12 @@ impl Checker {
         let name = name.ok_or_else(|| format!("{shown} is not named like a plugin, such as slack.wasm"))?;
         let directory =
             path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let found = files::scan(directory, self.trust.lock());
-        let mut found = found.map_err(|error| format!("{} cannot be read: {error}", directory.display()))?;
-        let stamps = found.remove(name).filter(Stamps::has_component);
+        let found = self.scan(directory);
+        let found = found.map_err(|error| format!("{} cannot be read: {error}", directory.display()))?;
+        let stamps = found.plugins.get(name).filter(|stamps| stamps.has_component());
         let stamps = stamps.ok_or_else(|| format!("there is no file {shown}"))?;
-        Ok(self.check(directory, name.to_owned(), stamps).await)
+        let file = intake::take(directory, name, stamps, &self.trust).await;
+        Ok(self.check(name.to_owned(), file).await)
     }
 
     /// What other users of this machine could change in the directory, one text each.
@@ -139,9 +161,9 @@ impl Checker {
         doors::open_doors(&self.directory)
     }
 
-    async fn check(&self, directory: &Path, name: String, stamps: Stamps) -> Checked {
+    async fn check(&self, name: String, file: Result<PluginFile, Refusal>) -> Checked {
         let nothing = Checked { name, profile: None, refused: None, plugin: None };
-        match intake::take(directory, &nothing.name, stamps, &self.trust).await {
+        match file {
             Err(refusal) => Checked { refused: Some(refusal.into()), ..nothing },
             Ok(file) => self.load(file, nothing).await,
         }

@@ -1,23 +1,27 @@
 //! The plugin directory: which files count, when they changed, and reading and writing them whole.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::limits::ByteSize;
+use super::error::one_line;
+use crate::operator_file;
 
 /// The largest component that is read, in bytes.
-const LARGEST_COMPONENT: u64 = 64 << 20;
+pub(super) const LARGEST_COMPONENT: u64 = 64 << 20;
 /// The largest sidecar that is read, in bytes.
 const LARGEST_SIDECAR: u64 = 256 << 10;
 /// The largest signature that is read, in bytes.
 const LARGEST_SIGNATURE: u64 = 4 << 10;
 /// The longest name of a plugin, in characters.
 const LONGEST_NAME: usize = 64;
+/// The longest name of a file that is shown, in characters.
+const LONGEST_SHOWN: usize = 255;
 
 /// What tells one state of a file from another without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,26 @@ struct Stamp {
     modified: Option<SystemTime>,
     /// When the file's attributes changed, permissions included: seconds and nanoseconds.
     changed: (i64, i64),
+}
+
+/// What a look at one file found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Look {
+    /// The directory has no entry of this name.
+    #[default]
+    Absent,
+    /// A regular file in this state.
+    File(Stamp),
+    /// There is an entry, and for this reason it is not known what it is: a broken link, an unreadable directory, a file
+    /// system that fails or hangs; or it is not a regular file.
+    Unknown(String),
+}
+
+/// Which directory a path led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct DirectoryId {
+    device: u64,
+    inode: u64,
 }
 
 /// What a file of the directory is to its plugin, by the end of its name.
@@ -48,10 +72,11 @@ impl Part {
 }
 
 /// The state of a plugin's files, and of what says whether they may be loaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stamps {
-    parts: [Option<Stamp>; Part::ALL.len()],
-    lock: Option<Stamp>,
+    parts: [Look; Part::ALL.len()],
+    lock: Look,
+    directory: DirectoryId,
 }
 
 impl Stamps {
@@ -60,13 +85,49 @@ impl Stamps {
         self.has(Part::Component)
     }
 
+    /// Whether there is an entry, whatever it is.
     fn has(&self, part: Part) -> bool {
-        self.parts[part as usize].is_some()
+        self.parts[part as usize] != Look::Absent
+    }
+
+    /// Whether there is nothing to load or to refuse: signatures alone wait for what they sign.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.has(Part::Component) && !self.has(Part::Sidecar)
+    }
+
+    /// Whether the component was there before and was deleted since. In another directory of the same name it was not
+    /// deleted: a volume may have gone, and show what is below it.
+    pub(super) fn is_deletion(&self, before: &Self) -> bool {
+        !self.has_component() && before.has_component() && self.directory == before.directory
+    }
+
+    /// Whether the directory was replaced by another since, in which there is no component.
+    pub(super) fn is_elsewhere(&self, before: &Self) -> bool {
+        !self.has_component() && before.has_component() && self.directory != before.directory
+    }
+
+    /// Whether the sidecar went since, and the component stayed.
+    pub(super) fn lost_sidecar(&self, before: &Self) -> bool {
+        self.has_component() && !self.has(Part::Sidecar) && before.has(Part::Sidecar)
+    }
+
+    /// The first file of which it is not known what it is, by its end, and why. Signatures count where they are wanted.
+    pub(super) fn unknown(&self, with_signatures: bool) -> Option<(&'static str, &str)> {
+        let counts =
+            |(part, _): &(Part, _)| with_signatures || matches!(part, Part::Component | Part::Sidecar);
+        Part::ALL.into_iter().filter(counts).find_map(|(part, end)| match &self.parts[part as usize] {
+            Look::Unknown(why) => Some((end, why.as_str())),
+            _ => None,
+        })
     }
 
     /// When the youngest of the files was changed.
     pub(super) fn modified(&self) -> Option<SystemTime> {
-        self.parts.iter().chain([&self.lock]).flatten().filter_map(|stamp| stamp.modified).max()
+        let modified = |look: &Look| match look {
+            Look::File(stamp) => stamp.modified,
+            _ => None,
+        };
+        self.parts.iter().chain([&self.lock]).filter_map(modified).max()
     }
 }
 
@@ -77,32 +138,102 @@ pub(super) struct PluginFile {
     pub sidecar: Option<String>,
 }
 
-/// The state of every plugin of the directory, by name. Only `NAME.wasm`, `NAME.toml` and their signatures at the top
-/// count; what is hidden (so are the internals of a Kubernetes volume) or still being written under another name does
-/// not. With a `lock` file, its state is part of every plugin's.
-pub(super) fn scan(directory: &Path, lock: Option<&Path>) -> io::Result<BTreeMap<String, Stamps>> {
-    let lock = lock.and_then(state);
-    let mut found: BTreeMap<String, Stamps> = BTreeMap::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let Some((name, part)) = plugin_name(&path) else { continue };
-        let Some(stamp) = state(&path) else { continue };
-        let stamps = found.entry(name.to_owned()).or_insert(Stamps { lock, ..Stamps::default() });
-        stamps.parts[part as usize] = Some(stamp);
+/// What one look at the directory found.
+#[derive(Default)]
+pub(super) struct Scan {
+    /// The state of every plugin, by name.
+    pub plugins: BTreeMap<String, Stamps>,
+    /// Files that look like a plugin's and do not count, as they are shown, and why.
+    pub ignored: BTreeMap<String, &'static str>,
+}
+
+/// The state of every plugin of the directory, and of those `before` that are no longer listed. Only `NAME.wasm`,
+/// `NAME.toml` and their signatures at the top count; what is hidden (so are the internals of a Kubernetes volume) or
+/// still being written under another name does not. With a `lock` file, its state is part of every plugin's.
+///
+/// # Errors
+///
+/// The directory cannot be listed, or was replaced in the middle.
+pub(super) fn scan(
+    directory: &Path,
+    lock: Option<&Path>,
+    before: &BTreeMap<String, Stamps>,
+) -> io::Result<Scan> {
+    let (id, files) = list(directory)?;
+    let fresh = Stamps { lock: lock.map(look).unwrap_or_default(), directory: id, ..Stamps::default() };
+    let mut scan = Scan::default();
+    for file in &files {
+        match plugin_name(file) {
+            Ok((name, part)) => {
+                let stamps = scan.plugins.entry(name.to_owned()).or_insert_with(|| fresh.clone());
+                stamps.parts[part as usize] = look(&directory.join(file));
+            }
+            Err(Some(why)) => _ = scan.ignored.insert(shown(file), why),
+            Err(None) => {}
+        }
     }
-    // Signatures alone wait for what they sign.
-    found.retain(|_, stamps| stamps.has(Part::Component) || stamps.has(Part::Sidecar));
-    Ok(found)
+    // A listing can miss a file that is being replaced: what was there before is asked for by its name.
+    for (name, known) in before {
+        let stamps = scan.plugins.entry(name.clone()).or_insert_with(|| fresh.clone());
+        for (part, end) in Part::ALL {
+            if known.has(part) && !stamps.has(part) {
+                stamps.parts[part as usize] = look(&directory.join(format!("{name}{end}")));
+            }
+        }
+    }
+    scan.plugins.retain(|name, stamps| !stamps.is_empty() || before.contains_key(name));
+    if list_id(directory)? != id {
+        return Err(io::Error::other("it was replaced during the look"));
+    }
+    Ok(scan)
 }
 
-/// The state of a file. A link counts as what it leads to; what leads nowhere, or is a directory, has none.
-fn state(path: &Path) -> Option<Stamp> {
-    fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| stamp(&metadata))
+/// The names of a directory's entries, and which directory it is.
+fn list(directory: &Path) -> io::Result<(DirectoryId, Vec<OsString>)> {
+    let path = directory.to_owned();
+    operator_file::within(operator_file::LOOK_LIMIT, directory, move || {
+        let id = directory_id(&path)?;
+        let names = fs::read_dir(&path)?.map(|entry| Ok(entry?.file_name()));
+        Ok((id, names.collect::<io::Result<_>>()?))
+    })
 }
 
-fn plugin_name(path: &Path) -> Option<(&str, Part)> {
-    let file = path.file_name()?.to_str().filter(|file| !file.starts_with('.'))?;
-    Part::ALL.into_iter().find_map(|(part, end)| Some((file.strip_suffix(end)?, part)))
+fn list_id(directory: &Path) -> io::Result<DirectoryId> {
+    let path = directory.to_owned();
+    operator_file::within(operator_file::LOOK_LIMIT, directory, move || directory_id(&path))
+}
+
+fn directory_id(path: &Path) -> io::Result<DirectoryId> {
+    fs::metadata(path).map(|metadata| DirectoryId { device: metadata.dev(), inode: metadata.ino() })
+}
+
+fn look(path: &Path) -> Look {
+    match operator_file::state(path) {
+        Ok(Some(metadata)) => Look::File(stamp(&metadata)),
+        Ok(None) => Look::Absent,
+        Err(error) => Look::Unknown(error.to_string()),
+    }
+}
+
+/// Which plugin a file belongs to and as what; otherwise why it does not count, if that may be a mistake.
+fn plugin_name(file: &OsStr) -> Result<(&str, Part), Option<&'static str>> {
+    if file.as_encoded_bytes().starts_with(b".") {
+        return Err(None);
+    }
+    let counts = |file: &str| Part::ALL.into_iter().any(|(_, end)| file.ends_with(end));
+    let lossy = file.to_string_lossy();
+    let Some(file) = file.to_str() else {
+        let looks_so = counts(&lossy.to_ascii_lowercase());
+        return Err(
+            looks_so.then_some("its name is not UTF-8, so it is ignored: rename it, such as to slack.wasm")
+        );
+    };
+    let found = Part::ALL.into_iter().find_map(|(part, end)| Some((file.strip_suffix(end)?, part)));
+    found.ok_or_else(|| {
+        counts(&file.to_ascii_lowercase()).then_some(
+            "its name does not end in lower case, so it is ignored: rename it, such as to slack.wasm",
+        )
+    })
 }
 
 fn stamp(metadata: &fs::Metadata) -> Stamp {
@@ -123,23 +254,39 @@ pub(super) fn name_fault(name: &str) -> Option<String> {
     })
 }
 
-/// Reads a plugin's files, once.
-pub(super) fn read(directory: &Path, name: &str) -> Result<PluginFile, String> {
-    let component = read_capped(&directory.join(format!("{name}.wasm")), LARGEST_COMPONENT)?;
-    let path = directory.join(format!("{name}.toml"));
-    let sidecar = match path.try_exists() {
-        Ok(false) => None,
-        _ => Some(read_text(&path)?),
+/// Why a file of the directory cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{file} cannot be read: {source}")]
+pub(super) struct UnreadableFile {
+    /// Its name.
+    pub file: String,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Reads a plugin's files, once, as the look at them found them: a sidecar that was there is not done without.
+pub(super) fn read(directory: &Path, name: &str, stamps: &Stamps) -> Result<PluginFile, UnreadableFile> {
+    let read = |file: String, limit| {
+        let bytes = operator_file::read(&directory.join(&file), limit);
+        bytes.map_err(|source| UnreadableFile { file, source })
+    };
+    let component = read(format!("{name}.wasm"), LARGEST_COMPONENT)?;
+    let file = format!("{name}.toml");
+    let sidecar = match operator_file::read_text(&directory.join(&file), LARGEST_SIDECAR) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !stamps.has(Part::Sidecar) => None,
+        Err(source) => return Err(UnreadableFile { file, source }),
     };
     Ok(PluginFile { name: name.to_owned(), component: component.into(), sidecar })
 }
 
-/// Reads the signature beside `file`, in the form of text that signatures have.
-pub(super) fn read_signature(directory: &Path, file: &str) -> Result<String, String> {
-    let path = directory.join(format!("{file}.minisig"));
-    match path.try_exists() {
-        Ok(false) => Err(format!("it is not signed: there is no {} beside it", shown(&path))),
-        _ => read_capped(&path, LARGEST_SIGNATURE).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+/// Reads the signature beside `file`, in the form of text that signatures have; `None` if there is none.
+pub(super) fn read_signature(directory: &Path, file: &str) -> Result<Option<String>, UnreadableFile> {
+    let file = format!("{file}.minisig");
+    match operator_file::read(&directory.join(&file), LARGEST_SIGNATURE) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(UnreadableFile { file, source }),
     }
 }
 
@@ -157,76 +304,10 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
-    let bytes = read_capped(path, LARGEST_SIDECAR)?;
-    String::from_utf8(bytes).map_err(|error| format!("{} is not UTF-8: {error}", shown(path)))
-}
-
-fn read_capped(path: &Path, most: u64) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let opened = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
-    opened.map_err(|error| format!("{} cannot be read: {error}", shown(path)))?;
-    if bytes.len() as u64 > most {
-        return Err(format!("{} is larger than {}", shown(path), ByteSize(most)));
-    }
-    Ok(bytes)
-}
-
-fn shown(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+/// A file's name as it is shown: harmless, whatever bytes it is made of.
+fn shown(file: &OsStr) -> String {
+    one_line(&file.to_string_lossy(), LONGEST_SHOWN)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_visible_plugin_files_at_the_top_count() {
-        for (file, part) in [
-            ("/p/slack.wasm", Part::Component),
-            ("/p/slack.toml", Part::Sidecar),
-            ("/p/slack.wasm.minisig", Part::ComponentSignature),
-            ("/p/slack.toml.minisig", Part::SidecarSignature),
-        ] {
-            assert_eq!(plugin_name(Path::new(file)), Some(("slack", part)), "{file}");
-        }
-        for ignored in [
-            "/p/.slack.wasm",
-            "/p/slack.wasm.tmp",
-            "/p/slack.wasm.part",
-            "/p/README.md",
-            "/p/README.md.minisig",
-            "/p/..data",
-        ] {
-            assert_eq!(plugin_name(Path::new(ignored)), None, "{ignored}");
-        }
-    }
-
-    #[test]
-    fn a_change_of_any_file_is_seen_and_a_signature_alone_is_no_plugin() {
-        let (directory, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let lock = outside.path().join("campanile.lock");
-        let look = || scan(directory.path(), Some(&lock)).unwrap();
-        fs::write(directory.path().join("slack.wasm.minisig"), "x").unwrap();
-        assert!(look().is_empty());
-        let mut seen = vec![];
-        for file in ["slack.wasm", "slack.toml", "slack.toml.minisig", "slack.wasm.minisig"] {
-            fs::write(directory.path().join(file), format!("now {file}")).unwrap();
-            seen.push(look()["slack"]);
-        }
-        fs::write(&lock, "").unwrap();
-        seen.push(look()["slack"]);
-        for (index, stamps) in seen.iter().enumerate() {
-            assert!(!seen[..index].contains(stamps), "{index}");
-        }
-        assert!(seen[0].has_component() && seen[4].modified() >= seen[0].modified());
-    }
-
-    #[test]
-    fn names_that_could_confuse_are_refused() {
-        assert_eq!(name_fault("http-status_2.1"), None);
-        for bad in ["", "a b", "ä", "a\nb", &"x".repeat(65)] {
-            assert!(name_fault(bad).is_some(), "{bad:?}");
-        }
-    }
-}
+mod tests;

@@ -11,19 +11,23 @@ use super::trust::Trust;
 pub(super) async fn take(
     directory: &Path,
     name: &str,
-    stamps: Stamps,
+    stamps: &Stamps,
     trust: &Trust,
 ) -> Result<PluginFile, Refusal> {
+    if let Some((end, why)) = stamps.unknown(trust.wants_signatures()) {
+        return Err(Refusal::of(&format!("{name}{end}"), format!("it cannot be looked at: {why}")));
+    }
     if !stamps.has_component() {
         let reason = format!("there is no {name}.wasm beside it: settings without a plugin do nothing");
-        return Err(Refusal { file: format!("{name}.toml"), reason });
+        return Err(Refusal::of(&format!("{name}.toml"), reason));
     }
     if let Some(reason) = files::name_fault(name) {
         return Err(Refusal::component(name, reason));
     }
-    let (directory, trust, read) = (directory.to_owned(), trust.clone(), name.to_owned());
+    let (directory, trust, read, stamps) =
+        (directory.to_owned(), trust.clone(), name.to_owned(), stamps.clone());
     let taken = tokio::task::spawn_blocking(move || {
-        let file = files::read(&directory, &read).map_err(|reason| Refusal::component(&read, reason))?;
+        let file = files::read(&directory, &read, &stamps)?;
         trust.admit(&directory, &file).map(|()| file)
     });
     taken.await.unwrap_or_else(|error| Err(Refusal::component(name, error.to_string())))

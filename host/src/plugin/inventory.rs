@@ -14,6 +14,20 @@ pub struct Inventory {
     pub loaded: Vec<LoadedPlugin>,
     /// What could not be loaded; an older version of the same plugin may still run.
     pub refused: Vec<RefusedFile>,
+    /// What works, or is ignored, and may be a mistake: copies of a plugin, names that do not count, a directory that cannot be
+    /// read now.
+    #[serde(default)]
+    pub warnings: Vec<FileWarning>,
+}
+
+/// Something about a file that may be a mistake.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+pub struct FileWarning {
+    /// Its name in the plugin directory; the path of the directory itself.
+    #[schema(example = "slack.old.wasm")]
+    pub file: String,
+    /// What may be wrong, and what would help.
+    pub message: String,
 }
 
 /// One plugin that runs.
@@ -104,12 +118,16 @@ pub struct RefusedFile {
     /// Since when it is refused for this reason.
     #[schema(value_type = String, format = DateTime)]
     pub since: jiff::Timestamp,
+    /// When it is tried again without a change, if the reason can pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
+    pub next_attempt: Option<jiff::Timestamp>,
 }
 
 impl From<Refusal> for RefusedFile {
     /// Refused now.
-    fn from(Refusal { file, reason }: Refusal) -> Self {
-        Self { file, reason, since: jiff::Timestamp::now() }
+    fn from(Refusal { file, reason, .. }: Refusal) -> Self {
+        Self { file, reason, since: jiff::Timestamp::now(), next_attempt: None }
     }
 }
 

@@ -20,8 +20,8 @@ use super::call::{Runtime, Terms};
 use super::compile::Compiler;
 use super::contract::{self, Contract};
 use super::egress::{Connector, Egress};
-use super::error::{CallError, one_line};
-use super::files::PluginFile;
+use super::error::{Blame, CallError, Reason, one_line};
+use super::files::{PluginFile, UnreadableFile};
 use super::grants::Grants;
 use super::imports::HostState;
 use super::limits::{Bounds, ByteSize, Limits};
@@ -31,6 +31,7 @@ use super::quarantine::Breaker;
 use super::secrets::Secrets;
 use super::sidecar::Sidecar;
 use crate::fault::Fault;
+use crate::operator_file;
 use crate::toml_file;
 
 /// How long a plugin may take to describe itself.
@@ -61,23 +62,60 @@ pub(super) struct Refusal {
     pub file: String,
     /// What is wrong with it and what would help.
     pub reason: String,
+    /// Whether the same files can be loaded later: not they are at fault, but the state of this machine.
+    pub can_pass: bool,
 }
 
 impl Refusal {
+    /// A refusal that only a change of the file ends.
+    pub(super) fn of(file: &str, reason: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), reason: reason.into(), can_pass: false }
+    }
+
     pub(super) fn component(name: &str, reason: impl Into<String>) -> Self {
-        Self { file: format!("{name}.wasm"), reason: reason.into() }
+        Self::of(&format!("{name}.wasm"), reason)
     }
 
     fn sidecar(file: &PluginFile, faults: &[Fault]) -> Self {
         let name = &file.name;
         let texts = faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ");
         match file.sidecar {
-            Some(_) => Self { file: format!("{name}.toml"), reason: texts },
+            Some(_) => Self::of(&format!("{name}.toml"), texts),
             None => Self::component(
                 name,
                 format!("it needs settings, and there is no {name}.toml beside it: {texts}"),
             ),
         }
+    }
+}
+
+impl From<UnreadableFile> for Refusal {
+    fn from(error: UnreadableFile) -> Self {
+        let can_pass = operator_file::can_pass(&error.source);
+        Self { can_pass, ..Self::of(&error.file, format!("it cannot be read: {}", error.source)) }
+    }
+}
+
+/// Why a component cannot be used.
+struct LoadError {
+    reason: String,
+    /// As in [`Refusal`].
+    can_pass: bool,
+}
+
+impl From<String> for LoadError {
+    /// The component's own fault.
+    fn from(reason: String) -> Self {
+        Self { reason, can_pass: false }
+    }
+}
+
+impl LoadError {
+    /// It cannot describe itself. A machine that is busy or out of something is no fault of the component, and makes one
+    /// slow that is quick at other times.
+    fn describe(error: &CallError) -> Self {
+        let can_pass = error.reason == Reason::Deadline || error.reason.blame() == Blame::Host;
+        Self { reason: describe_text(error), can_pass }
     }
 }
 
@@ -131,7 +169,11 @@ impl Loader {
                 }
                 plugin.compiled.clone()
             }
-            _ => self.compiled(&file).await?,
+            Some(plugin) => {
+                self.check_role(&file, plugin).await?;
+                self.compiled(&file).await?
+            }
+            None => self.compiled(&file).await?,
         };
         self.complete(file, generation, compiled).map(Some)
     }
@@ -139,7 +181,29 @@ impl Loader {
     /// The first half: the component, which has described itself.
     pub(super) async fn compiled(&self, file: &PluginFile) -> Result<Arc<Compiled>, Refusal> {
         let compiled = self.compile(digest(&file.component), file).await;
-        compiled.map(Arc::new).map_err(|reason| Refusal::component(&file.name, reason))
+        let refused =
+            |LoadError { reason, can_pass }| Refusal { can_pass, ..Refusal::component(&file.name, reason) };
+        compiled.map(Arc::new).map_err(refused)
+    }
+
+    /// Refuses a component that would take the place of one with another role: whoever routes name or processes alerts
+    /// would be gone without a word.
+    async fn check_role(&self, file: &PluginFile, previous: &Plugin) -> Result<(), Refusal> {
+        let bytes = file.component.clone();
+        let contract = blocking(move || contract::inspect(&bytes)).await;
+        let (name, before) = (&file.name, previous.role());
+        match contract {
+            Ok(Ok(contract)) if contract.role != before => Err(Refusal::component(
+                name,
+                format!(
+                    "it is a {}, and a {before} of this name runs: if that is meant, delete {name}.wasm, wait until \
+                     `campanile plugins` does not list it, and put the new one there",
+                    contract.role
+                ),
+            )),
+            // What is not a plugin at all is explained where it is compiled.
+            _ => Ok(()),
+        }
     }
 
     /// The second half: the operator's file, which has to fit it.
@@ -211,7 +275,7 @@ impl Loader {
         }
     }
 
-    async fn compile(&self, digest: String, file: &PluginFile) -> Result<Compiled, String> {
+    async fn compile(&self, digest: String, file: &PluginFile) -> Result<Compiled, LoadError> {
         let bytes = file.component.clone();
         let contract =
             blocking(move || contract::inspect(&bytes)).await?.map_err(|error| error.to_string())?;
@@ -221,17 +285,18 @@ impl Loader {
         let (runtime, role) = (self.runtime.clone(), contract.role);
         let guest = blocking(move || link(&runtime, &component, role)).await??;
         let description =
-            self.describe(&file.name, role, &guest).await.map_err(|error| describe_text(&error))?;
+            self.describe(&file.name, role, &guest).await.map_err(|error| LoadError::describe(&error))?;
         Ok(Compiled { digest, contract, guest, description, _descriptors: descriptors })
     }
 
     /// Descriptors for its memories. What plugins have open beside that ends with their calls.
-    async fn descriptors(&self, component: &Component) -> Result<OwnedSemaphorePermit, String> {
+    async fn descriptors(&self, component: &Component) -> Result<OwnedSemaphorePermit, LoadError> {
         let memories = component.resources_required().map_or(MOST_MEMORIES, |needs| needs.num_memories);
         let (descriptors, by) = (self.connector.descriptors(), Instant::now() + DESCRIPTORS_WITHIN);
         descriptors.take(memories, by).await.ok_or_else(|| {
             let most = descriptors.most();
-            format!("it needs {memories} file descriptors, and all {most} that plugins of this host may have are in use; raise the host's limit on open files (ulimit -n)")
+            let reason = format!("it needs {memories} file descriptors, and all {most} that plugins of this host may have are in use; raise the host's limit on open files (ulimit -n)");
+            LoadError { reason, can_pass: true }
         })
     }
 
@@ -311,3 +376,24 @@ fn tidy(description: Description) -> Description {
 
 #[cfg(test)]
 mod fuzz;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_or_full_machine_can_pass_and_a_crash_cannot() {
+        for reason in Reason::ALL {
+            let can_pass = matches!(reason, Reason::Deadline | Reason::Busy | Reason::Host);
+            assert_eq!(LoadError::describe(&CallError::of(reason, "no")).can_pass, can_pass, "{reason:?}");
+        }
+        let unreadable = |code: i32| {
+            let source = std::io::Error::from_raw_os_error(code);
+            Refusal::from(UnreadableFile { file: "slack.wasm".to_owned(), source })
+        };
+        // EIO, EMFILE, ESTALE
+        for code in [5, 24, 116] {
+            assert!(unreadable(code).can_pass, "{:?}", unreadable(code));
+        }
+    }
+}

@@ -1,12 +1,8 @@
-//! The plugins that are loaded, as one immutable catalogue that is replaced whole: a call that runs keeps the plugin it
-//! started with.
+//! The plugins of this process: a call that runs keeps the plugin it started with, whatever replaces that.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use wasmtime::Engine;
@@ -15,14 +11,14 @@ use wasmtime::component::Linker;
 use super::admission::Admission;
 use super::call::Runtime;
 use super::capacity::CallsConfig;
+use super::catalog::Catalog;
 use super::compile::Compiler;
-use super::doors;
 use super::egress::Connector;
 use super::engine::{self, OpenError};
-use super::error::{CallError, one_line};
+use super::error::CallError;
 use super::imports;
-use super::inventory::{Inventory, LoadedPlugin, RefusedFile};
-use super::load::{Loader, Refusal};
+use super::inventory::Inventory;
+use super::load::Loader;
 use super::loaded::Plugin;
 use super::mail::Mailer;
 use super::meter;
@@ -30,39 +26,53 @@ use super::threads::Threads;
 use super::watch::Watcher;
 use super::{PluginConfig, Role};
 
-/// The longest reason of a refusal that is kept, in characters: a file's own names may be in it.
-const LONGEST_REASON: usize = 2_048;
-
 /// Every plugin of the directory. Cheap to clone; while one clone lives, the directory is watched.
 #[derive(Clone)]
 pub struct Registry {
     catalog: Arc<Catalog>,
     set_up_elsewhere: watch::Sender<BTreeSet<String>>,
+    first_pass: watch::Receiver<bool>,
     threads: Handle,
 }
 
 impl Registry {
-    /// Loads every plugin of the directory, then watches it. Plugins that cannot be loaded are refused, logged and
-    /// listed; they stop nobody.
+    /// Begins to load every plugin of the directory and to watch it; needs a tokio runtime. Plugins that cannot be loaded are
+    /// refused, logged and listed; they stop no other.
     ///
     /// # Errors
     ///
     /// The engine cannot be made, or what `config` says about the way out cannot be used.
-    pub async fn open(config: PluginConfig) -> Result<Self, OpenError> {
+    pub fn open(config: PluginConfig) -> Result<Self, OpenError> {
         meter::describe();
         let (set_up_elsewhere, elsewhere) = watch::channel(config.set_up_elsewhere.clone());
         let loader = loader(&config, elsewhere)?;
         let threads = loader.runtime.threads.handle().clone();
-        for door in doors::open_doors(&config.directory) {
-            tracing::warn!("{door}");
-        }
         let catalog = Arc::new(Catalog::new(config.directory, config.calls.drain));
-        let mut watcher = Watcher::new(loader, config.trust, config.poll_interval);
-        watcher.load_all(&catalog).await;
-        let plugins = &catalog.pages.load().plugins;
-        config.secrets.say_unused(plugins.iter().map(|plugin| plugin.egress.grants()));
+        let (pass, first_pass) = watch::channel(false);
+        let watcher = Watcher::new(loader, config.trust, config.secrets, config.poll_interval, pass);
         tokio::spawn(watcher.run(Arc::downgrade(&catalog)));
-        Ok(Self { catalog, set_up_elsewhere, threads })
+        Ok(Self { catalog, set_up_elsewhere, first_pass, threads })
+    }
+
+    /// Returns once everything that was in the directory at the start is loaded or refused.
+    pub async fn first_pass(&self) {
+        // A watcher that is gone looks at nothing any more.
+        let _ = self.first_pass.clone().wait_for(|is_over| *is_over).await;
+    }
+
+    /// Whether everything that was in the directory at the start is loaded or refused.
+    pub fn is_first_pass_over(&self) -> bool {
+        *self.first_pass.borrow()
+    }
+
+    /// Whether the plugin of this name is not loaded yet: its file is there, or the directory was not looked at so far.
+    pub fn is_loading(&self, name: &str) -> bool {
+        self.catalog.is_loading(name)
+    }
+
+    /// The plugins that are not loaded yet.
+    pub fn loading(&self) -> Vec<String> {
+        self.catalog.expected()
     }
 
     /// The threads on which guests run. Calls can be made from everywhere, but from there they cost no change of threads.
@@ -86,8 +96,9 @@ impl Registry {
     }
 
     fn enabled(&self, role: Role) -> Vec<Arc<Plugin>> {
-        let pages = self.catalog.pages.load();
-        pages.plugins.iter().filter(|plugin| plugin.role() == role && plugin.is_enabled()).cloned().collect()
+        let mut plugins = self.catalog.plugins();
+        plugins.retain(|plugin| plugin.role() == role && plugin.is_enabled());
+        plugins
     }
 
     /// The newest good generation of one plugin.
@@ -131,11 +142,7 @@ impl Registry {
 
     /// What is loaded and what was refused.
     pub fn inventory(&self) -> Inventory {
-        let pages = self.catalog.pages.load();
-        let mut loaded: Vec<_> =
-            pages.plugins.iter().map(|plugin| LoadedPlugin::from(plugin.as_ref())).collect();
-        loaded.sort_by_key(|plugin| plugin.role);
-        Inventory { loaded, refused: pages.refused.values().cloned().collect() }
+        self.catalog.inventory()
     }
 }
 
@@ -161,133 +168,13 @@ fn runtime(engine: Engine, mail: Option<Mailer>, calls: &CallsConfig) -> Result<
     Ok(Runtime { engine, linker, mail, admission, threads })
 }
 
-/// What is known about the directory.
-pub(super) struct Catalog {
-    pub directory: PathBuf,
-    /// How long calls of a plugin that was replaced or removed may go on.
-    drain: Duration,
-    pages: ArcSwap<Pages>,
-}
-
-#[derive(Clone, Default)]
-struct Pages {
-    /// In ascending order of (`order`, name).
-    plugins: Vec<Arc<Plugin>>,
-    /// By the plugin's name.
-    refused: BTreeMap<String, RefusedFile>,
-}
-
-impl Catalog {
-    fn new(directory: PathBuf, drain: Duration) -> Self {
-        Self { directory, drain, pages: ArcSwap::default() }
-    }
-
-    /// What runs under this name.
-    pub(super) fn find(&self, name: &str) -> Option<Arc<Plugin>> {
-        self.pages.load().plugins.iter().find(|plugin| plugin.name() == name).cloned()
-    }
-
-    /// Publishes a plugin in place of what ran under its name.
-    pub(super) fn publish(&self, plugin: Plugin) {
-        let plugin = Arc::new(plugin);
-        let (name, role) = (plugin.name(), plugin.role());
-        let (digest, generation, enabled) = (plugin.digest(), plugin.generation(), plugin.is_enabled());
-        let before = self.find(name);
-        let what = if before.is_some() { "replaced" } else { "loaded" };
-        tracing::info!(plugin = name, %role, digest, generation, enabled, "plugin {what}");
-        self.change(|pages| {
-            pages.plugins.retain(|other| other.name() != name);
-            pages.plugins.push(plugin.clone());
-            pages.plugins.sort_by(|a, b| (a.order(), a.name()).cmp(&(b.order(), b.name())));
-            pages.refused.remove(name);
-        });
-        before.into_iter().for_each(|before| self.retire(&before));
-    }
-
-    /// Gives the calls that a plugin still runs the time to end.
-    fn retire(&self, plugin: &Plugin) {
-        let (drain, retired) = (self.drain, plugin.retired.clone());
-        tokio::spawn(async move {
-            tokio::time::sleep(drain).await;
-            retired.cancel();
-        });
-    }
-
-    /// Takes back a refusal: the files are again those of what runs.
-    pub(super) fn accept(&self, name: &str) {
-        self.change(|pages| _ = pages.refused.remove(name));
-    }
-
-    /// Lists a refusal; what runs under this name stays.
-    pub(super) fn refuse(&self, name: &str, refusal: Refusal) {
-        let reason = one_line(&refusal.reason, LONGEST_REASON);
-        let known = self.pages.load().refused.get(name).is_some_and(|known| known.reason == reason);
-        if known {
-            return;
-        }
-        let file = refusal.file;
-        match self.find(name) {
-            Some(kept) => tracing::warn!(
-                file,
-                kept = kept.generation(),
-                "plugin refused, the one before stays: {reason}"
-            ),
-            None => tracing::warn!(file, "plugin refused: {reason}"),
-        }
-        let refused = RefusedFile { file, reason, since: jiff::Timestamp::now() };
-        self.change(|pages| _ = pages.refused.insert(name.to_owned(), refused.clone()));
-    }
-
-    /// Removes a plugin whose file is gone; calls that run have the time to end.
-    pub(super) fn unload(&self, name: &str) {
-        let plugin = self.find(name);
-        if let Some(plugin) = &plugin {
-            let (digest, generation) = (plugin.digest(), plugin.generation());
-            tracing::info!(plugin = name, digest, generation, "plugin unloaded: its file is gone");
-        }
-        self.change(|pages| {
-            pages.plugins.retain(|plugin| plugin.name() != name);
-            pages.refused.remove(name);
-        });
-        plugin.into_iter().for_each(|plugin| self.retire(&plugin));
-    }
-
-    pub(super) fn has_refused(&self, name: &str) -> bool {
-        self.pages.load().refused.contains_key(name)
-    }
-
-    fn change(&self, change: impl Fn(&mut Pages)) {
-        self.pages.rcu(|pages| {
-            let mut pages = Pages::clone(pages);
-            change(&mut pages);
-            pages
-        });
-        self.measure();
-    }
-
-    fn measure(&self) {
-        let pages = self.pages.load();
-        for role in Role::ALL {
-            let count = pages.plugins.iter().filter(|plugin| plugin.role() == role).count();
-            metrics::gauge!("campanile_plugins_loaded", "role" => role.as_str()).set(count as f64);
-        }
-        metrics::gauge!("campanile_plugins_refused").set(pages.refused.len() as f64);
-    }
-
-    fn why_missing(&self, name: &str) -> String {
-        match self.pages.load().refused.get(name) {
-            Some(refused) => {
-                format!("{name} is not loaded, since {} was refused: {}", refused.file, refused.reason)
-            }
-            None => format!("{name} is not loaded: drop {name}.wasm into {}", self.directory.display()),
-        }
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use std::path::Path;
+    use std::time::Duration;
+
+    use crate::operator_file::tests::ODD_FILES;
 
     const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
@@ -311,7 +198,9 @@ pub(super) mod tests {
     }
 
     async fn open(directory: &Path) -> Registry {
-        Registry::open(config(directory)).await.unwrap()
+        let registry = Registry::open(config(directory)).unwrap();
+        registry.first_pass().await;
+        registry
     }
 
     /// Waits until the files that are refused are these.
@@ -353,9 +242,52 @@ pub(super) mod tests {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("plugins.d");
         let registry = open(&directory).await;
-        assert_eq!(registry.inventory(), Inventory::default());
+        let inventory = registry.inventory();
+        assert!(inventory.warnings[0].message.contains("cannot be read"), "{inventory:?}");
+        assert_eq!(Inventory { warnings: Vec::new(), ..inventory }, Inventory::default());
         std::fs::create_dir(&directory).unwrap();
         std::fs::write(directory.join("core.wasm"), CORE_MODULE).unwrap();
         refused(&registry, &["core.wasm"]).await;
+        assert_eq!(registry.inventory().warnings, []);
+    }
+
+    #[tokio::test]
+    async fn odd_files_hold_up_nothing_and_are_listed() {
+        for place in ODD_FILES {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("core.wasm"), CORE_MODULE).unwrap();
+            std::fs::write(directory.path().join("other.wasm"), CORE_MODULE).unwrap();
+            let what = place(&directory.path().join("other.toml"));
+            place(&directory.path().join("odd.wasm"));
+            std::fs::write(directory.path().join("odd.toml"), "").unwrap();
+            let registry = tokio::time::timeout(Duration::from_secs(5), open(directory.path())).await;
+            let registry = registry.unwrap_or_else(|_| panic!("{what} holds up the first pass"));
+            refused(&registry, &["core.wasm", "odd.wasm", "other.toml"]).await;
+            for refused in &registry.inventory().refused[1..] {
+                assert!(refused.reason.contains(what), "{what}: {refused:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_unknown_before_the_first_look() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("core.wasm"), CORE_MODULE).unwrap();
+        let registry = Registry::open(config(directory.path())).unwrap();
+        assert!(registry.is_loading("core") && registry.is_loading("missing"));
+        let text = registry.get(Role::Source, "core").err().unwrap().message;
+        assert!(text.contains("is being loaded"), "{text}");
+        registry.first_pass().await;
+        assert!(!registry.is_loading("core") && !registry.is_loading("missing"));
+        assert!(registry.knows_source("core") && !registry.knows_source("missing"));
+    }
+
+    #[tokio::test]
+    async fn names_that_nearly_count_are_listed() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("PAGER.WASM"), CORE_MODULE).unwrap();
+        let inventory = open(directory.path()).await.inventory();
+        assert_eq!(inventory.warnings[0].file, "PAGER.WASM", "{inventory:?}");
+        assert!(inventory.warnings[0].message.contains("lower case"), "{inventory:?}");
     }
 }

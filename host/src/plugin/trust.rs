@@ -22,6 +22,7 @@ use self::lock::LockFile;
 use super::files::{self, PluginFile};
 use super::load::Refusal;
 use crate::fault::Fault;
+use crate::operator_file;
 
 /// The table `[trust]` of the host's configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -113,6 +114,11 @@ impl Trust {
         self.lock.as_deref()
     }
 
+    /// Whether files need signatures.
+    pub(super) fn wants_signatures(&self) -> bool {
+        self.keys.is_some()
+    }
+
     /// Says whether files of `directory` may be loaded.
     pub(super) fn admit(&self, directory: &Path, file: &PluginFile) -> Result<(), Refusal> {
         if let Some(keys) = &self.keys {
@@ -138,38 +144,42 @@ fn check_signatures(keys: &[PublicKey], directory: &Path, file: &PluginFile) -> 
     match (&file.sidecar, signed.is_alone) {
         (None, true) => Ok(()),
         (Some(text), false) => check(keys, directory, &sidecar, text.as_bytes()).map(drop),
-        (None, false) => Err(Refusal {
-            file: component.clone(),
-            reason: format!(
+        (None, false) => Err(Refusal::of(
+            &component,
+            format!(
                 "there is no {sidecar} beside it, and its signature does not say `{}`: put {sidecar} back (an empty \
                  one will do, signed), or, if it is to run without, sign it again: {}",
                 signature::ALONE,
                 command(directory, &component)
             ),
-        }),
-        (Some(_), true) => Err(Refusal {
-            reason: format!(
+        )),
+        (Some(_), true) => Err(Refusal::of(
+            &sidecar,
+            format!(
                 "{component} was signed to run without it (`{}`): remove it, or sign both again: {} {}",
                 signature::ALONE,
                 command(directory, &component),
                 directory.join(&sidecar).display()
             ),
-            file: sidecar,
-        }),
+        )),
     }
 }
 
 fn check(keys: &[PublicKey], directory: &Path, file: &str, bytes: &[u8]) -> Result<Signed, Refusal> {
-    let refused = |why: String| Refusal {
-        file: file.to_owned(),
-        reason: format!(
-            "{why}; wanted is a signature of {}, such as from {}",
-            Wanted(keys),
-            command(directory, file)
-        ),
+    let refused = |why: String| {
+        let (keys, command) = (Wanted(keys), command(directory, file));
+        Refusal::of(file, format!("{why}; wanted is a signature of {keys}, such as from {command}"))
     };
-    let text = files::read_signature(directory, file).map_err(refused)?;
-    signature::verify(file, bytes, &text, keys).map_err(|error| refused(error.to_string()))
+    match files::read_signature(directory, file) {
+        Err(error) => {
+            let can_pass = operator_file::can_pass(&error.source);
+            Err(Refusal { can_pass, ..refused(error.to_string()) })
+        }
+        Ok(None) => Err(refused(format!("it is not signed: there is no {file}.minisig beside it"))),
+        Ok(Some(text)) => {
+            signature::verify(file, bytes, &text, keys).map_err(|error| refused(error.to_string()))
+        }
+    }
 }
 
 /// The command that signs a file.

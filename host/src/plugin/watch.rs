@@ -1,258 +1,331 @@
 //! Keeps the catalogue true to the plugin directory: looks when the system reports a change and every few seconds
-//! besides (not every file system reports), waits for files that are being written, and loads what changed.
+//! besides (not every file system reports), waits for files that are being written, and loads what changed. What cannot
+//! be looked at keeps what runs; what was refused for a reason that can pass is tried again.
 
-use std::collections::BTreeMap;
+mod bell;
+mod retry;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use futures::stream;
-use futures::{FutureExt, StreamExt};
-use notify::event::{AccessKind, AccessMode, EventKind};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::sync::Notify;
+use futures::FutureExt;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
-use super::files::{self, Stamps};
-use super::intake;
+use self::bell::Bell;
+use self::retry::Retries;
+use super::catalog::Catalog;
+use super::files::{self, Scan, Stamps};
 use super::load::{Loader, Refusal};
 use super::loaded::Plugin;
-use super::registry::Catalog;
+use super::secrets::Secrets;
 use super::trust::Trust;
+use super::{doors, intake};
+use crate::operator_file;
 
 /// How long files must have stayed as they are before they are read.
 const SETTLE: Duration = Duration::from_millis(200);
-/// How long changes are gathered before the directory is looked at.
-const GATHER: Duration = Duration::from_millis(20);
-/// How long the start waits for files that are still being written.
+/// How long a sidecar must be gone before its component runs without: it is usually deleted just before its component, or
+/// before it is written anew.
+const SIDECAR_SETTLE: Duration = Duration::from_secs(5);
+/// How long the first pass waits for files that are still being written.
 const START_PATIENCE: Duration = Duration::from_secs(5);
 /// How many plugins are loaded at once.
 const LOADED_AT_ONCE: usize = 4;
 
-/// What was last seen of the directory.
+/// What was last seen of the directory, and what is being done about it.
 pub(super) struct Watcher {
-    loader: Loader,
+    loader: Arc<Loader>,
     trust: Trust,
+    secrets: Secrets,
     poll: Duration,
+    set_up_elsewhere: watch::Receiver<BTreeSet<String>>,
     /// The files as they were when they were last loaded or refused.
     seen: BTreeMap<String, Stamps>,
     /// Files that have changed too recently, and since when they are as they are.
     settling: BTreeMap<String, (Stamps, Instant)>,
+    /// Files that are being loaded.
+    under_way: BTreeMap<String, Stamps>,
+    loads: JoinSet<Loaded>,
+    places: Arc<Semaphore>,
+    retries: Retries,
+    /// Names that are loaded again once they are found, though nothing about their files changed.
+    again: BTreeSet<String>,
     /// How often each name was loaded.
     generations: BTreeMap<String, u64>,
-    is_missing: bool,
+    started: Instant,
+    first_pass: watch::Sender<bool>,
+}
+
+/// What came of loading a plugin's files.
+struct Loaded {
+    name: String,
+    stamps: Stamps,
+    result: Result<Outcome, Refusal>,
+}
+
+enum Outcome {
+    New(Box<Plugin>),
+    /// What runs is made of these files already.
+    Same,
+    /// Other processes load plugins of its role.
+    ForOthers,
 }
 
 impl Watcher {
-    pub(super) fn new(loader: Loader, trust: Trust, poll: Duration) -> Self {
+    /// `first_pass` becomes true once everything that was there at the start is loaded or refused.
+    pub(super) fn new(
+        loader: Loader,
+        trust: Trust,
+        secrets: Secrets,
+        poll: Duration,
+        first_pass: watch::Sender<bool>,
+    ) -> Self {
         Self {
-            loader,
+            set_up_elsewhere: loader.set_up_elsewhere.clone(),
+            loader: Arc::new(loader),
             trust,
+            secrets,
             poll,
             seen: BTreeMap::new(),
             settling: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            loads: JoinSet::new(),
+            places: Arc::new(Semaphore::new(LOADED_AT_ONCE)),
+            retries: Retries::default(),
+            again: BTreeSet::new(),
             generations: BTreeMap::new(),
-            is_missing: false,
+            started: Instant::now(),
+            first_pass,
         }
     }
 
-    /// Loads what is there, files included that were written just now.
-    pub(super) async fn load_all(&mut self, catalog: &Catalog) {
-        let started = Instant::now();
-        self.look(catalog).await;
-        while !self.settling.is_empty() && started.elapsed() < START_PATIENCE {
-            tokio::time::sleep(SETTLE).await;
-            self.look(catalog).await;
-        }
-    }
-
-    /// Watches for as long as somebody holds the catalogue.
+    /// Watches for as long as there is a handle to the catalogue.
     pub(super) async fn run(mut self, weak: Weak<Catalog>) {
         let mut bell = Bell::default();
+        if let Some(catalog) = weak.upgrade() {
+            warn_of_open_doors(catalog.directory.clone()).await;
+        }
         while let Some(catalog) = weak.upgrade() {
             // First the bell, then the look: what changes in between rings.
-            bell.hang(&catalog.directory);
+            bell.hang(&catalog.directory).await;
             self.look(&catalog).await;
+            self.end_first_pass(&catalog);
             drop(catalog);
-            let longest = if self.settling.is_empty() { self.poll } else { SETTLE };
-            let is_set_up_anew = tokio::select! {
-                () = bell.wait(longest) => false,
-                said = self.loader.set_up_elsewhere.changed() => said.is_ok(),
-            };
-            if is_set_up_anew {
-                self.look_again_at_refused(&weak);
+            let longest = self.longest_wait();
+            tokio::select! {
+                () = bell.wait(longest) => {}
+                Some(loaded) = self.loads.join_next() => {
+                    // Panics are caught where there is a name to them.
+                    if let (Some(catalog), Ok(loaded)) = (weak.upgrade(), loaded) {
+                        self.finish(&catalog, loaded);
+                    }
+                }
+                changed = self.set_up_elsewhere.changed() => {
+                    if let (Some(catalog), Ok(())) = (weak.upgrade(), changed) {
+                        self.again.extend(catalog.refused_names());
+                    }
+                }
             }
         }
     }
 
-    /// Has what was refused looked at as if it had changed.
-    fn look_again_at_refused(&mut self, catalog: &Weak<Catalog>) {
-        let Some(catalog) = catalog.upgrade() else { return };
-        for (name, stamps) in &mut self.seen {
-            if catalog.has_refused(name) {
-                *stamps = Stamps::default();
-            }
-        }
+    fn longest_wait(&self) -> Duration {
+        let longest = if self.settling.is_empty() { self.poll } else { SETTLE };
+        // What is due may have to wait for the directory.
+        self.retries.next_due().map_or(longest, |due| longest.min(due.max(SETTLE)))
     }
 
-    /// Compares the directory with what was seen of it and loads what changed.
+    /// Compares the directory with what was seen of it, and starts to load what changed.
     async fn look(&mut self, catalog: &Catalog) {
-        let Some(found) = self.scan(&catalog.directory).await else { return };
-        for name in self.gone(&found) {
-            self.seen.remove(&name);
-            catalog.unload(&name);
+        let Some(scan) = self.scan(catalog).await else { return };
+        catalog.ignore(scan.ignored);
+        let found = self.without_deleted(catalog, scan.plugins);
+        for (name, stamps, is_retry) in self.due(found) {
+            self.start(catalog, name, stamps, is_retry);
         }
-        let settled = self.settled(found);
-        let mut loads = Vec::new();
-        for (name, stamps) in &settled {
-            loads.push(self.load(catalog, name, *stamps));
-        }
-        let mut loads = stream::iter(loads).buffer_unordered(LOADED_AT_ONCE);
-        let mut loaded = Vec::new();
-        while let Some((name, result)) = loads.next().await {
-            match result {
-                Ok(Some(plugin)) => {
-                    loaded.push(name.to_owned());
-                    catalog.publish(plugin);
-                }
-                Ok(None) => catalog.accept(name),
-                Err(refusal) => catalog.refuse(name, refusal),
-            }
-        }
-        drop(loads);
-        for name in loaded {
-            *self.generations.entry(name).or_default() += 1;
-        }
-        self.seen.extend(settled);
+        catalog.expect(self.settling.keys().chain(self.under_way.keys()).cloned().collect());
     }
 
-    async fn scan(&mut self, directory: &Path) -> Option<BTreeMap<String, Stamps>> {
-        let (path, lock) = (directory.to_owned(), self.trust.lock().map(Path::to_owned));
-        let found = tokio::task::spawn_blocking(move || files::scan(&path, lock.as_deref())).await.ok()?;
-        match found {
-            Ok(found) => {
-                self.is_missing = false;
-                Some(found)
-            }
-            Err(error) => {
-                // Said once. What is loaded stays: a volume that went away is not a decision to stop alerting.
-                if !std::mem::replace(&mut self.is_missing, true) {
-                    let path = directory.display();
-                    tracing::warn!(
-                        "the plugin directory {path} cannot be read ({error}); it is used once it can"
-                    );
-                }
-                None
-            }
+    /// What is in the directory. One that cannot be looked at changes nothing: a volume that went away is not a decision to
+    /// stop alerting.
+    async fn scan(&self, catalog: &Catalog) -> Option<Scan> {
+        let (path, lock) = (catalog.directory.clone(), self.trust.lock().map(Path::to_owned));
+        let seen = self.seen.clone();
+        let scan =
+            tokio::task::spawn_blocking(move || files::scan(&path, lock.as_deref(), &seen)).await.ok()?;
+        if scan.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            catalog.expect(BTreeSet::new());
         }
+        catalog.reach_directory(scan.as_ref().err());
+        scan.ok()
     }
 
-    fn gone(&self, found: &BTreeMap<String, Stamps>) -> Vec<String> {
-        self.seen.keys().filter(|name| !found.contains_key(*name)).cloned().collect()
+    /// Unloads what was deleted. The rest of what was found, without that which is only known from before.
+    fn without_deleted(
+        &mut self,
+        catalog: &Catalog,
+        mut found: BTreeMap<String, Stamps>,
+    ) -> BTreeMap<String, Stamps> {
+        found.retain(|name, now| {
+            let Some(before) = self.seen.get(name) else { return true };
+            if now.is_elsewhere(before) && catalog.find(name).is_some() {
+                catalog.refuse(name, moved(name), None);
+                self.again.insert(name.clone());
+                return false;
+            }
+            if now.is_empty() || now.is_deletion(before) {
+                catalog.unload(name);
+                self.retries.forget(name);
+                self.under_way.remove(name);
+                self.settling.remove(name);
+                self.seen.remove(name);
+            }
+            !now.is_empty()
+        });
+        found
     }
 
-    /// Those of the changed files that are no longer being written.
-    fn settled(&mut self, found: BTreeMap<String, Stamps>) -> BTreeMap<String, Stamps> {
+    /// What is to be loaded now, and whether only since it is time for another attempt.
+    fn due(&mut self, found: BTreeMap<String, Stamps>) -> Vec<(String, Stamps, bool)> {
         let before = std::mem::take(&mut self.settling);
-        let mut settled = BTreeMap::new();
+        let mut due = Vec::new();
         for (name, stamps) in found {
+            if self.under_way.contains_key(&name) {
+                continue;
+            }
             if self.seen.get(&name) == Some(&stamps) {
+                if self.again.remove(&name) {
+                    due.push((name, stamps, false));
+                } else if self.retries.is_due(&name) {
+                    due.push((name, stamps, true));
+                }
                 continue;
             }
             let known = before.get(&name).filter(|(known, _)| *known == stamps);
             let since = known.map_or_else(Instant::now, |(_, since)| *since);
-            if is_old(&stamps) || since.elapsed() >= SETTLE {
-                settled.insert(name, stamps);
+            if self.is_settled(&name, &stamps, since) {
+                self.again.remove(&name);
+                self.retries.forget(&name);
+                due.push((name, stamps, false));
             } else {
                 self.settling.insert(name, (stamps, since));
             }
         }
-        settled
+        due
     }
 
-    async fn load<'a>(
-        &self,
-        catalog: &Catalog,
-        name: &'a str,
-        stamps: Stamps,
-    ) -> (&'a str, Result<Option<Plugin>, Refusal>) {
-        // What reads a plugin's texts may have faults of its own; they must not end the watch.
-        let loaded = AssertUnwindSafe(self.try_load(catalog, name, stamps)).catch_unwind().await;
-        let panicked = |_| {
-            let reason = "the host panicked while loading it: its log says where".to_owned();
-            Err(Refusal::component(name, reason))
-        };
-        (name, loaded.unwrap_or_else(panicked))
+    /// Whether files that are as they are `since` then are no longer being written or replaced.
+    fn is_settled(&self, name: &str, stamps: &Stamps, since: Instant) -> bool {
+        match self.seen.get(name) {
+            Some(before) if stamps.lost_sidecar(before) => since.elapsed() >= SIDECAR_SETTLE,
+            _ => is_old(stamps) || since.elapsed() >= SETTLE,
+        }
     }
 
-    async fn try_load(
-        &self,
-        catalog: &Catalog,
-        name: &str,
-        stamps: Stamps,
-    ) -> Result<Option<Plugin>, Refusal> {
-        if !stamps.has_component() {
-            catalog.unload(name);
-        }
-        let file = intake::take(&catalog.directory, name, stamps, &self.trust).await?;
-        if self.loader.is_for_others(&file) {
-            catalog.unload(name);
-            return Ok(None);
-        }
-        let generation = self.generations.get(name).copied().unwrap_or_default() + 1;
-        self.loader.load(file, generation, catalog.find(name).as_deref()).await
+    fn start(&mut self, catalog: &Catalog, name: String, stamps: Stamps, is_retry: bool) {
+        self.under_way.insert(name.clone(), stamps.clone());
+        let generation = self.generations.get(&name).copied().unwrap_or_default() + 1;
+        let (loader, trust, places) = (self.loader.clone(), self.trust.clone(), self.places.clone());
+        let retried = is_retry.then(|| self.retries.begin(&name));
+        let (directory, previous) = (catalog.directory.clone(), catalog.find(&name));
+        self.loads.spawn(async move {
+            // Neither semaphore is ever closed.
+            let _retried = match retried {
+                Some(place) => place.acquire_owned().await.ok(),
+                None => None,
+            };
+            let _place = places.acquire().await;
+            // What reads a plugin's texts may have faults of its own; they must not end the watch.
+            let load = load(&loader, &trust, &directory, &name, &stamps, generation, previous.as_deref());
+            let result = AssertUnwindSafe(load).catch_unwind().await.unwrap_or_else(|_| {
+                let reason = "the host panicked while loading it: its log says where";
+                Err(Refusal::component(&name, reason))
+            });
+            Loaded { name, stamps, result }
+        });
     }
+
+    /// Takes over what came of a load, unless its files were deleted meanwhile.
+    fn finish(&mut self, catalog: &Catalog, Loaded { name, stamps, result }: Loaded) {
+        if self.under_way.get(&name) != Some(&stamps) {
+            return;
+        }
+        self.under_way.remove(&name);
+        match result {
+            Ok(outcome) => {
+                self.retries.forget(&name);
+                match outcome {
+                    Outcome::New(plugin) => {
+                        *self.generations.entry(name.clone()).or_default() += 1;
+                        catalog.publish(*plugin);
+                    }
+                    Outcome::Same => catalog.accept(&name),
+                    Outcome::ForOthers => catalog.unload(&name),
+                }
+            }
+            Err(refusal) => {
+                let next = refusal.can_pass.then(|| self.retries.put_off(&name));
+                catalog.refuse(&name, refusal, next);
+            }
+        }
+        self.seen.insert(name, stamps);
+    }
+
+    /// Says that the first pass is over, if it is.
+    fn end_first_pass(&self, catalog: &Catalog) {
+        let is_settled = self.settling.is_empty() || self.started.elapsed() >= START_PATIENCE;
+        let is_over = is_settled && self.under_way.is_empty();
+        if is_over && !self.first_pass.send_replace(true) {
+            let plugins = catalog.plugins();
+            self.secrets.say_unused(plugins.iter().map(|plugin| plugin.egress.grants()));
+        }
+    }
+}
+
+/// Reads a plugin's files and makes a plugin of them.
+async fn load(
+    loader: &Loader,
+    trust: &Trust,
+    directory: &Path,
+    name: &str,
+    stamps: &Stamps,
+    generation: u64,
+    previous: Option<&Plugin>,
+) -> Result<Outcome, Refusal> {
+    let file = intake::take(directory, name, stamps, trust).await?;
+    if previous.is_none() && loader.is_for_others(&file) {
+        return Ok(Outcome::ForOthers);
+    }
+    let plugin = loader.load(file, generation, previous).await?;
+    Ok(plugin.map_or(Outcome::Same, |plugin| Outcome::New(Box::new(plugin))))
+}
+
+async fn warn_of_open_doors(directory: PathBuf) {
+    let look = move || {
+        let path = directory.clone();
+        operator_file::within(operator_file::LOOK_LIMIT, &directory, move || Ok(doors::open_doors(&path)))
+    };
+    // A directory that does not answer is reported by the look at it.
+    let doors = tokio::task::spawn_blocking(look).await.ok().and_then(Result::ok).unwrap_or_default();
+    doors.iter().for_each(|door| tracing::warn!("{door}"));
+}
+
+/// A plugin whose directory was replaced.
+fn moved(name: &str) -> Refusal {
+    let reason = format!(
+        "another directory is there now, without this file, so it was not deleted: what runs goes on. To end it, put \
+         {name}.wasm there and delete it, or restart the host"
+    );
+    Refusal::component(name, reason)
 }
 
 /// Whether nothing was written for so long that there is nothing to wait for.
 fn is_old(stamps: &Stamps) -> bool {
     let age = stamps.modified().and_then(|modified| SystemTime::now().duration_since(modified).ok());
     age.is_some_and(|age| age >= 2 * SETTLE)
-}
-
-/// Rings when the system reports a change in the directory.
-#[derive(Default)]
-struct Bell {
-    rung: Arc<Notify>,
-    watched: Option<(PathBuf, u64, RecommendedWatcher)>,
-}
-
-impl Bell {
-    /// Watches the directory, also when it was replaced by another of the same name. If the system cannot, looking
-    /// every few seconds has to do.
-    fn hang(&mut self, directory: &Path) {
-        let inode =
-            std::fs::metadata(directory).ok().map(|metadata| std::os::unix::fs::MetadataExt::ino(&metadata));
-        let watched = self.watched.as_ref().map(|(_, inode, _)| *inode);
-        if inode == watched {
-            return;
-        }
-        self.watched = inode.and_then(|inode| Some((directory.to_owned(), inode, self.watch(directory)?)));
-    }
-
-    fn watch(&self, directory: &Path) -> Option<RecommendedWatcher> {
-        let rung = self.rung.clone();
-        let ring = move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| is_change(event.kind)) {
-                rung.notify_one();
-            }
-        };
-        let mut watcher = notify::recommended_watcher(ring).ok()?;
-        watcher.watch(directory, RecursiveMode::NonRecursive).ok()?;
-        Some(watcher)
-    }
-
-    async fn wait(&self, longest: Duration) {
-        if tokio::time::timeout(longest, self.rung.notified()).await.is_ok() {
-            tokio::time::sleep(GATHER).await;
-        }
-    }
-}
-
-/// Reading the directory is an event too, and would ring without end.
-fn is_change(kind: EventKind) -> bool {
-    match kind {
-        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
-        _ => true,
-    }
 }

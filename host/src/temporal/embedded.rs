@@ -2,7 +2,7 @@
 //! small team. Restarted with backoff when it dies; gone when the host is gone.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::net::TcpStream;
 
 use super::search_attributes;
 
@@ -116,6 +117,7 @@ pub struct Embedded {
     pub address: SocketAddr,
     /// Its UI's address.
     pub ui: SocketAddr,
+    version: String,
     stop: Sender<()>,
     supervisor: Option<JoinHandle<()>>,
     // Held open: the lock goes with it.
@@ -123,7 +125,7 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts the server and waits until it answers. Blocks.
+    /// Starts the server. Blocks, but does not wait until it answers: see [`Embedded::ready`].
     pub fn start(config: EmbeddedConfig) -> Result<Self, EmbeddedError> {
         let executable = find_executable(&config)?;
         let directory = config.data_dir.join("temporal");
@@ -139,10 +141,26 @@ impl Embedded {
             .name("temporal-supervisor".to_owned())
             .spawn(move || supervise(&launch, &stopped))
             .map_err(io(&config.data_dir))?;
-        let server = Self { address, ui, stop, supervisor: Some(supervisor), _lock: lock };
-        wait_until_ready(address)?;
-        tracing::info!(%address, ui = %format!("http://{ui}"), version, "temporal server ready");
-        Ok(server)
+        Ok(Self { address, ui, version, stop, supervisor: Some(supervisor), _lock: lock })
+    }
+
+    /// Returns once the server answers.
+    ///
+    /// # Errors
+    ///
+    /// It does not answer in time.
+    pub async fn ready(&self) -> Result<(), EmbeddedError> {
+        let address = self.address;
+        let connect = async {
+            while TcpStream::connect(address).await.is_err() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let in_time = tokio::time::timeout(START_TIMEOUT, connect).await;
+        in_time.map_err(|_| EmbeddedError::NotReady(address))?;
+        let (ui, version) = (format!("http://{}", self.ui), &self.version);
+        tracing::info!(%address, ui, version, "temporal server ready");
+        Ok(())
     }
 
     /// Stops the server and waits for its end. Blocks.
@@ -286,17 +304,6 @@ fn end(child: &mut Child) {
     tracing::warn!("temporal server did not stop in time: killed");
     let _ = child.kill();
     let _ = child.wait();
-}
-
-fn wait_until_ready(address: SocketAddr) -> Result<(), EmbeddedError> {
-    let deadline = Instant::now() + START_TIMEOUT;
-    while Instant::now() < deadline {
-        if TcpStream::connect_timeout(&address, LOOK).is_ok() {
-            return Ok(());
-        }
-        std::thread::sleep(LOOK);
-    }
-    Err(EmbeddedError::NotReady(address))
 }
 
 /// `--temporal-cli`, then `PATH`, then the data directory, where `cargo xtask up` puts it.

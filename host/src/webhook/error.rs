@@ -99,6 +99,7 @@ impl ApiError {
                 | Code::SourceUnavailable
                 | Code::SourceFailed
                 | Code::FailingInput
+                | Code::PluginLoading
                 | Code::Internal
         )
     }

@@ -37,6 +37,9 @@ use crate::telemetry::metric;
 const CREDENTIALS: [HeaderName; 4] =
     [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
 
+/// How long senders wait for a plugin that is being loaded, in seconds.
+const LOADING_SECONDS: u64 = 2;
+
 /// Post to a source. What a body looks like, and what the answer is, is the vendor's affair.
 #[utoipa::path(
     post,
@@ -240,6 +243,9 @@ fn plugin(surroundings: &Surroundings, source: &str) -> Result<Arc<Plugin>, ApiE
     let plugin = named.and_then(|source| source.plugin.as_deref()).unwrap_or(source);
     match registry.get(Role::Source, plugin) {
         Ok(plugin) => Ok(plugin),
+        Err(error) if registry.is_loading(plugin) => {
+            Err(ApiError::new(Code::PluginLoading, error.message).retry_after(LOADING_SECONDS))
+        }
         Err(error) if named.is_some() || registry.knows_source(plugin) => {
             Err(ApiError::new(Code::SourceUnavailable, error.message))
         }

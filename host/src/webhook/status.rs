@@ -144,6 +144,9 @@ pub(super) async fn get_livez() -> impl IntoResponse {
 pub(super) async fn get_readyz(State(surroundings): State<Surroundings>) -> impl IntoResponse {
     let link = &surroundings.link;
     let mut reasons = Vec::new();
+    if !surroundings.registry.is_first_pass_over() {
+        reasons.push(format!("plugins are being loaded: {}", surroundings.registry.loading().join(", ")));
+    }
     if surroundings.is_polling() == Some(false) {
         reasons.push(format!("no worker polls {} yet", link.task_queue));
     }

@@ -1,11 +1,12 @@
 //! Public keys in minisign's form, and the numbers by which people tell keys apart.
 
 use std::fmt;
-use std::fs;
 use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+
+use crate::operator_file;
 
 /// How a secret key of minisign begins: its kinds with and without a password.
 const SECRET: [&[u8]; 2] = [b"EdScB2", b"Ed\0\0B2"];
@@ -62,7 +63,7 @@ impl PublicKey {
     ///
     /// The file cannot be read or holds no public key; the text names it.
     pub fn read(file: &Path) -> Result<Self, String> {
-        let text = fs::read_to_string(file);
+        let text = operator_file::read_text(file, operator_file::VALUE);
         let text = text.map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
         Self::parse(&text).map_err(|why| format!("{}: {why}", file.display()))
     }

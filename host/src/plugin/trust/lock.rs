@@ -1,9 +1,8 @@
 //! The lock file: which components and sidecars may be loaded, by their digests. It lies outside the plugin directory,
 //! so that who may write there cannot admit anything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
+use crate::operator_file;
 use crate::plugin::files::{self, PluginFile};
 use crate::plugin::load::{Refusal, digest};
 use crate::toml_file;
@@ -97,6 +97,13 @@ pub enum LockError {
     },
 }
 
+impl LockError {
+    /// Whether the lock file can be read later without a change.
+    fn can_pass(&self) -> bool {
+        matches!(self, LockError::Read { source, .. } if operator_file::can_pass(source))
+    }
+}
+
 /// Why a lock file in the plugin directory is none.
 pub(super) const INSIDE: &str =
     "a lock file in the plugin directory is none, since who may write there could admit anything";
@@ -104,7 +111,11 @@ pub(super) const INSIDE: &str =
 /// Whether `file` is in `directory`, by whatever way they are named.
 pub(super) fn is_inside(file: &Path, directory: &Path) -> bool {
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
+    let real = |path: &Path| {
+        let asked = path.to_owned();
+        let real = operator_file::within(operator_file::LOOK_LIMIT, path, move || asked.canonicalize());
+        real.or_else(|_| std::path::absolute(path)).ok()
+    };
     matches!((real(parent), real(directory)), (Some(parent), Some(directory)) if parent.starts_with(&directory))
 }
 
@@ -114,7 +125,7 @@ fn texts(faults: &[Fault]) -> String {
 
 impl LockFile {
     fn read(path: &Path) -> Result<Self, LockError> {
-        let text = fs::read_to_string(path);
+        let text = operator_file::read_text(path, operator_file::LIST);
         let text = text.map_err(|source| LockError::Read { path: path.to_owned(), source })?;
         toml_file::read(&text).map_err(|faults| LockError::Invalid(path.to_owned(), faults))
     }
@@ -122,10 +133,10 @@ impl LockFile {
     /// Says whether the lock file at `path` admits these files of `directory`.
     pub(super) fn admit(path: &Path, directory: &Path, file: &PluginFile) -> Result<(), Refusal> {
         let found = Entry::of(file);
-        let why = match Self::read(path) {
-            Err(error) => error.to_string(),
+        let (why, can_pass) = match Self::read(path) {
+            Err(error) => (error.to_string(), error.can_pass()),
             Ok(lock) if lock.plugin.contains(&found) => return Ok(()),
-            Ok(lock) => lock.why_not(path, &found),
+            Ok(lock) => (lock.why_not(path, &found), false),
         };
         let admit = format!(
             "to admit what is there now: `campanile plugin lock --plugins {} --lock {}`",
@@ -133,7 +144,8 @@ impl LockFile {
             path.display()
         );
         let file = if why.starts_with(SIDECAR) { "toml" } else { "wasm" };
-        Err(Refusal { file: format!("{}.{file}", found.name), reason: format!("{why}; {admit}") })
+        let refusal = Refusal::of(&format!("{}.{file}", found.name), format!("{why}; {admit}"));
+        Err(Refusal { can_pass, ..refusal })
     }
 
     fn why_not(&self, path: &Path, found: &Entry) -> String {
@@ -195,10 +207,10 @@ pub fn write_lock(path: &Path, plugins: &Path) -> Result<Vec<LockChange>, LockEr
 fn entries(plugins: &Path) -> Result<BTreeSet<Entry>, LockError> {
     let unreadable =
         |error: io::Error| LockError::Plugins(format!("{} cannot be read: {error}", plugins.display()));
-    let found = files::scan(plugins, None).map_err(unreadable)?;
-    let names = found.iter().filter(|(_, stamps)| stamps.has_component()).map(|(name, _)| name);
-    names
-        .map(|name| files::read(plugins, name).map(|file| Entry::of(&file)))
+    let found = files::scan(plugins, None, &BTreeMap::new()).map_err(unreadable)?.plugins;
+    let with_component = found.iter().filter(|(_, stamps)| stamps.has_component());
+    with_component
+        .map(|(name, stamps)| files::read(plugins, name, stamps).map(|file| Entry::of(&file)))
         .collect::<Result<_, _>>()
-        .map_err(LockError::Plugins)
+        .map_err(|error| LockError::Plugins(error.to_string()))
 }

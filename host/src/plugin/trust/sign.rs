@@ -1,6 +1,6 @@
 //! Making keys and signatures in minisign's form: for the commands, never for the host that runs.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,8 @@ use minisign::{KeyPair, PError, SecretKey, SecretKeyBox};
 
 use super::key::KeyId;
 use super::signature::ALONE;
-use crate::plugin::files::write_whole;
+use crate::operator_file;
+use crate::plugin::files::{LARGEST_COMPONENT, write_whole};
 use crate::plugin::load::digest;
 
 /// The environment variable with the password of a secret key.
@@ -77,11 +78,8 @@ impl SigningKey {
     ///
     /// The file cannot be read, holds no secret key, or the password is missing or wrong.
     pub fn read(path: &Path, password: Option<String>) -> Result<Self, SigningError> {
-        let text = fs::read_to_string(path).map_err(|source| SigningError::File {
-            path: path.to_owned(),
-            what: "read",
-            source,
-        })?;
+        let unreadable = |source| SigningError::File { path: path.to_owned(), what: "read", source };
+        let text = operator_file::read_text(path, operator_file::VALUE).map_err(unreadable)?;
         let failed = |error| SigningError::Minisign(path.to_owned(), error);
         let line = text.lines().nth(1).unwrap_or_default();
         let bytes = BASE64_STANDARD.decode(line.trim_end()).unwrap_or_default();
@@ -124,7 +122,7 @@ impl SigningKey {
 /// A file cannot be read or written, or the key is damaged.
 pub fn sign_file(path: &Path, key: &SigningKey) -> Result<String, SigningError> {
     let failed = |what| move |source| SigningError::File { path: path.to_owned(), what, source };
-    let bytes = fs::read(path).map_err(failed("read"))?;
+    let bytes = operator_file::read(path, LARGEST_COMPONENT).map_err(failed("read"))?;
     let comment = comment(path, &bytes);
     let text = key.sign(&bytes, &comment)?;
     let mut target = path.as_os_str().to_owned();

@@ -1,6 +1,5 @@
 //! Detached signatures in minisign's form: who signed, for which file, and whether the content is still that.
 
-use std::fs;
 use std::path::Path;
 
 use base64::Engine;
@@ -8,6 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use minisign_verify::{Error, Signature};
 
 use super::key::{KeyId, PublicKey};
+use crate::operator_file;
 use crate::plugin::files;
 use crate::plugin::load::digest;
 
@@ -116,10 +116,12 @@ impl<'a> Claims<'a> {
 ///
 /// The file or its signature cannot be read, or the signature does not count; the text says why.
 pub fn verify_file(path: &Path, keys: &[PublicKey]) -> Result<Signed, String> {
-    let bytes = fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let bytes = operator_file::read(path, files::LARGEST_COMPONENT);
+    let bytes = bytes.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     let directory = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let text = files::read_signature(directory, &name)?;
+    let text = files::read_signature(directory, &name).map_err(|error| error.to_string())?;
+    let text = text.ok_or_else(|| format!("it is not signed: there is no {name}.minisig beside it"))?;
     let wanted = super::Wanted(keys);
     verify(&name, &bytes, &text, keys).map_err(|error| format!("{error}; wanted is a signature of {wanted}"))
 }

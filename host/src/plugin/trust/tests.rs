@@ -1,11 +1,13 @@
 //! Every way to get something past signatures and lock, and what is said about it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::operator_file::tests::are_refused_in_time;
 use crate::plugin::load::digest;
 
 /// A plugin directory beside a key and a lock file.
@@ -68,7 +70,8 @@ impl Place {
 
     /// What is said about `NAME`: file and reason.
     fn said(&self, config: TrustConfig, name: &str) -> Option<(String, String)> {
-        let file = files::read(&self.plugins(), name).unwrap();
+        let stamps = files::scan(&self.plugins(), None, &BTreeMap::new()).unwrap().plugins[name].clone();
+        let file = files::read(&self.plugins(), name, &stamps).unwrap();
         let refusal = self.trust(config).unwrap().admit(&self.plugins(), &file).err();
         refusal.map(|refusal| (refusal.file, refusal.reason))
     }
@@ -346,4 +349,31 @@ fn a_new_lock_says_what_changed_and_an_old_entry_can_stay() {
     fs::write(place.lock(), "[[plugins]]").unwrap();
     let error = write_lock(&place.lock(), &place.plugins()).unwrap_err().to_string();
     assert!(error.contains("is not valid") && error.contains("plugins"), "{error}");
+}
+
+#[test]
+fn odd_files_are_no_keys_signatures_or_locks() {
+    are_refused_in_time("minisign.pub", |path| PublicKey::read(path).unwrap_err());
+    are_refused_in_time("campanile.key", |path| match SigningKey::read(path, None) {
+        Err(SigningError::File { source, .. }) => source.to_string(),
+        _ => panic!("it is read"),
+    });
+    are_refused_in_time("slack.wasm", |path| verify_file(path, &[]).unwrap_err());
+    are_refused_in_time("campanile.lock", |path| {
+        let plugins = tempfile::tempdir().unwrap();
+        write_lock(path, plugins.path()).unwrap_err().to_string()
+    });
+    are_refused_in_time("slack.wasm.minisig", |path| {
+        let place = Place::new();
+        place.signed().remove("slack.wasm.minisig");
+        // As its neighbours are signed, but under the directory that the path is in.
+        for file in ["slack.wasm", "slack.toml", "slack.toml.minisig"] {
+            fs::copy(place.file(file), path.with_file_name(file)).unwrap();
+        }
+        let (trust, directory) = (place.trust(place.signatures()).unwrap(), path.parent().unwrap());
+        let file = PluginFile { name: "slack".to_owned(), component: (*b"code").into(), sidecar: None };
+        let refusal = trust.admit(directory, &file).unwrap_err();
+        assert_eq!(refusal.file, "slack.wasm");
+        refusal.reason
+    });
 }

@@ -1,0 +1,42 @@
+//! Plugins that are there twice: a copy that was left beside a plugin is a plugin of its own, and is called as well.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::inventory::FileWarning;
+use super::{Plugin, Role};
+
+/// A warning for each enabled plugin that is the same as one before it in the order of names: the same component, or one that
+/// gives itself the same name. Sources are left out, since each is called only at its own address.
+pub(super) fn copies<'a>(plugins: impl IntoIterator<Item = &'a Arc<Plugin>>) -> Vec<FileWarning> {
+    let mut plugins: Vec<_> = plugins.into_iter().filter(|plugin| is_called_unasked(plugin)).collect();
+    plugins.sort_by_key(|plugin| plugin.name());
+    let mut by_digest: BTreeMap<&str, String> = BTreeMap::new();
+    let mut by_name: BTreeMap<(Role, &str), String> = BTreeMap::new();
+    let mut warnings = Vec::new();
+    for plugin in plugins {
+        let (file, own_name) = (plugin.file(), plugin.compiled.description.name.as_str());
+        let same = by_digest.get(plugin.digest()).map(|other| format!("it is the same component as {other}"));
+        let alike = || {
+            let other = by_name.get(&(plugin.role(), own_name))?;
+            Some(format!("it calls itself {own_name:?}, as {other} does"))
+        };
+        if let Some(what) = same.or_else(alike) {
+            warnings.push(FileWarning { message: advice(&what, plugin.name()), file: file.clone() });
+        }
+        by_digest.entry(plugin.digest()).or_insert_with(|| file.clone());
+        by_name.entry((plugin.role(), own_name)).or_insert(file);
+    }
+    warnings
+}
+
+fn is_called_unasked(plugin: &Plugin) -> bool {
+    plugin.is_enabled() && plugin.role() != Role::Source
+}
+
+fn advice(what: &str, name: &str) -> String {
+    format!(
+        "{what}, and both are enabled: one alert may go through each. If this one is a left-over copy, delete it, or set \
+         enabled = false in {name}.toml"
+    )
+}

@@ -1,0 +1,180 @@
+//! What counts as a file of a plugin, and what as its deletion.
+
+use super::*;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+
+use crate::operator_file::tests::{ODD_FILES, are_refused_in_time};
+
+#[test]
+fn only_visible_plugin_files_at_the_top_count() {
+    for (file, part) in [
+        ("slack.wasm", Part::Component),
+        ("slack.toml", Part::Sidecar),
+        ("slack.wasm.minisig", Part::ComponentSignature),
+        ("slack.toml.minisig", Part::SidecarSignature),
+    ] {
+        assert_eq!(plugin_name(file.as_ref()), Ok(("slack", part)), "{file}");
+    }
+    for ignored in
+        [".slack.wasm", "slack.wasm.tmp", "slack.wasm.part", "README.md", "README.md.minisig", "..data"]
+    {
+        assert_eq!(plugin_name(ignored.as_ref()), Err(None), "{ignored}");
+    }
+}
+
+#[test]
+fn names_that_nearly_count_are_ignored_with_a_reason() {
+    for name in [&b"PAGER.WASM"[..], b"pager.Toml", b"pager.wasm.MINISIG", b"pag\xffer.wasm", b"\xff.TOML"] {
+        let directory = tempfile::tempdir().unwrap();
+        let name = OsStr::from_bytes(name);
+        fs::write(directory.path().join(name), "").unwrap();
+        let scan = scan(directory.path(), None, &BTreeMap::new()).unwrap();
+        assert!(scan.plugins.is_empty() && scan.ignored.contains_key(&shown(name)), "{name:?}");
+    }
+}
+
+#[test]
+fn a_part_that_is_not_a_regular_file_is_refused_in_time() {
+    for (_, end) in Part::ALL {
+        are_refused_in_time(&format!("pager{end}"), |path| {
+            let directory = path.parent().unwrap();
+            // A signature counts beside what it signs.
+            if !path.ends_with("pager.wasm") {
+                fs::write(directory.join("pager.wasm"), "").unwrap();
+            }
+            let scan = scan(directory, None, &BTreeMap::new()).unwrap();
+            scan.plugins["pager"].unknown(true).unwrap().1.to_owned()
+        });
+    }
+}
+
+#[test]
+fn only_a_missing_entry_of_the_same_directory_is_a_deletion() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("plugins.d");
+    let file = directory.join("pager.wasm");
+    let fill = || {
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir(&directory).unwrap();
+        fs::write(&file, "").unwrap();
+        fs::write(directory.join("pager.toml"), "").unwrap();
+    };
+    let look = |before: &BTreeMap<_, _>| Ok::<_, io::Error>(scan(&directory, None, before)?.plugins);
+    let is_deleted = |before: &BTreeMap<String, Stamps>| {
+        look(before).is_ok_and(|now| now["pager"].is_deletion(&before["pager"]))
+    };
+    for place in ODD_FILES {
+        fill();
+        let before = look(&BTreeMap::new()).unwrap();
+        fs::remove_file(&file).unwrap();
+        assert!(is_deleted(&before));
+        let what = place(&file);
+        assert!(!is_deleted(&before), "{what}");
+        assert!(look(&before).unwrap()["pager"].unknown(true).unwrap().1.contains(what), "{what}");
+    }
+    fill();
+    let before = look(&BTreeMap::new()).unwrap();
+    let aside = parent.path().join("aside");
+    fs::rename(&directory, &aside).unwrap();
+    assert!(look(&before).is_err(), "no directory");
+    fs::write(&directory, "").unwrap();
+    assert!(look(&before).is_err(), "a file in its place");
+    fs::remove_file(&directory).unwrap();
+    fs::create_dir(&directory).unwrap();
+    assert!(!is_deleted(&before) && look(&before).unwrap()["pager"].is_elsewhere(&before["pager"]));
+    fs::remove_dir(&directory).unwrap();
+    symlink(&aside, &directory).unwrap();
+    assert_eq!(look(&before).unwrap(), before, "the same directory by another way");
+    fs::remove_file(&file).unwrap();
+    assert!(is_deleted(&before));
+}
+
+#[test]
+fn a_sidecar_that_was_there_is_not_done_without() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("pager.wasm"), "").unwrap();
+    fs::write(directory.path().join("pager.toml"), "enabled = false").unwrap();
+    let stamps = scan(directory.path(), None, &BTreeMap::new()).unwrap().plugins["pager"].clone();
+    fs::remove_file(directory.path().join("pager.toml")).unwrap();
+    let error = read(directory.path(), "pager", &stamps).err().unwrap();
+    assert!(error.to_string().starts_with("pager.toml cannot be read"), "{error}");
+}
+
+#[test]
+fn a_change_of_any_file_is_seen_and_a_signature_alone_is_no_plugin() {
+    let (directory, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let lock = outside.path().join("campanile.lock");
+    let look = || scan(directory.path(), Some(&lock), &BTreeMap::new()).unwrap().plugins;
+    fs::write(directory.path().join("slack.wasm.minisig"), "x").unwrap();
+    assert!(look().is_empty());
+    let mut seen = vec![];
+    for file in ["slack.wasm", "slack.toml", "slack.toml.minisig", "slack.wasm.minisig"] {
+        fs::write(directory.path().join(file), format!("now {file}")).unwrap();
+        seen.push(look()["slack"].clone());
+    }
+    fs::write(&lock, "").unwrap();
+    seen.push(look()["slack"].clone());
+    for (index, stamps) in seen.iter().enumerate() {
+        assert!(!seen[..index].contains(stamps), "{index}");
+    }
+    assert!(seen[0].has_component() && seen[4].modified() >= seen[0].modified());
+}
+
+#[test]
+fn names_that_could_confuse_are_refused() {
+    assert_eq!(name_fault("http-status_2.1"), None);
+    for bad in ["", "a b", "ä", "a\nb", &"x".repeat(65)] {
+        assert!(name_fault(bad).is_some(), "{bad:?}");
+    }
+}
+
+#[test]
+fn any_walk_of_changes_deletes_only_what_was_deleted() {
+    bolero::check!(name = "directory").with_iterations(200).for_each(|changes: &[u8]| walk(changes));
+}
+
+/// Changes files of two directories that take turns at one path, and compares each look with what was done.
+fn walk(changes: &[u8]) {
+    let parent = tempfile::tempdir().unwrap();
+    let [link, aside] = ["plugins.d", "aside"].map(|name| parent.path().join(name));
+    for name in ["0", "1"] {
+        fs::create_dir(parent.path().join(name)).unwrap();
+    }
+    symlink("0", &link).unwrap();
+    // Whether there is an entry, by directory, for component and sidecar.
+    let (mut here, mut entries) = (0, [[false; 2]; 2]);
+    let mut before = BTreeMap::new();
+    for change in changes.iter().map(|change| usize::from(*change)).take(12) {
+        let (was_here, was) = (here, entries[here]);
+        let part = change % 2;
+        let file = link.join(["pager.wasm", "pager.toml"][part]);
+        match change / 2 % 5 {
+            0 => {
+                here = 1 - here;
+                symlink(here.to_string(), &aside).unwrap();
+                fs::rename(&aside, &link).unwrap();
+            }
+            kind => {
+                let _ = fs::remove_file(&file).or_else(|_| fs::remove_dir(&file));
+                entries[here][part] = kind > 1;
+                match kind {
+                    1 => {}
+                    2 => fs::write(&file, "").unwrap(),
+                    _ => _ = ODD_FILES[change / 10 % ODD_FILES.len()](&file),
+                }
+            }
+        }
+        let mut now = scan(&link, None, &before).unwrap().plugins;
+        let is = entries[here];
+        if let (Some(before), Some(now)) = (before.get("pager"), now.get("pager")) {
+            let went = was[0] && !is[0];
+            assert_eq!(now.is_deletion(before), went && here == was_here, "{change}");
+            assert_eq!(now.is_elsewhere(before), went && here != was_here, "{change}");
+            assert_eq!(now.lost_sidecar(before), is[0] && was[1] && !is[1], "{change}");
+        }
+        now.retain(|_, stamps| !stamps.is_empty());
+        assert_eq!(now.contains_key("pager"), is[0] || is[1], "{change}");
+        before = now;
+    }
+}
