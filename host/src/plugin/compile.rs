@@ -100,7 +100,6 @@ pub(super) enum CompileError {
 }
 
 impl CompileError {
-    #[cfg_attr(not(test), expect(dead_code, reason = "the registry is about to ask"))]
     /// Whether the same component may well compile later, on the same host with the same configuration.
     pub(super) fn can_pass(&self) -> bool {
         match self {

@@ -17,7 +17,7 @@ use super::bindings::{
     notifier::NotifierPre, processor::ProcessorPre, source::SourcePre, status_updater::StatusUpdaterPre,
 };
 use super::call::{Runtime, Terms};
-use super::compile::Compiler;
+use super::compile::{CompileError, Compiler};
 use super::contract::{self, Contract};
 use super::egress::{Connector, Egress};
 use super::error::{Blame, CallError, Reason, one_line};
@@ -111,6 +111,10 @@ impl From<String> for LoadError {
 }
 
 impl LoadError {
+    fn compile(error: CompileError) -> Self {
+        Self { reason: error.to_string(), can_pass: error.can_pass() }
+    }
+
     /// It cannot describe itself. A machine that is busy or out of something is no fault of the component, and makes one
     /// slow that is quick at other times.
     fn describe(error: &CallError) -> Self {
@@ -279,8 +283,8 @@ impl Loader {
         let bytes = file.component.clone();
         let contract =
             blocking(move || contract::inspect(&bytes)).await?.map_err(|error| error.to_string())?;
-        let component = self.compiler.compile(&digest, &file.component).await;
-        let component = component.map_err(|error| error.to_string())?;
+        let component =
+            self.compiler.compile(&digest, &file.component).await.map_err(LoadError::compile)?;
         let descriptors = self.descriptors(&component).await?;
         let (runtime, role) = (self.runtime.clone(), contract.role);
         let guest = blocking(move || link(&runtime, &component, role)).await??;
