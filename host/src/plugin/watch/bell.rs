@@ -1,7 +1,7 @@
 //! Rings when the system reports a change in the plugin directory.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl Bell {
     }
 }
 
-fn watch(directory: &PathBuf, rung: Arc<Notify>) -> Option<RecommendedWatcher> {
+fn watch(directory: &Path, rung: Arc<Notify>) -> Option<RecommendedWatcher> {
     let ring = move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| is_change(event.kind)) {
             rung.notify_one();
