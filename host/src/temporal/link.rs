@@ -17,6 +17,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
     CountWorkflowExecutionsRequest, DescribeNamespaceRequest, UpdateNamespaceRequest,
 };
 use temporalio_common::telemetry::metrics::TemporalMeter;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::backlog::Backlog;
@@ -25,6 +26,8 @@ use super::search_attributes;
 
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the embedded server may take to listen before attempts to connect are warned of.
+const EMBEDDED_START: Duration = Duration::from_secs(30);
 /// The delay between attempts to connect.
 const RECONNECT_DELAY: Duration = Duration::from_millis(500);
 /// How long search attributes that were registered may be unknown to the server's caches: it renews them every minute.
@@ -197,6 +200,9 @@ async fn connect(
     sender: watch::Sender<Option<Client>>,
 ) {
     let address = connection.target.to_string();
+    if retention.is_some() {
+        embedded_listens(&connection.target).await;
+    }
     let mut said = String::new();
     loop {
         match connect_once(connection.clone(), client.clone(), retention).await {
@@ -217,6 +223,17 @@ async fn connect(
             () = sender.closed() => return,
         }
     }
+}
+
+/// Waits for the embedded server, which may still be starting: an attempt before that would only be warned of.
+async fn embedded_listens(target: &Url) {
+    let Some(address) = target.host_str().zip(target.port()) else { return };
+    let listens = async {
+        while TcpStream::connect(address).await.is_err() {
+            tokio::time::sleep(KNOWN_INTERVAL).await;
+        }
+    };
+    let _ = tokio::time::timeout(EMBEDDED_START, listens).await;
 }
 
 #[derive(Debug, thiserror::Error)]
