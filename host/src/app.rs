@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::last_resort::{LastResort, Watched};
 use crate::operator_file;
 use crate::plugin::{
-    self, EgressConfig, MailSetup, Mailer, OffLimits, PluginConfig, Registry, Secrets, Trust,
+    self, EgressConfig, FIRST_PASS, MailSetup, Mailer, OffLimits, PluginConfig, Registry, Secrets, Trust,
 };
 use crate::reload::{Reloads, misfits};
 use crate::routing::{Router, Routing};
@@ -32,8 +32,6 @@ const DRAIN: Duration = Duration::from_secs(10);
 const WORKER_RESTART: Duration = Duration::from_secs(1);
 /// What the bodies of all requests that are being read may have together, in bytes.
 const BODIES: usize = 256 << 20;
-/// How long a worker waits at the start for plugins that are being compiled.
-const FIRST_PASS: Duration = Duration::from_secs(30);
 /// How long the embedded server keeps finished workflows when nothing is set.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -243,7 +241,7 @@ impl App {
 /// before goes to fewer receivers.
 async fn plugins_loaded(registry: &Registry) {
     if tokio::time::timeout(FIRST_PASS, registry.first_pass()).await.is_err() {
-        let missing = registry.loading().join(", ");
+        let missing = registry.inventory().loading.join(", ");
         tracing::warn!(
             "the worker starts without plugins that are not loaded after {FIRST_PASS:?}: {missing}"
         );

@@ -66,7 +66,7 @@ pub use inventory::{
 pub use limits::{ByteSize, Limits};
 pub use loaded::Plugin;
 pub use mail::{MailConfig, MailSetup, Mailer};
-pub use registry::Registry;
+pub use registry::{FIRST_PASS, Registry};
 pub use secrets::{Credential, SecretConfig, Secrets, read_secret};
 pub use setup::Setup;
 pub use sidecar::SidecarConfig;

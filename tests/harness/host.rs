@@ -45,8 +45,12 @@ impl Host {
             host.log.message("worker polling").await;
         }
         until("the host is healthy", async || (host.get("/health").await.status == 200).then_some(())).await;
-        until("its plugins are loaded", async || (host.get("/readyz").await.status == 200).then_some(()))
-            .await;
+        until("its plugins are loaded", async || {
+            let is_ready = host.get("/readyz").await.status == 200;
+            let health = host.get("/health").await.json();
+            (is_ready && health["plugins"]["loading"] == json!([])).then_some(())
+        })
+        .await;
         host
     }
 

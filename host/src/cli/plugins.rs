@@ -62,6 +62,9 @@ impl Plugins {
                 println!("  this can pass: it is tried again at {time:.0}");
             }
         }
+        if !inventory.loading.is_empty() {
+            println!("\nnot loaded yet: {}", inventory.loading.join(", "));
+        }
         for warning in &inventory.warnings {
             println!("\nwarning: {}\n  {}", warning.file, warning.message);
         }

@@ -147,12 +147,12 @@ impl Catalog {
         let mut loaded: Vec<_> =
             pages.plugins.iter().map(|plugin| LoadedPlugin::from(plugin.as_ref())).collect();
         loaded.sort_by_key(|plugin| plugin.role);
-        Inventory { loaded, refused: pages.refused.values().cloned().collect(), warnings: pages.warnings() }
-    }
-
-    /// The names of what is to be loaded.
-    pub(super) fn expected(&self) -> Vec<String> {
-        self.pages.load().expected.iter().flatten().cloned().collect()
+        Inventory {
+            loaded,
+            refused: pages.refused.values().cloned().collect(),
+            loading: pages.expected.iter().flatten().cloned().collect(),
+            warnings: pages.warnings(),
+        }
     }
 
     /// Everything that runs.

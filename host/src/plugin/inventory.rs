@@ -14,6 +14,9 @@ pub struct Inventory {
     pub loaded: Vec<LoadedPlugin>,
     /// What could not be loaded; an older version of the same plugin may still run.
     pub refused: Vec<RefusedFile>,
+    /// Names of plugins that are there and not loaded yet.
+    #[serde(default)]
+    pub loading: Vec<String>,
     /// What works, or is ignored, and may be a mistake: copies of a plugin, names that do not count, a directory that cannot be
     /// read now.
     #[serde(default)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -26,12 +27,16 @@ use super::threads::Threads;
 use super::watch::Watcher;
 use super::{PluginConfig, Role};
 
+/// How long a host waits at its start for plugins that are being compiled.
+pub const FIRST_PASS: Duration = Duration::from_secs(30);
+
 /// Every plugin of the directory. Cheap to clone; while one clone lives, the directory is watched.
 #[derive(Clone)]
 pub struct Registry {
     catalog: Arc<Catalog>,
     set_up_elsewhere: watch::Sender<BTreeSet<String>>,
     first_pass: watch::Receiver<bool>,
+    started: Instant,
     threads: Handle,
 }
 
@@ -51,7 +56,7 @@ impl Registry {
         let (pass, first_pass) = watch::channel(false);
         let watcher = Watcher::new(loader, config.trust, config.secrets, config.poll_interval, pass);
         tokio::spawn(watcher.run(Arc::downgrade(&catalog)));
-        Ok(Self { catalog, set_up_elsewhere, first_pass, threads })
+        Ok(Self { catalog, set_up_elsewhere, first_pass, started: Instant::now(), threads })
     }
 
     /// Returns once everything that was in the directory at the start is loaded or refused.
@@ -60,19 +65,14 @@ impl Registry {
         let _ = self.first_pass.clone().wait_for(|is_over| *is_over).await;
     }
 
-    /// Whether everything that was in the directory at the start is loaded or refused.
+    /// Whether everything that was in the directory at the start is loaded or refused, or has had its time for it.
     pub fn is_first_pass_over(&self) -> bool {
-        *self.first_pass.borrow()
+        *self.first_pass.borrow() || self.started.elapsed() >= FIRST_PASS
     }
 
     /// Whether the plugin of this name is not loaded yet: its file is there, or the directory was not looked at so far.
     pub fn is_loading(&self, name: &str) -> bool {
         self.catalog.is_loading(name)
-    }
-
-    /// The plugins that are not loaded yet.
-    pub fn loading(&self) -> Vec<String> {
-        self.catalog.expected()
     }
 
     /// The threads on which guests run. Calls can be made from everywhere, but from there they cost no change of threads.
@@ -172,7 +172,6 @@ fn runtime(engine: Engine, mail: Option<Mailer>, calls: &CallsConfig) -> Result<
 pub(super) mod tests {
     use super::*;
     use std::path::Path;
-    use std::time::Duration;
 
     use crate::operator_file::tests::ODD_FILES;
 

@@ -62,6 +62,8 @@ struct PluginHealth {
     loaded: Vec<String>,
     /// Files that were refused.
     refused: Vec<String>,
+    /// Names of plugins that are there and not loaded yet.
+    loading: Vec<String>,
 }
 
 /// Ask how the host and its parts are.
@@ -145,7 +147,8 @@ pub(super) async fn get_readyz(State(surroundings): State<Surroundings>) -> impl
     let link = &surroundings.link;
     let mut reasons = Vec::new();
     if !surroundings.registry.is_first_pass_over() {
-        reasons.push(format!("plugins are being loaded: {}", surroundings.registry.loading().join(", ")));
+        let loading = surroundings.registry.inventory().loading.join(", ");
+        reasons.push(format!("plugins are being loaded: {loading}"));
     }
     if surroundings.is_polling() == Some(false) {
         reasons.push(format!("no worker polls {} yet", link.task_queue));
@@ -162,6 +165,7 @@ impl From<Inventory> for PluginHealth {
         Self {
             loaded: inventory.loaded.into_iter().map(|plugin| plugin.name).collect(),
             refused: inventory.refused.into_iter().map(|refused| refused.file).collect(),
+            loading: inventory.loading,
         }
     }
 }
