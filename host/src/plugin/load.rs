@@ -283,8 +283,7 @@ impl Loader {
         let bytes = file.component.clone();
         let contract =
             blocking(move || contract::inspect(&bytes)).await?.map_err(|error| error.to_string())?;
-        let component =
-            self.compiler.compile(&digest, &file.component).await.map_err(LoadError::compile)?;
+        let component = self.compiler.compile(&digest, &file.component).await.map_err(LoadError::compile)?;
         let descriptors = self.descriptors(&component).await?;
         let (runtime, role) = (self.runtime.clone(), contract.role);
         let guest = blocking(move || link(&runtime, &component, role)).await??;
