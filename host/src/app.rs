@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use temporalio_common::telemetry::metrics::TemporalMeter;
 use temporalio_sdk::Runtime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::config::{Config, PLUGIN_POLL, Role, list};
 use crate::fault::Fault;
@@ -24,7 +24,7 @@ use crate::temporal::{
     self, ActivityConfig, AlertActivities, Codec, Embedded, EmbeddedConfig, EmbeddedError, Link, LinkConfig,
     Receivers, Worker,
 };
-use crate::webhook::{self, Access, Door, Listen, Places, Spool, Surroundings, Tls};
+use crate::webhook::{self, Access, Door, Listen, Places, Room, Spool, Surroundings, Tls};
 
 /// How long open requests may go on after the host was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -156,7 +156,7 @@ impl App {
             sources: Arc::new(self.config.file.sources.clone()),
             spool: self.spool,
             places: Places::new(self.config.file.webhook.concurrency),
-            room: Arc::new(Semaphore::new(BODIES.max(self.config.file.webhook.body_limit) >> 10)),
+            room: Room::new(BODIES.max(3 * self.config.file.webhook.body_limit)),
             body_limit: self.config.file.webhook.body_limit,
             body_limits: self.config.file.webhook.body_limits(),
             repeat_window: self.config.file.webhook.repeat_window.unsigned_abs(),

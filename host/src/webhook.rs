@@ -4,7 +4,9 @@
 mod access;
 mod alerts;
 mod aside;
+mod body;
 mod code;
+mod connections;
 mod deliveries;
 mod error;
 mod explained;
@@ -18,6 +20,7 @@ mod request;
 mod response;
 mod serve;
 mod sources;
+mod room;
 mod spool;
 mod spooled;
 mod status;
@@ -38,7 +41,6 @@ use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
-use tokio::sync::Semaphore;
 use tower::{Layer, Service, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
@@ -65,6 +67,7 @@ pub use serve::serve;
 pub use spool::{SetAside, Spool, SpoolConfig, SpoolStatus};
 pub use spooled::SpoolPage;
 pub use tls::{Tls, TlsConfig};
+pub use room::Room;
 pub use weight::BodyLimits;
 
 /// How long a sender may pause within a body.
@@ -101,8 +104,8 @@ pub struct Surroundings {
     pub spool: Option<Spool>,
     /// Places for requests that are worked on.
     pub places: Places,
-    /// Memory for bodies that are being read, in KiB.
-    pub room: Arc<Semaphore>,
+    /// Memory for bodies that are being read.
+    pub room: Room,
     /// How long a repeat is one without a `starts_at`.
     pub repeat_window: Duration,
     /// The largest request body, in bytes, as sent and unpacked.

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod credentials;
+mod crowds;
 mod framing;
 mod heads;
 mod local;

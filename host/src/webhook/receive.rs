@@ -3,13 +3,13 @@
 use std::io::Read;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use flate2::read::MultiGzDecoder;
-use tokio::sync::OwnedSemaphorePermit;
+use http_body_util::BodyExt;
 
 use super::Surroundings;
 use super::access::{ALERTS, Rate, Visitor, caller};
@@ -19,9 +19,13 @@ use super::error::ApiError;
 use super::peer::Peer;
 use super::places::Place;
 use super::request::{self, Arrival, Known};
+use super::room::Share;
 
 /// The longest that a body may take from its first byte to its last.
 const BODY_TIME: Duration = Duration::from_secs(60);
+
+/// What a request takes besides the texts of its headers, about, in bytes.
+const HEAD: usize = 4 << 10;
 
 /// A post that was let in.
 pub(super) struct Received {
@@ -55,11 +59,17 @@ pub(super) async fn receive(
     if announced.is_some_and(|length| length > surroundings.body_limit as u64) {
         return Err(ApiError::body_too_large());
     }
-    let _room = room(surroundings, announced)?;
-    let whole = Request::from_parts(parts.clone(), body);
-    let read = tokio::time::timeout(BODY_TIME, Bytes::from_request(whole, surroundings)).await;
-    let raw = request::whole(read.map_err(|_| ApiError::body_timeout())?)?;
-    surroundings.access.verify(source, &visitor, &parts, &raw).await?;
+    let (mut share, ended) = surroundings.room.share(head_size(&parts))?;
+    let verified = async {
+        let read = tokio::time::timeout(BODY_TIME, whole(body, surroundings.body_limit, &share)).await;
+        let raw = read.unwrap_or_else(|_| Err(ApiError::body_timeout()))?;
+        surroundings.access.verify(source, &visitor, &parts, &raw).await.map(|()| raw)
+    };
+    let raw = tokio::select! {
+        raw = verified => raw?,
+        _ = ended => return Err(overloaded()),
+    };
+    share.settle(0)?;
     let from = parts.extensions.get::<Peer>().and_then(|peer| peer.address());
     let via = (source != ALERTS).then(|| source.into());
     let arrival = Arrival { key: caller(&visitor), from, via, ..Arrival::now(&parts.headers) };
@@ -83,7 +93,7 @@ pub(super) async fn receive(
     // What is packed may become as large as any: a sender has room for a few such bodies at a time.
     let is_packed = parts.headers.contains_key(CONTENT_ENCODING);
     let turn = Turn::of(&sender, if is_packed { most } else { raw.len() }).await;
-    let _unpacked = is_packed.then(|| room(surroundings, None)).transpose()?;
+    let _unpacked = is_packed.then(|| surroundings.room.taken(most)).transpose()?;
     let read = turn.run(move || {
         let body = unpacked(&head, raw, most)?;
         limits.check(&body).map(|()| body)
@@ -112,14 +122,28 @@ fn paced(visitor: &Visitor<'_>) -> Result<HeaderMap, ApiError> {
     Ok(texts.into_iter().filter_map(header).collect())
 }
 
-/// Memory for a body that is about to be read. Without an announced length it may become as large as any.
-fn room(surroundings: &Surroundings, announced: Option<u64>) -> Result<OwnedSemaphorePermit, ApiError> {
-    let bytes = announced.unwrap_or(surroundings.body_limit as u64);
-    let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
-    surroundings.room.clone().try_acquire_many_owned(kib).map_err(|_| overloaded())
+/// The body, if it comes to its end with at most `most` bytes; each part is charged for as it comes.
+async fn whole(mut body: Body, most: usize, share: &Share) -> Result<Bytes, ApiError> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| request::cut_off(&error))?;
+        let Ok(part) = frame.into_data() else { continue };
+        if part.len() > most - whole.len() {
+            return Err(ApiError::body_too_large());
+        }
+        share.grow(part.len())?;
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole.into())
 }
 
-/// Whoever would have to wait is better told at once.
+/// What a request takes before its body comes, in bytes.
+fn head_size(parts: &Parts) -> usize {
+    let headers = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    HEAD + headers.sum::<usize>()
+}
+
+/// The refusal of a request that would have to wait: its sender posts it again.
 pub(super) fn overloaded() -> ApiError {
     ApiError::new(
         Code::Overloaded,

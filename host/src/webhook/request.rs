@@ -5,10 +5,8 @@ use std::iter;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use jsonschema::Validator;
 use serde::{Deserialize, Serialize};
@@ -304,13 +302,12 @@ fn forget(object: &mut Map<String, Value>, optional: &[&str]) {
     object.retain(|key, value| !(value.is_null() && optional.contains(&key.as_str())));
 }
 
-/// The body, if it came to its end.
-pub(super) fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiError> {
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::body_too_large(),
-        _ if is_timeout(&rejection) => ApiError::body_timeout(),
-        _ => ApiError::invalid(vec![Fault::whole(rejection.body_text())]),
-    })
+/// The refusal of a request whose body did not come to its end.
+pub(super) fn cut_off(error: &axum::Error) -> ApiError {
+    match is_timeout(error) {
+        true => ApiError::body_timeout(),
+        false => ApiError::invalid(vec![Fault::whole(format!("the body did not come to its end: {error}"))]),
+    }
 }
 
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {

@@ -6,22 +6,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::sync::Semaphore;
+use parking_lot::Mutex;
+use rustix::process::{Resource, getrlimit};
 use tower::ServiceExt;
 
+use super::body;
+use super::connections::{Connection, Connections};
 use super::explained::Explained;
 use super::listen::{Door, Stream};
 use super::peer::Peer;
 use super::tls::Tls;
 
-/// The most connections at once; those beyond wait to be accepted.
+/// The most connections at once.
 const MOST_CONNECTIONS: usize = 4_096;
 /// How long the head of a request may take, and a connection be idle.
 const HEAD_TIME: Duration = Duration::from_secs(30);
@@ -29,44 +31,67 @@ const HEAD_TIME: Duration = Duration::from_secs(30);
 const HEAD_SIZE: usize = 64 << 10;
 /// The most requests at once on one connection.
 const MOST_STREAMS: u32 = 128;
-/// How long to wait after the system could not accept a connection: it is out of file descriptors.
+/// How long to wait after a connection could not be accepted, or while all that are open have requests that are worked on.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop`, then until the open requests have ended.
 pub async fn serve(door: Door, tls: Option<Tls>, router: Router, stop: impl Future<Output = ()>) {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        let place = tokio::select! {
-            place = places.clone().acquire_owned() => place,
-            () = &mut stop => break,
-        };
-        // The semaphore is never closed.
-        let Ok(place) = place else { break };
-        let accepted = tokio::select! {
-            accepted = door.accept() => accepted,
-            () = &mut stop => break,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "no connection could be accepted");
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
-        let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
-        tokio::spawn(async move {
-            let _place = place;
-            connection(stream, peer, tls, router, watcher).await;
-        });
+    let connections = Connections::new(most_connections());
+    let accepting = async {
+        loop {
+            let (stream, peer) = accept(&door, &connections).await;
+            let (connection, closed) = loop {
+                match connections.open(peer) {
+                    Some(opened) => break opened,
+                    None => tokio::time::sleep(PAUSE).await,
+                }
+            };
+            let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = serve_one(stream, peer, tls, router, watcher, connection) => {}
+                    _ = closed => tracing::debug!(?peer, "a connection that waited was closed: there are too many"),
+                }
+            });
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = stop => {}
     }
     drop(door);
     graceful.shutdown().await;
 }
 
-async fn connection(stream: Box<dyn Stream>, peer: Peer, tls: Option<Tls>, router: Router, watcher: Watcher) {
+/// The next connection. Where the system has no descriptor left for it, one that waits is closed.
+async fn accept(door: &Door, connections: &Connections) -> (Box<dyn Stream>, Peer) {
+    loop {
+        match door.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(%error, "no connection could be accepted");
+                connections.close_one();
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// At most a quarter of the descriptors that the process may have: plugins have half of them, Temporal and files need some.
+fn most_connections() -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(descriptors / 4).unwrap_or(usize::MAX).clamp(1, MOST_CONNECTIONS)
+}
+
+async fn serve_one(
+    stream: Box<dyn Stream>,
+    peer: Peer,
+    tls: Option<Tls>,
+    router: Router,
+    watcher: Watcher,
+    connection: Connection,
+) {
     let stream = match tls {
         None => stream,
         Some(tls) => match tls.accept(stream).await {
@@ -75,15 +100,10 @@ async fn connection(stream: Box<dyn Stream>, peer: Peer, tls: Option<Tls>, route
         },
     };
     let traffic = Arc::new(Traffic::default());
-    let seen = traffic.clone();
+    let (seen, connection) = (traffic.clone(), Arc::new(connection));
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        let under_way = seen.clone().begin();
-        let answer = answer(router.clone(), request.map(Body::new));
-        async move {
-            let _under_way = under_way;
-            answer.await
-        }
+        answer(router.clone(), request, connection.clone(), seen.clone().begin())
     });
     let builder = builder();
     let connection = builder.serve_connection(TokioIo::new(Explained::new(stream)), service);
@@ -134,8 +154,20 @@ impl Drop for UnderWay {
     }
 }
 
-async fn answer(router: Router, request: Request) -> Result<axum::response::Response, Infallible> {
-    router.oneshot(request).await
+async fn answer(
+    router: Router,
+    request: hyper::Request<Incoming>,
+    connection: Arc<Connection>,
+    _under_way: UnderWay,
+) -> Result<Response, Infallible> {
+    // Until the answer is there; the connection may be closed while the request is not.
+    let working = Arc::new(Mutex::new(None));
+    let is_complete = working.clone();
+    let (request, unread) = body::report(request, move || *is_complete.lock() = Some(connection.request()));
+    let response = router.oneshot(request).await;
+    unread.read().await;
+    drop(working);
+    response
 }
 
 fn builder() -> Builder<TokioExecutor> {
