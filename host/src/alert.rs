@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::fault::{self, Fault};
+use crate::scope::Scope;
 
 /// The largest alert, in bytes of JSON: Temporal takes 2 MB per payload, and a ledger repeats the alert.
 pub const MOST_BYTES: usize = 512 << 10;
@@ -182,10 +183,16 @@ impl Alert {
     }
 
     /// The id of the workflow that carries this alert alone: `alert-<identity>-<yyyymmdd>-<hhmmss>`, in UTC, of
-    /// `starts_at`, else of `received_at`; a `resolved` has `-resolved` behind the id of its firing.
-    pub fn workflow_id(&self, received_at: Timestamp, generated: impl FnOnce() -> String) -> String {
+    /// `starts_at`, else of `received_at`; a `resolved` has `-resolved` behind the id of its firing. The identity counts
+    /// within `scope`.
+    pub fn workflow_id(
+        &self,
+        scope: Scope<'_>,
+        received_at: Timestamp,
+        generated: impl FnOnce() -> String,
+    ) -> String {
         let identity = self.identity().map_or_else(generated, str::to_owned);
-        let firing = timed_id(&identity, self.starts_at.unwrap_or(received_at));
+        let firing = timed_id(scope, &identity, self.starts_at.unwrap_or(received_at));
         match self.status {
             Status::Firing => firing,
             Status::Resolved => resolve_id(&firing),
@@ -194,8 +201,13 @@ impl Alert {
 }
 
 /// The id of the workflow of an alert with this identity that began then.
-pub fn timed_id(identity: &str, at: Timestamp) -> String {
-    format!("alert-{identity}-{}", stamp(at))
+pub fn timed_id(scope: Scope<'_>, identity: &str, at: Timestamp) -> String {
+    format!("{}{}", untimed_id(scope, identity), stamp(at))
+}
+
+/// What the ids of all workflows of an identity begin with, before the time.
+pub fn untimed_id(scope: Scope<'_>, identity: &str) -> String {
+    format!("alert-{}-", scope.id(identity))
 }
 
 /// The id of the workflow that ends the one of this id.
@@ -265,6 +277,12 @@ pub fn size(value: &impl Serialize) -> usize {
 /// `20231201-143022`, in UTC: how ids carry a time.
 pub fn stamp(at: Timestamp) -> String {
     at.to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S").to_string()
+}
+
+/// Whether a text is what [`stamp`] makes.
+pub fn is_stamp(text: &str) -> bool {
+    let is_digits = |part: &str, count| part.len() == count && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once('-').is_some_and(|(day, time)| is_digits(day, 8) && is_digits(time, 6))
 }
 
 /// One alert on its way: what workflows carry and activities take.
@@ -371,7 +389,7 @@ mod tests {
 
     fn id(extra: Value) -> String {
         let received: Timestamp = "2024-02-03T04:05:06Z".parse().unwrap();
-        alert(extra).workflow_id(received, || "generated".to_owned())
+        alert(extra).workflow_id(Scope::default(), received, || "generated".to_owned())
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Campanile: a WebAssembly plugin host where alert activities are sandboxed modules.
 //!
 //! `main → cli → app → {webhook, temporal, plugin, plan, config}`. Only [`app`] knows every wall; [`alert`],
-//! [`ledger`], [`fault`], [`condition`], [`routing`] and [`plan`] are the vocabulary and know none.
+//! [`scope`], [`ledger`], [`fault`], [`condition`], [`routing`] and [`plan`] are the vocabulary and know none.
 
 pub mod alert;
 pub mod app;
@@ -16,6 +16,7 @@ pub mod plan;
 pub mod plugin;
 pub mod reload;
 pub mod routing;
+pub mod scope;
 pub mod telemetry;
 pub mod temporal;
 pub mod toml_file;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::slice;
 
 use harness::alerts::{alert, identified, unique, with};
+use harness::senders::new_key;
 use harness::web::client;
 use harness::{Host, Plugin, Receiver, Settings, host, wait};
 use serde_json::{Value, json};
@@ -226,4 +227,83 @@ async fn of_several_alerts_of_one_key_in_a_request_the_worst_is_told() {
     assert_eq!(results[0]["workflow_id"], results[1]["workflow_id"]);
     let told = receiver.received("/pager");
     assert_eq!((told.len(), &told[0].json()["alert"]["severity"]), (1, &json!("critical")));
+}
+
+/// Three keys, each for one thing, and what they post with.
+struct Keys {
+    host: Host,
+    a: String,
+    b: String,
+    source: String,
+}
+
+impl Keys {
+    async fn start(receiver: &Receiver) -> Self {
+        let of = |name: &str, source: &str| new_key(name, &["--sources", source]);
+        let ((a, a_lines), (b, b_lines)) = (of("a", "alerts"), of("b", "alerts"));
+        let (source, source_lines) = of("c", "alertmanager");
+        let config = [a_lines, b_lines, source_lines].concat();
+        let settings = Settings::new().and_config(&config);
+        let settings = settings.plugin(Plugin::shipped("alertmanager"));
+        Self { host: settings.plugin(Plugin::recorder("pager", receiver, "")).start().await, a, b, source }
+    }
+
+    async fn post(&self, key: &str, path: &str, header: &str, body: &Value) -> Vec<String> {
+        let post = client().post(self.host.at(path)).bearer_auth(key).json(body);
+        let post = if header.is_empty() { post } else { post.header("idempotency-key", header) };
+        host::ids(&self.host.request(post).await.ok())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ids_of_requests_of_different_keys_never_meet() {
+    let receiver = Receiver::start().await;
+    let keys = Keys::start(&receiver).await;
+    let alerts = json!([alert("nightly")]);
+    let id = unique("nightly-");
+    let mut taken: Vec<String> = Vec::new();
+    for (key, header, batch_id) in [
+        (&keys.a, id.clone(), None),
+        (&keys.b, id.clone(), None),
+        (&keys.b, String::new(), Some(format!("a/{id}"))),
+        (&keys.b, String::new(), Some(format!("{id}@alerts/a"))),
+        (&keys.b, String::new(), Some(format!("alerts/a/{id}"))),
+    ] {
+        let mut body = json!({"alerts": alerts});
+        if let Some(id) = batch_id {
+            body["batch_id"] = id.into();
+        }
+        let first = keys.post(key, "/webhook/alerts", &header, &body).await;
+        assert_eq!(keys.post(key, "/webhook/alerts", &header, &body).await, first, "a repeat is recognised");
+        assert!(!taken.contains(&first[0]), "{first:?} is there already: {taken:?}");
+        taken.extend(first);
+    }
+    assert!(taken[0].contains(&id) && taken[0].ends_with("@alerts/a"), "{taken:?}");
+    receiver.wait_for("/pager", taken.len()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_for_alerts_does_not_end_what_a_source_fired() {
+    let receiver = Receiver::start().await;
+    let keys = Keys::start(&receiver).await;
+    let fingerprint = unique("f");
+    let of_source = |status: &str| {
+        json!({"version": "4", "groupKey": "g", "status": status, "receiver": "r", "alerts": [{
+            "status": status, "labels": {"alertname": "DiskFull"}, "annotations": {"summary": "disk"},
+            "startsAt": "2023-12-01T14:30:22Z", "fingerprint": fingerprint,
+        }]})
+    };
+    let firing = keys.post(&keys.source, "/webhook/alertmanager", "", &of_source("firing")).await;
+    receiver.wait_for("/pager", 1).await;
+    let timed = json!({"starts_at": "2023-12-01T14:30:22Z"});
+    for more in [json!({}), timed.clone()] {
+        let resolved = with(alert("disk"), json!({"dedup_key": fingerprint, "status": "resolved"}));
+        let ids = keys.post(&keys.a, "/webhook/alerts", "", &json!({"alerts": [with(resolved, more)]})).await;
+        assert_ne!(ids, [format!("{}-resolved", firing[0])]);
+    }
+    // Nor is what it fires taken for what the source fires, or the other way round.
+    let same = with(alert("disk"), with(json!({"dedup_key": fingerprint}), timed));
+    assert_ne!(keys.post(&keys.a, "/webhook/alerts", "", &json!({"alerts": [same]})).await, firing);
+    let ended = keys.post(&keys.source, "/webhook/alertmanager", "", &of_source("resolved")).await;
+    assert_eq!(ended, [format!("{}-resolved", firing[0])], "its own source ends it");
 }

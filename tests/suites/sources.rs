@@ -228,7 +228,7 @@ async fn the_rule_of_identity_of_a_source_can_be_asked_for() {
     let odd = explain("alertmanager", "alertmanager/payloads/odd.json").await;
     for part in [
         "warning: alerts[1]: 7 is no alert: left out",
-        "is alert-8a07086b74f3ba78-20260122-114717, by dedup_key and starts_at",
+        "is alert-8a07086b74f3ba78@alertmanager-20260122-114717, by dedup_key and starts_at",
     ] {
         assert!(odd.stdout.contains(part), "{part}: {odd:?}");
     }

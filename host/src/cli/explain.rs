@@ -14,6 +14,7 @@ use crate::app::{Kept, plugin_config, unusable};
 use crate::config::{Config, Flags};
 use crate::plugin::{Decoded, PluginConfig, Registry, Role, SourceRequest};
 use crate::routing::Router;
+use crate::scope::Scope;
 use crate::webhook::read_alert;
 
 /// The name of what `/webhook/alerts` takes, which needs no plugin.
@@ -58,7 +59,7 @@ impl Explain {
         let mut is_good = true;
         for (index, text) in decoded.alerts.iter().enumerate() {
             println!("\nalerts[{index}]");
-            is_good &= explain(text, decoded.delivery_id.is_some(), window, &router);
+            is_good &= self.explain(text, decoded.delivery_id.is_some(), window, &router);
         }
         Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -83,6 +84,27 @@ impl Explain {
             .result
             .with_context(|| format!("{name} cannot read this"))
     }
+
+    /// Whether the alert can be used.
+    fn explain(&self, text: &str, is_delivery_known: bool, window: SignedDuration, router: &Router) -> bool {
+        match read_alert(text) {
+            Ok(alert) => {
+                println!("  {}, {}: {}", alert.severity, alert.status, alert.title);
+                println!("  {}", identity(self.scope(), &alert, is_delivery_known, window));
+                explain_routes(router, &alert);
+                true
+            }
+            Err(faults) => {
+                faults.iter().for_each(|fault| println!("  left out: {fault}"));
+                false
+            }
+        }
+    }
+
+    /// That of the alerts which come by this source.
+    fn scope(&self) -> Scope<'_> {
+        Scope::of_alerts((self.source != ALERTS).then_some(&*self.source))
+    }
 }
 
 /// The alerts of a request to `/webhook/alerts`.
@@ -94,22 +116,6 @@ fn posted(body: &[u8]) -> anyhow::Result<Decoded> {
     };
     let delivery_id = document["batch_id"].as_str().map(str::to_owned);
     Ok(Decoded { alerts: alerts.iter().map(Value::to_string).collect(), delivery_id, ..Decoded::default() })
-}
-
-/// Whether the alert can be used.
-fn explain(text: &str, is_delivery_known: bool, window: SignedDuration, router: &Router) -> bool {
-    match read_alert(text) {
-        Ok(alert) => {
-            println!("  {}, {}: {}", alert.severity, alert.status, alert.title);
-            println!("  {}", identity(&alert, is_delivery_known, window));
-            explain_routes(router, &alert);
-            true
-        }
-        Err(faults) => {
-            faults.iter().for_each(|fault| println!("  left out: {fault}"));
-            false
-        }
-    }
 }
 
 /// Each route that is asked, as if no processor changed the alert.
@@ -126,11 +132,11 @@ fn explain_routes(router: &Router, alert: &Alert) {
     println!("  → {routed}");
 }
 
-fn identity(alert: &Alert, is_delivery_known: bool, window: SignedDuration) -> String {
+fn identity(scope: Scope<'_>, alert: &Alert, is_delivery_known: bool, window: SignedDuration) -> String {
     let field = if alert.id.is_some() { "id" } else { "dedup_key" };
     match (alert.identity(), alert.starts_at) {
         (Some(key), Some(start)) => {
-            let firing = timed_id(key, start);
+            let firing = timed_id(scope, key, start);
             let id = if alert.status == Status::Resolved { resolve_id(&firing) } else { firing };
             format!(
                 "is {id}, by {field} and starts_at: posted again it is a repeat, for as long as Temporal keeps it"

@@ -15,6 +15,7 @@ use super::workflows::AlertProcessingWorkflow;
 use crate::alert::{AlertItem, resolve_id};
 use crate::ledger::Ledger;
 use crate::plan::Told;
+use crate::scope::Scope;
 
 /// The alert before, which this one goes on with.
 pub(super) struct Predecessor {
@@ -36,7 +37,8 @@ pub(super) async fn goes_on(
 ) -> Result<Option<Predecessor>, LookupError> {
     let asking = async {
         let (Some(client), Some(key)) = (link.client(), item.alert.identity()) else { return Ok(None) };
-        let Some(before) = list::firing_before(&client, &link.task_queue, key, &item.id).await? else {
+        let scope = Scope::of_alerts(item.origin.via.as_deref());
+        let Some(before) = list::firing_before(&client, &link.task_queue, scope, key, &item.id).await? else {
             return Ok(None);
         };
         if !take_back(&client, &resolve_id(&before), &item.id).await? {

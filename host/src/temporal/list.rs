@@ -17,8 +17,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::link::Link;
 use super::lookup::{self, LookupError, State};
 use super::search_attributes::{KEY, OUTCOME, SEVERITY, SOURCE, STATUS, TITLE, TYPE};
-use crate::alert::{AlertType, Severity, Status};
+use crate::alert::{AlertType, Severity, Status, is_stamp, untimed_id};
 use crate::ledger::Outcome;
+use crate::scope::Scope;
 
 /// How long Temporal may take.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -155,27 +156,31 @@ pub enum ListError {
     Lookup(#[from] LookupError),
 }
 
-/// The id of the alert that fired last under a key.
+/// The id of the alert that fired last under a key of this scope.
 pub(super) async fn latest_firing(
     client: &Client,
     task_queue: &str,
+    scope: Scope<'_>,
     key: &str,
 ) -> Result<Option<String>, LookupError> {
-    firing_before(client, task_queue, key, "").await
+    firing_before(client, task_queue, scope, key, "").await
 }
 
-/// The id of the alert that fired last under a key, besides this one.
+/// The id of the alert that fired last under a key of this scope, besides this one.
 pub(super) async fn firing_before(
     client: &Client,
     task_queue: &str,
+    scope: Scope<'_>,
     key: &str,
     this: &str,
 ) -> Result<Option<String>, LookupError> {
+    let untimed = untimed_id(scope, key);
     let query = [
         "WorkflowType = 'AlertProcessingWorkflow'".to_owned(),
         format!("TaskQueue = {}", quoted(task_queue)),
         is(&KEY, key),
         is(&STATUS, &Status::Firing.to_string()),
+        format!("WorkflowId STARTS_WITH {}", quoted(&untimed)),
     ];
     let found = page(client, query.join(" AND "), LOOKED_AT, Vec::new()).await;
     let (found, _) = found.map_err(|error| match error {
@@ -184,7 +189,9 @@ pub(super) async fn firing_before(
     })?;
     let found = found.into_iter().filter_map(|info| {
         let id = info.execution?.workflow_id;
-        (id != this).then_some((info.start_time.map(|time| (time.seconds, time.nanos)), id))
+        // The name of a source may begin with that of another.
+        let is_of_scope = id.strip_prefix(&untimed).is_some_and(is_stamp);
+        (is_of_scope && id != this).then_some((info.start_time.map(|time| (time.seconds, time.nanos)), id))
     });
     Ok(found.max().map(|(_, id)| id))
 }

@@ -17,7 +17,8 @@ use super::list;
 use super::search_attributes::SEVERITY;
 use super::submit::Submission;
 use super::workflows::BatchAlert;
-use crate::alert::{Alert, Severity, Status, resolve_id, timed_id};
+use crate::alert::{Alert, Origin, Severity, Status, resolve_id, timed_id};
+use crate::scope::Scope;
 
 /// How many alerts of a request are looked for at once.
 const AT_ONCE: usize = 16;
@@ -38,12 +39,13 @@ pub(super) async fn settle(
     window: Duration,
     submission: &mut Submission,
 ) -> Result<(), Unknown> {
-    let (received_at, mut open): (Timestamp, Vec<(&Alert, &mut String)>) = match submission {
-        Submission::One(item) => (item.origin.received_at, vec![(&item.alert, &mut item.id)]),
+    let (origin, mut open): (&Origin, Vec<(&Alert, &mut String)>) = match submission {
+        Submission::One(item) => (&item.origin, vec![(&item.alert, &mut item.id)]),
         Submission::Many { origin, alerts, .. } => {
-            (origin.received_at, alerts.iter_mut().map(|one| (&one.alert, &mut one.id)).collect())
+            (origin, alerts.iter_mut().map(|one| (&one.alert, &mut one.id)).collect())
         }
     };
+    let (received_at, scope) = (origin.received_at, Scope::of_alerts(origin.via.as_deref()));
     open.retain(|(alert, _)| alert.identity().is_some() && alert.starts_at.is_none());
     let mut distinct: HashMap<Occurrence, Severity> = HashMap::new();
     for (alert, _) in &open {
@@ -51,7 +53,7 @@ pub(super) async fn settle(
         *worst = alert.severity.max(*worst);
     }
     let window = i64::try_from(window.as_secs()).unwrap_or(i64::MAX).max(MOST);
-    let lives = &Lives { client, task_queue, window };
+    let lives = &Lives { client, task_queue, window, scope };
     let ids = stream::iter(distinct).map(|((key, status), severity)| async move {
         let id = lives.id(&key, status, severity, received_at).await?;
         Ok(((key, status), id))
@@ -93,6 +95,7 @@ struct Lives<'a> {
     task_queue: &'a str,
     /// Seconds.
     window: i64,
+    scope: Scope<'a>,
 }
 
 /// One of them.
@@ -117,14 +120,15 @@ impl Lives<'_> {
         match (status, last) {
             (Status::Resolved, Some(last)) => Ok(resolve_id(&last.id)),
             (Status::Resolved, None) => {
-                let earlier =
-                    list::latest_firing(self.client, self.task_queue, key).await.map_err(|_| Unknown)?;
-                Ok(resolve_id(&earlier.unwrap_or_else(|| timed_id(key, second(start)))))
+                let earlier = list::latest_firing(self.client, self.task_queue, self.scope, key)
+                    .await
+                    .map_err(|_| Unknown)?;
+                Ok(resolve_id(&earlier.unwrap_or_else(|| self.timed_id(key, second(start)))))
             }
             (Status::Firing, Some(last)) if self.is_repeat(&last, severity, at).await? => Ok(last.id),
             // One that comes and goes so often is told again rather than not at all.
-            (Status::Firing, _) if count >= MOST => Ok(timed_id(key, at)),
-            (Status::Firing, _) => Ok(timed_id(key, second(start + count))),
+            (Status::Firing, _) if count >= MOST => Ok(self.timed_id(key, at)),
+            (Status::Firing, _) => Ok(self.timed_id(key, second(start + count))),
         }
     }
 
@@ -135,11 +139,15 @@ impl Lives<'_> {
         Ok(is_recent && is_no_worse && self.life(resolve_id(&last.id)).await?.is_none())
     }
 
+    fn timed_id(&self, key: &str, at: Timestamp) -> String {
+        timed_id(self.scope, key, at)
+    }
+
     /// The occurrences of a key in the window that begins at `start`, in their order.
     async fn of(&self, key: &str, start: i64) -> Result<Vec<Life>, Unknown> {
         let mut lives = Vec::new();
         for count in 0..MOST {
-            match self.life(timed_id(key, second(start + count))).await? {
+            match self.life(self.timed_id(key, second(start + count))).await? {
                 Some(life) => lives.push(life),
                 None => break,
             }

@@ -18,6 +18,7 @@ use super::error::ApiError;
 use super::peer::Peer;
 use crate::fault::Fault;
 use crate::plugin::{EgressConfig, Fetcher};
+use crate::scope::name_fault;
 
 pub use config::{KeyConfig, SourceConfig};
 pub use key::NewKey;
@@ -31,6 +32,10 @@ use sns::SnsVerifier;
 pub(super) const ALERTS: &str = "alerts";
 
 /// Everything that opens something. Holds no key in clear text, and the secrets that signatures are made with.
+/// What stands in ledgers and ids in place of a key's name where a signature let the request in.
+const BY_SIGNATURE: &str = "signature";
+const BY_SNS: &str = "sns";
+
 #[derive(Debug, Default)]
 pub struct Access {
     keys: Vec<Key>,
@@ -74,6 +79,7 @@ impl Access {
         for (name, config) in sources {
             let at = format!("sources.{name}");
             if name == ALERTS && (config.spool || config.plugin.is_some()) {
+            faults.extend(name_fault(name).map(|message| Fault { path: at.clone(), value: None, message }));
                 let message =
                     "is no plugin's: keys and a signature can be asked for there, and nothing else be set";
                 faults.push(Fault { path: at.clone(), value: None, message: message.to_owned() });
@@ -207,8 +213,8 @@ type Secret = secrecy::SecretBox<[u8]>;
 pub(super) fn caller(visitor: &Visitor<'_>) -> Option<Arc<str>> {
     match visitor {
         Visitor::Admitted(key) => key.map(|key| key.name.clone()),
-        Visitor::Signs(_) => Some("signature".into()),
-        Visitor::Sns(_) => Some("sns".into()),
+        Visitor::Signs(_) => Some(BY_SIGNATURE.into()),
+        Visitor::Sns(_) => Some(BY_SNS.into()),
     }
 }
 

@@ -80,9 +80,7 @@ pub(super) async fn receive(
         return Err(overloaded());
     }
     let known = match &visitor {
-        Visitor::Admitted(_) => {
-            Known { id: request::request_id(&parts.headers, arrival.key.as_deref())?, digest: None }
-        }
+        Visitor::Admitted(_) => Known { id: request::request_id(&parts.headers)?, digest: None },
         Visitor::Signs(verifier) => {
             verifier.known(&parts.headers, &raw, arrival.received_at, surroundings.repeat_window)
         }

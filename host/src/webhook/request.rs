@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::error::ApiError;
 use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, Origin, Sender, stamp};
 use crate::fault::{self, Fault, MOST_FAULTS};
+use crate::scope::Scope;
 use crate::temporal::{BatchAlert, BatchId, Submission};
 
 /// The most alerts of one request.
@@ -71,16 +72,18 @@ impl WebhookRequest {
         let Arrival { received_at, traceparent, via, key, from, warnings } = arrival;
         let is_batch = self.is_batch();
         let Self { alerts, batch_id, metadata } = self;
-        let named = batch_id.map(|id| format!("batch-{id}"));
+        let of_requests = Scope::of_requests(via.as_deref(), key.as_deref());
+        let named = batch_id.map(|id| format!("batch-{}", of_requests.id(&id)));
         let metadata = Arc::new(metadata);
         let origin =
             Arc::new(Origin { metadata, received_at, traceparent, via, key, from, warnings, sealed: false });
+        let of_alerts = Scope::of_alerts(origin.via.as_deref());
         let named_alert = |mut alert: Alert| {
             alert.extra.remove(ACKNOWLEDGEMENT);
             let id = match (alert.identity(), is_batch, &named) {
                 (None, true, _) => String::new(),
                 (None, false, Some(batch)) => batch.clone(),
-                _ => alert.workflow_id(received_at, || Uuid::new_v4().simple().to_string()),
+                _ => alert.workflow_id(of_alerts, received_at, || Uuid::new_v4().simple().to_string()),
             };
             BatchAlert { id, alert }
         };
@@ -109,9 +112,8 @@ impl WebhookRequest {
     }
 }
 
-/// The sender's own id of a request, in a header: `webhook-id` of Standard Webhooks, or `Idempotency-Key`. It counts among
-/// what the same key posted.
-pub(super) fn request_id(headers: &HeaderMap, key: Option<&str>) -> Result<Option<String>, ApiError> {
+/// The sender's own id of a request, in a header: `webhook-id` of Standard Webhooks, or `Idempotency-Key`.
+pub(super) fn request_id(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let given = |name: &'static str| Some((name, headers.get(name)?));
     let Some((name, value)) = REQUEST_IDS.into_iter().find_map(given) else { return Ok(None) };
     let text = value.to_str().ok().map(str::trim).filter(|text| (1..=MOST_ID).contains(&text.len()));
@@ -119,7 +121,7 @@ pub(super) fn request_id(headers: &HeaderMap, key: Option<&str>) -> Result<Optio
         Some(text) if is_numbered(text) => {
             Err(ApiError::invalid(vec![fault_at(name, Some(&text.into()), NUMBERED.to_owned())]))
         }
-        Some(text) => Ok(Some(key.map_or_else(|| text.to_owned(), |key| format!("{key}/{text}")))),
+        Some(text) => Ok(Some(text.to_owned())),
         None => {
             let message = format!("is not 1 to {MOST_ID} characters of plain ASCII");
             let value = Value::String(String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -128,7 +130,7 @@ pub(super) fn request_id(headers: &HeaderMap, key: Option<&str>) -> Result<Optio
     }
 }
 
-/// By what a repeat of a request is recognised.
+/// By what a repeat of a request is recognised, among those to the same source by the same key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     /// The id that the sender gave it, or, to what is spooled, the host.
@@ -136,14 +138,6 @@ pub(super) struct Known {
     /// A digest of what was signed, where no id is: it counts only if there are alerts that do not say themselves who they
     /// are, for two honest requests may be the same.
     pub(super) digest: Option<String>,
-}
-
-impl Known {
-    /// The same among the requests to one source.
-    pub(super) fn of_source(self, source: &str) -> Self {
-        let of_source = |id: String| format!("{source}-{id}");
-        Self { id: self.id.map(of_source), digest: self.digest.map(of_source) }
-    }
 }
 
 /// When and how a request came.

@@ -91,7 +91,7 @@ async fn take(
     let received = receive(surroundings, source, below, request).await?;
     let arrival = received.arrival;
     let post = Post {
-        known: received.known.of_source(source),
+        known: received.known,
         request: shown(&received.parts, split_key(below).1, received.body),
         arrival,
     };
@@ -176,7 +176,7 @@ async fn hand_over_or_spool(
     source: &str,
     mut post: Post,
 ) -> Result<Response, ApiError> {
-    let id = post.known.id.get_or_insert_with(|| new_id(source)).clone();
+    let id = post.known.id.get_or_insert_with(new_id).clone();
     let (mut reply, mut failures) = (None, 0);
     match read(surroundings, source, post.clone()).await {
         Ok(found) => {
@@ -203,14 +203,14 @@ async fn hand_over_or_spool(
 
 /// Has the spool hold a request on which its source failed so often.
 async fn spool_it(spool: &Spool, source: &str, mut post: Post, failures: u32) -> Result<Response, ApiError> {
-    let id = post.known.id.take().unwrap_or_else(|| new_id(source));
+    let id = post.known.id.take().unwrap_or_else(new_id);
     spool.put(Spooled { failures, ..Spooled::new(source, id, post) }).await?;
     metric::spooled();
     Ok((StatusCode::ACCEPTED, Json(WebhookResponse::spooled())).into_response())
 }
 
-fn new_id(source: &str) -> String {
-    format!("{source}-{}", Uuid::new_v4().simple())
+fn new_id() -> String {
+    Uuid::new_v4().simple().to_string()
 }
 
 /// The request as the source sees it: without credentials, and without what says how the body travelled.
@@ -292,8 +292,7 @@ fn understood(source: &str, mut arrival: Arrival, decoded: Decoded) -> Result<Fo
     }
     arrival.warnings = warnings;
     arrival.warnings.extend(faults.iter().map(|fault| format!("left out: {fault}")));
-    let batch_id = delivery_id.map(|id| format!("{source}-{id}"));
-    let request = WebhookRequest { alerts, batch_id, metadata: Default::default() };
+    let request = WebhookRequest { alerts, batch_id: delivery_id, metadata: Default::default() };
     Ok(Found { arrival, request, reply })
 }
 

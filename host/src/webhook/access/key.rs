@@ -16,8 +16,9 @@ use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::KeyConfig;
+use super::{BY_SIGNATURE, BY_SNS, KeyConfig};
 use crate::fault::Fault;
+use crate::scope::name_fault;
 
 /// What every key begins with, so that scanners for secrets know one, and a path that has one in it is not logged.
 const PREFIX: &str = "cmp_";
@@ -57,6 +58,11 @@ impl Key {
             value: Some(value.into()),
             message: message.to_owned(),
         };
+        let is_reserved = [BY_SIGNATURE, BY_SNS].contains(&name);
+        let reserved = || format!("{name:?} is what ledgers call signed requests: choose another name");
+        if let Some(message) = name_fault(name).or_else(|| is_reserved.then(reserved)) {
+            return Err(vec![Fault { path: format!("keys.{name}"), value: None, message }]);
+        }
         let hex = config.hash.strip_prefix("sha256:").unwrap_or_default();
         let Some(hash) = hex::decode(hex).ok().and_then(|bytes| bytes.try_into().ok()) else {
             let message = "is not sha256: and 64 hexadecimal digits: `campanile keys new` prints the line";

@@ -104,8 +104,7 @@ impl Verifier {
     ) -> Known {
         let text = |name: &Option<HeaderName>| headers.get(name.as_ref()?)?.to_str().ok();
         if let Some(id) = text(&self.id) {
-            let id = format!("signature/{id}");
-            return Known { id: Some(id).filter(|id| id.len() <= LONGEST_ID), digest: None };
+            return Known { id: Some(id.to_owned()).filter(|id| id.len() <= LONGEST_ID), digest: None };
         }
         let since = text(&self.timestamp).map_or_else(
             || at.as_second().div_euclid(seconds(self.remember.unwrap_or(window))).to_string(),

@@ -138,6 +138,19 @@ fn only_an_admin_key_steers_or_whoever_is_on_this_machine_where_there_is_none() 
     assert_eq!(code(&open, &parts("/plugins", &[])), Err("unauthenticated"));
 }
 
+#[test]
+fn a_name_that_ids_and_ledgers_could_mistake_is_refused() {
+    let hash = NewKey::make().hash;
+    for (name, refused) in
+        [("team-a", false), ("a/b", true), ("a@b", true), ("signature", true), ("sns", true)]
+    {
+        let loaded = load(&format!("[keys.\"{name}\"]\nhash = '{hash}'\nsources = ['*']"));
+        assert_eq!(loaded.is_err(), refused, "{name}: {:?}", loaded.err());
+    }
+    let faults = load("[sources.\"a/b\"]\nspool = true").unwrap_err();
+    assert!(faults[0].starts_with("sources.a/b: \"a/b\" is not a name"), "{faults:?}");
+}
+
 /// A source whose requests are signed by one scheme.
 struct Signed {
     verifier: Verifier,
