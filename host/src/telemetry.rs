@@ -152,7 +152,7 @@ pub mod metric {
     const ACTIVITY: &str = "campanile_activity_duration_seconds";
     const DELIVERY: &str = "campanile_delivery_latency_seconds";
     /// The codes of refusals that concern alerts.
-    const CODES: [&str; 18] = [
+    const CODES: [&str; 19] = [
         "invalid-request",
         "undecodable",
         "unauthenticated",
@@ -174,6 +174,7 @@ pub mod metric {
     ];
 
     pub(super) fn describe() {
+        "foreign-origin",
         describe_counter!(RECEIVED, "Alerts in valid requests, accepted or not.");
         describe_counter!(ACCEPTED, "Alerts that Temporal holds, repeats included.");
         describe_counter!(REFUSED, "Requests that were refused, by error code.");

@@ -12,15 +12,16 @@ mod error;
 mod explained;
 mod handover;
 mod listen;
+mod origin;
 mod peer;
 mod places;
 mod published;
 mod receive;
 mod request;
 mod response;
+mod room;
 mod serve;
 mod sources;
-mod room;
 mod spool;
 mod spooled;
 mod status;
@@ -64,10 +65,10 @@ pub use places::Places;
 pub use request::read_alert;
 pub use response::{AlertResult, WebhookResponse};
 pub use serve::serve;
+pub use room::Room;
 pub use spool::{SetAside, Spool, SpoolConfig, SpoolStatus};
 pub use spooled::SpoolPage;
 pub use tls::{Tls, TlsConfig};
-pub use room::Room;
 pub use weight::BodyLimits;
 
 /// How long a sender may pause within a body.
@@ -232,7 +233,8 @@ pub fn router(surroundings: Surroundings) -> Router {
         .fallback_service(NormalizePathLayer::trim_trailing_slash().layer(routes))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(DefaultBodyLimit::max(surroundings.body_limit))
-        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE));
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
+        .layer(middleware::from_fn_with_state(surroundings.clone(), origin::refuse_foreign));
     let router = match surroundings.cors_origins.as_ref() {
         [] => router,
         origins => router.layer(cors(origins)),

@@ -7,6 +7,7 @@ mod crowds;
 mod framing;
 mod heads;
 mod local;
+mod pages;
 mod paths;
 mod waiting;
 

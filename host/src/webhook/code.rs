@@ -48,6 +48,7 @@ codes! {
     Undecodable "undecodable" BAD_REQUEST "The source cannot read the request; the message says why."
     Unauthenticated "unauthenticated" UNAUTHORIZED "A key or a signature is missing or wrong; the message says what is taken here."
     Forbidden "forbidden" FORBIDDEN "The key is good, but not for this address."
+    ForeignOrigin "foreign-origin" FORBIDDEN "A web page of another site had a browser send this; `webhook.cors-origins` lists the sites that may."
     NotFound "not-found" NOT_FOUND "There is nothing at this address, or Temporal does not know the alert, or no longer."
     UnknownSource "unknown-source" NOT_FOUND "No source has this name."
     UnknownPlugin "unknown-plugin" NOT_FOUND "No plugin of this name is loaded in this process."

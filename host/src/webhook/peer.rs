@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use axum::http::HeaderValue;
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
@@ -52,7 +53,7 @@ impl Peer {
 
 /// Whether the request is for this machine by its own name or an address: any other name may be one that somebody lets lead
 /// here, so that a browser takes his page for ours.
-fn is_named_locally(parts: &Parts) -> bool {
+pub(super) fn is_named_locally(parts: &Parts) -> bool {
     let Some(authority) = authority(parts) else { return false };
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
@@ -65,11 +66,14 @@ fn authority(parts: &Parts) -> Option<Authority> {
 
 /// Browsers say whose page asks.
 fn is_of_another_page(parts: &Parts) -> bool {
-    let text = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let is_cross = text("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
-    let is_other = text(ORIGIN.as_str()).is_some_and(|origin| {
-        let origin = origin.split_once("://").map_or(origin, |(_, authority)| authority);
-        authority(parts).is_none_or(|own| own.as_str() != origin)
-    });
-    is_cross || is_other
+    let site = parts.headers.get("sec-fetch-site");
+    let is_cross = site.is_some_and(|site| site != "same-origin" && site != "none");
+    is_cross || parts.headers.get(ORIGIN).is_some_and(|origin| !is_own_origin(parts, origin))
+}
+
+/// Whether an origin is the address that was asked, but for the scheme, which a proxy may have ended.
+pub(super) fn is_own_origin(parts: &Parts, origin: &HeaderValue) -> bool {
+    let origin = origin.to_str().unwrap_or("?");
+    let origin = origin.split_once("://").map_or(origin, |(_, authority)| authority);
+    authority(parts).is_some_and(|own| own.as_str() == origin)
 }
