@@ -1,7 +1,7 @@
 //! Campanile: a WebAssembly plugin host where alert activities are sandboxed modules.
 //!
 //! `main → cli → app → {webhook, temporal, plugin, plan, config}`. Only [`app`] knows every wall; [`alert`],
-//! [`scope`], [`ledger`], [`fault`], [`condition`], [`routing`] and [`plan`] are the vocabulary and know none.
+//! [`scope`], [`shown`], [`ledger`], [`fault`], [`condition`], [`routing`] and [`plan`] are the vocabulary and know none.
 
 pub mod alert;
 pub mod app;
@@ -17,6 +17,7 @@ pub mod plugin;
 pub mod reload;
 pub mod routing;
 pub mod scope;
+pub mod shown;
 pub mod telemetry;
 pub mod temporal;
 pub mod toml_file;

@@ -2,7 +2,7 @@
 
 mod sdk;
 
-use std::io::IsTerminal;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use temporalio_sdk::runtime::RuntimeOptions;
 use tracing_subscriber::EnvFilter;
 
 use self::sdk::SdkMeter;
+use crate::shown;
 
 /// The filter when nothing is set: ours, and of libraries what an operator has to act on.
 const DEFAULT_FILTER: &str = "info,temporalio_sdk_core=warn,temporalio_client=warn,temporalio_sdk=warn";
@@ -76,15 +77,27 @@ pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<(), Telemetr
     let text = filter.unwrap_or(DEFAULT_FILTER);
     let filter = EnvFilter::try_new(text);
     let filter = filter.map_err(|source| TelemetryError::Filter { filter: text.to_owned(), source })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| OneLine(io::stderr()));
     let result = match format {
-        LogFormat::Text => {
-            let builder = builder.with_target(false).with_ansi(std::io::stderr().is_terminal());
-            builder.try_init()
-        }
+        LogFormat::Text => builder.with_target(false).with_ansi(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
     };
     result.map_err(|_| TelemetryError::Twice)
+}
+
+/// Where events are written, each by one write: whatever is in one, it stays a line.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = shown::line(text.trim_end_matches('\n'));
+        self.0.write_all(format!("{line}\n").as_bytes()).map(|()| event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Where all metrics are read.
@@ -157,6 +170,7 @@ pub mod metric {
         "undecodable",
         "unauthenticated",
         "forbidden",
+        "foreign-origin",
         "unknown-source",
         "too-many-alerts",
         "rate-limited",
@@ -174,7 +188,6 @@ pub mod metric {
     ];
 
     pub(super) fn describe() {
-        "foreign-origin",
         describe_counter!(RECEIVED, "Alerts in valid requests, accepted or not.");
         describe_counter!(ACCEPTED, "Alerts that Temporal holds, repeats included.");
         describe_counter!(REFUSED, "Requests that were refused, by error code.");
@@ -299,5 +312,44 @@ pub mod metric {
     /// An alert reached a receiver this long after it was accepted.
     pub fn delivered(receiver: &str, latency: Duration) {
         histogram!(DELIVERY, "receiver" => receiver.to_owned()).record(latency);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Log(Arc<parking_lot::Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        for json in [false, true] {
+            let written = Arc::new(parking_lot::Mutex::new(Vec::new()));
+            let log = written.clone();
+            let builder = tracing_subscriber::fmt().with_ansi(false);
+            let builder = builder.with_writer(move || OneLine(Log(written.clone())));
+            let event = || {
+                let nasty = "a\n2026-11-29T20:00:00Z  INFO all is well\u{1b}[2K\u{202e}\u{85}\u{2028}b";
+                tracing::warn!(title = nasty, shown = %nasty, "{nasty}");
+            };
+            match json {
+                true => tracing::subscriber::with_default(builder.json().finish(), event),
+                false => tracing::subscriber::with_default(builder.finish(), event),
+            }
+            let text = String::from_utf8(log.lock().clone()).unwrap();
+            let line = text.strip_suffix('\n').unwrap();
+            assert!(line.contains("all is well") && !line.contains(shown::is_unprintable), "{line:?}");
+        }
     }
 }

@@ -59,13 +59,14 @@ use crate::routing::Routing;
 use crate::telemetry::Metrics;
 use crate::temporal::{ActivityConfig, Link};
 
+pub(crate) use access::scrubbed;
 pub use access::{Access, KeyConfig, NewKey, SourceConfig};
 pub use listen::{Door, Listen};
 pub use places::Places;
 pub use request::read_alert;
 pub use response::{AlertResult, WebhookResponse};
-pub use serve::serve;
 pub use room::Room;
+pub use serve::serve;
 pub use spool::{SetAside, Spool, SpoolConfig, SpoolStatus};
 pub use spooled::SpoolPage;
 pub use tls::{Tls, TlsConfig};

@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::table::table;
-use super::{Target, answered};
+use super::output::{self, say};
+use super::table::Rows;
+use super::{Target, answered, no_answer};
 use crate::temporal::{AlertPage, ListedAlert};
 
 /// The host itself waits five seconds for Temporal, and twelve for the worker of an alert that is taken over.
@@ -62,8 +62,8 @@ struct List {
     #[arg(long)]
     source: Option<String>,
     /// Their id, or dedup_key
-    #[arg(long)]
-    key: Option<String>,
+    #[arg(long, value_name = "ID")]
+    dedup_key: Option<String>,
     /// running, completed, failed, canceled, terminated or timed_out
     #[arg(long)]
     state: Option<String>,
@@ -95,19 +95,19 @@ impl List {
             ("severity", &self.severity),
             ("type", &self.kind),
             ("source", &self.source),
-            ("key", &self.key),
+            ("key", &self.dedup_key),
             ("state", &self.state),
             ("since", &self.since),
             ("until", &self.until),
             ("cursor", &self.cursor),
             ("limit", &Some(limit)),
         ];
-        let mut url: reqwest::Url = self.target.at("/alerts").parse()?;
+        let mut url = self.target.at("/alerts")?;
         let given = filters.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
         url.query_pairs_mut().extend_pairs(given);
         let value: Value = get(&self.target, url).await?;
         if self.json {
-            println!("{value:#}");
+            output::json(&value);
             return Ok(ExitCode::SUCCESS);
         }
         show_page(&serde_json::from_value(value)?);
@@ -116,13 +116,14 @@ impl List {
 }
 
 fn show_page(page: &AlertPage) {
-    let mut rows = table(&["ACCEPTED", "SEVERITY", "STATUS", "OUTCOME", "SOURCE", "TITLE", "ALERT"]);
+    let mut rows = Rows::new(&["ACCEPTED", "SEVERITY", "STATUS", "OUTCOME", "SOURCE", "TITLE", "ALERT"]);
     for alert in &page.alerts {
-        rows.add_row(row(alert));
+        rows.add(row(alert));
     }
-    println!("{rows}");
+    rows.print();
     if let Some(next) = &page.next {
-        println!("\nthere are more: --cursor {next}");
+        say!();
+        say!("there are more: --cursor {next}");
     }
 }
 
@@ -165,7 +166,7 @@ struct Show {
 
 impl Show {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let mut url: reqwest::Url = self.target.at("/alerts").parse()?;
+        let mut url = self.target.at("/alerts")?;
         if let Ok(mut path) = url.path_segments_mut() {
             path.push(&self.id);
         }
@@ -174,8 +175,8 @@ impl Show {
         }
         let value: Value = get(&self.target, url).await?;
         match (self.json, value["why"].as_str()) {
-            (true, _) => println!("{value:#}"),
-            (false, Some(why)) => println!("{why}"),
+            (true, _) => output::json(&value),
+            (false, Some(why)) => say!("{why}"),
             (false, None) => show(&value),
         }
         Ok(ExitCode::SUCCESS)
@@ -198,19 +199,19 @@ struct Ack {
 
 impl Ack {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let mut url: reqwest::Url = self.target.at("/alerts").parse()?;
+        let mut url = self.target.at("/alerts")?;
         if let Ok(mut path) = url.path_segments_mut() {
             path.push(&self.id).push("ack");
         }
         let body = json!({"by": self.by, "note": self.note});
         let response = self.target.http(TIMEOUT)?.post(url.clone()).json(&body).send().await;
-        let response = response.with_context(|| format!("no answer from {url}: is the host running?"))?;
+        let response = response.map_err(|error| no_answer(&url, error))?;
         let acked: Value = answered(response).await?;
         let by = acked["acknowledgement"]["by"].as_str().unwrap_or("-");
         match (by == self.by, acked["stopped"] == true) {
-            (false, _) => println!("{by} has taken it over before"),
-            (true, true) => println!("taken over: nobody else is told of it any more"),
-            (true, false) => println!("taken over: it had come to its end, and its updaters are told"),
+            (false, _) => say!("{by} has taken it over before"),
+            (true, true) => say!("taken over: nobody else is told of it any more"),
+            (true, false) => say!("taken over: it had come to its end, and its updaters are told"),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -218,26 +219,28 @@ impl Ack {
 
 async fn get(target: &Target, url: reqwest::Url) -> anyhow::Result<Value> {
     let response = target.http(TIMEOUT)?.get(url.clone()).send().await;
-    answered(response.with_context(|| format!("no answer from {url}: is the host running?"))?).await
+    answered(response.map_err(|error| no_answer(&url, error))?).await
 }
 
 /// The workflow first, then each of its alerts.
 fn show(found: &Value) {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    println!("{}: {}", text(&found["workflow_id"]), text(&found["state"]));
+    say!("{}: {}", text(&found["workflow_id"]), text(&found["state"]));
     if let Some(url) = found["temporal_url"].as_str() {
-        println!("{url}");
+        say!("{url}");
     }
     let alerts = found["alerts"].as_array().map_or_else(|| std::slice::from_ref(found), Vec::as_slice);
     alerts.iter().filter(|alert| alert["alert"].is_object()).for_each(show_alert);
     for child in found["children"].as_array().into_iter().flatten() {
-        println!("\non its own: campanile alerts show {}", text(child));
+        say!();
+        say!("on its own: campanile alerts show {}", text(child));
     }
     for pending in found["pending"].as_array().into_iter().flatten() {
         let (id, attempt) = (text(&pending["id"]), &pending["attempt"]);
-        println!("\nwaiting: {id}, attempt {attempt} at {}", text(&pending["next_attempt_at"]));
+        say!();
+        say!("waiting: {id}, attempt {attempt} at {}", text(&pending["next_attempt_at"]));
         show_attempts(&pending["before"]);
-        println!("  {}", text(&pending["error"]));
+        say!("  {}", text(&pending["error"]));
     }
 }
 
@@ -245,9 +248,11 @@ fn show_alert(found: &Value) {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let (alert, ledger) = (&found["alert"], &found["ledger"]);
     let (severity, status, title) = (text(&alert["severity"]), text(&alert["status"]), text(&alert["title"]));
-    println!("\n{title}\n{severity}, {status}, from {}", text(&alert["source"]["name"]));
+    say!();
+    say!("{title}");
+    say!("{severity}, {status}, from {}", text(&alert["source"]["name"]));
     if let Some(outcome) = found["outcome"].as_str() {
-        println!("outcome: {outcome}");
+        say!("outcome: {outcome}");
     }
     let came = if ledger.is_object() { ledger } else { &found["came"] };
     for (name, value) in [
@@ -259,28 +264,28 @@ fn show_alert(found: &Value) {
         ("taken back by", &ledger["taken_back_by"]),
     ] {
         if let Some(value) = value.as_str() {
-            println!("{name}: {value}");
+            say!("{name}: {value}");
         }
     }
     for (name, count) in [("repeats while it ran", &ledger["repeats"]), ("came and went", &ledger["flaps"])] {
         if let Some(count) = count.as_u64() {
-            println!("{name}: {count}");
+            say!("{name}: {count}");
         }
     }
     let decisions = if ledger.is_object() { &ledger["decisions"] } else { &found["decisions"] };
     for (name, list) in [("warning", &ledger["warnings"]), ("decision", decisions)] {
-        list.as_array().into_iter().flatten().for_each(|line| println!("{name}: {}", text(line)));
+        list.as_array().into_iter().flatten().for_each(|line| say!("{name}: {}", text(line)));
     }
     if let Some(by) = ledger["acknowledged"]["by"].as_str() {
         let note =
             ledger["acknowledged"]["note"].as_str().map(|note| format!(": {note}")).unwrap_or_default();
-        println!("taken over by {by}, {}{note}", time(&ledger["acknowledged"]["at"]));
+        say!("taken over by {by}, {}{note}", time(&ledger["acknowledged"]["at"]));
     }
     let steps = if ledger.is_object() { &ledger["steps"] } else { &found["steps"] };
-    let mut rows = table(&["AT", "STEP", "WHO", "RESULT", "ATTEMPTS", "MS", "WHAT IT SAID"]);
+    let mut rows = Rows::new(&["AT", "STEP", "WHO", "RESULT", "ATTEMPTS", "MS", "WHAT IT SAID"]);
     for step in steps.as_array().into_iter().flatten() {
         let said = step["error"]["message"].as_str().or(step["message"].as_str()).unwrap_or_default();
-        rows.add_row([
+        rows.add([
             time(&step["at"]),
             text(&step["activity"]),
             step["receiver"].as_str().map_or_else(|| text(&step["plugin"]), str::to_owned),
@@ -291,7 +296,7 @@ fn show_alert(found: &Value) {
         ]);
     }
     if !rows.is_empty() {
-        println!("{rows}");
+        rows.print();
     }
     steps.as_array().into_iter().flatten().for_each(show_rest);
 }
@@ -300,17 +305,17 @@ fn show_alert(found: &Value) {
 fn show_rest(step: &Value) {
     let who = step["receiver"].as_str().or(step["plugin"].as_str()).unwrap_or("-");
     if let Some(other) = step["instead_of"].as_str() {
-        println!("{who} stood in for {other}");
+        say!("{who} stood in for {other}");
     }
     for warning in step["warnings"].as_array().into_iter().flatten() {
-        println!("{who}, warning: {}", warning.as_str().unwrap_or("-"));
+        say!("{who}, warning: {}", warning.as_str().unwrap_or("-"));
     }
     if step["before"].is_array() {
-        println!("{who}, attempts before the last one:");
+        say!("{who}, attempts before the last one:");
         show_attempts(&step["before"]);
     }
     if let Some(id) = step["parked"].as_str() {
-        println!("parked: campanile deliveries retry {id}");
+        say!("parked: campanile deliveries retry {id}");
     }
 }
 
@@ -324,6 +329,6 @@ fn show_attempts(attempts: &Value) {
     for attempt in attempts.as_array().into_iter().flatten() {
         let text = |name: &str| attempt[name].as_str().unwrap_or("-");
         let (number, ms) = (&attempt["number"], &attempt["duration_ms"]);
-        println!("  {number}. {} ({ms} ms): {}: {}", time(&attempt["at"]), text("code"), text("message"));
+        say!("  {number}. {} ({ms} ms): {}: {}", time(&attempt["at"]), text("code"), text("message"));
     }
 }

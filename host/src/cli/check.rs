@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::output::say;
 use crate::app::{Kept, check_door, plugin_config};
 use crate::config::{Config, ConfigFile, Flags};
 use crate::plugin::{Checked, CheckedDirectory, Checker, PluginConfig, Role};
@@ -39,7 +40,7 @@ impl Check {
             Err(fault) => faults.push(fault),
         }
         match config.router(true) {
-            Ok((_, odd)) => odd.iter().for_each(|fault| println!("warning: {fault}")),
+            Ok((_, odd)) => odd.iter().for_each(|fault| say!("warning: {fault}")),
             Err(more) => faults.extend(more.iter().map(ToString::to_string)),
         }
         Ok(concluded(&faults, count, &config))
@@ -74,7 +75,7 @@ async fn look(plugins: PluginConfig, needed: bool) -> Result<Vec<Checked>, Strin
     let directory = plugins.directory.clone();
     let checker = Checker::open(plugins).map_err(|error| error.to_string())?;
     for door in checker.open_doors() {
-        println!("warning: {door}");
+        say!("warning: {door}");
     }
     let CheckedDirectory { plugins, warnings } = match checker.directory().await {
         Err(error) if error.kind() == ErrorKind::NotFound && !needed => return Ok(Vec::new()),
@@ -83,7 +84,7 @@ async fn look(plugins: PluginConfig, needed: bool) -> Result<Vec<Checked>, Strin
         })?,
     };
     for warning in warnings {
-        println!("warning: {}: {}", warning.file, warning.message);
+        say!("warning: {}: {}", warning.file, warning.message);
     }
     Ok(plugins)
 }
@@ -124,15 +125,15 @@ fn may_notify(checked: &[Checked], name: &str) -> bool {
 fn concluded(faults: &[String], plugins: usize, config: &Config) -> ExitCode {
     let directory = config.plugins.display();
     match (faults, plugins, config.role.works()) {
-        ([], 0, true) => println!(
+        ([], 0, true) => say!(
             "warning: the configuration is good, but {directory} holds no plugin: a host would accept alerts and notify \
              no receiver"
         ),
-        ([], 0, false) => println!(
+        ([], 0, false) => say!(
             "the configuration is good; {directory} holds no source, so a host would take alerts at /webhook/alerts only"
         ),
-        ([], count, _) => println!("the configuration is good, and a host would load every plugin ({count})"),
-        (faults, _, _) => faults.iter().for_each(|fault| println!("{fault}")),
+        ([], count, _) => say!("the configuration is good, and a host would load every plugin ({count})"),
+        (faults, _, _) => faults.iter().for_each(|fault| say!("{fault}")),
     }
     if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::table::table;
-use super::{Target, answered};
+use super::output::{self, say};
+use super::table::Rows;
+use super::{Target, answered, no_answer};
 use crate::temporal::{DeliveryPage, ParkedDelivery};
 
 /// The host itself waits five seconds for Temporal, and tells many one after the other.
@@ -99,17 +100,18 @@ impl List {
         pairs.extend([("limit", limit.as_str()), ("state", if self.ended { "ended" } else { "parked" })]);
         let value = ask(&self.target, Method::GET, "/deliveries", &pairs).await?;
         if self.json {
-            println!("{value:#}");
+            output::json(&value);
             return Ok(ExitCode::SUCCESS);
         }
         let page: DeliveryPage = serde_json::from_value(value)?;
-        let mut rows = table(&["PARKED", "RECEIVER", "ERROR", "SEVERITY", "TITLE", "DELIVERY"]);
+        let mut rows = Rows::new(&["PARKED", "RECEIVER", "ERROR", "SEVERITY", "TITLE", "DELIVERY"]);
         for delivery in &page.deliveries {
-            rows.add_row(row(delivery));
+            rows.add(row(delivery));
         }
-        println!("{rows}");
+        rows.print();
         if page.more {
-            println!("\nthere are more: narrow the filter, or raise --limit");
+            say!();
+            say!("there are more: narrow the filter, or raise --limit");
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -152,20 +154,20 @@ impl Order {
         }
         let value = ask(&self.target, Method::POST, path, &pairs).await?;
         if self.json {
-            println!("{value:#}");
+            output::json(&value);
             return Ok(ExitCode::SUCCESS);
         }
         let told: Vec<&str> =
             value["deliveries"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        told.iter().for_each(|id| println!("{id}"));
-        println!("{} deliveries", told.len());
+        told.iter().for_each(|id| say!("{id}"));
+        say!("{} deliveries", told.len());
         Ok(ExitCode::SUCCESS)
     }
 }
 
 async fn ask(target: &Target, method: Method, path: &str, pairs: &[(&str, &str)]) -> anyhow::Result<Value> {
-    let mut url: reqwest::Url = target.at(path).parse()?;
+    let mut url = target.at(path)?;
     url.query_pairs_mut().extend_pairs(pairs);
     let response = target.http(TIMEOUT)?.request(method, url.clone()).send().await;
-    answered(response.with_context(|| format!("no answer from {url}: is the host running?"))?).await
+    answered(response.map_err(|error| no_answer(&url, error))?).await
 }

@@ -10,6 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::alert::{Alert, Sender, Status, resolve_id, timed_id};
+use crate::alert::{Alert, Status, resolve_id, timed_id};
+use super::output::say;
 use crate::app::{Kept, plugin_config, unusable};
 use crate::config::{Config, Flags};
 use crate::plugin::{Decoded, PluginConfig, Registry, Role, SourceRequest};
@@ -50,15 +52,16 @@ impl Explain {
             _ => self.decode(&config, body).await?,
         };
         for warning in &decoded.warnings {
-            println!("warning: {warning}");
+            say!("warning: {warning}");
         }
         if let Some(id) = &decoded.delivery_id {
-            println!("the delivery is {id}: a repeat of it is recognised, and runs nothing again");
+            say!("the delivery is {id}: a repeat of it is recognised, and runs nothing again");
         }
-        println!("alerts: {}", decoded.alerts.len());
+        say!("alerts: {}", decoded.alerts.len());
         let mut is_good = true;
         for (index, text) in decoded.alerts.iter().enumerate() {
-            println!("\nalerts[{index}]");
+            say!();
+            say!("alerts[{index}]");
             is_good &= self.explain(text, decoded.delivery_id.is_some(), window, &router);
         }
         Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -89,13 +92,13 @@ impl Explain {
     fn explain(&self, text: &str, is_delivery_known: bool, window: SignedDuration, router: &Router) -> bool {
         match read_alert(text) {
             Ok(alert) => {
-                println!("  {}, {}: {}", alert.severity, alert.status, alert.title);
-                println!("  {}", identity(self.scope(), &alert, is_delivery_known, window));
+                say!("  {}, {}: {}", alert.severity, alert.status, alert.title);
+                say!("  {}", identity(self.scope(), &alert, is_delivery_known, window));
                 explain_routes(router, &alert);
                 true
             }
             Err(faults) => {
-                faults.iter().for_each(|fault| println!("  left out: {fault}"));
+                faults.iter().for_each(|fault| say!("  left out: {fault}"));
                 false
             }
         }
@@ -121,15 +124,15 @@ fn posted(body: &[u8]) -> anyhow::Result<Decoded> {
 /// Each route that is asked, as if no processor changed the alert.
 fn explain_routes(router: &Router, alert: &Alert) {
     if !router.has_routes() {
-        return println!("  there are no routes: every enabled plugin gets it whose `when` takes it");
+        return say!("  there are no routes: every enabled plugin gets it whose `when` takes it");
     }
     // An alert came from JSON, so it goes back into JSON.
     let document = serde_json::to_value(alert).unwrap_or_default();
     let (routed, visits) = router.route(&document, Timestamp::now());
     for visit in &visits {
-        println!("  {:indent$}{visit}", "", indent = 2 * visit.depth);
+        say!("  {:indent$}{visit}", "", indent = 2 * visit.depth);
     }
-    println!("  → {routed}");
+    say!("  → {routed}");
 }
 
 fn identity(scope: Scope<'_>, alert: &Alert, is_delivery_known: bool, window: SignedDuration) -> String {

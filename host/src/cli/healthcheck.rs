@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 
-use super::Target;
+use super::output::say;
+use super::{Target, no_answer};
 
 #[derive(Args, Debug)]
 pub(super) struct Healthcheck {
@@ -16,11 +16,11 @@ pub(super) struct Healthcheck {
 
 impl Healthcheck {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let url = self.target.at("/health");
-        let response = self.target.http(Duration::from_secs(5))?.get(&url).send().await;
-        let response = response.with_context(|| format!("no answer from {url}"))?;
+        let url = self.target.at("/health")?;
+        let response = self.target.http(Duration::from_secs(5))?.get(url.clone()).send().await;
+        let response = response.map_err(|error| no_answer(&url, error))?;
         let status = response.status();
-        println!("{}", response.text().await?);
+        say!("{}", response.text().await?);
         Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use toml::Value;
 
 use crate::operator_file;
+use super::output::{self, say};
 use crate::webhook::NewKey;
 
 #[derive(Args, Debug)]
@@ -70,16 +71,19 @@ impl New {
             if !self.if_missing {
                 bail!("{text}");
             }
-            println!("{text}");
+            say!("{text}");
             return Ok(ExitCode::SUCCESS);
         }
         let NewKey { key, hash } = NewKey::make();
-        println!("the key, which is shown this once:\n\n  {key}\n");
+        output::lines(format_args!("the key, which is shown this once:\n\n  {key}\n"));
         match &self.file {
-            None => println!("for the host's configuration:\n\n[keys.{}]\n{}", self.name, self.lines(&hash)),
+            None => {
+                let lines = self.lines(&hash);
+                output::lines(format_args!("for the host's configuration:\n\n[keys.{}]\n{lines}", self.name));
+            }
             Some(file) => {
                 self.add(file, &hash).with_context(|| format!("{} cannot be written", file.display()))?;
-                println!("added to {}", file.display());
+                say!("added to {}", file.display());
             }
         }
         Ok(ExitCode::SUCCESS)

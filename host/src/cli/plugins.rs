@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 
-use super::table::table;
-use super::{Target, answered};
 use crate::plugin::{Inventory, QuarantineStatus, RefusedInput};
+use crate::plugin::{Inventory, QuarantineStatus};
+use super::output::say;
+use super::table::Rows;
+use super::table::table;
+use super::{Target, answered, no_answer};
+use super::{Target, answered};
 
 #[derive(Args, Debug)]
 pub(super) struct Plugins {
@@ -18,11 +21,11 @@ pub(super) struct Plugins {
 
 impl Plugins {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let url = self.target.at("/plugins");
-        let response = self.target.http(Duration::from_secs(5))?.get(&url).send().await;
-        let response = response.with_context(|| format!("no answer from {url}: is the host running?"))?;
+        let url = self.target.at("/plugins")?;
+        let response = self.target.http(Duration::from_secs(5))?.get(url.clone()).send().await;
+        let response = response.map_err(|error| no_answer(&url, error))?;
         let inventory: Inventory = answered(response).await?;
-        let mut loaded = table(&["PLUGIN", "ROLE", "VERSION", "GENERATION", "DIGEST", "FILE"]);
+        let mut loaded = Rows::new(&["PLUGIN", "ROLE", "VERSION", "GENERATION", "DIGEST", "FILE"]);
         for plugin in &inventory.loaded {
             let name = match (&plugin.quarantine, plugin.enabled) {
                 (_, false) => format!("{} (disabled)", plugin.name),
@@ -31,7 +34,7 @@ impl Plugins {
             };
             let digest: String = plugin.digest.chars().take(19).collect();
             let generation = plugin.generation.to_string();
-            loaded.add_row([
+            loaded.add([
                 name,
                 plugin.role.to_string(),
                 plugin.version.clone(),
@@ -40,33 +43,38 @@ impl Plugins {
                 plugin.file.clone(),
             ]);
         }
-        println!("{loaded}");
+        loaded.print();
         for plugin in &inventory.loaded {
             if let Some(quarantine) = &plugin.quarantine {
                 let QuarantineStatus { reason, seconds_left } = quarantine;
-                println!("\nquarantined for another {seconds_left} s: {}\n  it {reason}", plugin.name);
+                say!();
+                say!("quarantined for another {seconds_left} s: {}", plugin.name);
+                say!("  it {reason}");
             }
         }
         for plugin in &inventory.loaded {
             for RefusedInput { sender, about, failures, reason, seconds_left } in &plugin.refused_inputs {
-                println!(
-                    "\nrefused for another {seconds_left} s: what {sender} sent to {} ({about})",
-                    plugin.name
-                );
-                println!("  it failed {failures} times: {reason}");
+                say!();
+                say!("refused for another {seconds_left} s: what {sender} sent to {} ({about})", plugin.name);
+                say!("  it failed {failures} times: {reason}");
             }
         }
         for refused in &inventory.refused {
-            println!("\nrefused: {}\n  {}", refused.file, refused.reason);
+            say!();
+            say!("refused: {}", refused.file);
+            say!("  {}", refused.reason);
             if let Some(time) = refused.next_attempt {
-                println!("  this can pass: it is tried again at {time:.0}");
+                say!("  this can pass: it is tried again at {time:.0}");
             }
         }
         if !inventory.loading.is_empty() {
-            println!("\nnot loaded yet: {}", inventory.loading.join(", "));
+            say!();
+            say!("not loaded yet: {}", inventory.loading.join(", "));
         }
         for warning in &inventory.warnings {
-            println!("\nwarning: {}\n  {}", warning.file, warning.message);
+            say!();
+            say!("warning: {}", warning.file);
+            say!("  {}", warning.message);
         }
         Ok(ExitCode::SUCCESS)
     }

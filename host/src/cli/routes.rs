@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::output::{self, say};
 use crate::app::unusable;
 use crate::config::{Config, Flags};
-use crate::routing::Router;
+use crate::routing::{Router, Visit};
 use crate::webhook::read_alert;
 
 #[derive(Args, Debug)]
@@ -49,7 +50,7 @@ struct Show {
 
 impl Show {
     fn run(self) -> anyhow::Result<ExitCode> {
-        print!("{}", router(self.flags)?);
+        output::lines(router(self.flags)?);
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -71,12 +72,12 @@ impl Test {
         let (router, at) = (router(self.flags)?, self.at.unwrap_or_else(Timestamp::now));
         for file in &self.files {
             for alert in alerts(file)? {
-                println!("{}: {}", file.display(), alert["title"].as_str().unwrap_or("an alert"));
+                say!("{}: {}", file.display(), alert["title"].as_str().unwrap_or("an alert"));
                 let (routed, visits) = router.route(&alert, at);
                 for visit in &visits {
-                    println!("{:indent$}{visit}", "", indent = 2 + 2 * visit.depth);
+                    say!("{:indent$}{visit}", "", indent = 2 + 2 * visit.depth);
                 }
-                println!("  → {routed}");
+                say!("  → {routed}");
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -114,12 +115,13 @@ impl Check {
         let files = cases(&self.directory)?;
         let mut wrong = 0;
         for file in &files {
-            if let Some(why) = check(&router, file)? {
-                println!("{}: {why}", file.display());
+            if let Some((why, decisions)) = check(&router, file)? {
+                say!("{}: {why}", file.display());
+                decisions.iter().for_each(|line| say!("  {line}"));
                 wrong += 1;
             }
         }
-        println!("{} cases, {wrong} wrong", files.len());
+        say!("{} cases, {wrong} wrong", files.len());
         Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -141,8 +143,8 @@ fn cases(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// What is wrong with a case, if something is.
-fn check(router: &Router, file: &Path) -> anyhow::Result<Option<String>> {
+/// What is wrong with a case, if something is, and each route that was asked.
+fn check(router: &Router, file: &Path) -> anyhow::Result<Option<(String, Vec<String>)>> {
     let case: Case = serde_json::from_value(json(file)?)
         .with_context(|| format!("{} is no case with `alert` and `receivers`", file.display()))?;
     let alert = understood(file, &case.alert)?;
@@ -158,17 +160,14 @@ fn check(router: &Router, file: &Path) -> anyhow::Result<Option<String>> {
     let written = case.updaters.filter(|expected| *expected != updaters);
     let written = written
         .map(|expected| format!("is written back by [{}], not by [{}]", list(&updaters), list(&expected)));
-    Ok(told.or(written).map(|why| {
-        let visits = visits.iter().map(ToString::to_string);
-        let lines = visits.chain(routed.failed_mutes).map(|line| format!("\n  {line}"));
-        format!("{why}{}", lines.collect::<String>())
-    }))
+    let visits = visits.iter().map(ToString::to_string);
+    Ok(told.or(written).map(|why| (why, visits.chain(routed.failed_mutes).collect())))
 }
 
 /// The routes that are configured; says what is odd about them.
 pub(super) fn router(flags: Flags) -> anyhow::Result<Router> {
     let (router, odd) = Config::load(flags)?.router(false).map_err(|faults| unusable(&faults))?;
-    odd.iter().for_each(|fault| println!("warning: {fault}"));
+    odd.iter().for_each(|fault| say!("warning: {fault}"));
     Ok(router)
 }
 

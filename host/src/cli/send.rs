@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use comfy_table::Table;
 use jiff::SignedDuration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::Target;
-use super::table::table;
+use super::output::say;
+use super::table::Rows;
+use super::{Target, no_answer};
 use crate::ledger::{Ledger, Outcome, StepResult};
 use crate::webhook::{AlertResult, WebhookResponse};
 
@@ -41,9 +41,9 @@ impl Send {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let client = self.target.http(self.timeout.unsigned_abs() + MARGIN)?;
         let mut table = if self.sync {
-            table(&["FILE", "ALERT", "OUTCOME", "STEPS"])
+            Rows::new(&["FILE", "ALERT", "OUTCOME", "STEPS"])
         } else {
-            table(&["FILE", "WORKFLOW"])
+            Rows::new(&["FILE", "WORKFLOW"])
         };
         let mut is_good = true;
         // First all files, then the host: a mistake in the last one is found before the first one is sent.
@@ -52,21 +52,21 @@ impl Send {
             let response = match self.post(&client, &request).await {
                 Ok(response) => response,
                 Err(error) => {
-                    println!("{}: {error:#}", file.display());
+                    say!("{}: {error:#}", file.display());
                     is_good = false;
                     continue;
                 }
             };
             if !response.success {
-                println!("{}: {}", file.display(), response.message);
-                response.errors.iter().for_each(|fault| println!("  {fault}"));
+                say!("{}: {}", file.display(), response.message);
+                response.errors.iter().for_each(|fault| say!("  {fault}"));
                 is_good = false;
                 continue;
             }
             is_good &= add_rows(&mut table, file, &response);
         }
         if !table.is_empty() {
-            println!("{table}");
+            table.print();
         }
         Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -75,10 +75,11 @@ impl Send {
         let url = match self.sync {
             true => self.target.at(&format!("/webhook/alerts/sync?timeout={}ms", self.timeout.as_millis())),
             false => self.target.at("/webhook/alerts"),
-        };
-        let response = client.post(&url).json(request).send().await;
-        let response = response.with_context(|| format!("no answer from {url}: is the host running?"))?;
-        response.json().await.with_context(|| format!("{url} is not a campanile"))
+        }?;
+        let response = client.post(url.clone()).json(request).send().await;
+        let response = response.map_err(|error| no_answer(&url, error))?;
+        let response = response.json().await.map_err(reqwest::Error::without_url);
+        response.with_context(|| format!("{url} is not a campanile"))
     }
 }
 
@@ -105,36 +106,38 @@ fn read(file: &Path) -> std::io::Result<String> {
 }
 
 /// Adds a response's alerts. Returns whether all is well with them.
-fn add_rows(table: &mut Table, file: &Path, response: &WebhookResponse) -> bool {
+fn add_rows(table: &mut Rows, file: &Path, response: &WebhookResponse) -> bool {
     let file = file.display().to_string();
     match &response.results {
         None => {
             for id in &response.workflow_ids {
-                table.add_row([&file, id]);
+                table.add([&file, id]);
             }
             true
         }
         Some(results) => {
             for result in results {
                 let (outcome, steps) = shown(result);
-                table.add_row([&file, &result.id, &outcome, &steps]);
+                table.add([&file, &result.id, &outcome, steps.first().unwrap_or(&String::new())]);
+                steps.iter().skip(1).for_each(|step| table.add(["", "", "", step]));
             }
             results.iter().all(|result| !matches!(result.outcome, None | Some(Outcome::Failed)))
         }
     }
 }
 
-fn shown(result: &AlertResult) -> (String, String) {
+/// Its outcome and its steps.
+fn shown(result: &AlertResult) -> (String, Vec<String>) {
     match &result.ledger {
         None => {
             let id = utf8_percent_encode(&result.workflow_id, IN_PATH);
-            ("not completed yet".to_owned(), format!("ask for /alerts/{id}"))
+            ("not completed yet".to_owned(), vec![format!("ask for /alerts/{id}")])
         }
         Some(ledger) => (ledger.outcome.as_str().to_owned(), steps(ledger)),
     }
 }
 
-fn steps(ledger: &Ledger) -> String {
+fn steps(ledger: &Ledger) -> Vec<String> {
     let line = |step: &crate::ledger::Step| {
         let attempts =
             if step.attempts > 1 { format!(" after {} attempts", step.attempts) } else { String::new() };
@@ -145,5 +148,5 @@ fn steps(ledger: &Ledger) -> String {
             _ => format!("{}: {}{attempts}", step.plugin, step.message.as_deref().unwrap_or("ok")),
         }
     };
-    ledger.steps.iter().map(line).collect::<Vec<_>>().join("\n")
+    ledger.steps.iter().map(line).collect()
 }

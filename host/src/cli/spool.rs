@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::table::table;
-use super::{Target, answered};
+use super::output::{self, say};
+use super::table::Rows;
+use super::{Target, answered, no_answer};
 use crate::webhook::{SetAside, SpoolPage};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,16 +56,17 @@ impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let value = ask(&self.target, Method::GET, "/spool", &[]).await?;
         if self.json {
-            println!("{value:#}");
+            output::json(&value);
             return Ok(ExitCode::SUCCESS);
         }
         let SpoolPage { status, set_aside } = serde_json::from_value(value)?;
-        let mut rows = table(&["RECEIVED", "SOURCE", "SENDER", "FAILURES", "BYTES", "ERROR", "REQUEST"]);
+        let mut rows = Rows::new(&["RECEIVED", "SOURCE", "SENDER", "FAILURES", "BYTES", "ERROR", "REQUEST"]);
         for request in &set_aside {
-            rows.add_row(row(request));
+            rows.add(row(request));
         }
-        println!("{rows}");
-        println!("\n{} requests wait, {} are set aside", status.requests, status.set_aside);
+        rows.print();
+        say!();
+        say!("{} requests wait, {} are set aside", status.requests, status.set_aside);
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -109,13 +111,13 @@ impl Order {
         }
         let value = ask(&self.target, Method::POST, path, &pairs).await?;
         if self.json {
-            println!("{value:#}");
+            output::json(&value);
             return Ok(ExitCode::SUCCESS);
         }
         let ids: Vec<&str> =
             value["requests"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        ids.iter().for_each(|id| println!("{id}"));
-        println!("{} requests", ids.len());
+        ids.iter().for_each(|id| say!("{id}"));
+        say!("{} requests", ids.len());
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -124,5 +126,5 @@ async fn ask(target: &Target, method: Method, path: &str, pairs: &[(&str, &str)]
     let mut url: reqwest::Url = target.at(path).parse()?;
     url.query_pairs_mut().extend_pairs(pairs);
     let response = target.http(TIMEOUT)?.request(method, url.clone()).send().await;
-    answered(response.with_context(|| format!("no answer from {url}: is the host running?"))?).await
+    answered(response.map_err(|error| no_answer(&url, error))?).await
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::ledger::Retry;
+use crate::shown::is_unprintable;
 
 /// The longest message that is kept, in characters.
 pub(super) const LONGEST_MESSAGE: usize = 1_024;
@@ -178,7 +179,7 @@ pub(super) fn one_line(text: &str, longest: usize) -> String {
     let mut left = longest;
     for c in text.trim_end().chars() {
         let shown = if c == '\t' { ' ' } else { c };
-        let escaped = is_dangerous(shown).then(|| shown.escape_default());
+        let escaped = is_unprintable(shown).then(|| shown.escape_default());
         let size = escaped.as_ref().map_or(1, ExactSizeIterator::len);
         if size > left {
             line.push('…');
@@ -191,11 +192,6 @@ pub(super) fn one_line(text: &str, longest: usize) -> String {
         }
     }
     line
-}
-
-/// Control characters, and those that reorder or break the text around them.
-fn is_dangerous(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn is_kebab(code: &str) -> bool {

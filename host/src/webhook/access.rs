@@ -22,7 +22,8 @@ use crate::scope::name_fault;
 
 pub use config::{KeyConfig, SourceConfig};
 pub use key::NewKey;
-pub(super) use key::{Rate, has_key, scrubbed, split_key};
+pub(crate) use key::scrubbed;
+pub(super) use key::{Rate, has_key, split_key};
 
 use key::{Key, Presented};
 use signature::Verifier;
@@ -31,11 +32,11 @@ use sns::SnsVerifier;
 /// The name under which keys are let to `/webhook/alerts` and `/webhook/alerts/sync`.
 pub(super) const ALERTS: &str = "alerts";
 
-/// Everything that opens something. Holds no key in clear text, and the secrets that signatures are made with.
 /// What stands in ledgers and ids in place of a key's name where a signature let the request in.
 const BY_SIGNATURE: &str = "signature";
 const BY_SNS: &str = "sns";
 
+/// Everything that opens something. Holds no key in clear text, and the secrets that signatures are made with.
 #[derive(Debug, Default)]
 pub struct Access {
     keys: Vec<Key>,
@@ -78,8 +79,8 @@ impl Access {
         let mut read = BTreeMap::new();
         for (name, config) in sources {
             let at = format!("sources.{name}");
-            if name == ALERTS && (config.spool || config.plugin.is_some()) {
             faults.extend(name_fault(name).map(|message| Fault { path: at.clone(), value: None, message }));
+            if name == ALERTS && (config.spool || config.plugin.is_some()) {
                 let message =
                     "is no plugin's: keys and a signature can be asked for there, and nothing else be set";
                 faults.push(Fault { path: at.clone(), value: None, message: message.to_owned() });

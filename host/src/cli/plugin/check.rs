@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::app::{Kept, plugin_config, unusable};
+use crate::cli::output::{self, say};
 use crate::config::{Config, Flags};
 use crate::plugin::{Checked, Checker, Profile, SecretConfig, Verdict};
 
@@ -36,10 +37,12 @@ impl Check {
                     if checked.refused.is_some() {
                         code = ExitCode::FAILURE;
                     }
-                    println!("{}", report(file, &checked, &secrets));
+                    report(file, &checked, &secrets).iter().for_each(output::line);
+                    say!();
                 }
                 Err(why) => {
-                    println!("{why}\n");
+                    say!("{why}");
+                    say!();
                     code = ExitCode::FAILURE;
                 }
             }
@@ -48,23 +51,28 @@ impl Check {
     }
 }
 
-fn report(file: &Path, checked: &Checked, secrets: &BTreeMap<String, SecretConfig>) -> String {
+/// Line by line: what a plugin says stays within the line that it is in.
+fn report(file: &Path, checked: &Checked, secrets: &BTreeMap<String, SecretConfig>) -> Vec<String> {
     let shown = file.display();
-    let mut text = match &checked.refused {
-        None => format!("{shown}: a host would load it\n"),
-        Some(refused) => {
-            format!("{shown}: a host would refuse it\n\n  {}: {}\n", refused.file, refused.reason)
-        }
+    let mut lines = match &checked.refused {
+        None => vec![format!("{shown}: a host would load it")],
+        Some(refused) => vec![
+            format!("{shown}: a host would refuse it"),
+            String::new(),
+            format!("  {}: {}", refused.file, refused.reason),
+        ],
     };
     if let Some(profile) = &checked.profile {
         let size = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
-        text += &format!("\n{}{}", about(profile, size), wishes(&checked.name, profile));
-        text += &to_paste(&checked.name, profile, secrets);
+        lines.push(String::new());
+        lines.extend(about(profile, size));
+        lines.extend(wishes(&checked.name, profile));
+        lines.extend(to_paste(&checked.name, profile, secrets));
     }
-    text
+    lines
 }
 
-fn about(profile: &Profile, size: u64) -> String {
+fn about(profile: &Profile, size: u64) -> Vec<String> {
     let Profile { role, contract, version, summary, digest, sidecar, .. } = profile;
     let called = match (sidecar.enabled, &sidecar.when) {
         (false, _) => "never: enabled = false",
@@ -72,34 +80,42 @@ fn about(profile: &Profile, size: u64) -> String {
         (true, None) => "for every alert",
     };
     let size = size.div_ceil(1024);
-    let mut text = format!(
-        "  role     {role}, contract {contract}\n  version  {version}\n  summary  {summary}\n  size     {size} KiB\n  \
-         digest   {digest}\n  called   {called}\n"
-    );
-    if let Some(bounds) = &profile.bounds {
-        text += &format!("  limits   {bounds}\n");
-    }
-    text
+    let mut lines = vec![
+        format!("  role     {role}, contract {contract}"),
+        format!("  version  {version}"),
+        format!("  summary  {summary}"),
+        format!("  size     {size} KiB"),
+        format!("  digest   {digest}"),
+        format!("  called   {called}"),
+    ];
+    lines.extend(profile.bounds.iter().map(|bounds| format!("  limits   {bounds}")));
+    lines
 }
 
-fn wishes(name: &str, profile: &Profile) -> String {
-    if profile.wishes.is_empty() {
-        return "\n  asks for nothing by itself; what its settings lead it to is granted by you\n".to_owned();
-    }
+fn wishes(name: &str, profile: &Profile) -> Vec<String> {
     let line = |wish: &crate::plugin::Wish| match &wish.verdict {
-        Verdict::Granted => format!("  asks for {}: granted\n", wish.what),
-        Verdict::Missing => format!("  asks for {}: not granted by {name}.toml\n", wish.what),
-        Verdict::Impossible(why) => format!("  asks for {}: cannot be granted, {why}\n", wish.what),
+        Verdict::Granted => format!("  asks for {}: granted", wish.what),
+        Verdict::Missing => format!("  asks for {}: not granted by {name}.toml", wish.what),
+        Verdict::Impossible(why) => format!("  asks for {}: cannot be granted, {why}", wish.what),
     };
-    format!("\n{}", profile.wishes.iter().map(line).collect::<String>())
+    let mut lines = vec![String::new()];
+    lines.extend(profile.wishes.iter().map(line));
+    if profile.wishes.is_empty() {
+        lines.push("  asks for nothing by itself; what its settings lead it to is granted by you".to_owned());
+    }
+    lines
 }
 
 /// Lines for the sidecar and for the host's configuration; nothing if nothing is missing.
-fn to_paste(name: &str, profile: &Profile, secrets: &BTreeMap<String, SecretConfig>) -> String {
-    let mut text = String::new();
+fn to_paste(name: &str, profile: &Profile, secrets: &BTreeMap<String, SecretConfig>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut part = |head: String, table: String, keys: Vec<String>| {
+        lines.extend([String::new(), head, String::new(), table]);
+        lines.extend(keys);
+    };
     if !profile.settings.is_empty() {
-        text +=
-            &format!("\nit needs settings; in {name}.toml:\n\n[config]\n{}\n", profile.settings.join("\n"));
+        let settings = profile.settings.clone();
+        part(format!("it needs settings; in {name}.toml:"), "[config]".to_owned(), settings);
     }
     if let Some(grants) = profile.completed_grants() {
         let lists = [
@@ -109,22 +125,57 @@ fn to_paste(name: &str, profile: &Profile, secrets: &BTreeMap<String, SecretConf
             ("mail", &grants.mail),
         ];
         let lists = lists.into_iter().filter(|(_, list)| !list.is_empty());
-        let lines: String = lists.map(|(key, list)| format!("{key} = {}\n", array(list))).collect();
-        text += &format!(
-            "\nto grant all of it, in {name}.toml, instead of a table [grants] that is there:\n\n[grants]\n{lines}"
+        let head = format!("to grant all of it, in {name}.toml, instead of a table [grants] that is there:");
+        part(
+            head,
+            "[grants]".to_owned(),
+            lists.map(|(key, list)| format!("{key} = {}", array(list))).collect(),
         );
     }
     for secret in profile.undefined_secrets(secrets) {
-        text += &format!(
-            "\nthe secret {secret} is not known; in the host's configuration, with the value in a variable or a file:\n\n\
-             [secrets.{secret}]\nenv = \"{secret}\"\nhosts = {}\n",
-            array(&profile.hosts())
+        let head = format!(
+            "the secret {secret} is not known; in the host's configuration, with the value in a variable or a file:"
         );
+        let keys = vec![format!("env = \"{secret}\""), format!("hosts = {}", array(&profile.hosts()))];
+        part(head, format!("[secrets.{secret}]"), keys);
     }
-    text
+    lines
 }
 
 /// A list of texts as TOML writes it.
 fn array(texts: &[String]) -> String {
     toml::Value::from(texts.to_vec()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::tests::printed;
+    use crate::plugin::Role;
+
+    fn checked(text: &str) -> Checked {
+        let profile = Profile {
+            role: Role::Notifier,
+            contract: "0.1.0".to_owned(),
+            version: text.to_owned(),
+            summary: text.to_owned(),
+            digest: "sha256:0".to_owned(),
+            bounds: None,
+            sidecar: toml::from_str("").unwrap(),
+            wishes: Vec::new(),
+            settings: vec![format!("{text} = \"…\"  # {text}")],
+        };
+        Checked { name: "slack".to_owned(), profile: Some(profile), refused: None, plugin: None }
+    }
+
+    #[test]
+    fn what_a_plugin_says_of_itself_stays_in_its_lines() {
+        let lines = |text: &str| {
+            let report = report(Path::new("slack.wasm"), &checked(text), &BTreeMap::new());
+            printed(|| report.iter().for_each(output::line))
+        };
+        let nasty = lines("x\n\n[grants]\r\nhttp = [\"*\"]\u{1b}[1A\u{202e}\u{9b}");
+        assert_eq!(nasty.len(), lines("x").len());
+        assert!(!nasty.iter().any(|line| line.contains(crate::shown::is_unprintable) || line == "[grants]"));
+    }
 }

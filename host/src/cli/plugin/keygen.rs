@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::cli::output::say;
 use crate::plugin::{PASSWORD_VARIABLE, SigningKey};
 
 /// The key protects who may run code: with a password in CAMPANILE_KEY_PASSWORD it is encrypted, otherwise keep it as you
@@ -24,9 +25,13 @@ impl Keygen {
             None => format!("not encrypted, since {PASSWORD_VARIABLE} is not set: keep it off the hosts"),
         };
         let key = SigningKey::generate(&self.key, password)?;
-        println!("key {} is in {}, {protection}", key.id(), self.key.display());
-        println!("\nhosts that are to run only what it signed need in their configuration:\n");
-        println!("[trust]\nrequire-signature = true\ntrusted-keys = [\"{}\"]", key.public_line());
+        say!("key {} is in {}, {protection}", key.id(), self.key.display());
+        say!();
+        say!("hosts that are to run only what it signed need in their configuration:");
+        say!();
+        say!("[trust]");
+        say!("require-signature = true");
+        say!("trusted-keys = [\"{}\"]", key.public_line());
         Ok(ExitCode::SUCCESS)
     }
 }

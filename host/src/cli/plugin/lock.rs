@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::cli::output::say;
 use crate::config::{Config, Flags};
 use crate::plugin::{LockChange, write_lock};
 
@@ -29,12 +30,12 @@ impl Lock {
         let changes = write_lock(&lock, &config.plugins)?;
         for change in &changes {
             match change {
-                LockChange::Removed(entry) => println!("- {entry}"),
-                LockChange::Added(entry) => println!("+ {entry}"),
+                LockChange::Removed(entry) => say!("- {entry}"),
+                LockChange::Added(entry) => say!("+ {entry}"),
             }
         }
         if changes.is_empty() {
-            println!("{} admits what is in {} already", lock.display(), config.plugins.display());
+            say!("{} admits what is in {} already", lock.display(), config.plugins.display());
         }
         Ok(ExitCode::SUCCESS)
     }

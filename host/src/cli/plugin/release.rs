@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
 
-use crate::cli::{Target, answered};
+use crate::cli::output::say;
+use crate::cli::{Target, answered, no_answer};
 
 #[derive(Args, Debug)]
 pub(super) struct Release {
@@ -19,16 +19,16 @@ pub(super) struct Release {
 
 impl Release {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let mut url: reqwest::Url = self.target.at("/plugins").parse()?;
+        let mut url = self.target.at("/plugins")?;
         if let Ok(mut path) = url.path_segments_mut() {
             path.extend([self.name.as_str(), "release"]);
         }
         let response = self.target.http(Duration::from_secs(5))?.post(url.clone()).send().await;
-        let response = response.with_context(|| format!("no answer from {url}: is the host running?"))?;
+        let response = response.map_err(|error| no_answer(&url, error))?;
         let answer: Value = answered(response).await?;
         match answer["was_quarantined"] == true {
-            true => println!("{} is called again", self.name),
-            false => println!("{} was not in quarantine", self.name),
+            true => say!("{} is called again", self.name),
+            false => say!("{} was not in quarantine", self.name),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::cli::output::say;
 use crate::plugin::{SigningKey, sign_file};
 
 /// A component is signed to run with its sidecar, or, if there is none beside it now, to run without. A signature counts
@@ -24,10 +25,10 @@ impl Sign {
         let key = SigningKey::read(&self.key, super::password())?;
         for file in &self.files {
             let comment = sign_file(file, &key)?;
-            println!("{}.minisig: key {}, {}", file.display(), key.id(), comment.replace('\t', " "));
+            say!("{}.minisig: key {}, {}", file.display(), key.id(), comment.replace('\t', " "));
         }
         for unsigned in self.files.iter().filter_map(|file| unsigned_neighbour(file)) {
-            println!("{} is beside it and has no signature: sign it, too", unsigned.display());
+            say!("{} is beside it and has no signature: sign it, too", unsigned.display());
         }
         Ok(ExitCode::SUCCESS)
     }

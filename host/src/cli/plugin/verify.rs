@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 
+use crate::cli::output::say;
 use crate::config::{Config, Flags, list};
 use crate::plugin::{PublicKey, verify_file};
 
@@ -29,10 +30,10 @@ impl Verify {
         for file in &self.files {
             match verify_file(file, &keys) {
                 Ok(signed) => {
-                    println!("{}: key {}, {}", file.display(), signed.key, signed.comment.replace('\t', " "));
+                    say!("{}: key {}, {}", file.display(), signed.key, signed.comment.replace('\t', " "));
                 }
                 Err(why) => {
-                    println!("{}: {why}", file.display());
+                    say!("{}: {why}", file.display());
                     code = ExitCode::FAILURE;
                 }
             }

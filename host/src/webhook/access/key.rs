@@ -179,7 +179,7 @@ pub(in crate::webhook) fn has_key(text: &str) -> bool {
 }
 
 /// A text with `***` for every key in it; all of it, if a key is hidden in it.
-pub(in crate::webhook) fn scrubbed(text: &str) -> String {
+pub(crate) fn scrubbed(text: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let mut parts = text.split(PREFIX);
     let mut scrubbed = parts.next().unwrap_or_default().to_owned();

@@ -1,0 +1,265 @@
+//! What holds for every command: its options, what it prints, and where the key that it is given goes.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use clap::{Arg, CommandFactory};
+use serde_json::{Value, json};
+
+use super::output::tests::printed;
+use super::*;
+
+/// What a host answers when all is well, by path and status.
+const ANSWERS: &str = include_str!("../webhook/published/answers.json");
+/// A key as `campanile keys new` makes it.
+const KEY: &str = "cmp_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG";
+/// What others may write: it ends lines, begins rows, colours, erases, and turns the text around.
+const NASTY: &str =
+    "x\r\nalert-1  delivered\n\u{1b}[2K\u{1b}]0;t\u{7}\u{85}\u{9b}31m\u{202e}\u{2066}\u{200f}\u{2028}\0\ty";
+
+/// Every command without commands below, with its words.
+fn leaves(command: &clap::Command, words: Vec<String>, found: &mut Vec<(Vec<String>, clap::Command)>) {
+    if !command.has_subcommands() {
+        found.push((words.clone(), command.clone()));
+    }
+    for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+        leaves(below, [words.clone(), vec![below.get_name().to_owned()]].concat(), found);
+    }
+}
+
+fn commands() -> Vec<(Vec<String>, clap::Command)> {
+    let mut found = Vec::new();
+    let mut command = Cli::command();
+    command.build();
+    leaves(&command, vec!["campanile".to_owned()], &mut found);
+    assert!(found.len() > 20, "{}", found.len());
+    found
+}
+
+#[test]
+fn no_command_has_an_option_twice_and_no_variable_sets_two() {
+    let mut variables: BTreeMap<String, String> = BTreeMap::new();
+    for (words, command) in commands() {
+        let mut names: BTreeMap<String, &str> = BTreeMap::new();
+        for arg in command.get_arguments() {
+            let long = arg
+                .get_long_and_visible_aliases()
+                .unwrap_or_default()
+                .into_iter()
+                .map(|name| format!("--{name}"));
+            let short = arg
+                .get_short_and_visible_aliases()
+                .unwrap_or_default()
+                .into_iter()
+                .map(|name| format!("-{name}"));
+            for name in long.chain(short).chain([arg.get_id().to_string()]) {
+                let other = names.insert(name.clone(), arg.get_id().as_str());
+                assert_eq!(other, None, "{words:?} has {name} twice");
+            }
+            let Some(variable) = arg.get_env().map(|name| name.to_string_lossy().into_owned()) else {
+                continue;
+            };
+            let long = format!("--{}", arg.get_long().unwrap_or_default());
+            let before = variables.entry(variable.clone()).or_insert_with(|| long.clone());
+            assert_eq!(*before, long, "{words:?}: {variable} is another option elsewhere");
+            let is_secret =
+                ["KEY", "PASSWORD", "TOKEN", "SECRET", "URL"].iter().any(|end| variable.ends_with(end));
+            assert_eq!(
+                is_secret,
+                arg.is_hide_env_values_set(),
+                "{words:?}: the help shows {variable}, or hides it"
+            );
+        }
+    }
+}
+
+/// A host that answers as if all were well, with `text` for every text that somebody chose, and keeps what it was asked.
+struct Stub {
+    url: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Stub {
+    /// `status` is that of all answers; those that are not 200 have a `message`.
+    fn start(status: u16, text: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = asked.clone();
+        std::thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                seen.lock().unwrap().push(serve(connection, status, text));
+            }
+        });
+        Self { url, asked }
+    }
+}
+
+/// Answers one request, and gives its head.
+fn serve(mut connection: TcpStream, status: u16, text: &str) -> String {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") && connection.read(&mut byte).unwrap() == 1 {
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length =
+        head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+    connection.read_exact(&mut vec![0; length]).unwrap();
+    let path = head.split([' ', '?']).nth(1).unwrap();
+    let body = match status {
+        200 => answer(path, text).to_string(),
+        _ => json!({
+            "success": false, "message": text, "processed_count": 0, "workflow_ids": [],
+            "errors": [{"path": text, "message": text}], "timestamp": "2026-11-26T06:08:35Z",
+        })
+        .to_string(),
+    };
+    let answer =
+        format!("HTTP/1.1 {status} S\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    connection.write_all(answer.as_bytes()).unwrap();
+    head
+}
+
+fn answer(path: &str, text: &str) -> Value {
+    let answers: Value = serde_json::from_str(ANSWERS).unwrap();
+    let of = match path {
+        path if path.ends_with("/ack") => "/alerts/{workflow_id}/ack",
+        path if path.starts_with("/alerts/") => "/alerts/{workflow_id}",
+        path if path.starts_with("/plugins/") => "/plugins/{name}/release",
+        path => path,
+    };
+    let mut answer = answers[of]["200"].clone();
+    assert!(answer.is_object(), "{path}");
+    if of == "/plugins" {
+        answer["refused"] = json!([{"file": "x", "reason": "x", "since": "2026-11-26T06:08:27Z"}]);
+        answer["loaded"][0]["quarantine"] = json!({"reason": "x", "seconds_left": 7});
+    }
+    if of == "/alerts/{workflow_id}" {
+        answer["pending"] = json!([{"activity": "x", "id": "x", "attempt": 2, "error": "x"}]);
+        answer["children"] = json!(["x"]);
+        answer["ledger"]["warnings"] = json!(["x"]);
+        answer["ledger"]["acknowledged"] = json!({"by": "x", "note": "x"});
+    }
+    exchange(&mut answer, text);
+    answer
+}
+
+/// Texts that somebody chose, which are all but times and what is one of a few words.
+fn exchange(value: &mut Value, text: &str) {
+    const OURS: [&str; 9] =
+        ["state", "status", "outcome", "severity", "type", "role", "activity", "result", "duration_ms"];
+    match value {
+        Value::String(own) if own.parse::<jiff::Timestamp>().is_err() => *own = text.to_owned(),
+        Value::Array(items) => items.iter_mut().for_each(|item| exchange(item, text)),
+        Value::Object(fields) => {
+            let theirs = fields.iter_mut().filter(|(name, _)| !OURS.contains(&name.as_str()));
+            theirs.for_each(|(_, value)| exchange(value, text));
+        }
+        _ => {}
+    }
+}
+
+/// Commands that ask a host, as they are typed: with everything that they need, and in each of their forms.
+fn asking(url: &str, file: &str) -> Vec<Vec<String>> {
+    let asks = |command: &clap::Command| command.get_arguments().any(|arg| arg.get_id() == "url");
+    let mut typed = Vec::new();
+    for (words, command) in commands().into_iter().filter(|(_, command)| asks(command)) {
+        let needed = command.get_arguments().filter(|arg| arg.is_positional() || arg.is_required_set());
+        let value = |arg: &Arg| match arg.get_id().as_str() {
+            "files" => file.to_owned(),
+            _ => "a b/c".to_owned(),
+        };
+        let given = needed
+            .flat_map(|arg| arg.get_long().map(|long| format!("--{long}")).into_iter().chain([value(arg)]));
+        let base: Vec<String> =
+            words.into_iter().chain(given).chain(["--url", url, "--key", KEY].map(str::to_owned)).collect();
+        for form in ["json", "sync"]
+            .into_iter()
+            .filter(|form| command.get_arguments().any(|arg| arg.get_id() == *form))
+        {
+            typed.push([base.clone(), vec![format!("--{form}")]].concat());
+        }
+        typed.push(base);
+    }
+    assert!(typed.len() > 12, "{typed:?}");
+    typed
+}
+
+/// What a command prints.
+fn said(typed: &[String]) -> Vec<String> {
+    printed(|| _ = run(typed.iter().map(OsString::from).collect()))
+}
+
+fn file() -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(include_bytes!("../../../examples/security-login.json")).unwrap();
+    file
+}
+
+#[test]
+fn no_text_of_others_becomes_a_row_or_steers_the_terminal() {
+    let file = file();
+    for status in [200, 500] {
+        let (plain, nasty) = (Stub::start(status, "x"), Stub::start(status, NASTY));
+        let of = |stub: &Stub| asking(&stub.url, &file.path().display().to_string());
+        for (plain, nasty) in of(&plain).iter().zip(&of(&nasty)) {
+            let (expected, lines) = (said(plain), said(nasty));
+            assert!(
+                !lines.is_empty() && lines.len() == expected.len(),
+                "{nasty:?} ({status}): {lines:#?}\n{expected:#?}"
+            );
+            let odd = lines.iter().find(|line| line.contains(shown::is_unprintable));
+            assert_eq!(odd, None, "{nasty:?}");
+            // It says only what it was asked to do.
+            let is_silent = status == 200 && nasty.contains(&"release".to_owned());
+            let shows = lines.iter().any(|line| line.contains("x\\r\\n"));
+            assert!(shows || is_silent, "{nasty:?} shows none of it: {lines:#?}");
+        }
+    }
+}
+
+#[test]
+fn the_key_is_in_a_header_and_nowhere_else() {
+    let file = file();
+    let stub = Stub::start(200, "x");
+    let gone =
+        TcpListener::bind("127.0.0.1:0").map(|listener| format!("http://{}", listener.local_addr().unwrap()));
+    for url in [stub.url.clone(), gone.unwrap()] {
+        for typed in asking(&url, &file.path().display().to_string()) {
+            let lines = said(&typed);
+            assert!(!lines.iter().any(|line| line.contains("cmp_")), "{typed:?}: {lines:#?}");
+        }
+    }
+    for head in stub.asked.lock().unwrap().iter() {
+        let with_key: Vec<&str> = head.lines().filter(|line| line.contains("cmp_")).collect();
+        assert_eq!(with_key, [format!("authorization: Bearer {KEY}")], "{head}");
+    }
+}
+
+#[test]
+fn an_address_with_a_secret_in_it_is_refused_and_not_repeated() {
+    for url in [
+        format!("http://admin:{KEY}@127.0.0.1:9"),
+        format!("http://{KEY}@127.0.0.1:9"),
+        format!("http://127.0.0.1:9/?token={KEY}"),
+        format!("http://127.0.0.1:9/#{KEY}"),
+        "http://admin:hunter2@127.0.0.1:9".to_owned(),
+        KEY.to_owned(),
+    ] {
+        let text = said(&["campanile", "plugins", "--url", &url].map(str::to_owned)).join("\n");
+        assert!(text.contains("--url") && !text.contains("cmp_") && !text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn what_is_typed_wrong_is_repeated_without_control_characters() {
+    let plain = said(&["campanile", "alerts", "show", "x", "x", KEY].map(str::to_owned));
+    let lines = said(&["campanile", "alerts", "show", "x", NASTY, KEY].map(str::to_owned));
+    assert_eq!(lines.len(), plain.len(), "{lines:#?}");
+    let text = lines.join("\n");
+    assert!(text.contains("unexpected argument") && !text.contains("cmp_"), "{text}");
+    let odd = lines.iter().find(|line| line.contains(shown::is_unprintable));
+    assert_eq!(odd, None);
+}
