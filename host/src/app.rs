@@ -1,11 +1,13 @@
 //! The composition root: the only file that knows every wall. Builds the process, runs it, takes it down.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use rustix::fs::Mode;
 use temporalio_common::telemetry::metrics::TemporalMeter;
 use temporalio_sdk::Runtime;
 use tokio::sync::watch;
@@ -109,6 +111,7 @@ impl App {
         let door = Door::bind(&config.listen).await.with_context(|| {
             format!("cannot listen on {}: choose another address with --listen", config.listen)
         })?;
+        keep_files_private(&config.data_dir);
         let (last_resort, codec) = (kept.last_resort.take(), kept.codec.take());
         let spool = open_spool(&config)?;
         let off_limits = OffLimits::default();
@@ -244,6 +247,19 @@ async fn plugins_loaded(registry: &Registry) {
         let missing = registry.inventory().loading.join(", ");
         tracing::warn!(
             "the worker starts without plugins that are not loaded after {FIRST_PASS:?}: {missing}"
+        );
+    }
+}
+
+/// From here on this process, and each that it starts, writes files which its user alone can read. The socket file was made
+/// before: who may open it is the operator's affair.
+fn keep_files_private(data_dir: &Path) {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let mode = data_dir.metadata().map_or(0, |directory| directory.permissions().mode() & 0o777);
+    if mode & 0o077 != 0 {
+        let directory = data_dir.display();
+        tracing::warn!(
+            "others can look into the data directory {directory}, mode {mode:o}: chmod 700 {directory}"
         );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use harness::alerts::{alert, identified};
@@ -220,4 +221,33 @@ async fn a_start_can_be_interrupted_while_the_server_does_not_answer() {
     let status = status.unwrap_or_else(|| panic!("the host does not stop:\n{}", log.tail()));
     assert!(status.success(), "{status:?}:\n{}", log.tail());
     gone(server).await;
+}
+
+/// The permissions of all files and directories below one.
+fn modes(directory: &Path) -> Vec<(PathBuf, u32)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).expect("it is there").flatten() {
+        let metadata = entry.metadata().expect("it is there");
+        found.push((entry.path(), metadata.permissions().mode() & 0o777));
+        if metadata.is_dir() {
+            found.extend(modes(&entry.path()));
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_host_writes_is_for_its_user_alone() {
+    let settings = embedded().plugin(Plugin::shipped("grafana")).plugin(Plugin::shipped("log"));
+    let settings = settings.and_config("\n[sources.grafana]\nspool = true\n");
+    let host = settings.start().await;
+    assert_eq!(host.ledger(alert("private")).await["outcome"], "delivered");
+    let data = settings.data();
+    let mut all = modes(&data);
+    all.push((data.clone(), data.metadata().expect("it is there").permissions().mode() & 0o777));
+    for file in ["spool.redb", "temporal/temporal.db", "temporal/lock", "cache"] {
+        assert!(all.iter().any(|(path, _)| *path == data.join(file)), "{file} is missing in {all:?}");
+    }
+    all.retain(|(_, mode)| mode & 0o077 != 0);
+    assert!(all.is_empty(), "others can read {all:?}");
 }

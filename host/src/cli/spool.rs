@@ -123,7 +123,7 @@ impl Order {
 }
 
 async fn ask(target: &Target, method: Method, path: &str, pairs: &[(&str, &str)]) -> anyhow::Result<Value> {
-    let mut url: reqwest::Url = target.at(path).parse()?;
+    let mut url = target.at(path)?;
     url.query_pairs_mut().extend_pairs(pairs);
     let response = target.http(TIMEOUT)?.request(method, url.clone()).send().await;
     answered(response.map_err(|error| no_answer(&url, error))?).await
