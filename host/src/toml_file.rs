@@ -5,8 +5,13 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use toml::de::{DeTable, DeValue, Error};
+use toml_parser::Source;
+use toml_parser::lexer::TokenKind;
 
 use crate::fault::{Fault, faults};
+
+/// The deepest list or table: reading one goes as deep, and the parser bounds brackets and dots, but not their product.
+const DEEPEST: usize = 100;
 
 /// Reads `text` as a `T`, whose schema says what is allowed.
 ///
@@ -14,12 +19,43 @@ use crate::fault::{Fault, faults};
 ///
 /// Every fault, with its path and its place (`line 3, column 9`). A text that is not TOML has one: the parser's.
 pub fn read<T: DeserializeOwned + JsonSchema>(text: &str) -> Result<T, Vec<Fault>> {
+    check_depth(text)?;
     let document: Value = toml::from_str(text).map_err(|error| vec![parse_fault(text, &error)])?;
     let found = faults(&validator::<T>(), &document);
     if !found.is_empty() {
         return Err(located(text, found));
     }
     toml::from_str(text).map_err(|error| vec![parse_fault(text, &error)])
+}
+
+/// Whether brackets and dotted keys nest no deeper than can be read.
+fn check_depth(text: &str) -> Result<(), Vec<Fault>> {
+    let (mut open, mut around, mut dots) = (Vec::new(), 0, 0);
+    for token in Source::new(text).lex() {
+        match token.kind() {
+            TokenKind::Dot => dots += 1,
+            TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket => {
+                around += dots + 1;
+                open.push(std::mem::take(&mut dots));
+            }
+            TokenKind::RightSquareBracket | TokenKind::RightCurlyBracket => {
+                if let Some(before) = open.pop() {
+                    around -= before + 1;
+                    dots = before;
+                }
+            }
+            TokenKind::Comma => dots = 0,
+            TokenKind::Newline if open.is_empty() => dots = 0,
+            _ => {}
+        }
+        if around + dots > DEEPEST {
+            let place = position(text, token.span().start());
+            return Err(vec![Fault::whole(format!(
+                "tables and lists nest more than {DEEPEST} deep ({place})"
+            ))]);
+        }
+    }
+    Ok(())
 }
 
 /// Adds to each fault the place in `text` that its path leads to; for a key that is missing, the place of the table
