@@ -226,6 +226,7 @@ mod tests {
         let connector = Connector::new(&Default::default()).unwrap();
         let terms = Terms {
             plugin: "mailer".into(),
+            role: Role::Notifier,
             alert: "".into(),
             deadline: Duration::from_secs(9),
             settings: Arc::default(),
