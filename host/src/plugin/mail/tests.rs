@@ -254,7 +254,7 @@ async fn a_refused_login_is_worth_a_retry_and_says_no_password() {
     );
 }
 
-/// A server may repeat the login, or what somebody stored there.
+/// A server may repeat the login, or a secret that it was sent.
 #[tokio::test]
 async fn a_mail_servers_answers_are_searched_for_secrets() {
     let password = tempfile::NamedTempFile::new().unwrap();
