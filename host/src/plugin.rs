@@ -60,9 +60,7 @@ pub use egress::{EgressConfig, Fetcher, OffLimits};
 pub use engine::OpenError;
 pub use error::{Blame, CallError, Reason};
 pub use grants::GrantsConfig;
-pub use inventory::{
-    FileWarning, Inventory, LoadedPlugin, QuarantineStatus, RefusedFile, RefusedInput,
-};
+pub use inventory::{FileWarning, Inventory, LoadedPlugin, QuarantineStatus, RefusedFile, RefusedInput};
 pub use limits::{ByteSize, Limits};
 pub use loaded::Plugin;
 pub use mail::{MailConfig, MailSetup, Mailer};

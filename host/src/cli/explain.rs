@@ -9,9 +9,8 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::alert::{Alert, Sender, Status, resolve_id, timed_id};
-use crate::alert::{Alert, Status, resolve_id, timed_id};
 use super::output::say;
+use crate::alert::{Alert, Sender, Status, resolve_id, timed_id};
 use crate::app::{Kept, plugin_config, unusable};
 use crate::config::{Config, Flags};
 use crate::plugin::{Decoded, PluginConfig, Registry, Role, SourceRequest};

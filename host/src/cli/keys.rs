@@ -10,8 +10,8 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use toml::Value;
 
-use crate::operator_file;
 use super::output::{self, say};
+use crate::operator_file;
 use crate::webhook::NewKey;
 
 #[derive(Args, Debug)]

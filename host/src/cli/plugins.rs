@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::plugin::{Inventory, QuarantineStatus, RefusedInput};
-use crate::plugin::{Inventory, QuarantineStatus};
 use super::output::say;
 use super::table::Rows;
-use super::table::table;
 use super::{Target, answered, no_answer};
-use super::{Target, answered};
+use crate::plugin::{Inventory, QuarantineStatus, RefusedInput};
 
 #[derive(Args, Debug)]
 pub(super) struct Plugins {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::output::{self, say};
 use crate::app::unusable;
 use crate::config::{Config, Flags};
-use crate::routing::{Router, Visit};
+use crate::routing::Router;
 use crate::webhook::read_alert;
 
 #[derive(Args, Debug)]

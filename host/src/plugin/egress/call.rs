@@ -13,8 +13,6 @@ use wasmtime_wasi_http::{
 
 use super::Egress;
 use super::journal::{Entry, Journal, Progress, Traffic};
-use super::journal::{Entry, Journal, Traffic};
-use super::outgoing::shown;
 use super::outgoing::{host_asked_for, shown};
 use super::request_body::taken_in;
 use crate::plugin::sidecar::Settings;
