@@ -23,7 +23,8 @@ use crate::reload::{Reloads, misfits};
 use crate::routing::{Router, Routing};
 use crate::telemetry::Metrics;
 use crate::temporal::{
-    self, ActivityConfig, AlertActivities, Codec, Embedded, EmbeddedConfig, EmbeddedError, Link, LinkConfig,
+    self, ActivityConfig, AlertActivities, Calls, Codec, Embedded, EmbeddedConfig, EmbeddedError, Link,
+    LinkConfig,
     Receivers, Worker,
 };
 use crate::webhook::{self, Access, Door, Listen, Places, Room, Spool, Surroundings, Tls};
@@ -200,21 +201,24 @@ impl App {
         let worker = self.config.role.works().then(|| {
             let registry = self.registry.clone();
             let receivers = Receivers::new(self.registry, self.routing.clone(), self.link.task_queue.clone());
-            let activities = AlertActivities { receivers, link: self.link.clone() };
+            let calls = Calls::new(&self.link.task_queue);
+            let activities = AlertActivities { receivers, link: self.link.clone(), calls };
             tokio::spawn(async move {
                 let mut stopped = not_working.clone();
                 tokio::select! {
                     () = plugins_loaded(&registry) => {}
                     () = told(&mut stopped) => return,
                 }
+                let (runtime, link) = (self.runtime.clone(), self.link.clone());
                 let lanes = temporal::keep_lanes(
-                    self.runtime.clone(),
-                    self.link.clone(),
+                    runtime.clone(),
+                    link.clone(),
                     activities.clone(),
                     not_working.clone(),
                 );
-                let worker = work(self.runtime, self.link, activities, polling, not_working);
-                tokio::join!(worker, lanes);
+                let worker = work(self.runtime, self.link, activities.clone(), polling, not_working);
+                let others = async { _ = tokio::join!(worker, lanes) };
+                temporal::keep_own_queue(runtime, link, activities, stopped, others).await;
             })
         });
         let no_server = tokio::select! {

@@ -308,7 +308,8 @@ impl Step {
 
     /// This step, which goes on where `first` failed.
     pub fn after(mut self, first: Option<Self>) -> Self {
-        if let Some(first) = first {
+        // One that passed for lost, and was joined after all, is the same attempt.
+        if let Some(first) = first.filter(|first| first.attempts != self.attempts || self.at.is_none()) {
             let mut before = first.before.clone();
             before.extend(Attempt::of(&first));
             before.append(&mut self.before);

@@ -67,6 +67,9 @@ pub struct Planned {
     /// The task queue that it is tried from, where it has one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
+    /// Its latest calls were slow, so that its first attempt is a durable one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub slow: bool,
     /// Who is told when it is given up, one after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallback: Vec<Planned>,
@@ -170,6 +173,7 @@ impl Planned {
             name: self.name.clone(),
             retry: self.retry.unwrap_or(usual),
             queue: self.queue.clone(),
+            slow: self.slow,
             gives_way: false,
             earlier: self.earlier.clone(),
             thread: self.thread.clone(),
@@ -187,6 +191,9 @@ pub struct Target {
     /// As in [`Planned`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
+    /// As in [`Planned`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub slow: bool,
     /// Somebody stands in for it, so that nobody waits for the end of a quarantine.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gives_way: bool,
@@ -210,7 +217,7 @@ pub struct Candidate {
 /// Retry policy of one activity: Temporal's fields, plus the timeout of each attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RetryPolicy {
-    /// Start-to-close timeout of each durable attempt.
+    /// The longest that one attempt may take.
     pub timeout: SignedDuration,
     /// Delay before the second attempt.
     pub initial_interval: SignedDuration,
@@ -229,7 +236,7 @@ pub struct RetryPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RetryConfig {
-    /// Start-to-close timeout of each durable attempt, such as `30s`.
+    /// The longest that one attempt may take, such as `30s`.
     #[schemars(with = "Option<String>")]
     pub timeout: Option<SignedDuration>,
     /// Delay before the second attempt, such as `5s`.

@@ -260,6 +260,8 @@ pub struct Called<T> {
     pub generation: u64,
     /// How long it took, waiting for a free place included.
     pub duration: Duration,
+    /// How long of that it waited for a free place.
+    pub queued: Duration,
     /// What it used up; absent if it did not come to run.
     pub usage: Option<Usage>,
     /// What the operator should know of it although it succeeded, one line each.

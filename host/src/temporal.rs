@@ -3,11 +3,14 @@
 mod acknowledge;
 mod activities;
 mod afterwards;
+mod attempt;
 mod backlog;
+mod calls;
 mod carry;
 mod chain;
 mod codec;
 mod completion;
+mod continued;
 mod deliveries;
 mod embedded;
 mod failure;
@@ -25,6 +28,7 @@ mod parked;
 mod receivers;
 mod repeats;
 mod search_attributes;
+mod speed;
 mod stand_ins;
 mod submit;
 mod urgency;
@@ -44,13 +48,15 @@ pub use acknowledge::{TakenOver, acknowledge};
 pub use activities::AlertActivities;
 pub use afterwards::{AcknowledgementWorkflow, Closed, complete};
 pub use backlog::watch_backlog;
+pub use calls::Calls;
 pub use codec::{Codec, EncryptionConfig, EncryptionKeyConfig};
+pub use continued::{Answer, Continuation};
 pub use deliveries::{
     DeliveryFilter, DeliveryPage, Order, ParkedDelivery, ParkedState, count_parked, deliveries, order,
 };
 pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
 pub use json::Json;
-pub use lanes::keep_lanes;
+pub use lanes::{keep_lanes, keep_own_queue};
 pub use late::{Late, LateDeliveryWorkflow};
 pub use link::{Link, LinkConfig, LinkError, is_address_in_environment};
 pub use list::{AlertFilter, AlertPage, LARGEST_PAGE, ListError, ListedAlert, list};
@@ -107,8 +113,8 @@ impl TemporalConfig {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ActivitiesConfig {
-    /// Of `process_alert`. Processors that fail are passed over at once; this is for those that need more time than a
-    /// local attempt has, and for a worker that does not answer. After the last attempt the alert goes on unprocessed.
+    /// Of `process_alert`. Processors that fail are passed over at once; this is for a worker that does not answer. After the
+    /// last attempt the alert goes on unprocessed.
     #[serde(default)]
     pub process_alert: RetryConfig,
     /// Of `send_notification`; a receiver's own `[retry]` comes before it.

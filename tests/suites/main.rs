@@ -7,6 +7,7 @@ mod calls;
 mod check;
 mod commands;
 mod containers;
+mod continued;
 mod contract;
 mod delivery;
 mod directory;

@@ -45,7 +45,7 @@ async fn every_recorded_history_replays() {
         replayed.unwrap_or_else(|error| panic!("{name} does not replay: {error}"));
         names.push(name);
     }
-    assert!(names.len() >= 19, "{names:?}");
+    assert!(names.len() >= 26, "{names:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,8 +57,7 @@ async fn a_history_that_this_code_would_not_have_written_does_not_replay() {
     assert!(replayer().replay_workflow(history).await.is_err());
 }
 
-/// Records anew what is in `tests/histories`, with `cargo test -p tests -- --ignored record`. Keep the old ones as long as
-/// workflows that were started by them may be under way.
+/// Records anew what is in `tests/histories`, with `cargo test -p tests -- --ignored record`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "records tests/histories"]
 async fn record_histories() {
@@ -76,8 +75,14 @@ async fn record_histories() {
     record("alert-retried", &host.submit_sync(&[alert("retried")]).await).await;
     receiver.script("/pager", [Answer::status(429).header("retry-after", "1")], Answer::status(410));
     record("alert-failed", &host.submit_sync(&[alert("failed")]).await).await;
-    receiver.script("/pager", [Answer::status(200).after(Duration::from_secs(5))], Answer::status(200));
+    receiver.script("/pager", [Answer::status(200).after(Duration::from_secs(3))], Answer::status(200));
     record("alert-slow", &host.submit_sync(&[alert("slow")]).await).await;
+    let late = Answer::status(200).after(Duration::from_millis(900));
+    receiver.script("/pager", [Answer::status(200)], late.clone());
+    receiver.always("/status", late);
+    record("batch-later", &host.submit_sync(&[alert("quick"), alert("later"), alert("later")]).await).await;
+    receiver.always("/pager", Answer::status(200));
+    receiver.always("/status", Answer::status(200));
     let slow = Plugin::guest("misbehave").sidecar("[limits]\ndeadline = \"3s\"\n");
     let patient = Settings::new().plugin(slow).plugin(Plugin::recorder("pager", &receiver, "")).start().await;
     let spinning = labelled(alert("processed durably"), "do", "spin");
@@ -219,7 +224,7 @@ async fn record_histories_of_lives() {
 #[ignore = "records tests/histories"]
 async fn record_histories_of_late_words() {
     let receiver = Receiver::start().await;
-    let stand_ins: Vec<String> = (0..99).map(|number| format!("s{number}")).collect();
+    let stand_ins: Vec<String> = (0..31).map(|number| format!("s{number}")).collect();
     let table = |name: &str, more: &str| {
         let url = receiver.url(&format!("/{name}"));
         format!("[receivers.{name}]\nplugin = \"pager\"\nconfig = {{ url = \"{url}\" }}\n{more}\n")
@@ -240,7 +245,7 @@ async fn record_histories_of_late_words() {
     let settings = Settings::new().and_config(&config.concat());
     let settings = settings.plugin(Plugin::recorder("pager", &receiver, ""));
     let host = settings.plugin(Plugin::status_recorder("status", &receiver)).start().await;
-    record("batch-wide", &host.submit_sync(&vec![alert("wide"); 10]).await).await;
+    record("batch-wide", &host.submit_sync(&vec![alert("wide"); 31]).await).await;
     record("alert-queued", &host.submit_sync(&[alert("queued")]).await).await;
 
     receiver.always("/chat", Answer::status(503));

@@ -62,6 +62,8 @@ pub(super) struct Terms {
 
 /// How a call ended.
 pub(super) struct Ended<T> {
+    /// How long it waited for a free place.
+    pub queued: Duration,
     pub usage: Usage,
     /// What the operator should know of it although it succeeded.
     pub warnings: Vec<String>,
@@ -80,8 +82,12 @@ impl Runtime {
         let ended = self.threads.run(async move { runtime.run_here(terms, body).await }).await;
         ended.unwrap_or_else(|| {
             let text = "the host panicked in this call: its log says where";
-            let result = Err(CallError::of(Reason::Host, text));
-            Ended { usage: Usage::default(), warnings: Vec::new(), result }
+            Ended {
+                queued: Duration::ZERO,
+                usage: Usage::default(),
+                warnings: Vec::new(),
+                result: Err(CallError::of(Reason::Host, text)),
+            }
         })
     }
 
@@ -113,10 +119,10 @@ impl Runtime {
             }
         })
         .await;
-        let usage = store.data().usage(cpu);
+        let (usage, queued) = (store.data().usage(cpu), Duration::ZERO);
         match ended {
-            Ok((answer, warnings)) => Ended { usage, warnings, result: Ok(answer) },
-            Err(error) => Ended { usage, warnings: Vec::new(), result: Err(error) },
+            Ok((answer, warnings)) => Ended { queued, usage, warnings, result: Ok(answer) },
+            Err(error) => Ended { queued, usage, warnings: Vec::new(), result: Err(error) },
         }
     }
 

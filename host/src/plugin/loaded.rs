@@ -215,6 +215,7 @@ impl Plugin {
         // The other half of the budget is for the call itself.
         let admission = &self.runtime.admission;
         let permit = admission.admit(&self.name, bounds, &about.sender, about.severity, budget / 2).await?;
+        let queued = started.elapsed();
         let terms = Terms {
             plugin: self.name.clone(),
             role: self.role(),
@@ -227,6 +228,7 @@ impl Plugin {
             permit: Some(permit),
         };
         let mut ended = self.runtime.run(terms, body).await;
+        ended.queued = queued;
         if let Err(error) = &mut ended.result {
             let is_late = matches!(error.reason, Reason::Deadline | Reason::RequestBody);
             error.cut_short = is_late && started.elapsed() < bounds.deadline;
@@ -242,12 +244,12 @@ impl Plugin {
         check: impl FnOnce(T) -> Result<U, CallError>,
     ) -> Called<U> {
         let started = Instant::now();
-        let (mut usage, mut warnings) = (None, Vec::new());
+        let (mut queued, mut usage, mut warnings) = (Duration::ZERO, None, Vec::new());
         let result = match self.breaker.enter(about.input, &about.sender) {
             Err(error) => Err(error),
             Ok(permit) => {
                 let result = call.await.and_then(|ended| {
-                    (usage, warnings) = (Some(ended.usage), ended.warnings);
+                    (queued, usage, warnings) = (ended.queued, Some(ended.usage), ended.warnings);
                     ended.result.and_then(check)
                 });
                 let conduct = self.conduct(result.as_ref().err(), usage.as_ref());
@@ -260,8 +262,8 @@ impl Plugin {
         };
         let duration = started.elapsed();
         self.meter.record(duration, usage.as_ref(), result.as_ref().err());
-        let digest = self.digest().to_owned();
-        Called { digest, generation: self.generation, duration, usage, warnings, result }
+        let (digest, generation) = (self.digest().to_owned(), self.generation);
+        Called { digest, generation, duration, queued, usage, warnings, result }
     }
 
     /// What the end of a call says of the plugin. That it was given less time than it may have is not its fault, and that it
@@ -334,6 +336,7 @@ impl Plugin {
             digest: self.digest().to_owned(),
             generation: self.generation,
             duration: Duration::ZERO,
+            queued: Duration::ZERO,
             usage: None,
             warnings: Vec::new(),
             result: Err(CallError::of(Reason::NotLoaded, text)),

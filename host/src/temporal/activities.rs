@@ -6,34 +6,34 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
-use super::carry::LOCAL_TIMEOUT;
+use super::attempt::Attempts;
+use super::calls::{Attempted, CallId, Calls, Task, Waiting};
 use super::chain::Chain;
-use super::input::Input;
+use super::continued::{Answer, Continuation};
+use super::input::{Input, Local};
 use super::json::Json;
 use super::late::Late;
 use super::link::Link;
 use super::lookup::{self, LookupError, State};
-use super::receivers::{Callee, Receivers};
+use super::receivers::Receivers;
 use super::repeats::{self, AT_ONCE};
-use super::{ActivityConfig, afterwards, failure, firing};
-use crate::alert::{ACKNOWLEDGEMENT, Alert, AlertItem};
-use crate::ledger::{
-    Activity, Attempt, DeliveryResult, Outcome, Retry, Step, StepError, StepResult, is_zero,
-};
-use crate::plan::{Plan, Target, Told};
-use crate::plugin::{CallError, Called, Change, Delivery, Reason, Receipt, Role};
+use super::{ActivityConfig, afterwards, calls, failure, firing};
+use crate::alert::{Alert, AlertItem};
+use crate::ledger::{Activity, Attempt, DeliveryResult, Outcome, Step, StepError, StepResult, is_zero};
+use crate::plan::{Plan, RetryPolicy, Target, Told};
+use crate::plugin::{CallError, Role};
 use crate::telemetry::metric;
 
 /// What is kept free of an activity's timeout, so that its own error comes before Temporal's timeout.
 const MARGIN: Duration = Duration::from_millis(200);
 
 /// Why a delivery is not tried.
-const TOO_OLD: &str = "its `maximum-age` is over: there was no time left for another attempt";
+pub(super) const TOO_OLD: &str = "its `maximum-age` is over: there was no time left for another attempt";
 pub(super) const OVER: &str = "the alert was resolved since and its end told, or it was told of as one that goes on with it: to tell of it now \
                     would open what nobody closes";
 /// The code of a parked firing whose end was told.
@@ -53,6 +53,8 @@ pub struct AlertActivities {
     pub receivers: Receivers,
     /// The connection, to ask what became of a firing.
     pub link: Link,
+    /// The calls of this process.
+    pub calls: Calls,
 }
 
 /// The input of `process_alert`.
@@ -67,6 +69,9 @@ pub struct Processing {
     /// Of a resolve whose firing runs: to be tried again until that has come to its end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waits: bool,
+    /// Attempts made before this activity was scheduled.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempts_before: u32,
 }
 
 /// The result of `process_alert`.
@@ -143,32 +148,43 @@ pub struct StatusUpdate {
 #[activities]
 impl AlertActivities {
     /// Runs the chain of processors, then decides who gets the alert. A processor that fails is passed over; the
-    /// activity itself fails only where one needs more time than a local attempt has.
+    /// activity itself fails only where Temporal does not say what became of another alert.
     #[activity(name = "process_alert")]
     pub async fn process_alert(
         self: Arc<Self>,
         ctx: ActivityContext,
         call: Input<Processing>,
-    ) -> Result<Json<Processed>, ActivityError> {
-        let started = Instant::now();
-        let chain = Chain::new(&call, self.clone());
-        let processing = async {
-            match call.skip_processors {
-                true => Ok(chain.unprocessed(budget(&ctx)).await),
-                false => chain.run(budget(&ctx), ctx.info().is_local).await,
-            }
-        };
-        let processed = attended(&ctx, &call.item.id, None, &[], processing).await?;
-        // It has an attempt of its own each time, so that it holds no worker up.
-        if call.waits && processed.as_ref().is_ok_and(|processed| processed.waits) {
-            return Err(failure::later("its firing still runs", firing::PAUSE));
+    ) -> Result<Answer<Processed>, ActivityError> {
+        if let Some(answer) = self.calls.elsewhere(call.local()) {
+            return Ok(answer);
         }
-        let result = if processed.is_ok() { StepResult::Ok } else { StepResult::Failed };
-        metric::activity(Activity::ProcessAlert, started.elapsed(), result);
-        processed.map(Json).map_err(|error| {
-            tracing::info!(alert = call.item.id, error = error.message, "processing goes on durably");
-            failure::from_error(error)
-        })
+        let waiting =
+            Waiting { ctx: &ctx, alert: &call.item.id, receiver: None, before: &[], local: call.local() };
+        let number = call.attempts_before.saturating_add(ctx.info().attempt);
+        let budget = budget(&ctx, &call.activities.process_alert);
+        let (host, processing) = (self.clone(), call.value());
+        let task = self
+            .calls
+            .processings()
+            .join_or_begin(call.id(&ctx), number, || host.process(processing, budget));
+        match self.calls.answer(&waiting, &task, false).await? {
+            Answer::Ended(processed) => processing_ended(&call, processed).map(Answer::Ended),
+            Answer::Continues(there) => Ok(Answer::Continues(there)),
+            Answer::Later(there) => Ok(Answer::Later(there)),
+        }
+    }
+
+    /// Waits for the processors of an alert that went on in this process.
+    #[activity(name = "continue_processing")]
+    pub async fn continue_processing(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        continuation: Json<Continuation>,
+    ) -> Result<Json<Processed>, ActivityError> {
+        let task = self.calls.processings().get(&of_run(&ctx, &continuation.call)).ok_or_else(unknown)?;
+        task.join();
+        let waiting = Waiting::durably(&ctx, &continuation);
+        self.calls.attend(&waiting, &task).await?.map(Json).map_err(failure::from_error)
     }
 
     /// Brings one alert to one receiver: one attempt.
@@ -177,53 +193,59 @@ impl AlertActivities {
         self: Arc<Self>,
         ctx: ActivityContext,
         call: Input<Notification>,
-    ) -> Result<Json<Step>, ActivityError> {
-        let attempts = Attempts::of(&ctx, call.attempts_before);
-        let Notification { item, target, .. } = &*call;
-        if budget(&ctx).is_zero() {
-            return finish(&ctx, &item.id, target, attempts.untried("too-old", TOO_OLD, target)).await;
+    ) -> Result<Answer<Step>, ActivityError> {
+        if let Some(answer) = self.calls.elsewhere(call.local()) {
+            return Ok(answer);
         }
-        if call.was_parked
-            && let Some((code, why)) = firing::too_late(&self.link, item, &target.name).await
-        {
-            return finish(&ctx, &item.id, target, attempts.untried(code, &why, target)).await;
-        }
+        let Notification { item, target, attempts_before, .. } = &*call;
+        let attempts = Attempts::of(&ctx, *attempts_before, budget(&ctx, &target.retry));
+        let (number, before) = (attempts.number, attempts.before.clone());
         let delivery_id = format!("{}/{}", item.id, target.name);
-        let own = || firing::thread_id(&item.id, &target.name);
-        let thread_id = target.thread.clone().unwrap_or_else(own);
-        let (plugin, called) = match self.receivers.find(Role::Notifier, &target.name) {
-            Err(error) => (target.name.clone(), Err(error)),
-            Ok(Callee { plugin, setup }) => {
-                let delivery = Delivery {
-                    delivery_id: &delivery_id,
-                    thread_id: &thread_id,
-                    earlier: target.earlier.as_ref(),
-                    receiver: &target.name,
-                    attempt: attempts.number,
-                    item,
-                };
-                let notified = plugin.notify(&delivery, setup.as_deref(), budget(&ctx));
-                let called = attended(&ctx, &item.id, Some(&target.name), &attempts.before, notified).await?;
-                (plugin.name().to_owned(), Ok(called))
-            }
+        let id = of_run(&ctx, &format!("{}/{delivery_id}", Activity::SendNotification.as_str()));
+        let (host, notification) = (self.clone(), call.value());
+        let task = self
+            .calls
+            .attempts()
+            .join_or_begin(id, number, || host.notify(notification, delivery_id, attempts));
+        let waiting = Waiting {
+            ctx: &ctx,
+            alert: &item.id,
+            receiver: Some(&target.name),
+            before: &before,
+            local: call.local(),
         };
-        let step = attempts.answered(Activity::SendNotification, target, &plugin, called);
-        if step.result == StepResult::Ok {
-            let elapsed = Timestamp::now().duration_since(item.origin.received_at);
-            metric::delivered(&target.name, elapsed.try_into().unwrap_or_default());
-        }
-        finish(&ctx, &item.id, target, step).await
+        self.attempted(&waiting, &task).await
+    }
+
+    /// Waits for an attempt that goes on in this process.
+    #[activity(name = "continue_attempt")]
+    pub async fn continue_attempt(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        continuation: Json<Continuation>,
+    ) -> Result<Json<Step>, ActivityError> {
+        let task = self.calls.attempts().get(&of_run(&ctx, &continuation.call)).ok_or_else(unknown)?;
+        task.join();
+        let waiting = Waiting::durably(&ctx, &continuation);
+        let Attempted { step, delay } = self.calls.attend(&waiting, &task).await?;
+        if step.error.is_some() { Err(failure::from_step(step, delay)) } else { Ok(Json(step)) }
     }
 
     /// Counts a repeat of each of these alerts in its ledger, if it still runs.
     #[activity(name = "count_repeats")]
     pub async fn count_repeats(
         self: Arc<Self>,
-        _: ActivityContext,
+        ctx: ActivityContext,
         ids: Input<Vec<String>>,
     ) -> Result<(), ActivityError> {
-        if let Some(client) = self.link.client() {
-            stream::iter(ids.iter()).for_each_concurrent(AT_ONCE, |id| repeats::count(&client, id)).await;
+        let Some(client) = self.link.client() else { return Ok(()) };
+        let counting =
+            stream::iter(ids.iter()).for_each_concurrent(AT_ONCE, |id| repeats::count(&client, id));
+        let run = ctx.info().workflow_run_id.as_deref().unwrap_or_default();
+        // It is best effort, and what was answered before has to be recorded.
+        tokio::select! {
+            () = counting => {}
+            () = self.calls.recording_is_due(run, ids.local().workflow_task) => {}
         }
         Ok(())
     }
@@ -261,201 +283,130 @@ impl AlertActivities {
         Ok(Json(LookedBack { updaters, outcome: Some(ledger.outcome), deliveries }))
     }
 
-    /// Tells one external system what became of one alert: one attempt.
+    /// Reports to one external system what became of one alert: one attempt.
     #[activity(name = "update_alert_status")]
     pub async fn update_alert_status(
         self: Arc<Self>,
         ctx: ActivityContext,
         call: Input<StatusUpdate>,
-    ) -> Result<Json<Step>, ActivityError> {
-        let attempts = Attempts::of(&ctx, call.attempts_before);
-        let StatusUpdate { item, target, outcome, deliveries, .. } = &*call;
-        let what = match item.alert.extra.contains_key(ACKNOWLEDGEMENT) {
-            true => "acknowledged",
-            false => outcome.map_or("pending", Outcome::as_str),
-        };
-        let change_id = format!("{}/{}/{what}", item.id, target.name);
-        let (plugin, called) = match self.receivers.find(Role::StatusUpdater, &target.name) {
-            Err(error) => (target.name.clone(), Err(error)),
-            Ok(Callee { plugin, setup }) => {
-                let change = Change {
-                    change_id: &change_id,
-                    updater: &target.name,
-                    attempt: attempts.number,
-                    item,
-                    outcome: *outcome,
-                    deliveries,
-                };
-                let updated = plugin.update_status(&change, setup.as_deref(), budget(&ctx));
-                let called = attended(&ctx, &item.id, Some(&target.name), &attempts.before, updated).await?;
-                (plugin.name().to_owned(), Ok(called))
-            }
-        };
-        let step = attempts.answered(Activity::UpdateAlertStatus, target, &plugin, called);
-        finish(&ctx, &item.id, target, step).await
-    }
-}
-
-/// Awaits a call, and ends it if Temporal cancels the activity: it says so in answer to a heartbeat. The worker takes the
-/// same way when it was told to stop and the call did not end in time. What heartbeats say is known to the next attempt.
-async fn attended<T>(
-    ctx: &ActivityContext,
-    alert: &str,
-    receiver: Option<&str>,
-    before: &[Attempt],
-    call: impl Future<Output = T>,
-) -> Result<T, ActivityError> {
-    let heart = async {
-        loop {
-            tokio::time::sleep(HEARTBEAT).await;
-            if let Err(error) = ctx.record_heartbeat(Json(before.to_vec())).await {
-                tracing::debug!(%error, "no heartbeat");
-            }
+    ) -> Result<Answer<Step>, ActivityError> {
+        if let Some(answer) = self.calls.elsewhere(call.local()) {
+            return Ok(answer);
         }
-    };
-    tokio::select! {
-        biased;
-        value = call => return Ok(value),
-        () = ctx.cancelled() => {}
-        () = heart => {}
+        let StatusUpdate { item, target, attempts_before, .. } = &*call;
+        let attempts = Attempts::of(&ctx, *attempts_before, budget(&ctx, &target.retry));
+        let (number, before, change_id) = (attempts.number, attempts.before.clone(), call.change_id());
+        let id = of_run(&ctx, &format!("{}/{change_id}", Activity::UpdateAlertStatus.as_str()));
+        let (host, update) = (self.clone(), call.value());
+        let task =
+            self.calls.attempts().join_or_begin(id, number, || host.update(update, change_id, attempts));
+        let waiting = Waiting {
+            ctx: &ctx,
+            alert: &item.id,
+            receiver: Some(&target.name),
+            before: &before,
+            local: call.local(),
+        };
+        self.attempted(&waiting, &task).await
     }
-    tracing::info!(alert, receiver, "call ended: temporal cancelled the attempt");
-    Err(ActivityError::cancelled())
 }
 
-/// The time that an attempt has for the plugin. Both times are Temporal's: this machine's clock may be wrong, or jump.
-fn budget(ctx: &ActivityContext) -> Duration {
+impl AlertActivities {
+    /// Waits for an attempt, and hands what it came to to Temporal.
+    async fn attempted(
+        &self,
+        waiting: &Waiting<'_>,
+        task: &Task<Attempted>,
+    ) -> Result<Answer<Step>, ActivityError> {
+        let Attempted { step, delay } = match self.calls.answer(waiting, task, true).await? {
+            Answer::Ended(attempted) => attempted,
+            Answer::Continues(there) => return Ok(Answer::Continues(there)),
+            Answer::Later(there) => return Ok(Answer::Later(there)),
+        };
+        if step.error.is_none() {
+            return Ok(Answer::Ended(step));
+        }
+        if delay.is_some() {
+            leave_word(waiting.ctx, &step).await;
+        }
+        Err(failure::from_step(step, delay))
+    }
+
+    /// Runs the processors, or only routes the alert.
+    async fn process(self: Arc<Self>, call: Arc<Processing>, budget: Duration) -> calls::Processing {
+        let started = Instant::now();
+        let chain = Chain::new(&call, self);
+        let processed = match call.skip_processors {
+            true => Ok(chain.unprocessed(budget).await),
+            false => chain.run(budget).await,
+        };
+        let result = if processed.is_ok() { StepResult::Ok } else { StepResult::Failed };
+        metric::activity(Activity::ProcessAlert, started.elapsed(), result);
+        if let Err(error) = &processed {
+            tracing::info!(alert = call.item.id, error = error.message, "processing goes on durably");
+        }
+        processed
+    }
+}
+
+impl Input<Processing> {
+    /// Without the processors, or once the firing has ended, it is another call.
+    fn id(&self, ctx: &ActivityContext) -> CallId {
+        let what = match (self.skip_processors, self.waits) {
+            (true, _) => "unprocessed",
+            (_, true) => "firing",
+            _ => "processed",
+        };
+        of_run(ctx, &format!("{}/{}/{what}", Activity::ProcessAlert.as_str(), self.item.id))
+    }
+}
+
+impl<'a> Waiting<'a> {
+    /// A durable activity that joins a call.
+    fn durably(ctx: &'a ActivityContext, there: &'a Continuation) -> Self {
+        static NOT_LOCAL: Local = Local { workflow_task: 0, there: None };
+        let receiver = there.receiver.as_deref();
+        Self { ctx, alert: &there.alert, receiver, before: &[], local: &NOT_LOCAL }
+    }
+}
+
+/// A call of the run of the workflow that an activity belongs to.
+fn of_run(ctx: &ActivityContext, call: &str) -> CallId {
+    let run = ctx.info().workflow_run_id.as_deref().unwrap_or_default();
+    CallId { run: run.into(), call: call.into() }
+}
+
+/// A call that this process never made, or has forgotten.
+fn unknown() -> ActivityError {
+    failure::later("this process does not know the call, or no longer", Duration::ZERO)
+}
+
+fn processing_ended(call: &Processing, processed: calls::Processing) -> Result<Processed, ActivityError> {
+    let processed = processed.map_err(failure::from_error)?;
+    // It has an attempt of its own each time, so that it holds no worker up.
+    if call.waits && processed.waits {
+        return Err(failure::later("its firing still runs", firing::PAUSE));
+    }
+    Ok(processed)
+}
+
+/// The time that an attempt has for the plugin. A call outlasts the local activity that begins it: it has what its policy says. Of
+/// a durable one, both times are Temporal's: this machine's clock may be wrong, or jump.
+fn budget(ctx: &ActivityContext, retry: &RetryPolicy) -> Duration {
     let info = ctx.info();
-    let times = info.deadline.zip(info.started_time);
+    let times = info.deadline.zip(info.started_time).filter(|_| !info.is_local);
     let time = times.and_then(|(deadline, started)| deadline.duration_since(started).ok());
-    time.unwrap_or(LOCAL_TIMEOUT).saturating_sub(MARGIN)
-}
-
-/// The attempt that is being made, and those of this activity before it.
-struct Attempts {
-    /// Counted from 1 over the local and the durable ones.
-    number: u32,
-    at: Timestamp,
-    before: Vec<Attempt>,
-}
-
-impl Attempts {
-    /// `before` were made until the activity was scheduled.
-    fn of(ctx: &ActivityContext, before: u32) -> Self {
-        let told = ctx.heartbeat_details().deserialize::<Json<Vec<Attempt>>>();
-        Self {
-            number: before.saturating_add(ctx.info().attempt),
-            at: Timestamp::now(),
-            before: told.ok().flatten().map(|Json(before)| before).unwrap_or_default(),
-        }
-    }
-
-    /// A delivery that is given up without this attempt.
-    fn untried(self, code: &str, message: &str, target: &Target) -> Step {
-        let error = StepError { code: code.to_owned(), message: message.to_owned(), retry: Retry::Never };
-        let step = Step::untried(Activity::SendNotification, &target.name);
-        Step { attempts: self.number.saturating_sub(1), error: Some(error), before: self.before, ..step }
-    }
-
-    fn answered(
-        self,
-        activity: Activity,
-        target: &Target,
-        plugin: &str,
-        called: Result<Called<Receipt>, CallError>,
-    ) -> Step {
-        let empty = Step {
-            receiver: (target.name != plugin).then(|| target.name.clone()),
-            plugin: plugin.to_owned(),
-            attempts: self.number,
-            at: Some(self.at),
-            before: self.before,
-            ..Step::untried(activity, &target.name)
-        };
-        let called = match called {
-            Ok(called) => called,
-            Err(error) => return Step { error: Some(step_error(error)), ..empty },
-        };
-        let step = Step {
-            digest: Some(called.digest),
-            generation: Some(called.generation),
-            duration_ms: milliseconds(called.duration),
-            usage: called.usage,
-            warnings: called.warnings,
-            ..empty
-        };
-        match called.result {
-            Ok(receipt) => Step {
-                result: StepResult::Ok,
-                message: Some(receipt.message),
-                receipt_id: receipt.id,
-                ..step
-            },
-            Err(error) => {
-                let gives_way = target.gives_way && error.reason == Reason::Quarantined;
-                let error = step_error(error);
-                let retry = if gives_way { Retry::Never } else { error.retry };
-                Step { error: Some(StepError { retry, ..error }), ..step }
-            }
-        }
-    }
-}
-
-/// Logs and counts one attempt, and hands it to Temporal.
-async fn finish(
-    ctx: &ActivityContext,
-    alert: &str,
-    target: &Target,
-    step: Step,
-) -> Result<Json<Step>, ActivityError> {
-    let (activity, receiver, attempt) = (step.activity.as_str(), target.name.as_str(), step.attempts);
-    metric::activity(step.activity, Duration::from_secs_f64(step.duration_ms / 1_000.0), step.result);
-    let Some(error) = &step.error else {
-        tracing::info!(alert, activity, receiver, attempt, duration_ms = step.duration_ms, "done");
-        return Ok(Json(step));
-    };
-    let StepError { code, message, retry } = error.clone();
-    let again = retry.is_worthwhile() && !target.retry.is_exhausted_by(attempt);
-    let delay = again.then(|| retry.delay().unwrap_or_else(|| target.retry.delay_after(attempt, jitter())));
-    match delay {
-        Some(delay) => {
-            let next_in_ms = delay.as_millis();
-            tracing::warn!(
-                alert,
-                activity,
-                receiver,
-                attempt,
-                code,
-                error = message,
-                next_in_ms,
-                "attempt failed"
-            );
-            tell_next(ctx, &step).await;
-        }
-        None if NOT_WANTED.contains(&code.as_str()) => {
-            tracing::info!(alert, activity, receiver, code, "{message}")
-        }
-        None => {
-            metric::given_up();
-            tracing::error!(alert, activity, receiver, attempt, code, error = message, "given up");
-        }
-    }
-    Err(failure::from_step(step, delay))
+    time.unwrap_or_else(|| retry.timeout()).saturating_sub(MARGIN)
 }
 
 /// Leaves word of this attempt and those before it for the next one.
-async fn tell_next(ctx: &ActivityContext, step: &Step) {
+async fn leave_word(ctx: &ActivityContext, step: &Step) {
     let mut attempts = step.before.clone();
     attempts.extend(Attempt::of(step));
     Attempt::forget(&mut attempts);
     if let Err(error) = ctx.record_heartbeat(Json(attempts)).await {
         tracing::debug!(%error, "no heartbeat");
     }
-}
-
-/// A number from 0 to 1. Activities may be random; workflows have their own source.
-fn jitter() -> f64 {
-    f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }
 
 pub(super) fn step_error(error: CallError) -> StepError {

@@ -2,13 +2,15 @@
 //! receivers in parallel, then the updaters; what fails goes on durably.
 //!
 //! The first attempt of everything is a local activity: three of them cost 3 history events instead of 18, and one
-//! round trip. The SDK keeps the workflow task open meanwhile, so they are short.
+//! round trip. The SDK keeps the workflow task open meanwhile, so they are short: a call that takes longer goes on, and a
+//! durable activity in the same process joins it (`continued.rs`).
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use serde::Serialize;
 use temporalio_common::{ActivityDefinition, RetryPolicy as TemporalRetryPolicy};
 use temporalio_sdk::workflows::{join, join_all, select};
 use temporalio_sdk::{
@@ -17,9 +19,12 @@ use temporalio_sdk::{
 };
 
 use super::activities::{ACKNOWLEDGED, AlertActivities, Notification, Processed, Processing, StatusUpdate};
-use super::completion::{Budgeted, PROCESSING_BYTES, STEP_BYTES, recorded, room};
-use super::input::Input;
-use super::json::Json;
+use super::completion::{Budgeted, PROCESSING_BYTES, STEP_BYTES, next_task, recorded, room};
+use super::continued::{
+    Answer, Continuation, acknowledged, continue_notifying, continue_processing, continue_updating, ended,
+    unless_acknowledged,
+};
+use super::input::{Input, Local};
 use super::stand_ins::StandIns;
 use super::{ActivityConfig, failure, parked};
 use crate::alert::{AlertItem, size};
@@ -29,8 +34,8 @@ use crate::ledger::{
 };
 use crate::plan::{Plan, Planned, RetryPolicy, Target};
 
-/// Longest duration of a local attempt. The workflow task that holds it may take 10 s; a crash repeats all
-/// attempts of an open task.
+/// Longest duration of a local activity, which leaves its call to a durable one before that (`calls::PATIENCE`). The workflow task
+/// that holds it may take 10 s.
 pub(super) const LOCAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a delivery may be in a task queue of its own, its attempts included, where no age is set.
@@ -39,8 +44,18 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long Temporal waits for a durable attempt's heartbeat before it takes the worker for lost.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Where one step stands once its first attempt was begun.
+pub(super) enum Begun {
+    /// No attempt was made yet: it is to be a durable one.
+    Not,
+    /// The attempt goes on.
+    Continues(Continuation),
+    /// The attempt has ended.
+    Ended(First),
+}
+
 /// Where one step stands after its first attempt.
-enum First {
+pub(super) enum First {
     /// It is over.
     Done(Step),
     /// Another attempt is worth making, after this delay.
@@ -153,42 +168,66 @@ pub(super) async fn process<W: Budgeted>(
     if !processed.waits {
         return Ok(processed);
     }
-    let call =
-        Processing { item: item.clone(), activities: *activities, skip_processors: false, waits: true };
-    let retry = endless(activities.process_alert);
-    let options = durable(item, "firing", &retry, 0, None);
-    room(ctx, &call).await;
-    Ok(ctx.execute_activity(AlertActivities::process_alert, call, options).await?.0)
+    let call = Processing {
+        item: item.clone(),
+        activities: *activities,
+        skip_processors: false,
+        waits: true,
+        attempts_before: 0,
+    };
+    process_durably(ctx, call, "firing", &endless(activities.process_alert)).await.map_err(Into::into)
 }
 
-/// Processors fail open inside the activity. It fails itself if they need more time than a local attempt has, or if the
-/// worker is lost: then it goes on durably, and after the last attempt without the processors.
+/// A durable attempt of the processors, and those that follow if it fails.
+async fn process_durably<W: Budgeted>(
+    ctx: &WorkflowContext<W>,
+    call: Processing,
+    name: &str,
+    retry: &RetryPolicy,
+) -> Result<Processed, ActivityExecutionError> {
+    let item = call.item.clone();
+    let options = durable(&item, name, retry, 0, None);
+    room(ctx, &call).await;
+    match ctx.execute_activity(AlertActivities::process_alert, call, options).await? {
+        Answer::Ended(processed) => Ok(processed),
+        Answer::Continues(there) | Answer::Later(there) => {
+            continue_processing(ctx, &item, retry, there).await
+        }
+    }
+}
+
+/// Processors fail open inside the activity. It fails itself if their process is lost, or Temporal does not say what became of
+/// another alert: then it is made again durably, and after the last attempt without the processors.
 async fn process_now<W: Budgeted>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     activities: &ActivityConfig,
 ) -> WorkflowResult<Processed> {
     let retry = &activities.process_alert;
-    let call = |skip_processors| Processing {
+    let call = |skip_processors, attempts_before| Processing {
         item: item.clone(),
         activities: *activities,
         skip_processors,
         waits: false,
+        attempts_before,
     };
     let most = size(&item.alert) + PROCESSING_BYTES;
-    match recorded(ctx, most, locally(ctx, AlertActivities::process_alert, call(false))).await {
+    let first = match first_call(ctx, most, || AlertActivities::process_alert, call(false, 0)).await {
+        Ok(Answer::Continues(there) | Answer::Later(there)) => {
+            continue_processing(ctx, item, retry, there).await
+        }
+        Ok(Answer::Ended(processed)) => Ok(processed),
+        Err(error) => Err(error),
+    };
+    match first {
         Err(ActivityExecutionError::Failed(_)) => {}
-        done => return Ok(done?.0),
+        done => return Ok(done?),
     }
-    let options = durable(item, Activity::ProcessAlert.as_str(), retry, 0, None);
-    room(ctx, &call(false)).await;
-    match ctx.execute_activity(AlertActivities::process_alert, call(false), options).await {
+    match process_durably(ctx, call(false, 1), Activity::ProcessAlert.as_str(), retry).await {
         Err(ActivityExecutionError::Failed(_)) => {}
-        done => return Ok(done?.0),
+        done => return Ok(done?),
     }
-    let options = durable(item, "unprocessed", &endless(*retry), 0, None);
-    room(ctx, &call(true)).await;
-    Ok(ctx.execute_activity(AlertActivities::process_alert, call(true), options).await?.0)
+    Ok(process_durably(ctx, call(true, 0), "unprocessed", &endless(*retry)).await?)
 }
 
 /// The same policy without an end: what it is for has to succeed.
@@ -210,14 +249,14 @@ async fn route<W: Inbox>(
     let updaters = plan.updaters.iter().map(|planned| planned.target(activities.update_alert_status));
     let updaters: Vec<Target> = updaters.collect();
     let first = join_all(lines.iter().map(|line| notify_first(ctx, item, &line.receiver))).await;
-    let first = first.into_iter().collect::<WorkflowResult<Vec<Option<First>>>>()?;
+    let first = first.into_iter().collect::<WorkflowResult<Vec<Begun>>>()?;
     let so_far: Vec<DeliveryResult> =
-        first.iter().zip(&lines).map(|(first, line)| line.progress(first.as_ref())).collect();
+        first.iter().zip(&lines).map(|(first, line)| line.progress(first)).collect();
     let is_final = so_far.iter().all(|delivery| delivery.state != DeliveryState::Pending);
     let early = outcome(plan, &so_far);
 
     let updates = update_all(ctx, item, &updaters, early, &so_far);
-    let shared = StandIns::shared(ctx, lines.iter().flat_map(|line| &line.fallback));
+    let shared = StandIns::shared(lines.iter().flat_map(|line| &line.fallback));
     let rest = first.into_iter().zip(&lines);
     let rest = join_all(rest.map(|(first, line)| deliver(ctx, item, line, first, plan.parks, &shared)));
     let (updates, rest) = join!(updates, rest);
@@ -234,7 +273,7 @@ async fn route<W: Inbox>(
 }
 
 /// Tells the updaters how the alert ended, unless they know, and who has taken it over, if somebody has: before, meanwhile, or
-/// while the batch that carries it still goes on. Workflows from before one of these was looked at go on without.
+/// while the batch that carries it still goes on.
 async fn tell_end<W: Inbox>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
@@ -249,14 +288,14 @@ async fn tell_end<W: Inbox>(
     let mut acknowledged = taken_over();
     if acknowledged.is_none() && !is_told {
         steps.extend(update_all(ctx, item, updaters, outcome, results).await?);
-        acknowledged = taken_over().filter(|_| ctx.patched("acknowledged-meanwhile"));
+        acknowledged = taken_over();
     }
     if acknowledged.is_none() {
         ctx.state_mut(|workflow| workflow.end(&item.id));
         let is_over =
             |workflow: &W| workflow.acknowledgement(&item.id).is_some() || !workflow.is_waiting_for_others();
         let _ = ctx.wait_condition(is_over).await;
-        acknowledged = taken_over().filter(|_| ctx.patched("acknowledged-in-a-batch"));
+        acknowledged = taken_over();
         if acknowledged.is_some() {
             ctx.state_mut(|workflow| workflow.begin(&item.id));
         }
@@ -272,7 +311,7 @@ async fn deliver<W: Inbox>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     line: &Line,
-    first: Option<First>,
+    first: Begun,
     parks: bool,
     shared: &StandIns,
 ) -> WorkflowResult<Vec<Step>> {
@@ -323,19 +362,23 @@ impl Line {
     }
 
     /// How far it has come after the first attempt.
-    fn progress(&self, first: Option<&First>) -> DeliveryResult {
+    fn progress(&self, first: &Begun) -> DeliveryResult {
         let pending = |result| DeliveryResult { state: DeliveryState::Pending, ..result };
+        let without_answer = |message: String| DeliveryResult {
+            receiver: self.receiver.name.clone(),
+            state: DeliveryState::Pending,
+            message,
+        };
         match first {
-            Some(First::Done(step)) if step.result == StepResult::Failed && !self.fallback.is_empty() => {
+            Begun::Ended(First::Done(step))
+                if step.result == StepResult::Failed && !self.fallback.is_empty() =>
+            {
                 pending(DeliveryResult::from(step))
             }
-            Some(First::Done(step)) => DeliveryResult::from(step),
-            Some(First::Again(step, _)) => pending(DeliveryResult::from(step)),
-            None => DeliveryResult {
-                receiver: self.receiver.name.clone(),
-                state: DeliveryState::Pending,
-                message: "waits for its turn".to_owned(),
-            },
+            Begun::Ended(First::Done(step)) => DeliveryResult::from(step),
+            Begun::Ended(First::Again(step, _)) => pending(DeliveryResult::from(step)),
+            Begun::Continues(there) => without_answer(format!("its attempt goes on at {}", there.host)),
+            Begun::Not => without_answer("waits for its turn".to_owned()),
         }
     }
 }
@@ -382,46 +425,48 @@ pub(super) fn of_results(results: &[DeliveryResult]) -> Option<Outcome> {
     }
 }
 
-/// The first attempt; none is made here where the attempts come from a task queue of the receiver's own.
+/// Begins the first attempt; none is made here where it is to be a durable one.
 async fn notify_first<W: Budgeted>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     target: &Target,
-) -> WorkflowResult<Option<First>> {
-    if target.queue.is_some() {
-        return Ok(None);
+) -> WorkflowResult<Begun> {
+    if target.queue.is_some() || target.slow {
+        return Ok(Begun::Not);
     }
     let call =
         Notification { item: item.clone(), target: target.clone(), attempts_before: 0, was_parked: false };
-    let result = recorded(ctx, STEP_BYTES, locally(ctx, AlertActivities::send_notification, call)).await;
-    first(ctx, Activity::SendNotification, target, result).map(Some)
+    let result = first_call(ctx, STEP_BYTES, || AlertActivities::send_notification, call).await;
+    begun(ctx, Activity::SendNotification, target, result)
 }
 
-/// The attempts after the first; `name` tells the activity from the others of the alert.
+/// The rest of the first attempt and those after it; `name` tells the activity from the others of the alert.
 async fn notify_on<W: Inbox>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     target: &Target,
     name: &str,
-    first: Option<First>,
+    begun: Begun,
 ) -> WorkflowResult<Step> {
+    let first = match begun {
+        Begun::Not => None,
+        Begun::Ended(first) => Some(first),
+        Begun::Continues(there) => Some(continue_notifying(ctx, item, target, name, there).await?),
+    };
     let (before, delay) = match first {
         Some(First::Done(step)) => return Ok(step),
         Some(First::Again(step, delay)) => (Some(step), delay),
         None => (None, Duration::ZERO),
     };
-    let attempts_before = before.as_ref().map_or(0, |step| step.attempts);
-    let taken_over = async || {
-        let _ = ctx.wait_condition(|workflow| workflow.acknowledgement(&item.id).is_some()).await;
-    };
-    if before.is_some() {
-        let mut over = pin!(taken_over().fuse());
+    if !delay.is_zero() {
+        let mut over = pin!(acknowledged(ctx, item).fuse());
         let mut timer = ctx.timer(delay);
         select! {
             () = over => return Ok(stopped(ctx, item, target, before)),
             _ = timer => {}
         }
     }
+    let attempts_before = before.as_ref().map_or(0, |step| step.attempts);
     let token = ctx.cancellation_token().child_token();
     let call =
         Notification { item: item.clone(), target: target.clone(), attempts_before, was_parked: false };
@@ -430,25 +475,18 @@ async fn notify_on<W: Inbox>(
     options.cancellation_token = Some(token.clone());
     // What is under way may still succeed: then it has.
     options.cancellation_type = ActivityCancellationType::WaitCancellationCompleted;
-    let mut activity = pin!(ctx.execute_activity(AlertActivities::send_notification, call, options).fuse());
-    let mut over = pin!(taken_over().fuse());
-    let result = select! {
-        result = activity => result,
-        () = over => {
-            token.cancel();
-            match activity.await {
-                Err(ActivityExecutionError::Cancelled(_)) => return Ok(stopped(ctx, item, target, before)),
-                result => result,
-            }
-        }
+    let activity = ctx.execute_activity(AlertActivities::send_notification, call, options);
+    let Some(result) = unless_acknowledged(ctx, item, token, Duration::ZERO, activity).await else {
+        return Ok(stopped(ctx, item, target, before));
     };
-    let step = failure::into_step(Activity::SendNotification, target, target.retry.maximum_attempts, result)?;
+    let most = target.retry.maximum_attempts;
+    let step = failure::into_step(Activity::SendNotification, target, most, result.and_then(ended))?;
     Ok(step.after(before))
 }
 
 /// A delivery that ended since somebody took the alert over. Of the durable attempts nothing is known: Temporal keeps no details
 /// of what was cancelled.
-fn stopped<W: Inbox>(
+pub(super) fn stopped<W: Inbox>(
     ctx: &WorkflowContext<W>,
     item: &AlertItem,
     target: &Target,
@@ -493,28 +531,58 @@ async fn update<W: Budgeted>(
     target: &Target,
     call: StatusUpdate,
 ) -> WorkflowResult<Step> {
-    let local = locally(ctx, AlertActivities::update_alert_status, call.clone());
-    let result = recorded(ctx, STEP_BYTES, local).await;
-    match first(ctx, Activity::UpdateAlertStatus, target, result)? {
-        First::Done(step) => Ok(step),
-        First::Again(step, delay) => {
-            ctx.timer(delay).await;
-            let options = durable(&call.item, &target.name, &target.retry, step.attempts, None);
-            let call = StatusUpdate { attempts_before: step.attempts, ..call };
-            room(ctx, &call).await;
-            let result = ctx.execute_activity(AlertActivities::update_alert_status, call, options).await;
-            let most = target.retry.maximum_attempts;
-            Ok(failure::into_step(Activity::UpdateAlertStatus, target, most, result)?.after(Some(step)))
+    const ACTIVITY: Activity = Activity::UpdateAlertStatus;
+    let begun = match target.slow {
+        true => Begun::Not,
+        false => {
+            let first = || AlertActivities::update_alert_status;
+            let result = first_call(ctx, STEP_BYTES, first, call.clone()).await;
+            begun(ctx, ACTIVITY, target, result)?
         }
+    };
+    let first = match begun {
+        Begun::Not => None,
+        Begun::Ended(first) => Some(first),
+        Begun::Continues(there) => Some(continue_updating(ctx, &call.item, target, there).await?),
+    };
+    let (before, delay) = match first {
+        Some(First::Done(step)) => return Ok(step),
+        Some(First::Again(step, delay)) => (Some(step), delay),
+        None => (None, Duration::ZERO),
+    };
+    if !delay.is_zero() {
+        ctx.timer(delay).await;
     }
+    let attempts_before = before.as_ref().map_or(0, |step| step.attempts);
+    let options = durable(&call.item, &target.name, &target.retry, attempts_before, None);
+    let call = StatusUpdate { attempts_before, ..call };
+    room(ctx, &call).await;
+    let result = ctx.execute_activity(AlertActivities::update_alert_status, call, options).await;
+    let most = target.retry.maximum_attempts;
+    Ok(failure::into_step(ACTIVITY, target, most, result.and_then(ended))?.after(before))
 }
 
-/// Judges a first attempt: over, or worth another one.
-fn first<W>(
+/// Judges what a first, local activity returned.
+fn begun<W>(
     ctx: &WorkflowContext<W>,
     activity: Activity,
     target: &Target,
-    result: Result<Json<Step>, ActivityExecutionError>,
+    result: Result<Answer<Step>, ActivityExecutionError>,
+) -> WorkflowResult<Begun> {
+    let result = match result {
+        Ok(Answer::Continues(there) | Answer::Later(there)) => return Ok(Begun::Continues(there)),
+        Ok(Answer::Ended(step)) => Ok(step),
+        Err(error) => Err(error),
+    };
+    judged(ctx, activity, target, result).map(Begun::Ended)
+}
+
+/// Judges a first attempt: over, or worth another one.
+pub(super) fn judged<W>(
+    ctx: &WorkflowContext<W>,
+    activity: Activity,
+    target: &Target,
+    result: Result<Step, ActivityExecutionError>,
 ) -> WorkflowResult<First> {
     let step = failure::into_step(activity, target, 1, result)?;
     let retry = match (&step.result, &step.error) {
@@ -529,11 +597,36 @@ fn first<W>(
     Ok(if is_too_late { First::Done(step) } else { First::Again(step, delay) })
 }
 
-/// Makes the first attempt of an activity, in this process.
+/// Begins a call in this process and waits for it: over several workflow tasks, where one has to be recorded meanwhile. What is
+/// recorded of it each time has at most `most` bytes.
+async fn first_call<W, A, T, R>(
+    ctx: &WorkflowContext<W>,
+    most: usize,
+    activity: impl Fn() -> A,
+    call: T,
+) -> Result<Answer<R>, ActivityExecutionError>
+where
+    W: Budgeted,
+    A: ActivityDefinition<Input = Input<T>, Output = Answer<R>>,
+    T: Clone + Send + Sync + 'static,
+    R: Serialize,
+{
+    let mut there = None;
+    loop {
+        match recorded(ctx, most, locally(ctx, activity(), call.clone(), there)).await {
+            Ok(Answer::Later(continuation)) => there = Some(continuation),
+            answer => return answer,
+        }
+        next_task(ctx).await;
+    }
+}
+
+/// Runs a local activity; `there` is where its call was begun, if it was.
 pub(super) async fn locally<W, A, T>(
     ctx: &WorkflowContext<W>,
     activity: A,
     call: T,
+    there: Option<Continuation>,
 ) -> Result<A::Output, ActivityExecutionError>
 where
     A: ActivityDefinition<Input = Input<T>>,
@@ -543,7 +636,7 @@ where
         .start_to_close_timeout(LOCAL_TIMEOUT)
         .retry_policy(TemporalRetryPolicy::builder().maximum_attempts(1).build())
         .build();
-    let (call, _loan) = Input::lent(call);
+    let (call, _loan) = Input::lent(call, Local { workflow_task: ctx.history_length(), there });
     ctx.execute_local_activity(activity, call, options).await
 }
 

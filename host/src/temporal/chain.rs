@@ -11,11 +11,12 @@ use super::activities::{AlertActivities, Processed, Processing, milliseconds, st
 use super::afterwards;
 use super::firing::{self, Firing};
 use super::flapping::{self, Predecessor};
+use super::speed::MANY;
 use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, Status};
 use crate::condition::Facts;
 use crate::ledger::{self, Activity, Ledger, Retry, Step, StepError, StepResult, changes};
 use crate::plan::{self, Candidate, Plan, Planned, Told};
-use crate::plugin::{Called, Decision, Plugin, Reason, Role};
+use crate::plugin::{Called, Decision, Plugin, Role};
 use crate::routing::{Router, Verdict, Visit};
 use crate::telemetry::metric;
 
@@ -65,9 +66,8 @@ impl Chain {
         }
     }
 
-    /// All processors within `budget`. In a first, local attempt one that needs longer is an error: the durable
-    /// attempts that follow have the time.
-    pub(super) async fn run(mut self, budget: Duration, is_local: bool) -> Result<Processed, StepError> {
+    /// All processors within `budget`.
+    pub(super) async fn run(mut self, budget: Duration) -> Result<Processed, StepError> {
         let deadline = Instant::now() + budget;
         let firing = firing::of(&self.host.link, &self.item).await;
         let firing = firing.map_err(|error| unavailable("what became of the firing", error))?;
@@ -78,14 +78,8 @@ impl Chain {
             if !self.is_wanted_by(&processor) {
                 continue;
             }
-            let left = left(deadline);
             let at = Timestamp::now();
-            let called = processor.process(&self.item, left).await;
-            if let (true, Err(error)) = (is_local, &called.result)
-                && (error.reason == Reason::Busy || error.cut_short)
-            {
-                return Err(step_error(error.clone()));
-            }
+            let called = processor.process(&self.item, left(deadline)).await;
             let Some(reason) = self.apply(&processor, at, called) else { continue };
             // Who was told of the firing would wait for its end.
             if matches!(&firing, Firing::Done(firing) if !firing::told(firing).is_empty()) {
@@ -102,10 +96,7 @@ impl Chain {
         match firing {
             Firing::Done(firing) => Ok(self.after(&firing).await),
             _ => {
-                let earlier = match is_local {
-                    true => self.earlier(left(deadline)).await?,
-                    false => self.earlier_at_last(deadline).await,
-                };
+                let earlier = self.earlier_at_last(deadline).await;
                 Ok(self.fired(earlier))
             }
         }
@@ -121,7 +112,7 @@ impl Chain {
         earlier.map_err(|error| unavailable("what became of the alert before", error))
     }
 
-    /// The same where nothing comes after: an alert is told once more rather than not at all.
+    /// The same, asked several times: rather than not at all, receivers are notified once more.
     async fn earlier_at_last(&mut self, deadline: Instant) -> Option<Predecessor> {
         for _ in 0..QUESTIONS {
             match self.earlier(left(deadline)).await {
@@ -330,6 +321,10 @@ impl Chain {
         }
         self.decisions.extend(left_out.into_iter().chain(reasons));
         ledger::bound(&mut self.decisions);
+        let slow = plan.receivers.iter().chain(&plan.updaters).filter(|planned| planned.slow);
+        self.decisions.extend(slow.map(|planned| {
+            format!("{}: its latest {MANY} calls were slow: its first attempt is a durable one", planned.name)
+        }));
         Processed {
             alert: self.changed.then(|| Arc::unwrap_or_clone(self.item).alert),
             plan,

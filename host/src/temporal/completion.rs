@@ -9,7 +9,7 @@ use prost::Message;
 use serde::Serialize;
 use temporalio_sdk::{ActivityExecutionError, WorkflowContext};
 
-use super::json::Json;
+use super::continued::Answer;
 use crate::alert::size;
 
 /// What one task may schedule and record, in bytes of JSON: half of the 4 MiB that Temporal's frontend takes in one message
@@ -76,13 +76,13 @@ pub(super) async fn room<W: Budgeted>(ctx: &WorkflowContext<W>, content: &impl S
 pub(super) async fn recorded<W: Budgeted, T: Serialize>(
     ctx: &WorkflowContext<W>,
     most: usize,
-    call: impl Future<Output = Result<Json<T>, ActivityExecutionError>>,
-) -> Result<Json<T>, ActivityExecutionError> {
+    call: impl Future<Output = Result<Answer<T>, ActivityExecutionError>>,
+) -> Result<Answer<T>, ActivityExecutionError> {
     wait(ctx, most).await;
     taken(ctx, |taken| taken.reserved += most);
     let result = call.await;
     let record = match &result {
-        Ok(Json(result)) => size(result),
+        Ok(answer) => answer.size(),
         Err(error) => error.failure().map_or(0, Message::encoded_len),
     };
     let is_waited_for = taken(ctx, |taken| {
@@ -114,6 +114,14 @@ async fn wait<W: Budgeted>(ctx: &WorkflowContext<W>, bytes: usize) {
             return;
         }
     }
+}
+
+/// Waits for the next workflow task: what local activities have answered has to be recorded.
+pub(super) async fn next_task<W: Budgeted>(ctx: &WorkflowContext<W>) {
+    if !taken(ctx, |taken| taken.is_ending) {
+        return end_task(ctx).await;
+    }
+    let _ = ctx.wait_condition(|workflow| !workflow.budget().0.lock().is_ending).await;
 }
 
 /// Ends the current workflow task: Temporal gets what it holds, and the next one starts empty.

@@ -49,10 +49,10 @@ pub(super) fn into_step(
     activity: Activity,
     target: &Target,
     attempts: u32,
-    result: Result<Json<Step>, ActivityExecutionError>,
+    result: Result<Step, ActivityExecutionError>,
 ) -> WorkflowResult<Step> {
     let error = match result {
-        Ok(Json(step)) => return Ok(step),
+        Ok(step) => return Ok(step),
         Err(error @ ActivityExecutionError::Cancelled(_)) => return Err(error.into()),
         Err(error) => error,
     };

@@ -16,14 +16,28 @@ use temporalio_common::data_converters::{
 };
 use temporalio_common::protos::temporal::api::common::v1::Payload;
 
+use super::continued::Continuation;
 use super::json::{ENCODING, Json};
 
 /// The encoding of a reference; it never leaves the process.
 const REFERENCE: &[u8] = b"campanile/reference";
 
 /// What local activities of this process can refer to, by number.
-static LENT: LazyLock<Mutex<HashMap<u64, Arc<dyn Any + Send + Sync>>>> = LazyLock::new(Mutex::default);
+static LENT: LazyLock<Mutex<HashMap<u64, Lent>>> = LazyLock::new(Mutex::default);
 static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// A value, and the local activity that it is lent to.
+#[derive(Clone)]
+struct Lent(Arc<dyn Any + Send + Sync>, Local);
+
+/// What a local activity knows besides.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Local {
+    /// The workflow task that it belongs to: the length of the history when it was scheduled.
+    pub(super) workflow_task: u32,
+    /// Where its call was begun, if it was, by one of an earlier workflow task.
+    pub(super) there: Option<Continuation>,
+}
 
 /// What an activity is called with.
 #[derive(Debug)]
@@ -31,6 +45,7 @@ pub struct Input<T> {
     value: Arc<T>,
     /// Its number, if it travels as a reference.
     reference: Option<u64>,
+    local: Local,
 }
 
 /// Keeps a reference good; dropped with the future that waits for the activity.
@@ -45,16 +60,28 @@ impl Drop for Loan {
 
 impl<T: Send + Sync + 'static> Input<T> {
     /// For a local activity, which finds the value as long as the caller keeps the loan.
-    pub(super) fn lent(value: T) -> (Self, Loan) {
+    pub(super) fn lent(value: T, local: Local) -> (Self, Loan) {
         let (value, number) = (Arc::new(value), NEXT.fetch_add(1, Ordering::Relaxed));
-        LENT.lock().insert(number, value.clone());
-        (Self { value, reference: Some(number) }, Loan(number))
+        LENT.lock().insert(number, Lent(value.clone(), local.clone()));
+        (Self { value, reference: Some(number), local }, Loan(number))
+    }
+}
+
+impl<T> Input<T> {
+    /// The value, for as long as it is needed.
+    pub(super) fn value(&self) -> Arc<T> {
+        self.value.clone()
+    }
+
+    /// What a local activity knows besides; of a durable one nothing.
+    pub(super) fn local(&self) -> &Local {
+        &self.local
     }
 }
 
 impl<T> From<T> for Input<T> {
     fn from(value: T) -> Self {
-        Self { value: Arc::new(value), reference: None }
+        Self { value: Arc::new(value), reference: None, local: Local::default() }
     }
 }
 
@@ -84,10 +111,11 @@ impl<T: DeserializeOwned + Send + Sync + 'static> TemporalDeserializable for Inp
         }
         let number = payload.data.try_into().map(u64::from_le_bytes);
         let lent = number.ok().and_then(|number| LENT.lock().get(&number).cloned());
-        let value = lent.and_then(|lent| lent.downcast().ok()).ok_or_else(|| {
+        let lent = lent.and_then(|Lent(value, local)| Some((value.downcast().ok()?, local)));
+        let (value, local) = lent.ok_or_else(|| {
             PayloadConversionError::EncodingError("the workflow that made this call is gone".into())
         })?;
-        Ok(Self { value, reference: None })
+        Ok(Self { value, reference: None, local })
     }
 }
 
@@ -101,10 +129,10 @@ mod tests {
     fn what_is_lent_is_the_value_itself_until_the_caller_is_gone() {
         let converter = PayloadConverter::default();
         let ctx = SerializationContext::new(&SerializationContextData::None, &converter);
-        let (lent, loan) = Input::lent("alert".to_owned());
+        let (lent, loan) = Input::lent("alert".to_owned(), Local { workflow_task: 7, there: None });
         let payload = lent.to_payload(&ctx).unwrap();
         let borrowed = Input::<String>::from_payload(&ctx, payload.clone()).unwrap();
-        assert!(Arc::ptr_eq(&lent.value, &borrowed.value));
+        assert!(Arc::ptr_eq(&lent.value, &borrowed.value) && borrowed.local().workflow_task == 7);
         assert!(Input::<u32>::from_payload(&ctx, payload.clone()).is_err(), "it is no number");
         drop(loan);
         let error = Input::<String>::from_payload(&ctx, payload).unwrap_err();

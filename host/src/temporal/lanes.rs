@@ -1,5 +1,5 @@
 //! A worker for each task queue that receivers have of their own. They come with the routes; one that is no longer named goes
-//! on until the process ends, since what was planned for it is still to be delivered.
+//! on until the process ends, since what was planned for it is still to be delivered. And one for the queue of the process.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use temporalio_sdk::Runtime;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::activities::AlertActivities;
 use super::link::Link;
-use super::worker::Worker;
+use super::worker::{GRACE, Worker};
 
 /// How often it is looked whether there are others.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -45,4 +46,39 @@ pub async fn keep_lanes(
         let _ = tokio::time::timeout(INTERVAL, stopped.wait_for(|stopped| *stopped)).await;
     }
     futures::future::join_all(lanes.into_values().map(|(_, worker)| worker.stop())).await;
+}
+
+/// Keeps a worker polling the task queue of this process alone. When the process stops, this is the last one: the calls that run
+/// go on within the grace period, and what waits for the others then ends, so that another process makes them again.
+pub async fn keep_own_queue(
+    runtime: Arc<Runtime>,
+    link: Link,
+    activities: AlertActivities,
+    mut stopped: watch::Receiver<bool>,
+    others: impl Future<Output = ()>,
+) {
+    let polling = async {
+        let mut worker: Option<Worker> = None;
+        while !*stopped.borrow() {
+            if worker.as_ref().is_none_or(Worker::has_ended)
+                && let Some(client) = link.client()
+            {
+                if let Some(before) = worker.take() {
+                    before.stop().await;
+                }
+                let started = Worker::start_own(&runtime, client, activities.clone());
+                worker = started.inspect_err(|error| tracing::error!(%error, "no worker")).ok();
+            }
+            // A sender that is gone has stopped, too.
+            let _ = tokio::time::timeout(INTERVAL, stopped.wait_for(|stopped| *stopped)).await;
+        }
+        activities.calls.stop();
+        (worker, Instant::now() + GRACE)
+    };
+    let ((worker, deadline), ()) = tokio::join!(polling, others);
+    activities.calls.drained(deadline).await;
+    activities.calls.end();
+    if let Some(worker) = worker {
+        worker.stop().await;
+    }
 }

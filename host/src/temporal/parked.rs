@@ -16,6 +16,7 @@ use temporalio_sdk::{
 use super::activities::{AlertActivities, NOT_WANTED, Notification};
 use super::carry::durable;
 use super::completion::{Budgeted, CompletionBudget, room};
+use super::continued::ended;
 use super::json::Json;
 use super::late::{self, Late};
 use super::{failure, search_attributes};
@@ -89,10 +90,7 @@ impl ParkedDeliveryWorkflow {
             ctx.state_mut(|this| this.is_wanted = false);
             step = again(ctx, &item, &target, step).await?;
             if step.result == StepResult::Ok {
-                // Those that were parked before this was done go on without.
-                if ctx.patched("delivered-after-all") {
-                    late::tell_updaters(ctx, Late { item, target }).await?;
-                }
+                late::tell_updaters(ctx, Late { item, target }).await?;
                 return Ok(Json(Unparked { step, delivered: true, discarded: None }));
             }
             let over = step.error.as_ref().filter(|error| NOT_WANTED.contains(&error.code.as_str()));
@@ -136,6 +134,7 @@ async fn again<W>(
     };
     let options = durable(item, &target.name, &retry, before.attempts, target.queue.as_deref());
     let result = ctx.execute_activity(AlertActivities::send_notification, call, options).await;
+    let result = result.and_then(ended);
     Ok(failure::into_step(Activity::SendNotification, &target, most, result)?.after(Some(before)))
 }
 

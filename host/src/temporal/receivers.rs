@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::speed::Speeds;
 use crate::plan::{Planned, RetryPolicy};
-use crate::plugin::{CallError, Plugin, Registry, Role, Setup};
+use crate::plugin::{CallError, Called, Plugin, Registry, Role, Setup};
 use crate::routing::{Receiver, Router, Routing};
 
 /// The receivers and updaters of this process. Cheap to clone.
@@ -19,6 +20,8 @@ pub struct Receivers {
     /// The host's own task queue: those of receivers are named after it.
     task_queue: Arc<str>,
     known: Arc<Mutex<HashMap<(Role, String), Known>>>,
+    /// How quick they are.
+    speeds: Speeds,
 }
 
 /// Settings that were checked, and what they were made of.
@@ -38,7 +41,7 @@ pub(super) struct Callee {
 impl Receivers {
     /// Receivers of these plugins.
     pub fn new(registry: Registry, routing: Routing, task_queue: Arc<str>) -> Self {
-        Self { registry, routing, task_queue, known: Arc::default() }
+        Self { registry, routing, task_queue, known: Arc::default(), speeds: Speeds::default() }
     }
 
     /// The task queues that receivers have of their own, each with its limit of attempts a second.
@@ -49,6 +52,13 @@ impl Receivers {
 
     fn queue(&self, lane: &str) -> String {
         format!("{}/{lane}", self.task_queue)
+    }
+
+    /// Notes how long a call took, unless the plugin did not come to run.
+    pub(super) fn note_speed<T>(&self, role: Role, name: &str, called: &Called<T>) {
+        if called.usage.is_some() {
+            self.speeds.note(role, name, called.duration.saturating_sub(called.queued));
+        }
     }
 
     /// Who has this name now.
@@ -79,7 +89,8 @@ impl Receivers {
         let set: Vec<_> = [of_plugin, own].into_iter().flatten().filter(|retry| retry.is_set()).collect();
         let retry = (!set.is_empty()).then(|| set.iter().fold(usual, |retry, set| retry.overridden_by(set)));
         let queue = receiver.as_ref().and_then(|receiver| receiver.lane(name)).map(|lane| self.queue(&lane));
-        Planned { name: name.to_owned(), retry, queue, fallback: Vec::new(), earlier: None, thread: None }
+        let slow = self.speeds.is_slow(role, name);
+        Planned { name: name.to_owned(), retry, queue, slow, ..Planned::default() }
     }
 
     fn setup(

@@ -19,19 +19,13 @@ enum StandIn {
 }
 
 impl StandIns {
-    /// Those that are among the fallbacks of several. Workflows from before this was looked at go on without.
-    pub(super) fn shared<'a, W>(
-        ctx: &WorkflowContext<W>,
-        fallbacks: impl Iterator<Item = &'a Target>,
-    ) -> Self {
+    /// Those that are among the fallbacks of several.
+    pub(super) fn shared<'a>(fallbacks: impl Iterator<Item = &'a Target>) -> Self {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for stand_in in fallbacks {
             *counts.entry(&stand_in.name).or_default() += 1;
         }
         counts.retain(|_, count| *count > 1);
-        if counts.is_empty() || !ctx.patched("shared-stand-ins") {
-            return Self(RefCell::default());
-        }
         Self(RefCell::new(counts.into_keys().map(|name| (name.to_owned(), StandIn::Untold)).collect()))
     }
 

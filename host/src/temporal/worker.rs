@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use temporalio_client::Client;
+use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder};
 use temporalio_sdk::{Runtime, Worker as SdkWorker, WorkerOptions};
 use tokio::sync::watch;
 
@@ -16,7 +17,17 @@ use super::parked::ParkedDeliveryWorkflow;
 use super::workflows::{AlertProcessingWorkflow, BatchAlertProcessingWorkflow};
 
 /// How long running activities may go on after shutdown has begun.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
+
+/// How many workflow tasks and durable activities run at once, the SDK's default.
+const SLOTS: usize = 100;
+
+/// How many local activities run at once. One that waits for a slot keeps its workflow task from being recorded; very many would wait
+/// for places of plugins longer than they may.
+const LOCAL_SLOTS: usize = 200;
+
+/// How many durable activities wait for calls of this process at once. One that waits for a slot passes for lost.
+const WAITING_SLOTS: usize = 10_000;
 
 /// Why there is no worker.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +62,20 @@ impl Worker {
             .map_err(|error| refused(&error))?
             .register_workflow::<AcknowledgementWorkflow>()
             .map_err(|error| refused(&error))?
+            .tuner(slots(SLOTS))
             .build();
         Self::run(runtime, client, options, &activities, polling)
+    }
+
+    /// Starts polling the task queue of this process alone, for the activities that wait for its calls.
+    pub fn start_own(
+        runtime: &Runtime,
+        client: Client,
+        activities: AlertActivities,
+    ) -> Result<Self, WorkerError> {
+        let options = WorkerOptions::new(activities.calls.queue()).register_activities(activities.clone());
+        let options = options.tuner(slots(WAITING_SLOTS)).build();
+        Self::run(runtime, client, options, &activities, Arc::default())
     }
 
     /// Starts polling a task queue that receivers have of their own, for their attempts alone; `rate_limit` is the most a
@@ -118,4 +141,15 @@ impl Worker {
             tracing::warn!("the temporal worker did not stop in time");
         }
     }
+}
+
+/// This many durable activities at once, and local ones without waiting.
+fn slots(activities: usize) -> TunerHolder {
+    let slots = FixedSizeSlotSupplier::new;
+    TunerHolder::builder()
+        .workflow_task_slot_supplier(slots(SLOTS))
+        .activity_task_slot_supplier(slots(activities))
+        .local_activity_task_slot_supplier(slots(LOCAL_SLOTS))
+        .nexus_task_slot_supplier(slots(SLOTS))
+        .build()
 }

@@ -317,21 +317,20 @@ async fn carry_inline(
         // What somebody has taken over ends soon, and the batch alone knows of it.
         batch.deliveries > MOST_DELIVERIES && batch.acknowledgement(&item.id).is_none()
     });
-    // Workflows from before there was a bound go on without.
-    if is_too_much && ctx.patched("most-deliveries") {
+    if is_too_much {
         let child = start_child(ctx, Arc::unwrap_or_clone(item), activities).await?;
         return Ok(End::OnItsOwn(child));
     }
     Ok(End::Here(Box::new(carry(ctx, item, &activities, processed).await?)))
 }
 
-/// Tells the alerts that were there already. Workflows from before this was done go on without.
+/// Counts this repeat in the alerts that were there already.
 async fn count_repeats<W: Budgeted>(ctx: &WorkflowContext<W>, children: &[Child]) {
     let there = children.iter().filter(|child| !child.started);
     let ids: Vec<String> = there.map(|child| child.workflow_id.clone()).collect();
-    if !ids.is_empty() && ctx.patched("count-repeats") {
+    if !ids.is_empty() {
         // Best effort.
-        let _ = locally(ctx, AlertActivities::count_repeats, ids).await;
+        let _ = locally(ctx, AlertActivities::count_repeats, ids, None).await;
     }
 }
 

@@ -1,0 +1,363 @@
+//! Tasks by the call that they make. An activity that asks for a call that runs, or that has succeeded, joins it instead of making
+//! another one: a local activity that is run again since its workflow task was lost, a durable attempt beside one that Temporal took
+//! for dead.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How many answers are kept, and for how long, for a workflow task that is run again. A task that Temporal did not get in time
+/// is run again after 10 s; while Temporal is away, once it is back.
+const MOST_ENDED: usize = 20_000;
+const KEPT: Duration = Duration::from_secs(10 * 60);
+
+/// A call: which one of which run of a workflow.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::temporal) struct CallId {
+    /// The run of the workflow.
+    pub(in crate::temporal) run: Arc<str>,
+    /// The activity and its delivery id, or what identifies the call otherwise.
+    pub(in crate::temporal) call: Arc<str>,
+}
+
+/// Whether an answer is the last one that a call can have.
+pub(in crate::temporal) trait Final {
+    /// Whether no further attempt is made after it.
+    fn is_final(&self) -> bool;
+}
+
+/// An answer, and when it came.
+#[derive(Clone, Debug)]
+pub(in crate::temporal) struct Ended<T> {
+    pub(in crate::temporal) value: T,
+    pub(in crate::temporal) at: Instant,
+}
+
+/// A call that was begun.
+#[derive(Clone)]
+pub(in crate::temporal) struct Task<T> {
+    id: CallId,
+    attempt: u32,
+    serial: u64,
+    begun: Instant,
+    begun_at: Timestamp,
+    answer: watch::Receiver<Option<Ended<T>>>,
+    ends: CancellationToken,
+    /// A local activity has left it, and no other one has joined it yet.
+    is_left: Arc<AtomicBool>,
+    /// How many durable activities wait for it.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// A durable activity that waits for a call.
+pub(in crate::temporal) struct Wait(Arc<AtomicUsize>);
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The calls of this process, those that ended a short while ago included. Cheap to clone.
+pub(in crate::temporal) struct Tasks<T>(Arc<Mutex<Table<T>>>);
+
+struct Table<T> {
+    tasks: HashMap<CallId, Task<T>>,
+    /// Those that have ended, the oldest first.
+    ended: VecDeque<(Instant, CallId, u64)>,
+    begun: u64,
+}
+
+impl<T> Default for Tasks<T> {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Table { tasks: HashMap::new(), ended: VecDeque::new(), begun: 0 })))
+    }
+}
+
+impl<T> Clone for Tasks<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Clone + Final + Send + Sync + 'static> Tasks<T> {
+    /// The task that makes this attempt of a call: one that runs or has the answer, or else a new one.
+    pub(in crate::temporal) fn join_or_begin<F>(
+        &self,
+        id: CallId,
+        attempt: u32,
+        call: impl FnOnce() -> F,
+    ) -> Task<T>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let (sender, answer) = watch::channel(None);
+        let mut table = self.0.lock();
+        table.forget(Instant::now());
+        if let Some(task) = table.tasks.get(&id).filter(|task| task.is_for(attempt)) {
+            return task.clone();
+        }
+        table.begun += 1;
+        let (serial, ends, is_left) = (table.begun, CancellationToken::new(), Arc::default());
+        let (begun, begun_at) = (Instant::now(), Timestamp::now());
+        let waiting = Arc::default();
+        let task = Task { id: id.clone(), attempt, serial, begun, begun_at, answer, ends, is_left, waiting };
+        table.tasks.insert(id, task.clone());
+        drop(table);
+        let (tasks, running, call) = (self.clone(), task.clone(), call());
+        tokio::spawn(async move {
+            let _at_the_end = AtTheEnd { tasks, id: running.id, serial };
+            tokio::select! {
+                biased;
+                value = call => { sender.send_replace(Some(Ended { value, at: Instant::now() })); }
+                () = running.ends.cancelled() => {}
+            }
+        });
+        task
+    }
+
+    /// A call that was left to whoever asks for it.
+    pub(in crate::temporal) fn get(&self, id: &CallId) -> Option<Task<T>> {
+        self.0.lock().tasks.get(id).cloned()
+    }
+
+    /// Whether a call runs, or one that was left has not been asked for.
+    pub(in crate::temporal) fn is_busy(&self) -> bool {
+        let table = self.0.lock();
+        table.tasks.values().any(|task| task.runs() || task.is_left.load(Ordering::Relaxed))
+    }
+}
+
+impl<T> Table<T> {
+    /// Forgets answers that are too old, or too many.
+    fn forget(&mut self, now: Instant) {
+        while let Some((at, ..)) = self.ended.front()
+            && (self.ended.len() > MOST_ENDED || now.duration_since(*at) > KEPT)
+        {
+            let Some((_, id, serial)) = self.ended.pop_front() else { return };
+            if self.tasks.get(&id).is_some_and(|task| task.serial == serial) {
+                self.tasks.remove(&id);
+            }
+        }
+    }
+}
+
+impl<T: Clone> Task<T> {
+    /// The run of the workflow that it belongs to.
+    pub(in crate::temporal) fn run(&self) -> &str {
+        &self.id.run
+    }
+
+    /// Which call of that run it is.
+    pub(in crate::temporal) fn call(&self) -> &str {
+        &self.id.call
+    }
+
+    /// When it was begun.
+    pub(in crate::temporal) fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// The same, for people.
+    pub(in crate::temporal) fn begun_at(&self) -> Timestamp {
+        self.begun_at
+    }
+
+    /// The answer, as soon as it is there; none if the call panicked or was ended.
+    pub(in crate::temporal) async fn ended(&self) -> Option<Ended<T>> {
+        let mut answer = self.answer.clone();
+        let ended = answer.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
+        ended
+    }
+
+    /// A durable activity waits for it, as long as it keeps what this gives.
+    pub(in crate::temporal) fn wait(&self) -> Wait {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Wait(self.waiting.clone())
+    }
+
+    /// Whether another durable activity waits for it, besides the one that asks.
+    pub(in crate::temporal) fn is_awaited_by_others(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 1
+    }
+
+    /// Ends the call where it stands, if it still runs.
+    pub(in crate::temporal) fn end(&self) {
+        self.ends.cancel();
+    }
+
+    /// Leaves the call to another activity.
+    pub(in crate::temporal) fn leave(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
+    }
+
+    /// An activity has joined it, and has reported it or is about to.
+    pub(in crate::temporal) fn join(&self) {
+        self.is_left.store(false, Ordering::Relaxed);
+    }
+
+    fn runs(&self) -> bool {
+        // The sender goes with the task.
+        self.answer.borrow().is_none() && self.answer.has_changed().is_ok()
+    }
+}
+
+impl<T: Clone + Final> Task<T> {
+    /// Whether it is, or ended as, the attempt of this number.
+    fn is_for(&self, attempt: u32) -> bool {
+        let is_known = |ended: &Ended<T>| ended.value.is_final() || self.attempt >= attempt;
+        let has_answer = self.answer.borrow().as_ref().map(is_known);
+        has_answer.unwrap_or_else(|| self.runs())
+    }
+}
+
+/// Notes the end of a call, also of one that panicked.
+struct AtTheEnd<T> {
+    tasks: Tasks<T>,
+    id: CallId,
+    serial: u64,
+}
+
+impl<T> Drop for AtTheEnd<T> {
+    fn drop(&mut self) {
+        let ended = (Instant::now(), self.id.clone(), self.serial);
+        self.tasks.0.lock().ended.push_back(ended);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Final for Result<u32, u32> {
+        fn is_final(&self) -> bool {
+            self.is_ok()
+        }
+    }
+
+    type Numbers = Tasks<Result<u32, u32>>;
+
+    fn id(call: &str) -> CallId {
+        CallId { run: "run".into(), call: call.into() }
+    }
+
+    async fn answered(tasks: &Numbers, attempt: u32, answer: Result<u32, u32>) -> Result<u32, u32> {
+        let task = tasks.join_or_begin(id("a"), attempt, || std::future::ready(answer));
+        task.ended().await.expect("it does not panic").value
+    }
+
+    /// One activity that asks for a call.
+    #[derive(Clone, Copy, Debug, bolero::TypeGenerator)]
+    struct Asking {
+        attempt: u8,
+        pauses: u8,
+        succeeds: bool,
+        others_run: bool,
+    }
+
+    /// Whatever activities ask for, in whatever order: at most one call runs at a time, none is made after one that succeeded,
+    /// and an attempt that has an answer is not made again.
+    #[test]
+    fn no_attempt_is_made_twice_and_none_after_a_success() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        bolero::check!()
+            .with_iterations(2_000)
+            .with_type::<Vec<Asking>>()
+            .for_each(|asking| runtime.block_on(asked(asking)));
+    }
+
+    async fn asked(asking: &[Asking]) {
+        let tasks = Numbers::default();
+        let (runs, made) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let mut joined = Vec::new();
+        for &Asking { attempt, pauses, succeeds, others_run } in asking {
+            let (runs, made, number) = (runs.clone(), made.clone(), u32::from(attempt % 8));
+            joined.push(tasks.join_or_begin(id("a"), number, move || async move {
+                assert_eq!(runs.fetch_add(1, Ordering::SeqCst), 0, "two at once");
+                for _ in 0..pauses % 4 {
+                    tokio::task::yield_now().await;
+                }
+                runs.fetch_sub(1, Ordering::SeqCst);
+                made.lock().push((number, succeeds));
+                if succeeds { Ok(number) } else { Err(number) }
+            }));
+            if others_run {
+                tokio::task::yield_now().await;
+            }
+        }
+        for task in joined {
+            assert!(task.ended().await.is_some(), "{asking:?}");
+        }
+        let made = made.lock();
+        assert!(made.windows(2).all(|pair| pair[0].0 < pair[1].0 && !pair[0].1), "{made:?}");
+    }
+
+    #[tokio::test]
+    async fn a_failed_attempt_is_answered_again_and_the_next_one_is_made() {
+        let tasks = Numbers::default();
+        assert_eq!(answered(&tasks, 1, Err(1)).await, Err(1));
+        assert_eq!(answered(&tasks, 1, Ok(9)).await, Err(1), "it was made already");
+        assert_eq!(answered(&tasks, 2, Ok(2)).await, Ok(2));
+        assert_eq!(answered(&tasks, 3, Err(9)).await, Ok(2), "nothing follows a success");
+    }
+
+    #[tokio::test]
+    async fn what_panicked_or_was_ended_is_made_anew() {
+        let tasks = Numbers::default();
+        let task = tasks.join_or_begin(id("a"), 1, std::future::pending);
+        assert!(tasks.is_busy());
+        task.end();
+        assert!(task.ended().await.is_none());
+        let task = tasks.join_or_begin(id("a"), 1, || async { panic!("as tested") });
+        assert!(task.ended().await.is_none());
+        assert_eq!(answered(&tasks, 1, Ok(1)).await, Ok(1));
+    }
+
+    #[tokio::test]
+    async fn a_call_knows_whether_another_activity_waits_for_it() {
+        let tasks = Numbers::default();
+        let task = tasks.join_or_begin(id("a"), 1, std::future::pending);
+        let _first = task.wait();
+        assert!(!task.is_awaited_by_others());
+        let second = tasks.join_or_begin(id("a"), 2, std::future::pending).wait();
+        assert!(task.is_awaited_by_others());
+        drop(second);
+        assert!(!task.is_awaited_by_others());
+    }
+
+    #[tokio::test]
+    async fn what_was_left_keeps_the_process_until_it_is_joined() {
+        let tasks = Numbers::default();
+        let task = tasks.join_or_begin(id("a"), 1, || std::future::ready(Ok(1)));
+        task.leave();
+        task.ended().await.expect("an answer");
+        assert!(tasks.is_busy());
+        tasks.get(&id("a")).expect("it is kept").join();
+        assert!(!tasks.is_busy());
+    }
+
+    #[tokio::test]
+    async fn answers_are_kept_for_a_while_and_not_without_bound() {
+        let tasks = Numbers::default();
+        let begun = Instant::now();
+        assert_eq!(answered(&tasks, 1, Ok(1)).await, Ok(1));
+        tokio::task::yield_now().await;
+        tasks.0.lock().forget(begun + KEPT);
+        assert_eq!(answered(&tasks, 1, Ok(2)).await, Ok(1));
+        tasks.0.lock().forget(Instant::now() + KEPT + Duration::from_secs(1));
+        assert_eq!(answered(&tasks, 1, Ok(3)).await, Ok(3));
+        for number in 0..MOST_ENDED + 10 {
+            tasks.join_or_begin(id(&number.to_string()), 1, || std::future::ready(Ok(0))).ended().await;
+            tokio::task::yield_now().await;
+        }
+        assert!(tasks.get(&id("a")).is_none());
+        assert!(tasks.0.lock().tasks.len() <= MOST_ENDED + 10);
+    }
+}
