@@ -24,8 +24,7 @@ use crate::routing::{Router, Routing};
 use crate::telemetry::Metrics;
 use crate::temporal::{
     self, ActivityConfig, AlertActivities, Calls, Codec, Embedded, EmbeddedConfig, EmbeddedError, Link,
-    LinkConfig,
-    Receivers, Worker,
+    LinkConfig, Receivers, Worker,
 };
 use crate::webhook::{self, Access, Door, Listen, Places, Room, Spool, Surroundings, Tls};
 
