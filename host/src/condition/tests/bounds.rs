@@ -10,8 +10,11 @@ use super::{Condition, Facts, json};
 /// A quarter of what the host's threads have: what asks stands on the same stack.
 const STACK: usize = (2 << 20) / 4;
 
-/// Shapes of conditions, each as deep or long as the number says.
-const SHAPES: [(&str, fn(usize) -> String); 30] = [
+/// A condition that is as deep or long as the number says.
+type Shape = fn(usize) -> String;
+
+/// Shapes of conditions, by name.
+const SHAPES: [(&str, Shape); 30] = [
     ("sum", |n| format!("1{} == 0", "+1".repeat(n))),
     ("product", |n| format!("1{} == 0", "*1".repeat(n))),
     ("texts", |n| format!("'a'{} == ''", "+'a'".repeat(n))),
@@ -45,7 +48,7 @@ const SHAPES: [(&str, fn(usize) -> String); 30] = [
 ];
 
 /// The longest of a shape that is accepted.
-fn longest(shape: fn(usize) -> String) -> usize {
+fn longest(shape: Shape) -> usize {
     let (mut fits, mut too_long) = (1, MOST_BYTES);
     while fits + 1 < too_long {
         let middle = usize::midpoint(fits, too_long);
