@@ -30,7 +30,8 @@ impl Wall {
         for (name, component, sidecar) in plugins {
             place(directory.path(), name, component, sidecar);
         }
-        let registry = Registry::open(config(directory.path())).await.expect("an engine");
+        let registry = Registry::open(config(directory.path())).expect("an engine");
+        registry.first_pass().await;
         Self { registry, _directory: directory }
     }
 
