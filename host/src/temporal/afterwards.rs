@@ -11,12 +11,13 @@ use temporalio_client::{Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
-use super::carry::{of_results, reached, update_all};
+use super::carry::update_all;
 use super::completion::{Budgeted, CompletionBudget};
 use super::firing::{self, MOST_LIVES};
 use super::json::Json;
 use super::link::Link;
 use super::lookup::{self, LOOKUP_TIMEOUT, LookupError};
+use super::outcome::{of_results, reached};
 use crate::alert::AlertItem;
 use crate::ledger::{Acknowledgement, Activity, DeliveryResult, Ledger, Outcome, Step};
 use crate::plan::{Planned, RetryPolicy, Target};

@@ -21,7 +21,7 @@ use super::input::Local;
 use super::json::Json;
 use crate::ledger::{Attempt, Step, StepError, StepResult};
 
-/// How long local activities wait for a call from its beginning: their own timeout is 2 s (`carry::LOCAL_TIMEOUT`), and they answer
+/// How long local activities wait for a call from its beginning: their own timeout is 2 s (`scheduling::LOCAL_TIMEOUT`), and they answer
 /// before that.
 pub(super) const PATIENCE: Duration = Duration::from_millis(1_800);
 

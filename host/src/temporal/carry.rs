@@ -10,21 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use serde::Serialize;
-use temporalio_common::{ActivityDefinition, RetryPolicy as TemporalRetryPolicy};
 use temporalio_sdk::workflows::{join, join_all, select};
-use temporalio_sdk::{
-    ActivityCancellationType, ActivityCloseTimeouts, ActivityExecutionError, ActivityOptions,
-    LocalActivityOptions, WorkflowContext, WorkflowResult,
-};
+use temporalio_sdk::{ActivityCancellationType, ActivityExecutionError, WorkflowContext, WorkflowResult};
 
 use super::activities::{ACKNOWLEDGED, AlertActivities, Notification, Processed, Processing, StatusUpdate};
-use super::completion::{Budgeted, PROCESSING_BYTES, STEP_BYTES, next_task, recorded, room};
+use super::completion::{Budgeted, PROCESSING_BYTES, STEP_BYTES, room};
 use super::continued::{
     Answer, Continuation, acknowledged, continue_notifying, continue_processing, continue_updating, ended,
     unless_acknowledged,
 };
-use super::input::{Input, Local};
+use super::outcome::{outcome, reached};
+use super::scheduling::{durable, endless, first_call};
 use super::stand_ins::StandIns;
 use super::{ActivityConfig, failure, parked};
 use crate::alert::{AlertItem, size};
@@ -33,16 +29,6 @@ use crate::ledger::{
     StepError, StepResult,
 };
 use crate::plan::{Plan, Planned, RetryPolicy, Target};
-
-/// Longest duration of a local activity, which leaves its call to a durable one before that (`calls::PATIENCE`). The workflow task
-/// that holds it may take 10 s.
-pub(super) const LOCAL_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How long a delivery may be in a task queue of its own, its attempts included, where no age is set.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// How long Temporal waits for a durable attempt's heartbeat before it takes the worker for lost.
-const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where one step stands once its first attempt was begun.
 pub(super) enum Begun {
@@ -230,11 +216,6 @@ async fn process_now<W: Budgeted>(
     Ok(process_durably(ctx, call(true, 0), "unprocessed", &endless(*retry)).await?)
 }
 
-/// The same policy without an end: what it is for has to succeed.
-pub(super) fn endless(retry: RetryPolicy) -> RetryPolicy {
-    RetryPolicy { maximum_attempts: 0, maximum_age: None, ..retry }
-}
-
 /// Notifies every receiver of the plan and tells the updaters what became of it, again if that changes, or if somebody
 /// takes the alert over.
 async fn route<W: Inbox>(
@@ -380,48 +361,6 @@ impl Line {
             Begun::Continues(there) => without_answer(format!("its attempt goes on at {}", there.host)),
             Begun::Not => without_answer("waits for its turn".to_owned()),
         }
-    }
-}
-
-/// How a receiver, or who stood in for it, ended.
-pub(super) fn reached(steps: &[Step]) -> DeliveryResult {
-    let stand_in = steps.iter().skip(1).find(|step| step.result == StepResult::Ok);
-    let own = DeliveryResult::from(&steps[0]);
-    match stand_in {
-        None => own,
-        Some(step) => DeliveryResult {
-            state: DeliveryState::Delivered,
-            message: format!(
-                "{} has it in its place: {}",
-                step.name(),
-                step.message.as_deref().unwrap_or_default()
-            ),
-            ..own
-        },
-    }
-}
-
-/// What became of the alert, `None` while nobody has it and retries are under way.
-fn outcome(plan: &Plan, results: &[DeliveryResult]) -> Option<Outcome> {
-    match plan {
-        Plan { dropped: true, .. } => Some(Outcome::Dropped),
-        Plan { unrouted: true, .. } => Some(Outcome::Unrouted),
-        _ => of_results(results),
-    }
-}
-
-/// The same of an alert that is for somebody.
-pub(super) fn of_results(results: &[DeliveryResult]) -> Option<Outcome> {
-    let count = |state| results.iter().filter(|result| result.state == state).count();
-    let (delivered, pending) = (count(DeliveryState::Delivered), count(DeliveryState::Pending));
-    if delivered == results.len() {
-        Some(Outcome::Delivered)
-    } else if delivered > 0 {
-        Some(Outcome::Partial)
-    } else if pending > 0 {
-        None
-    } else {
-        Some(Outcome::Failed)
     }
 }
 
@@ -595,88 +534,4 @@ pub(super) fn judged<W>(
     let delay = retry.delay().unwrap_or_else(|| target.retry.delay_after(1, ctx.random::<f64>()));
     let is_too_late = target.retry.maximum_age.is_some_and(|age| delay >= age.unsigned_abs());
     Ok(if is_too_late { First::Done(step) } else { First::Again(step, delay) })
-}
-
-/// Begins a call in this process and waits for it: over several workflow tasks, where one has to be recorded meanwhile. What is
-/// recorded of it each time has at most `most` bytes.
-async fn first_call<W, A, T, R>(
-    ctx: &WorkflowContext<W>,
-    most: usize,
-    activity: impl Fn() -> A,
-    call: T,
-) -> Result<Answer<R>, ActivityExecutionError>
-where
-    W: Budgeted,
-    A: ActivityDefinition<Input = Input<T>, Output = Answer<R>>,
-    T: Clone + Send + Sync + 'static,
-    R: Serialize,
-{
-    let mut there = None;
-    loop {
-        match recorded(ctx, most, locally(ctx, activity(), call.clone(), there)).await {
-            Ok(Answer::Later(continuation)) => there = Some(continuation),
-            answer => return answer,
-        }
-        next_task(ctx).await;
-    }
-}
-
-/// Runs a local activity; `there` is where its call was begun, if it was.
-pub(super) async fn locally<W, A, T>(
-    ctx: &WorkflowContext<W>,
-    activity: A,
-    call: T,
-    there: Option<Continuation>,
-) -> Result<A::Output, ActivityExecutionError>
-where
-    A: ActivityDefinition<Input = Input<T>>,
-    T: Send + Sync + 'static,
-{
-    let options = LocalActivityOptions::builder()
-        .start_to_close_timeout(LOCAL_TIMEOUT)
-        .retry_policy(TemporalRetryPolicy::builder().maximum_attempts(1).build())
-        .build();
-    let (call, _loan) = Input::lent(call, Local { workflow_task: ctx.history_length(), there });
-    ctx.execute_local_activity(activity, call, options).await
-}
-
-/// Options of the attempts after the first. Each failure carries the delay to the next (`failure::from_step`), so
-/// that Temporal's own policy only bounds them.
-pub(super) fn durable(
-    item: &AlertItem,
-    name: &str,
-    policy: &RetryPolicy,
-    attempts_before: u32,
-    queue: Option<&str>,
-) -> ActivityOptions {
-    let attempts = match policy.maximum_attempts {
-        0 => 0,
-        most => most.saturating_sub(attempts_before).max(1),
-    };
-    let retry = TemporalRetryPolicy::builder()
-        .initial_interval(policy.initial_interval.unsigned_abs())
-        .backoff_coefficient(policy.coefficient)
-        .maximum_interval(policy.maximum_interval.unsigned_abs())
-        .maximum_attempts(attempts)
-        .build();
-    let mut options = ActivityOptions::with_close_timeouts(timeouts(policy, queue.is_some()))
-        .activity_id(format!("{}/{name}", item.id))
-        .retry_policy(retry)
-        .heartbeat_timeout(HEARTBEAT_TIMEOUT)
-        .build();
-    options.task_queue = queue.map(str::to_owned);
-    options
-}
-
-/// What waits in a queue that nobody serves any more has an end, too.
-fn timeouts(policy: &RetryPolicy, is_queued: bool) -> ActivityCloseTimeouts {
-    let age = policy.maximum_age.map(|age| age.unsigned_abs()).or(is_queued.then_some(LONGEST_WAIT));
-    let start_to_close = policy.timeout();
-    match age {
-        None => ActivityCloseTimeouts::StartToClose(start_to_close),
-        Some(schedule_to_close) => ActivityCloseTimeouts::ScheduleAndStartToClose {
-            schedule_to_close,
-            start_to_close: start_to_close.min(schedule_to_close),
-        },
-    }
 }

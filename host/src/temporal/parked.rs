@@ -14,11 +14,11 @@ use temporalio_sdk::{
 };
 
 use super::activities::{AlertActivities, NOT_WANTED, Notification};
-use super::carry::durable;
 use super::completion::{Budgeted, CompletionBudget, room};
 use super::continued::ended;
 use super::json::Json;
 use super::late::{self, Late};
+use super::scheduling::durable;
 use super::{failure, search_attributes};
 use crate::alert::AlertItem;
 use crate::ledger::{Activity, Step, StepResult};

@@ -16,9 +16,10 @@ use temporalio_sdk::{
 
 use super::ActivityConfig;
 use super::activities::AlertActivities;
-use super::carry::{Inbox, carry, locally, process};
+use super::carry::{Inbox, carry, process};
 use super::completion::{Budgeted, CompletionBudget, room};
 use super::json::Json;
+use super::scheduling::locally;
 use super::{search_attributes, urgency};
 use crate::alert::{self, Alert, AlertItem, Origin};
 use crate::ledger::{self, Acknowledgement, Ledger, Outcome};
