@@ -13,8 +13,11 @@ use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+/// Puts something else at the first path, with the help of the second.
+type Place = fn(&Path, &Path);
+
 /// What lies where a file should be, made at one path to lie at another, and words of the refusal.
-const IN_ITS_PLACE: [(fn(&Path, &Path), &str); 4] = [
+const IN_ITS_PLACE: [(Place, &str); 4] = [
     (|at, _| symlink("no-such-file", at).expect("writable"), "a link that leads to nothing"),
     (|at, file| symlink(file, at).expect("writable"), "symbolic links"),
     (|at, _| fs::create_dir(at).expect("writable"), "a directory"),

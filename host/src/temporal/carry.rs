@@ -31,6 +31,7 @@ use crate::ledger::{
 use crate::plan::{Plan, Planned, RetryPolicy, Target};
 
 /// Where one step stands once its first attempt was begun.
+#[expect(clippy::large_enum_variant, reason = "there is one for each receiver of an alert, for a moment")]
 pub(super) enum Begun {
     /// No attempt was made yet: it is to be a durable one.
     Not,

@@ -263,6 +263,7 @@ pub(super) async fn unless_acknowledged<W: Inbox, T>(
 }
 
 /// The step of a durable attempt, which never leaves its call to another activity.
+#[expect(clippy::result_large_err, reason = "the error is the SDK's")]
 pub(super) fn ended(answer: Answer<Step>) -> Result<Step, ActivityExecutionError> {
     match answer {
         Answer::Ended(step) => Ok(step),

@@ -173,8 +173,7 @@ impl<T: Clone> Task<T> {
     /// The answer, as soon as it is there; none if the call panicked or was ended.
     pub(in crate::temporal) async fn ended(&self) -> Option<Ended<T>> {
         let mut answer = self.answer.clone();
-        let ended = answer.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
-        ended
+        answer.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone())
     }
 
     /// A durable activity waits for it, as long as it keeps what this gives.

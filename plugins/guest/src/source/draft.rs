@@ -209,8 +209,7 @@ mod tests {
     }
 
     fn finished(draft: Draft) -> (Value, Vec<String>) {
-        let mut warnings = Vec::new();
-        let alert = draft.finish(&mut warnings);
+        let (alert, warnings) = draft.finish();
         (serde_json::from_str(&alert).unwrap(), warnings)
     }
 

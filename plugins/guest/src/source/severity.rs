@@ -32,10 +32,7 @@ impl Severity {
     pub fn named(word: &str) -> Option<Self> {
         let word = word.trim();
         let is_it = |known: &&str| word.eq_ignore_ascii_case(known);
-        WORDS
-            .into_iter()
-            .find(|(_, words)| words.iter().any(|known| is_it(&known)))
-            .map(|(severity, _)| severity)
+        WORDS.into_iter().find(|(_, words)| words.iter().any(&is_it)).map(|(severity, _)| severity)
     }
 
     /// The name in an alert's JSON.
