@@ -24,6 +24,8 @@ const ABRIDGED: usize = 200;
 const MOST_ATTEMPTS: usize = 20;
 /// What the decisions about one alert may have together, in bytes.
 const MOST_DECISIONS: usize = 16 << 10;
+/// What the steps of all processors of one alert may have together, in bytes of JSON.
+const MOST_OF_PROCESSORS: usize = 16 << 10;
 
 /// What became of an alert as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -153,12 +155,7 @@ impl Ledger {
     /// Keeps the last attempt of each step, and the beginning of what it said.
     fn shorten_steps(&mut self) {
         let before = size(&self.steps);
-        for step in &mut self.steps {
-            step.message.iter_mut().for_each(cut);
-            step.error.iter_mut().for_each(|error| cut(&mut error.message));
-            step.warnings.clear();
-            step.before.clear();
-        }
+        self.steps.iter_mut().for_each(Step::shorten);
         if size(&self.steps) < before {
             let line = "this ledger is shortened, since it is too large: of each step, only the last attempt is kept";
             self.decisions.push(line.to_owned());
@@ -203,6 +200,22 @@ pub fn fit(ledgers: &mut [Ledger], most: usize) {
             sum = sum - before + size(&ledgers[index]);
         }
     }
+}
+
+/// Shortens the steps of the processors until they have at most 16 KiB of JSON together; says which are left out, if some are.
+pub fn bound_steps(steps: &mut Vec<Step>) -> Option<String> {
+    let all = steps.len();
+    if size(steps) > MOST_OF_PROCESSORS {
+        steps.iter_mut().for_each(Step::shorten);
+    }
+    while size(steps) > MOST_OF_PROCESSORS {
+        steps.pop();
+    }
+    let left_out = all - steps.len();
+    let text = format!(
+        "the steps of the last {left_out} of {all} processors are left out: together they were too large"
+    );
+    (left_out > 0).then_some(text)
 }
 
 /// Keeps the first decisions, up to 16 KiB, and counts the others.
@@ -281,6 +294,14 @@ impl Step {
     /// The name of the receiver, updater or processor.
     pub fn name(&self) -> &str {
         self.receiver.as_deref().unwrap_or(&self.plugin)
+    }
+
+    /// Keeps the last attempt, and the beginning of what it said.
+    fn shorten(&mut self) {
+        self.message.iter_mut().for_each(cut);
+        self.error.iter_mut().for_each(|error| cut(&mut error.message));
+        self.warnings.clear();
+        self.before.clear();
     }
 
     /// A step of which nothing is known but whom it was for.
@@ -519,6 +540,22 @@ mod tests {
         assert_eq!(ledgers[0].alert.data["filler"].as_str().map(str::len), Some(3_000));
         assert!(ledgers[0].steps.iter().all(|step| step.before.is_empty() && step.attempts == 21));
         assert_eq!(ledgers[0].decisions.len(), 1);
+    }
+
+    #[test]
+    fn steps_of_processors_are_shortened_and_then_left_out() {
+        let error =
+            StepError {
+                code: "invalid-output".to_owned(), message: "ä".repeat(20_000), retry: Retry::Never
+            };
+        let step = Step { error: Some(error), ..Step::untried(Activity::ProcessAlert, "triage") };
+        let mut few = vec![step.clone(); 7];
+        assert_eq!(bound_steps(&mut few), None);
+        assert!(few.len() == 7 && size(&few) <= MOST_OF_PROCESSORS, "{}", size(&few));
+        let mut many = vec![step; 100];
+        let left_out = bound_steps(&mut many).unwrap();
+        assert!(size(&many) <= MOST_OF_PROCESSORS);
+        assert!(left_out.contains("of 100 processors"), "{left_out}");
     }
 
     #[test]

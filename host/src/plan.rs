@@ -125,6 +125,13 @@ impl Plan {
         self.receivers.len() + stand_ins + self.updaters.len()
     }
 
+    /// What the deliveries of an alert of so many bytes may take in Temporal's history, in bytes: each receiver its durable attempts
+    /// and its dead letter, each updater a call after the first attempts, at the end, and after an acknowledgement.
+    pub fn history_bytes(&self, alert: usize) -> usize {
+        let fallbacks: usize = self.receivers.iter().map(|planned| planned.fallback.len()).sum();
+        alert * (2 * (self.receivers.len() + fallbacks) + 3 * self.updaters.len())
+    }
+
     /// The same plan without what is beyond the limits, and one line for each receiver, fallback or updater that is left out. Which
     /// those are is for conditions that could not be evaluated to say: the routes themselves are checked when they are loaded.
     pub fn bounded(mut self, limits: PlanLimits) -> (Self, Vec<String>) {

@@ -90,11 +90,29 @@ struct Level {
     row: usize,
     /// `a ? b : c ? d : e`: each holds all that comes after it.
     questions: usize,
+    /// The levels of the deepest bracket that was closed: what follows it in the row holds it.
+    under: usize,
+    /// The most levels that there were beside this, before a comma, `&&`, `||`, `?` or `:`.
+    beside: usize,
 }
 
 impl Level {
     fn levels(self) -> usize {
+        self.around() + self.under
+    }
+
+    /// The levels around a bracket that opens here, which is beside those that were closed.
+    fn around(self) -> usize {
         OF_A_BRACKET + self.row + self.questions
+    }
+
+    fn deepest(self) -> usize {
+        self.beside.max(self.levels())
+    }
+
+    /// What comes next is beside this.
+    fn next(self, questions: usize) -> Self {
+        Self { questions, beside: self.deepest() + 1, ..Self::default() }
     }
 }
 
@@ -111,10 +129,12 @@ impl Depth {
             Token::TokLeftBracket => self.opens(Token::TokRightBracket),
             Token::TokLeftBrace => self.opens(Token::TokRightBrace),
             Token::TokRightParen | Token::TokRightBracket | Token::TokRightBrace => return self.closes(kind),
-            Token::TokComma => self.here = Level::default(),
+            Token::TokComma => self.here = self.here.next(0),
             // What stands beside them is beside it in the expression, too.
-            Token::TokLogicalAnd | Token::TokLogicalOr | Token::TokColon => self.here.row = 0,
-            Token::TokQuestion => self.here = Level { row: 0, questions: self.here.questions + 1 },
+            Token::TokLogicalAnd | Token::TokLogicalOr | Token::TokColon => {
+                self.here = self.here.next(self.here.questions);
+            }
+            Token::TokQuestion => self.here = self.here.next(self.here.questions + 1),
             Token::TokDot | Token::TokExclamation => self.here.row += 1,
             kind if !get_binary_op_info(kind).name.is_empty() => self.here.row += 1,
             _ => {}
@@ -124,14 +144,14 @@ impl Depth {
 
     fn opens(&mut self, closed_by: TokenKind) {
         self.here.row += 1;
-        self.around += self.here.levels();
+        self.around += self.here.around();
         self.open.push((std::mem::take(&mut self.here), closed_by));
     }
 
     fn closes(&mut self, kind: TokenKind) -> bool {
         let Some((before, closed_by)) = self.open.pop() else { return false };
-        self.around -= before.levels();
-        self.here = before;
+        self.around -= before.around();
+        self.here = Level { under: before.under.max(self.here.deepest()), ..before };
         closed_by == kind
     }
 }

@@ -320,6 +320,7 @@ impl Chain {
             tracing::error!(alert = self.item.id, "{line}");
         }
         self.decisions.extend(left_out.into_iter().chain(reasons));
+        self.decisions.extend(ledger::bound_steps(&mut self.steps));
         ledger::bound(&mut self.decisions);
         let slow = plan.receivers.iter().chain(&plan.updaters).filter(|planned| planned.slow);
         self.decisions.extend(slow.map(|planned| {

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use prost::Message;
 use serde::Serialize;
 use temporalio_sdk::{ActivityExecutionError, WorkflowContext};
 
@@ -20,7 +19,7 @@ const MOST_BYTES: usize = 2 << 20;
 pub(super) const STEP_BYTES: usize = 12 << 10;
 
 /// What the record of a processing may have besides the alert: what processors may add to it, the plan, and why.
-pub(super) const PROCESSING_BYTES: usize = 48 << 10;
+pub(super) const PROCESSING_BYTES: usize = 64 << 10;
 
 /// What surrounds each record and command, in bytes: ids, time-outs, retry policy, search attributes.
 const ENVELOPE_BYTES: usize = 1 << 10;
@@ -83,7 +82,8 @@ pub(super) async fn recorded<W: Budgeted, T: Serialize>(
     let result = call.await;
     let record = match &result {
         Ok(answer) => answer.size(),
-        Err(error) => error.failure().map_or(0, Message::encoded_len),
+        // What is recorded of a failure is not always what the workflow sees: a replay would count another length.
+        Err(_) => most,
     };
     let is_waited_for = taken(ctx, |taken| {
         taken.reserved -= most;

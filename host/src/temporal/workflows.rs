@@ -21,7 +21,7 @@ use super::completion::{Budgeted, CompletionBudget, room};
 use super::json::Json;
 use super::scheduling::locally;
 use super::{search_attributes, urgency};
-use crate::alert::{self, Alert, AlertItem, Origin};
+use crate::alert::{self, Alert, AlertItem, Origin, size};
 use crate::ledger::{self, Acknowledgement, Ledger, Outcome};
 use crate::telemetry::metric;
 
@@ -35,6 +35,10 @@ const OWN_LEDGER_BYTES: usize = 3 << 19;
 /// The most deliveries of one batch workflow: half of what Temporal lets wait at once in one workflow (2,000 activities, its
 /// `limit.numPendingActivities.error`). The alerts that would be more run as workflows of their own.
 const MOST_DELIVERIES: usize = 1_000;
+
+/// The most that the deliveries of one batch workflow may take of its history, in bytes: half of what Temporal lets a workflow have
+/// (`limit.historySize.error`). The alerts that would be more run as workflows of their own, too.
+const MOST_HISTORY: usize = 25 << 20;
 
 /// What `AlertProcessingWorkflow` carries.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -206,6 +210,8 @@ pub struct BatchAlertProcessingWorkflow {
     under_way: BTreeSet<String>,
     /// How many deliveries it has taken on.
     deliveries: usize,
+    /// What these may take of its history, in bytes.
+    history: usize,
     budget: CompletionBudget,
 }
 
@@ -313,10 +319,13 @@ async fn carry_inline(
 ) -> WorkflowResult<End> {
     let item = Arc::new(item);
     let processed = process(ctx, &item, &activities).await?;
+    let alert = size(processed.alert.as_ref().unwrap_or(&item.alert)) + size(&item.origin.metadata);
     let is_too_much = ctx.state_mut(|batch| {
         batch.deliveries += processed.plan.deliveries();
+        batch.history += processed.plan.history_bytes(alert);
         // What somebody has taken over ends soon, and the batch alone knows of it.
-        batch.deliveries > MOST_DELIVERIES && batch.acknowledgement(&item.id).is_none()
+        let is_too_much = batch.deliveries > MOST_DELIVERIES || batch.history > MOST_HISTORY;
+        is_too_much && batch.acknowledgement(&item.id).is_none()
     });
     if is_too_much {
         let child = start_child(ctx, Arc::unwrap_or_clone(item), activities).await?;

@@ -14,7 +14,7 @@ const STACK: usize = (2 << 20) / 4;
 type Shape = fn(usize) -> String;
 
 /// Shapes of conditions, by name.
-const SHAPES: [(&str, Shape); 30] = [
+const SHAPES: [(&str, Shape); 37] = [
     ("sum", |n| format!("1{} == 0", "+1".repeat(n))),
     ("product", |n| format!("1{} == 0", "*1".repeat(n))),
     ("texts", |n| format!("'a'{} == ''", "+'a'".repeat(n))),
@@ -43,6 +43,15 @@ const SHAPES: [(&str, Shape); 30] = [
     ("long list", |n| format!("1 in [{}]", "1,".repeat(n))),
     ("comprehensions", |n| format!("{}true{}", "[1].all(x,".repeat(n), ")".repeat(n))),
     ("chained comprehensions", |n| format!("[1]{} == []", ".map(x,[x])".repeat(n))),
+    ("sums behind brackets", |n| format!("{}1{} == 0", "(".repeat(n), ")+1+1+1+1+1+1+1+1".repeat(n))),
+    ("long sums behind brackets", |n| format!("(((((((1{0}){0}){0}){0}){0}){0}){0}) == 0", "+1".repeat(n))),
+    ("fields behind brackets", |n| format!("(((((alert{0}){0}){0}){0}){0}) == 0", ".a".repeat(n))),
+    ("indices behind brackets", |n| format!("(((((alert{0}){0}){0}){0}){0}) == 0", "[0]".repeat(n))),
+    ("equalities behind brackets", |n| format!("(((((true{0}){0}){0}){0}){0})", "==true".repeat(n))),
+    ("ternaries behind brackets", |n| {
+        format!("(((((true{0}){0}){0}){0}){0})", "==true==true ? true : true".repeat(n))
+    }),
+    ("calls behind calls", |n| format!("{}''{}", "string(".repeat(n), ").size()+1+1+1+1".repeat(n))),
     ("escapes", |n| format!("'{}' == ''", "\\\\".repeat(n))),
     ("messages", |n| format!("{}1{}", "a{a:".repeat(n), "}".repeat(n))),
 ];

@@ -8,8 +8,8 @@ use minijinja::{AutoEscape, Environment, Error, Output, State, UndefinedBehavior
 use super::{bounds, filters};
 use crate::text::{self, Escape, escaped, one_line, width};
 
-/// The most work of one rendering: about as many steps, or 3 MB of text. Some milliseconds.
-const FUEL: u64 = 50_000;
+/// The most work of one rendering: about as many steps, or 6 MB of text that is read and written. Some milliseconds.
+const FUEL: u64 = 100_000;
 
 /// How deep loops and conditions may nest.
 const NESTING: usize = 30;
