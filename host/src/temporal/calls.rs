@@ -19,6 +19,7 @@ use super::continued::{Answer, Continuation};
 use super::failure;
 use super::input::Local;
 use super::json::Json;
+use crate::alert::size;
 use crate::ledger::{Attempt, Step, StepError, StepResult};
 
 /// How long local activities wait for a call from its beginning: their own timeout is 2 s (`scheduling::LOCAL_TIMEOUT`), and they answer
@@ -45,6 +46,10 @@ impl Final for Attempted {
     fn is_final(&self) -> bool {
         self.step.result == StepResult::Ok
     }
+
+    fn weight(&self) -> usize {
+        size(&self.step)
+    }
 }
 
 /// What the processors made of an alert, or why they have to be asked again.
@@ -53,6 +58,10 @@ pub(super) type Processing = Result<Processed, StepError>;
 impl Final for Processing {
     fn is_final(&self) -> bool {
         self.as_ref().is_ok_and(|processed| !processed.waits)
+    }
+
+    fn weight(&self) -> usize {
+        self.as_ref().map_or_else(size, size)
     }
 }
 

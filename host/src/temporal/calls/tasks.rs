@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 /// is run again after 10 s; while Temporal is away, once it is back.
 const MOST_ENDED: usize = 20_000;
 const KEPT: Duration = Duration::from_secs(10 * 60);
+/// How much they may have together, in bytes of JSON: a processed alert can have half a megabyte.
+const MOST_BYTES: usize = 64 << 20;
 
 /// A call: which one of which run of a workflow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,10 +29,13 @@ pub(in crate::temporal) struct CallId {
     pub(in crate::temporal) call: Arc<str>,
 }
 
-/// Whether an answer is the last one that a call can have.
+/// What is to be known of an answer: whether it is the last one that a call can have, and what it costs to keep.
 pub(in crate::temporal) trait Final {
     /// Whether no further attempt is made after it.
     fn is_final(&self) -> bool;
+
+    /// How large it is, in bytes, about.
+    fn weight(&self) -> usize;
 }
 
 /// An answer, and when it came.
@@ -71,13 +76,25 @@ pub(in crate::temporal) struct Tasks<T>(Arc<Mutex<Table<T>>>);
 struct Table<T> {
     tasks: HashMap<CallId, Task<T>>,
     /// Those that have ended, the oldest first.
-    ended: VecDeque<(Instant, CallId, u64)>,
+    ended: VecDeque<Past>,
+    /// What their answers have together.
+    weight: usize,
     begun: u64,
+}
+
+/// A call that has ended.
+struct Past {
+    at: Instant,
+    id: CallId,
+    serial: u64,
+    /// What its answer has.
+    weight: usize,
 }
 
 impl<T> Default for Tasks<T> {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Table { tasks: HashMap::new(), ended: VecDeque::new(), begun: 0 })))
+        let table = Table { tasks: HashMap::new(), ended: VecDeque::new(), weight: 0, begun: 0 };
+        Self(Arc::new(Mutex::new(table)))
     }
 }
 
@@ -113,10 +130,13 @@ impl<T: Clone + Final + Send + Sync + 'static> Tasks<T> {
         drop(table);
         let (tasks, running, call) = (self.clone(), task.clone(), call());
         tokio::spawn(async move {
-            let _at_the_end = AtTheEnd { tasks, id: running.id, serial };
+            let mut at_the_end = AtTheEnd { tasks, id: running.id, serial, weight: 0 };
             tokio::select! {
                 biased;
-                value = call => { sender.send_replace(Some(Ended { value, at: Instant::now() })); }
+                value = call => {
+                    at_the_end.weight = value.weight();
+                    sender.send_replace(Some(Ended { value, at: Instant::now() }));
+                }
                 () = running.ends.cancelled() => {}
             }
         });
@@ -136,16 +156,25 @@ impl<T: Clone + Final + Send + Sync + 'static> Tasks<T> {
 }
 
 impl<T> Table<T> {
-    /// Forgets answers that are too old, or too many.
+    /// Notes a call that has ended.
+    fn note(&mut self, past: Past) {
+        self.weight += past.weight;
+        self.ended.push_back(past);
+    }
+
+    /// Forgets answers that are too old, too many, or too large together, the oldest first.
     fn forget(&mut self, now: Instant) {
-        while let Some((at, ..)) = self.ended.front()
-            && (self.ended.len() > MOST_ENDED || now.duration_since(*at) > KEPT)
-        {
-            let Some((_, id, serial)) = self.ended.pop_front() else { return };
+        while self.ended.front().is_some_and(|oldest| self.is_beyond(oldest, now)) {
+            let Some(Past { id, serial, weight, .. }) = self.ended.pop_front() else { return };
+            self.weight -= weight;
             if self.tasks.get(&id).is_some_and(|task| task.serial == serial) {
                 self.tasks.remove(&id);
             }
         }
+    }
+
+    fn is_beyond(&self, oldest: &Past, now: Instant) -> bool {
+        self.ended.len() > MOST_ENDED || self.weight > MOST_BYTES || now.duration_since(oldest.at) > KEPT
     }
 }
 
@@ -222,12 +251,15 @@ struct AtTheEnd<T> {
     tasks: Tasks<T>,
     id: CallId,
     serial: u64,
+    weight: usize,
 }
 
 impl<T> Drop for AtTheEnd<T> {
     fn drop(&mut self) {
-        let ended = (Instant::now(), self.id.clone(), self.serial);
-        self.tasks.0.lock().ended.push_back(ended);
+        let (at, id) = (Instant::now(), self.id.clone());
+        let mut table = self.tasks.0.lock();
+        table.note(Past { at, id, serial: self.serial, weight: self.weight });
+        table.forget(at);
     }
 }
 
@@ -238,6 +270,10 @@ mod tests {
     impl Final for Result<u32, u32> {
         fn is_final(&self) -> bool {
             self.is_ok()
+        }
+
+        fn weight(&self) -> usize {
+            self.map_or(0, |bytes| bytes as usize)
         }
     }
 
@@ -358,5 +394,21 @@ mod tests {
         }
         assert!(tasks.get(&id("a")).is_none());
         assert!(tasks.0.lock().tasks.len() <= MOST_ENDED + 10);
+    }
+
+    #[tokio::test]
+    async fn large_answers_are_kept_up_to_a_sum_and_the_oldest_go_first() {
+        let tasks = Numbers::default();
+        let large = u32::try_from(MOST_BYTES / 4).expect("a number");
+        for number in 0..6 {
+            let call = || std::future::ready(Ok(large));
+            tasks.join_or_begin(id(&number.to_string()), 1, call).ended().await.expect("an answer");
+            tokio::task::yield_now().await;
+        }
+        let is_kept = |number: u32| tasks.get(&id(&number.to_string())).is_some();
+        assert_eq!([0, 1, 2, 3, 4, 5].map(is_kept), [false, false, true, true, true, true]);
+        assert_eq!(tasks.0.lock().weight, MOST_BYTES);
+        tasks.0.lock().forget(Instant::now() + KEPT + Duration::from_secs(1));
+        assert_eq!(tasks.0.lock().weight, 0);
     }
 }
