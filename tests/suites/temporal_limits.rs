@@ -2,6 +2,7 @@
 //! answered with 200 comes to an outcome, and each delivery that exhausted its attempts is a dead letter.
 
 use harness::alerts::{alert, unique, with};
+use harness::wait::until;
 use harness::{Answer, Host, Plugin, Receiver, Settings, Temporal};
 use serde_json::{Value, json};
 
@@ -10,6 +11,8 @@ const RECEIVERS: usize = 32;
 const UPDATERS: usize = 8;
 /// The largest alert, in bytes of JSON.
 const LARGEST: usize = 512 << 10;
+/// How often a dead letter is tried again: with the largest alert, more often than one run of its workflow does it.
+const ROUNDS: usize = 40;
 
 /// Receivers and updaters that all fail, as routes name them; `more` is set for each receiver.
 fn failing(receiver: &Receiver, updaters: usize, more: &str) -> String {
@@ -49,6 +52,13 @@ fn dead_letters(ledger: &Value) -> usize {
     steps.iter().filter(|step| step["parked"].is_string()).count()
 }
 
+/// How many bytes the history of a workflow's latest run has.
+async fn history_size(id: &str) -> usize {
+    let history = Temporal::shared().await.ask(&["workflow", "describe", "--workflow-id", id]).await;
+    let size = history.expect("it is known")["workflowExecutionInfo"]["historySizeBytes"].clone();
+    size.as_str().and_then(|size| size.parse().ok()).expect("a number")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_alert_ends_when_all_receivers_of_one_queue_fail() {
     let receiver = Receiver::start().await;
@@ -66,10 +76,7 @@ async fn the_largest_alert_ends_when_receivers_and_updaters_fail() {
     let ledger = &results[0]["ledger"];
     assert_eq!(ledger["outcome"], "failed");
     assert_eq!(dead_letters(ledger), RECEIVERS);
-    let id = results[0]["workflow_id"].as_str().expect("an id");
-    let history = Temporal::shared().await.ask(&["workflow", "describe", "--workflow-id", id]).await;
-    let size = history.expect("it is known")["workflowExecutionInfo"]["historySizeBytes"].clone();
-    let size: usize = size.as_str().and_then(|size| size.parse().ok()).expect("a number");
+    let size = history_size(results[0]["workflow_id"].as_str().expect("an id")).await;
     assert!(size < 50 << 20, "Temporal ends a workflow at 50 MB: {size}");
 }
 
@@ -83,6 +90,58 @@ async fn large_alerts_of_a_batch_end_when_all_their_receivers_fail() {
         assert_eq!(result["ledger"]["outcome"], "failed", "{}", result["ledger"]["steps"]);
         assert_eq!(dead_letters(&result["ledger"]), RECEIVERS);
     }
+}
+
+/// Has a dead letter tried again, once it is listed.
+async fn try_again(host: &Host, id: &str) {
+    until("the dead letter takes an order", async || {
+        let answer = host.post(&format!("/deliveries/retry?id={id}"), &json!({})).await.ok();
+        answer["deliveries"].as_array().is_some_and(|ids| !ids.is_empty()).then_some(())
+    })
+    .await;
+}
+
+/// The only dead letter of a receiver, once it is listed in this state.
+async fn listed(host: &Host, receiver: &str, state: &str) -> Value {
+    until(&format!("the dead letter is listed as {state}"), async || {
+        let path = format!("/deliveries?receiver={receiver}&state={state}");
+        let page = host.get(&path).await.ok();
+        let found = page["deliveries"].as_array().expect("a list");
+        (found.len() == 1).then(|| found[0].clone())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_dead_letter_outlives_many_rounds() {
+    let receiver = Receiver::start().await;
+    receiver.always("/chat", Answer::status(410));
+    let (name, url) = (unique("chat"), receiver.url("/chat"));
+    let config = format!(
+        "\n[receivers.{name}]\nplugin = \"pager\"\nconfig = {{ url = \"{url}\" }}\n[[routes]]\nreceivers = [\"{name}\"]\n"
+    );
+    let settings = Settings::new().and_config(&config).plugin(Plugin::recorder("pager", &receiver, ""));
+    let host = settings.start().await;
+    let ledger = host.ledger(sized(LARGEST - 12_000)).await;
+    let id = ledger["steps"][0]["parked"].as_str().expect("it is a dead letter");
+    for round in 1..=ROUNDS {
+        try_again(&host, id).await;
+        receiver.wait_for("/chat", round + 1).await;
+    }
+    let waits = listed(&host, &name, "parked").await;
+    assert_eq!((&waits["id"], &waits["error"]), (&json!(id), &json!("http-410")), "{waits}");
+    assert!(waits["title"].is_string() && waits["severity"].is_string(), "{waits}");
+    let ended = host.get(&format!("/deliveries?receiver={name}&state=ended")).await.ok();
+    assert_eq!(ended["deliveries"], json!([]), "a run that another one goes on with is no end");
+    let size = history_size(id).await;
+    assert!(size < 16 << 20, "a new run has gone on: {size}");
+
+    receiver.always("/chat", Answer::status(200));
+    try_again(&host, id).await;
+    assert_eq!(listed(&host, &name, "ended").await["id"], json!(id));
+    let delivered = receiver.received("/chat").last().expect("a request").json();
+    assert_eq!(delivered["delivery_id"], json!(id));
+    assert!(delivered["attempt"].as_u64() > Some(ROUNDS as u64), "{}", delivered["attempt"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -228,7 +228,8 @@ fn unavailable(error: ListError) -> LookupError {
 fn query(task_queue: &str, filter: &DeliveryFilter) -> String {
     let status = match filter.state {
         ParkedState::Parked => "ExecutionStatus = 'Running'",
-        ParkedState::Ended => "ExecutionStatus != 'Running'",
+        // A run that another one goes on with is no end.
+        ParkedState::Ended => "ExecutionStatus != 'Running' AND ExecutionStatus != 'ContinuedAsNew'",
     };
     let mut terms = vec![
         "WorkflowType = 'ParkedDeliveryWorkflow'".to_owned(),
