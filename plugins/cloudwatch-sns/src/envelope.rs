@@ -12,6 +12,8 @@ const EXAMPLE: &str =
     r#"{"Type": "Notification", "TopicArn": "arn:aws:sns:…", "MessageId": "…", "Message": "…"}"#;
 /// The header that names the topic, also of a raw message.
 const TOPIC: &str = "x-amz-sns-topic-arn";
+/// The largest message that SNS sends, in bytes.
+const MOST_BYTES: usize = 256 << 10;
 
 /// The alert in a request, and the id of the message, which SNS keeps when it posts it again.
 pub(crate) fn decode(
@@ -73,12 +75,23 @@ struct Message<'a> {
 
 impl Message<'_> {
     fn read(&self, settings: &Settings, sheet: &mut Sheet) {
-        let draft = match serde_json::from_str(self.text) {
-            Ok(alarm) if alarm::is_alarm(&alarm) => alarm::draft(&alarm, self.subject, settings, sheet),
-            Ok(other) => self.other(text(&other, "/detail-type").unwrap_or(self.text), settings),
-            Err(_) => self.other(self.text.trim().lines().next().unwrap_or_default(), settings),
+        let draft = match self.document(sheet) {
+            Some(alarm) if alarm::is_alarm(&alarm) => alarm::draft(&alarm, self.subject, settings, sheet),
+            Some(other) => self.other(text(&other, "/detail-type").unwrap_or(self.text), settings),
+            None => self.other(self.text.trim().lines().next().unwrap_or_default(), settings),
         };
         sheet.add(draft.data("topic", &self.topic.into()));
+    }
+
+    /// The message as JSON, if it is JSON. What is larger than SNS sends is not read: it may hold millions of values.
+    fn document(&self, sheet: &mut Sheet) -> Option<Value> {
+        let size = self.text.len();
+        if size > MOST_BYTES {
+            let what = format!("bytes are more than SNS sends ({MOST_BYTES}): taken as plain text");
+            sheet.odd("Message", &size.into(), &what);
+            return None;
+        }
+        serde_json::from_str(self.text).ok()
     }
 
     /// Whatever else is published: EventBridge events (which name their kind), budgets, people's own texts.
@@ -169,6 +182,25 @@ mod tests {
         let (alerts, warnings, _) = decoded("", r#"{"Type": "Note", "TopicArn": "arn", "Message": "hi"}"#);
         assert_eq!(alerts[0]["title"], "hi");
         assert_eq!(warnings, ["Type: \"Note\" is not known: Notification was taken"]);
+    }
+
+    #[test]
+    fn a_message_larger_than_sns_sends_is_plain_text() {
+        let alarm = |room: usize| {
+            let (name, state) = ("a".repeat(room), "ALARM");
+            let message = json!({"AlarmName": name, "NewStateValue": state}).to_string();
+            (
+                json!({"Type": "Notification", "TopicArn": "arn", "Message": message}).to_string(),
+                message.len(),
+            )
+        };
+        let (_, frame) = alarm(0);
+        let (alerts, _, _) = decoded("", &alarm(MOST_BYTES - frame).0);
+        assert!(alerts[0]["title"].as_str().unwrap().starts_with("ALARM"), "{}", alerts[0]["title"]);
+        let (alerts, warnings, _) = decoded("", &alarm(MOST_BYTES - frame + 1).0);
+        assert!(alerts[0]["title"].as_str().unwrap().starts_with('{'), "{}", alerts[0]["title"]);
+        assert!(alerts[0]["description"].as_str().unwrap().len() < MOST_BYTES);
+        assert_eq!(warnings, ["Message: 262145 bytes are more than SNS sends (262144): taken as plain text"]);
     }
 
     #[test]
