@@ -1,6 +1,7 @@
 //! How many values a JSON body holds and how deep they are nested, counted from its bytes in one pass and without building
 //! them: each value takes memory and time many times its text, in this process or in a source's, and a small packed body can
-//! hold millions.
+//! hold millions. A text that is a document itself, such as the message in an envelope of SNS, counts as what it holds: a source
+//! reads it a second time.
 
 use super::error::ApiError;
 
@@ -49,7 +50,7 @@ impl Weight {
                     weight.values += usize::from(is_new || level == 0);
                     match other {
                         b'[' | b'{' => level += 1,
-                        b'"' => skip_text(&mut bytes),
+                        b'"' => weight.values += text_values(&mut bytes),
                         _ => {}
                     }
                 }
@@ -61,14 +62,39 @@ impl Weight {
     }
 }
 
-fn skip_text<'a>(bytes: &mut impl Iterator<Item = &'a u8>) {
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => return,
-            b'\\' => _ = bytes.next(),
-            _ => {}
+/// Skips a text. How many values it holds, at most but for one, if it begins as a document does.
+fn text_values<'a>(bytes: &mut impl Iterator<Item = &'a u8>) -> usize {
+    let (mut is_document, mut values) = (None, 0);
+    while let Some(byte) = unescaped(bytes) {
+        if !byte.is_ascii_whitespace() {
+            let is_document = *is_document.get_or_insert(matches!(byte, b'{' | b'['));
+            values += usize::from(is_document && matches!(byte, b'{' | b'[' | b','));
         }
     }
+    values
+}
+
+/// The next byte of a text, as its reader sees it; `None` at its end.
+fn unescaped<'a>(bytes: &mut impl Iterator<Item = &'a u8>) -> Option<u8> {
+    match *bytes.next()? {
+        b'"' => None,
+        b'\\' => match *bytes.next()? {
+            b'u' => by_code(bytes),
+            b'n' | b'r' | b't' => Some(b' '),
+            other => Some(other),
+        },
+        other => Some(other),
+    }
+}
+
+/// What four hexadecimal digits stand for; all that is not ASCII is the same here.
+fn by_code<'a>(bytes: &mut impl Iterator<Item = &'a u8>) -> Option<u8> {
+    let mut code = 0;
+    for _ in 0..4 {
+        let digit = *bytes.next().filter(|digit| **digit != b'"')?;
+        code = code * 16 + char::from(digit).to_digit(16).unwrap_or_default();
+    }
+    Some(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
 #[cfg(test)]
@@ -86,6 +112,9 @@ mod tests {
         let inner: Vec<_> = match value {
             Value::Array(items) => items.iter().map(built).collect(),
             Value::Object(fields) => fields.values().map(built).collect(),
+            Value::String(text) if text.starts_with(['{', '[']) => {
+                return (1 + text.matches(['{', '[', ',']).count(), 0);
+            }
             _ => return (1, 0),
         };
         let values = inner.iter().map(|(values, _)| values).sum::<usize>();
@@ -137,6 +166,22 @@ mod tests {
         }
         assert_eq!(weight("one, two, three [and four]"), (0, 0), "what is not JSON");
         assert_eq!(weight(""), (0, 0));
+    }
+
+    #[test]
+    fn a_document_in_a_text_weighs_what_it_holds() {
+        for (text, expected) in [
+            (r#"{"Message":"[{},{},{}]"}"#, (8, 1)),
+            (r#"{"Message":" \n\t{\"a\":1,\"b\":[2]}"}"#, (5, 1)),
+            (r#"["\u007B\u002c\u005b"]"#, (5, 1)),
+            (r#"["one, two, [three], {four}"]"#, (2, 1)),
+            (r#"["\u00e4[,,","\"[,,"]"#, (3, 1)),
+            (r#"["\u00",1,2]"#, (4, 1)),
+        ] {
+            assert_eq!(weight(text), expected, "{text}");
+        }
+        let many = serde_json::json!({"Message": format!("[{}]", vec!["{}"; 60_000].join(","))});
+        assert!(BodyLimits { values: 100_000, depth: 100 }.check(many.to_string().as_bytes()).is_err());
     }
 
     #[test]
