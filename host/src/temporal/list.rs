@@ -27,8 +27,12 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const PAGE: u16 = 50;
 /// The most alerts of one page.
 pub const LARGEST_PAGE: u16 = 1_000;
-/// How many earlier alerts of a key are looked at to find its latest.
+/// How many earlier alerts of a key are looked at first to find its latest.
 const LOOKED_AT: i32 = 20;
+/// How many pages of them are looked at, those behind the first of the largest size.
+const MOST_PAGES: usize = 10;
+/// What the time in an id begins with: some clocks that are not set say the year 1.
+const MILLENNIA: [char; 3] = ['0', '1', '2'];
 /// What alerts are carried by.
 const CARRIERS: &str = "WorkflowType IN ('AlertProcessingWorkflow', 'BatchAlertProcessingWorkflow')";
 
@@ -174,26 +178,46 @@ pub(super) async fn firing_before(
     key: &str,
     this: &str,
 ) -> Result<Option<String>, LookupError> {
+    let (query, mut size, mut token) = (firings(task_queue, scope, key), LOOKED_AT, Vec::new());
+    for _ in 0..MOST_PAGES {
+        let (found, next) = page(client, query.clone(), size, token).await.map_err(|error| match error {
+            ListError::Lookup(error) => error,
+            ListError::Cursor => LookupError::Unavailable(error.to_string()),
+        })?;
+        let latest = latest(found, &untimed_id(scope, key), this);
+        if latest.is_some() || next.is_empty() {
+            return Ok(latest);
+        }
+        (size, token) = (LARGEST_PAGE.into(), next);
+    }
+    tracing::warn!(key, "the alert before is not among those that were looked at");
+    Ok(None)
+}
+
+/// Asks for the alerts that fired under a key of this scope. The name of a source may begin with that of another, so the first
+/// digit of the time is asked for too: only names that go on with `-` and such a digit still meet.
+fn firings(task_queue: &str, scope: Scope<'_>, key: &str) -> String {
     let untimed = untimed_id(scope, key);
+    let begins =
+        MILLENNIA.map(|digit| format!("WorkflowId STARTS_WITH {}", quoted(&format!("{untimed}{digit}"))));
     let query = [
         "WorkflowType = 'AlertProcessingWorkflow'".to_owned(),
         format!("TaskQueue = {}", quoted(task_queue)),
         is(&KEY, key),
         is(&STATUS, &Status::Firing.to_string()),
-        format!("WorkflowId STARTS_WITH {}", quoted(&untimed)),
+        format!("({})", begins.join(" OR ")),
     ];
-    let found = page(client, query.join(" AND "), LOOKED_AT, Vec::new()).await;
-    let (found, _) = found.map_err(|error| match error {
-        ListError::Lookup(error) => error,
-        ListError::Cursor => LookupError::Unavailable(error.to_string()),
-    })?;
+    query.join(" AND ")
+}
+
+/// The id of the latest of these whose id is a time behind `untimed`, besides `this`.
+fn latest(found: Vec<WorkflowExecutionInfo>, untimed: &str, this: &str) -> Option<String> {
     let found = found.into_iter().filter_map(|info| {
         let id = info.execution?.workflow_id;
-        // The name of a source may begin with that of another.
-        let is_of_scope = id.strip_prefix(&untimed).is_some_and(is_stamp);
+        let is_of_scope = id.strip_prefix(untimed).is_some_and(is_stamp);
         (is_of_scope && id != this).then_some((info.start_time.map(|time| (time.seconds, time.nanos)), id))
     });
-    Ok(found.max().map(|(_, id)| id))
+    found.max().map(|(_, id)| id)
 }
 
 /// Whether a batch that was begun before this time still runs. False if Temporal does not tell.
@@ -301,6 +325,8 @@ pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 
 #[cfg(test)]
 mod tests {
+    use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
+
     use super::*;
 
     #[test]
@@ -321,5 +347,36 @@ mod tests {
                  AND StartTime >= '2023-12-01T14:30:22Z'"
             )
         );
+    }
+
+    #[test]
+    fn the_firings_of_a_source_are_asked_for_without_those_of_a_longer_name() {
+        assert_eq!(
+            firings("q", Scope::of_alerts(Some("pde")), "k'"),
+            "WorkflowType = 'AlertProcessingWorkflow' AND TaskQueue = 'q' AND AlertKey = 'k\\'' \
+             AND AlertStatus = 'firing' AND (WorkflowId STARTS_WITH 'alert-k\\'@pde-0' \
+             OR WorkflowId STARTS_WITH 'alert-k\\'@pde-1' OR WorkflowId STARTS_WITH 'alert-k\\'@pde-2')"
+        );
+    }
+
+    #[test]
+    fn the_latest_is_of_the_same_scope_and_another_alert() {
+        let info = |workflow_id: &str| WorkflowExecutionInfo {
+            execution: Some(WorkflowExecution { workflow_id: workflow_id.to_owned(), run_id: String::new() }),
+            ..WorkflowExecutionInfo::default()
+        };
+        let ids = [
+            "alert-k@pde-20231201-143022",
+            "alert-k@pde-20231202-143022",
+            "alert-k@pde-20231203-143022",
+            "alert-k@pde-2-20231204-143022",
+            "alert-k@pde-20231204-143022-resolved",
+        ];
+        let latest = |ids: &[&str]| {
+            let found = ids.iter().map(|id| info(id)).collect();
+            latest(found, "alert-k@pde-", "alert-k@pde-20231203-143022")
+        };
+        assert_eq!(latest(&ids).as_deref(), Some("alert-k@pde-20231202-143022"));
+        assert_eq!(latest(&ids[2..]), None);
     }
 }
