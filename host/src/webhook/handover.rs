@@ -87,8 +87,9 @@ impl Handover {
                     _ => {}
                 }
             }
+            // More may come for as long as this pass goes on.
+            self.set_aside_suspects().await?;
         }
-        self.set_aside_suspects().await?;
         Ok(waiting.is_empty() && self.suspects.is_empty())
     }
 
