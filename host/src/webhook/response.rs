@@ -87,9 +87,7 @@ impl WebhookResponse {
 
     /// The request is on the disk, and is handed over later.
     pub(super) fn spooled() -> Self {
-        let message =
-            "Temporal does not answer: the request is kept here, and handed over as soon as it does"
-                .to_owned();
+        let message = "The request is kept here, and handed over as soon as it can be".to_owned();
         Self { message, ..Self::nothing(Vec::new()) }
     }
 
