@@ -86,7 +86,7 @@ async fn what_comes_while_temporal_is_away_outlives_the_host_and_is_handed_over_
 async fn a_full_spool_says_so_and_a_source_without_one_is_refused() {
     let receiver = Receiver::start().await;
     let server = Temporal::start().await;
-    let settings = settings(&server, &receiver, "[spool]\nrequests = 2\n");
+    let settings = settings(&server, &receiver, "[spool]\nrequests = 4\n");
     let host = settings.plugin(Plugin::shipped("alertmanager")).start().await;
     server.kill().await;
     for expected in [202, 202, 503] {

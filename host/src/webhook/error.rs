@@ -264,8 +264,8 @@ impl From<PathRejection> for ApiError {
 impl From<SpoolError> for ApiError {
     fn from(error: SpoolError) -> Self {
         match &error {
-            SpoolError::Full(..) => {
-                Self::new(Code::SpoolFull, format!("{error}, and temporal or the plugin is away"))
+            SpoolError::Full(..) | SpoolError::Share { .. } => {
+                Self::new(Code::SpoolFull, format!("{error}, and the request cannot be handed over now"))
             }
             SpoolError::SetAsideFull(_) => Self::new(Code::SpoolFull, error.to_string()),
             SpoolError::Disk(source) => {

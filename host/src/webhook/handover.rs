@@ -73,7 +73,7 @@ impl Handover {
             for (number, bytes) in chunk {
                 let Ok(spooled) = serde_json::from_slice::<Spooled>(&bytes) else {
                     tracing::error!(number, "a spooled request cannot be read");
-                    aside(&self.spool, move |spool| spool.move_aside(number, "", &bytes)).await?;
+                    aside(&self.spool, move |spool| spool.move_aside(number, &bytes)).await?;
                     continue;
                 };
                 // What is behind one that has to wait must not overtake it.
@@ -101,8 +101,7 @@ impl Handover {
             match &verdict {
                 Verdict::Done => {
                     self.suspects.remove(&number);
-                    let source = spooled.source;
-                    aside(&self.spool, move |spool| spool.remove(number, &source)).await?;
+                    aside(&self.spool, move |spool| spool.remove(number)).await?;
                 }
                 Verdict::Never(error) => self.set_aside(number, spooled, error.clone()).await?,
                 Verdict::Failed(error) => {

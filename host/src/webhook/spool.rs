@@ -20,6 +20,7 @@ pub use set_aside::SetAside;
 
 use super::request::{Arrival, Known};
 use super::sources::Post;
+use crate::alert::Sender;
 use crate::plugin::{ByteSize, SourceRequest};
 use crate::telemetry::metric;
 
@@ -32,10 +33,10 @@ const SET_ASIDE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("set-asi
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct SpoolConfig {
-    /// How many requests it holds at most; as many again are set aside.
+    /// How many requests it holds at most, half of them of one sender; as many again are set aside.
     #[schemars(range(min = 1))]
     pub requests: u64,
-    /// How many bytes they have at most together.
+    /// How many bytes they have at most together, half of them of one sender.
     #[schemars(with = "String")]
     pub bytes: ByteSize,
 }
@@ -101,6 +102,10 @@ impl Spooled {
         }
     }
 
+    fn sender(&self) -> Sender {
+        self.arrival.sender()
+    }
+
     /// The request as it came.
     pub(super) fn post(&self) -> Post {
         let headers = self.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes()));
@@ -132,6 +137,18 @@ pub(super) enum SpoolError {
     /// It holds as much as it may.
     #[error("the spool holds {0} requests of {1} together, as much as it may (`[spool]`)")]
     Full(u64, ByteSize),
+    /// It holds as much of this sender as it may.
+    #[error(
+        "the spool holds {requests} requests of {bytes} together of one sender ({sender}), which may have half of it (`[spool]`)"
+    )]
+    Share {
+        /// Whose they are.
+        sender: Sender,
+        /// How many.
+        requests: u64,
+        /// Their size.
+        bytes: ByteSize,
+    },
     /// Of those that failed it has set aside as many as it may.
     #[error(
         "{0} requests that failed are set aside, as many as may be (`[spool]`): see `campanile spool list`"
@@ -161,12 +178,30 @@ pub struct Spool {
 struct State {
     next: u64,
     status: SpoolStatus,
+    /// What waits, by number.
+    waiting: BTreeMap<u64, Waiting>,
     /// How many wait, by source.
     sources: BTreeMap<String, u64>,
+    /// How much waits, by sender.
+    senders: BTreeMap<Sender, Held>,
     /// The size of what is set aside.
     set_aside_bytes: u64,
     /// How many requests each source could read since the process started.
     decoded: BTreeMap<String, u64>,
+}
+
+/// A request that waits, as it is counted.
+struct Waiting {
+    /// Its source and its sender, if it can be read.
+    of: Option<(String, Sender)>,
+    bytes: u64,
+}
+
+/// What waits of one sender.
+#[derive(Clone, Copy, Default)]
+struct Held {
+    requests: u64,
+    bytes: u64,
 }
 
 impl Spool {
@@ -197,11 +232,8 @@ impl Spool {
             for entry in waiting.iter()? {
                 let (number, bytes) = entry?;
                 state.next = number.value() + 1;
-                state.status.requests += 1;
-                state.status.bytes += bytes.value().len() as u64;
-                if let Ok(spooled) = serde_json::from_slice::<Spooled>(bytes.value()) {
-                    *state.sources.entry(spooled.source).or_default() += 1;
-                }
+                let spooled = serde_json::from_slice::<Spooled>(bytes.value()).ok();
+                state.add(number.value(), spooled.as_ref(), bytes.value().len() as u64);
             }
             let set_aside = transaction.open_table(SET_ASIDE)?;
             for entry in set_aside.iter()? {
@@ -251,7 +283,7 @@ impl Spool {
         let number = self.reserve(spooled, bytes.len() as u64)?;
         let written = self.write(number, &bytes);
         if written.is_err() {
-            self.forget(&spooled.source, bytes.len() as u64);
+            self.forget(number);
         }
         written?;
         self.filled.notify_one();
@@ -268,31 +300,29 @@ impl Spool {
     fn reserve(&self, spooled: &Spooled, bytes: u64) -> Result<u64, SpoolError> {
         let SpoolConfig { requests, bytes: ByteSize(most) } = *self.config;
         let mut state = self.state.lock();
-        let State { next, status, sources, set_aside_bytes, .. } = &mut *state;
+        let State { status, set_aside_bytes, .. } = &*state;
         if spooled.failures > 0 && (status.set_aside >= requests || *set_aside_bytes + bytes > most) {
             return Err(SpoolError::SetAsideFull(status.set_aside));
         }
         if status.requests >= requests || status.bytes + bytes > most {
             return Err(SpoolError::Full(status.requests, ByteSize(status.bytes)));
         }
-        *next += 1;
-        (status.requests, status.bytes) = (status.requests + 1, status.bytes + bytes);
-        *sources.entry(spooled.source.clone()).or_default() += 1;
+        // One that posts as fast as it can does not take the room of others.
+        let sender = spooled.sender();
+        let held = state.senders.get(&sender).copied().unwrap_or_default();
+        if held.requests >= requests.div_ceil(2) || held.bytes + bytes > most.div_ceil(2) {
+            return Err(SpoolError::Share { sender, requests: held.requests, bytes: ByteSize(held.bytes) });
+        }
+        let number = state.next;
+        state.next += 1;
+        state.add(number, Some(spooled), bytes);
         state.measure();
-        Ok(state.next - 1)
+        Ok(number)
     }
 
-    fn forget(&self, source: &str, bytes: u64) {
+    fn forget(&self, number: u64) {
         let mut state = self.state.lock();
-        let State { status, sources, .. } = &mut *state;
-        (status.requests, status.bytes) =
-            (status.requests.saturating_sub(1), status.bytes.saturating_sub(bytes));
-        if let Some(count) = sources.get_mut(source) {
-            *count -= 1;
-            if *count == 0 {
-                sources.remove(source);
-            }
-        }
+        state.remove(number);
         state.measure();
     }
 
@@ -321,17 +351,51 @@ impl Spool {
     }
 
     /// Takes out a request that was handed over.
-    pub(super) fn remove(&self, number: u64, source: &str) -> Result<(), redb::Error> {
+    pub(super) fn remove(&self, number: u64) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
-        let size =
-            transaction.open_table(WAITING)?.remove(number)?.map_or(0, |bytes| bytes.value().len() as u64);
+        transaction.open_table(WAITING)?.remove(number)?;
         transaction.commit()?;
-        self.forget(source, size);
+        self.forget(number);
         Ok(())
     }
 }
 
 impl State {
+    /// Counts a request that waits; `None` for one that cannot be read.
+    fn add(&mut self, number: u64, spooled: Option<&Spooled>, bytes: u64) {
+        self.status.requests += 1;
+        self.status.bytes += bytes;
+        let of = spooled.map(|spooled| (spooled.source.clone(), spooled.sender()));
+        if let Some((source, sender)) = &of {
+            *self.sources.entry(source.clone()).or_default() += 1;
+            let held = self.senders.entry(sender.clone()).or_default();
+            held.requests += 1;
+            held.bytes += bytes;
+        }
+        self.waiting.insert(number, Waiting { of, bytes });
+    }
+
+    /// Counts it no more.
+    fn remove(&mut self, number: u64) {
+        let Some(Waiting { of, bytes }) = self.waiting.remove(&number) else { return };
+        self.status.requests -= 1;
+        self.status.bytes -= bytes;
+        let Some((source, sender)) = of else { return };
+        if let Some(count) = self.sources.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.sources.remove(&source);
+            }
+        }
+        if let Some(held) = self.senders.get_mut(&sender) {
+            held.requests -= 1;
+            held.bytes -= bytes;
+            if held.requests == 0 {
+                self.senders.remove(&sender);
+            }
+        }
+    }
+
     fn measure(&self) {
         let SpoolStatus { requests, bytes, set_aside } = self.status;
         metric::spool(requests, bytes, set_aside);

@@ -5,7 +5,7 @@ use redb::{ReadableDatabase, ReadableTable};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{SET_ASIDE, Spool, Spooled, WAITING};
+use super::{SET_ASIDE, Spool, Spooled, State, WAITING};
 use crate::alert::Sender;
 
 /// How much of a body is shown, in characters.
@@ -65,30 +65,21 @@ impl Spool {
     /// Keeps a request that waits apart, with why.
     pub(in crate::webhook) fn set_aside(&self, number: u64, spooled: Spooled) -> Result<(), redb::Error> {
         let kept = bytes(&spooled)?;
-        self.move_aside(number, &spooled.source, &kept)
+        self.move_aside(number, &kept)
     }
 
     /// The same of what cannot be read itself.
-    pub(in crate::webhook) fn move_aside(
-        &self,
-        number: u64,
-        source: &str,
-        kept: &[u8],
-    ) -> Result<(), redb::Error> {
+    pub(in crate::webhook) fn move_aside(&self, number: u64, kept: &[u8]) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
-        let size = {
-            let mut waiting = transaction.open_table(WAITING)?;
-            let size = waiting.remove(number)?.map_or(0, |bytes| bytes.value().len() as u64);
-            transaction.open_table(SET_ASIDE)?.insert(number, kept)?;
-            size
-        };
+        transaction.open_table(WAITING)?.remove(number)?;
+        transaction.open_table(SET_ASIDE)?.insert(number, kept)?;
         transaction.commit()?;
         {
             let mut state = self.state.lock();
             state.status.set_aside += 1;
             state.set_aside_bytes += kept.len() as u64;
         }
-        self.forget(source, size);
+        self.forget(number);
         Ok(())
     }
 
@@ -128,14 +119,19 @@ impl Spool {
                 kept.remove(number)?;
                 let spooled = Spooled { failures: 0, error: None, ..spooled };
                 let new = bytes(&spooled)?;
-                if again {
-                    waiting.insert(self.next(), &*new)?;
+                let number = again.then(|| self.next());
+                if let Some(number) = number {
+                    waiting.insert(number, &*new)?;
                 }
-                taken.push((spooled, size as u64, new.len() as u64));
+                taken.push((spooled, size as u64, number.map(|number| (number, new.len() as u64))));
             }
         }
+        // Held until it is counted, so that what is handed over meanwhile is not counted off before.
+        let mut state = self.state.lock();
         transaction.commit()?;
-        self.counted(&taken, again);
+        state.take_back(&taken);
+        drop(state);
+        self.filled.notify_one();
         Ok(taken.into_iter().map(|(spooled, ..)| spooled.id).collect())
     }
 
@@ -144,21 +140,19 @@ impl Spool {
         state.next += 1;
         state.next - 1
     }
+}
 
-    /// Counts what was taken back: each with its size as it was kept, and as it waits.
-    fn counted(&self, taken: &[(Spooled, u64, u64)], again: bool) {
-        let mut state = self.state.lock();
-        for (spooled, kept, new) in taken {
-            state.status.set_aside = state.status.set_aside.saturating_sub(1);
-            state.set_aside_bytes = state.set_aside_bytes.saturating_sub(*kept);
-            if again {
-                state.status.requests += 1;
-                state.status.bytes += new;
-                *state.sources.entry(spooled.source.clone()).or_default() += 1;
+impl State {
+    /// Counts what was taken back: each with its size as it was kept, and its number and size as it waits.
+    fn take_back(&mut self, taken: &[(Spooled, u64, Option<(u64, u64)>)]) {
+        for (spooled, kept, waiting) in taken {
+            self.status.set_aside = self.status.set_aside.saturating_sub(1);
+            self.set_aside_bytes = self.set_aside_bytes.saturating_sub(*kept);
+            if let Some((number, size)) = waiting {
+                self.add(*number, Some(spooled), *size);
             }
         }
-        state.measure();
-        self.filled.notify_one();
+        self.measure();
     }
 }
 

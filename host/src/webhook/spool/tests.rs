@@ -1,6 +1,7 @@
 //! What was put into the spool is there, whatever happens to the power, until it is handed over or dropped.
 
 use super::*;
+use crate::webhook::error::ApiError;
 
 /// A disk that can lose its power: of what was written since it was last synced, some arrives, some in part, some not.
 #[derive(Clone, Debug, Default)]
@@ -108,6 +109,12 @@ fn spooled(source: &str, body: &str) -> Spooled {
     }
 }
 
+/// The same of a key.
+fn posted(key: &str, body: &str) -> Spooled {
+    let arrival = Arrival { key: Some(key.into()), ..Arrival::default() };
+    Spooled { arrival, ..spooled("a", body) }
+}
+
 fn bodies(spool: &Spool) -> Vec<String> {
     let found = spool.behind(None, 100).unwrap();
     let body = |(_, bytes): (u64, Vec<u8>)| serde_json::from_slice::<Spooled>(&bytes).unwrap().body;
@@ -128,7 +135,7 @@ async fn what_was_put_in_is_there_in_its_order_after_a_restart_until_it_is_taken
     assert_eq!((spool.status(), before.requests), (before, 3));
     assert!(spool.holds("grafana") && !spool.holds("sentry"));
     let first = spool.behind(None, 1).unwrap()[0].0;
-    spool.remove(first, "grafana").unwrap();
+    spool.remove(first).unwrap();
     let second = spool.behind(Some(first), 1).unwrap()[0].0;
     spool.set_aside(second, spooled("grafana", "two")).unwrap();
     spool.put(spooled("grafana", "four")).await.unwrap();
@@ -153,7 +160,7 @@ async fn what_is_set_aside_is_kept_over_restarts_and_takes_no_room_of_others() {
     let full = spool.put(Spooled { failures: 1, ..spooled("a", "never") }).await.unwrap_err();
     assert!(full.to_string().contains("2 requests that failed are set aside"), "{full}");
     for body in ["one", "two"] {
-        spool.put(spooled("a", body)).await.unwrap();
+        spool.put(posted(body, body)).await.unwrap();
     }
     assert_eq!(bodies(&spool), ["one", "two"]);
 }
@@ -187,12 +194,56 @@ async fn what_is_set_aside_is_listed_and_goes_back_or_away() {
 #[tokio::test]
 async fn a_full_spool_says_so() {
     let directory = tempfile::tempdir().unwrap();
-    let config = SpoolConfig { requests: 2, bytes: ByteSize(1_000) };
+    let config = SpoolConfig { requests: 2, bytes: ByteSize(2_000) };
     let spool = Spool::open(&directory.path().join("spool.redb"), config).unwrap();
-    spool.put(spooled("a", "one")).await.unwrap();
-    let large = spool.put(spooled("a", &"x".repeat(1_000))).await.unwrap_err();
+    spool.put(posted("a", "one")).await.unwrap();
+    let large = spool.put(posted("b", &"x".repeat(2_000))).await.unwrap_err();
+    assert!(matches!(large, SpoolError::Full(1, _)), "{large}");
     assert!(large.to_string().contains("holds 1 requests"), "{large}");
-    spool.put(spooled("a", "two")).await.unwrap();
-    assert!(spool.put(spooled("a", "three")).await.is_err());
+    spool.put(posted("b", "two")).await.unwrap();
+    assert!(matches!(spool.put(posted("c", "three")).await, Err(SpoolError::Full(2, _))));
     assert_eq!(bodies(&spool), ["one", "two"]);
+}
+
+#[tokio::test]
+async fn one_sender_has_half_of_it_over_restarts_and_others_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("spool.redb");
+    let config = SpoolConfig { requests: 4, bytes: ByteSize(4_000) };
+    let spool = Spool::open(&file, config.clone()).unwrap();
+    for body in ["one", "two"] {
+        spool.put(posted("greedy", body)).await.unwrap();
+    }
+    drop(spool);
+    let spool = Spool::open(&file, config).unwrap();
+    let refused = spool.put(posted("greedy", "three")).await.unwrap_err();
+    assert!(refused.to_string().contains("of one sender (key greedy), which may have half"), "{refused}");
+    let answer = ApiError::from(refused);
+    assert_eq!(answer.code().as_str(), "spool-full");
+    assert!(!answer.message().contains("emporal"), "{}", answer.message());
+    let large = spool.put(posted("other", &"x".repeat(1_600))).await.unwrap_err();
+    assert!(matches!(large, SpoolError::Share { requests: 0, .. }), "{large}");
+    spool.put(posted("other", "three")).await.unwrap();
+    let first = spool.behind(None, 1).unwrap()[0].0;
+    spool.remove(first).unwrap();
+    spool.put(posted("greedy", "four")).await.unwrap();
+    assert_eq!(bodies(&spool), ["two", "three", "four"]);
+}
+
+#[tokio::test]
+async fn what_is_counted_is_what_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = Spool::open(&directory.path().join("spool.redb"), SpoolConfig::default()).unwrap();
+    for body in ["one", "two", "three"] {
+        spool.put(posted("a", body)).await.unwrap();
+    }
+    let numbers: Vec<_> = spool.behind(None, 3).unwrap().into_iter().map(|(number, _)| number).collect();
+    spool.note(numbers[0], &Spooled { failures: 1, ..posted("a", "one") }).unwrap();
+    spool.remove(numbers[0]).unwrap();
+    spool.set_aside(numbers[1], posted("a", "two")).unwrap();
+    spool.move_aside(numbers[2], b"unreadable").unwrap();
+    let SpoolStatus { requests, bytes, set_aside } = spool.status();
+    assert_eq!((requests, bytes, set_aside), (0, 0, 2));
+    let state = spool.state.lock();
+    assert!(state.waiting.is_empty() && state.sources.is_empty() && state.senders.is_empty());
 }
