@@ -191,7 +191,7 @@ pub struct WebhookConfig {
     /// The largest request body, in bytes.
     #[schemars(range(min = 1024))]
     pub body_limit: usize,
-    /// The most JSON values in a request body, counted before it is read.
+    /// The most JSON values in a request body, counted before it is read, also in texts that are JSON themselves.
     #[schemars(range(min = 1000))]
     pub body_values: usize,
     /// The deepest request body, in levels of lists and objects.
