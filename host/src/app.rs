@@ -247,10 +247,8 @@ impl App {
 /// before goes to fewer receivers.
 async fn plugins_loaded(registry: &Registry) {
     if tokio::time::timeout(FIRST_PASS, registry.first_pass()).await.is_err() {
-        let missing = registry.inventory().loading.join(", ");
-        tracing::warn!(
-            "the worker starts without plugins that are not loaded after {FIRST_PASS:?}: {missing}"
-        );
+        let why = registry.why_waiting();
+        tracing::warn!("the worker starts though not everything is loaded after {FIRST_PASS:?}: {why}");
     }
 }
 

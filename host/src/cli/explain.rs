@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -20,6 +21,8 @@ use crate::webhook::read_alert;
 
 /// The name of what `/webhook/alerts` takes, which needs no plugin.
 const ALERTS: &str = "alerts";
+/// How long a plugin directory may be unreadable.
+const DIRECTORY_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Args, Debug)]
 pub(super) struct Explain {
@@ -72,7 +75,11 @@ impl Explain {
         let plugins = plugin_config(config, Kept::default()).map_err(|faults| unusable(&faults))?;
         let plugins = PluginConfig { cache_dir: None, roles: &Role::RECEIVING, ..plugins };
         let registry = Registry::open(plugins)?;
-        registry.first_pass().await;
+        while tokio::time::timeout(DIRECTORY_PATIENCE, registry.first_pass()).await.is_err() {
+            if let Some(why) = registry.why_unreadable() {
+                bail!("{why}");
+            }
+        }
         let plugin = registry.get(Role::Source, name)?;
         let headers = self.headers.iter().map(|header| match header.split_once(':') {
             Some((name, value)) => Ok((name.trim().to_ascii_lowercase(), value.trim().as_bytes().to_vec())),

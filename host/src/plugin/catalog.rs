@@ -191,6 +191,21 @@ impl Catalog {
         }
     }
 
+    /// What is wrong with the directory now.
+    pub(super) fn why_unreadable(&self) -> Option<String> {
+        self.pages.load().unreachable.as_ref().map(|warning| warning.message.clone())
+    }
+
+    /// Why not everything is loaded: the directory cannot be read, or these are still being loaded.
+    pub(super) fn why_waiting(&self) -> String {
+        if let Some(why) = self.why_unreadable() {
+            return why;
+        }
+        let pages = self.pages.load();
+        let names: Vec<_> = pages.expected.iter().flatten().map(String::as_str).collect();
+        format!("plugins are being loaded: {}", names.join(", "))
+    }
+
     fn change(&self, change: impl Fn(&mut Pages)) {
         let before = self.pages.rcu(|pages| {
             let mut pages = Pages::clone(pages);

@@ -70,6 +70,16 @@ impl Registry {
         *self.first_pass.borrow() || self.started.elapsed() >= FIRST_PASS
     }
 
+    /// Why the plugin directory cannot be read now, if so.
+    pub fn why_unreadable(&self) -> Option<String> {
+        self.catalog.why_unreadable()
+    }
+
+    /// Why the first pass is not over yet.
+    pub fn why_waiting(&self) -> String {
+        self.catalog.why_waiting()
+    }
+
     /// Whether the plugin of this name is not loaded yet: its file is there, or the directory was not looked at so far.
     pub fn is_loading(&self, name: &str) -> bool {
         self.catalog.is_loading(name)
@@ -171,6 +181,7 @@ fn runtime(engine: Engine, mail: Option<Mailer>, calls: &CallsConfig) -> Result<
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
     use std::path::Path;
 
     use crate::operator_file::tests::ODD_FILES;
@@ -248,6 +259,27 @@ pub(super) mod tests {
         std::fs::write(directory.join("core.wasm"), CORE_MODULE).unwrap();
         refused(&registry, &["core.wasm"]).await;
         assert_eq!(registry.inventory().warnings, []);
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_cannot_be_read_does_not_end_the_first_pass() {
+        let parent = tempfile::tempdir().unwrap();
+        let [directory, real, aside] = ["plugins.d", "real", "aside"].map(|name| parent.path().join(name));
+        symlink(&directory, &directory).unwrap();
+        let registry = Registry::open(config(&directory)).unwrap();
+        // Several looks fit into that.
+        let pass = tokio::time::timeout(Duration::from_millis(500), registry.first_pass()).await;
+        assert!(pass.is_err() && !registry.is_first_pass_over());
+        let why = registry.why_waiting();
+        assert!(why.contains("the plugin directory cannot be read"), "{why}");
+
+        std::fs::create_dir(&real).unwrap();
+        std::fs::write(real.join("core.wasm"), CORE_MODULE).unwrap();
+        symlink(&real, &aside).unwrap();
+        std::fs::rename(&aside, &directory).unwrap();
+        let pass = tokio::time::timeout(Duration::from_secs(10), registry.first_pass()).await;
+        assert!(pass.is_ok(), "{}", registry.why_waiting());
+        refused(&registry, &["core.wasm"]).await;
     }
 
     #[tokio::test]

@@ -57,7 +57,8 @@ pub(super) struct Watcher {
     again: BTreeSet<String>,
     /// How often each name was loaded.
     generations: BTreeMap<String, u64>,
-    started: Instant,
+    /// When it was first known what is in the directory.
+    first_look: Option<Instant>,
     first_pass: watch::Sender<bool>,
 }
 
@@ -99,7 +100,7 @@ impl Watcher {
             retries: Retries::default(),
             again: BTreeSet::new(),
             generations: BTreeMap::new(),
-            started: Instant::now(),
+            first_look: None,
             first_pass,
         }
     }
@@ -153,13 +154,17 @@ impl Watcher {
 
     /// What is in the directory. One that cannot be looked at changes nothing: a volume that went away is not a decision to
     /// stop alerting.
-    async fn scan(&self, catalog: &Catalog) -> Option<Scan> {
+    async fn scan(&mut self, catalog: &Catalog) -> Option<Scan> {
         let (path, lock) = (catalog.directory.clone(), self.trust.lock().map(Path::to_owned));
         let seen = self.seen.clone();
         let scan =
             tokio::task::spawn_blocking(move || files::scan(&path, lock.as_deref(), &seen)).await.ok()?;
-        if scan.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        let is_missing = scan.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        if is_missing {
             catalog.expect(BTreeSet::new());
+        }
+        if is_missing || scan.is_ok() {
+            self.first_look.get_or_insert_with(Instant::now);
         }
         catalog.reach_directory(scan.as_ref().err());
         scan.ok()
@@ -276,9 +281,10 @@ impl Watcher {
         self.seen.insert(name, stamps);
     }
 
-    /// Says that the first pass is over, if it is.
+    /// Says that the first pass is over, if it is: not before it is known what there is to load.
     fn end_first_pass(&self, catalog: &Catalog) {
-        let is_settled = self.settling.is_empty() || self.started.elapsed() >= START_PATIENCE;
+        let Some(first_look) = self.first_look else { return };
+        let is_settled = self.settling.is_empty() || first_look.elapsed() >= START_PATIENCE;
         let is_over = is_settled && self.under_way.is_empty();
         if is_over && !self.first_pass.send_replace(true) {
             let plugins = catalog.plugins();

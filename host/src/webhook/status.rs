@@ -147,8 +147,7 @@ pub(super) async fn get_readyz(State(surroundings): State<Surroundings>) -> impl
     let link = &surroundings.link;
     let mut reasons = Vec::new();
     if !surroundings.registry.is_first_pass_over() {
-        let loading = surroundings.registry.inventory().loading.join(", ");
-        reasons.push(format!("plugins are being loaded: {loading}"));
+        reasons.push(surroundings.registry.why_waiting());
     }
     if surroundings.is_polling() == Some(false) {
         reasons.push(format!("no worker polls {} yet", link.task_queue));
