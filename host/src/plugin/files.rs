@@ -106,8 +106,17 @@ impl Stamps {
         !self.has_component() && before.has_component() && self.directory != before.directory
     }
 
-    /// Whether the sidecar went since, and the component stayed.
+    /// Whether the sidecar was deleted since, and the component stayed.
     pub(super) fn lost_sidecar(&self, before: &Self) -> bool {
+        self.lacks_sidecar(before) && self.directory == before.directory
+    }
+
+    /// Whether the directory was replaced by another since, in which there is the component without its sidecar.
+    pub(super) fn left_sidecar(&self, before: &Self) -> bool {
+        self.lacks_sidecar(before) && self.directory != before.directory
+    }
+
+    fn lacks_sidecar(&self, before: &Self) -> bool {
         self.has_component() && !self.has(Part::Sidecar) && before.has(Part::Sidecar)
     }
 

@@ -178,8 +178,8 @@ impl Watcher {
     ) -> BTreeMap<String, Stamps> {
         found.retain(|name, now| {
             let Some(before) = self.seen.get(name) else { return true };
-            if now.is_elsewhere(before) && catalog.find(name).is_some() {
-                catalog.refuse(name, moved(name), None);
+            if let Some(refusal) = moved(catalog, name, now, before) {
+                catalog.refuse(name, refusal, None);
                 self.again.insert(name.clone());
                 return false;
             }
@@ -321,13 +321,25 @@ async fn warn_of_open_doors(directory: PathBuf) {
     doors.iter().for_each(|door| tracing::warn!("{door}"));
 }
 
-/// A plugin whose directory was replaced.
-fn moved(name: &str) -> Refusal {
-    let reason = format!(
-        "another directory is there now, without this file, so it was not deleted: what runs goes on. To end it, put \
-         {name}.wasm there and delete it, or restart the host"
-    );
-    Refusal::component(name, reason)
+/// What is listed for a plugin whose directory was replaced by one that lacks a file of it.
+fn moved(catalog: &Catalog, name: &str, now: &Stamps, before: &Stamps) -> Option<Refusal> {
+    let runs = catalog.find(name).is_some();
+    let refusal = |file: &str, what: &str| {
+        let reason = format!(
+            "another directory is there now, without this file, so it was not deleted: what runs goes on. {what}, or \
+             restart the host"
+        );
+        Some(Refusal::of(file, reason))
+    };
+    let (component, sidecar) = (format!("{name}.wasm"), format!("{name}.toml"));
+    if now.is_elsewhere(before) && runs {
+        return refusal(&component, &format!("To end it, put its files there and delete {component}"));
+    }
+    // Settings that were refused are not done without either.
+    if now.left_sidecar(before) && (runs || catalog.has_refused(name)) {
+        return refusal(&sidecar, &format!("To do without it, put {sidecar} there and delete it later"));
+    }
+    None
 }
 
 /// Whether nothing was written for so long that there is nothing to wait for.

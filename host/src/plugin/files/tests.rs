@@ -91,6 +91,31 @@ fn only_a_missing_entry_of_the_same_directory_is_a_deletion() {
 }
 
 #[test]
+fn only_a_missing_sidecar_of_the_same_directory_is_a_deletion() {
+    let parent = tempfile::tempdir().unwrap();
+    let [directory, aside] = ["plugins.d", "aside"].map(|name| parent.path().join(name));
+    let fill = |file: &str| {
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(file), "").unwrap();
+    };
+    let look = |before: &BTreeMap<_, _>| scan(&directory, None, before).unwrap().plugins;
+    fill("pager.wasm");
+    fill("pager.toml");
+    let before = look(&BTreeMap::new());
+    fs::remove_file(directory.join("pager.toml")).unwrap();
+    let now = look(&before)["pager"].clone();
+    assert!(now.lost_sidecar(&before["pager"]) && !now.left_sidecar(&before["pager"]));
+
+    fs::rename(&directory, &aside).unwrap();
+    fill("pager.wasm");
+    let now = look(&before)["pager"].clone();
+    assert!(!now.lost_sidecar(&before["pager"]) && now.left_sidecar(&before["pager"]));
+    fill("pager.toml");
+    let now = look(&before)["pager"].clone();
+    assert!(!now.lost_sidecar(&before["pager"]) && !now.left_sidecar(&before["pager"]));
+}
+
+#[test]
 fn a_sidecar_that_was_there_is_not_done_without() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("pager.wasm"), "").unwrap();
@@ -171,7 +196,9 @@ fn walk(changes: &[u8]) {
             let went = was[0] && !is[0];
             assert_eq!(now.is_deletion(before), went && here == was_here, "{change}");
             assert_eq!(now.is_elsewhere(before), went && here != was_here, "{change}");
-            assert_eq!(now.lost_sidecar(before), is[0] && was[1] && !is[1], "{change}");
+            let lacks = is[0] && was[1] && !is[1];
+            assert_eq!(now.lost_sidecar(before), lacks && here == was_here, "{change}");
+            assert_eq!(now.left_sidecar(before), lacks && here != was_here, "{change}");
         }
         now.retain(|_, stamps| !stamps.is_empty());
         assert_eq!(now.contains_key("pager"), is[0] || is[1], "{change}");
