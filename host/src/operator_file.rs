@@ -20,7 +20,7 @@ use rustix::io::Errno;
 /// How long a look at a file or directory may take.
 pub const LOOK_LIMIT: Duration = Duration::from_secs(2);
 /// How long reading a file may take.
-const READ_LIMIT: Duration = Duration::from_secs(30);
+pub const READ_LIMIT: Duration = Duration::from_secs(30);
 /// The stack of the threads, in bytes.
 const STACK: usize = 256 << 10;
 

@@ -1,14 +1,16 @@
 //! The connection to Temporal: made in the background, so that the host answers (with an error that says so) while
 //! Temporal is away, and prepared before the first alert goes through it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{env, io};
 
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
 use temporalio_client::errors::ClientConnectError;
 use temporalio_client::tonic::{Code, IntoRequest, Status};
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, GrpcCompression, Url};
-use temporalio_common::envconfig::load_client_config_profile;
+use temporalio_common::envconfig::{ConfigError, load_client_config_profile};
 use temporalio_common::protos::temporal::api::namespace::v1::NamespaceConfig;
 use temporalio_common::protos::temporal::api::operatorservice::v1::{
     AddSearchAttributesRequest, ListSearchAttributesRequest,
@@ -23,6 +25,7 @@ use tokio::sync::watch;
 use super::backlog::Backlog;
 use super::codec::Codec;
 use super::search_attributes;
+use crate::operator_file;
 
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,6 +38,13 @@ const KNOWN_TIMEOUT: Duration = Duration::from_secs(75);
 const KNOWN_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a health check waits for Temporal.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
+/// The variables that name files.
+const FILE_VARIABLES: [&str; 4] = [
+    "TEMPORAL_CONFIG_FILE",
+    "TEMPORAL_TLS_CLIENT_CERT_PATH",
+    "TEMPORAL_TLS_CLIENT_KEY_PATH",
+    "TEMPORAL_TLS_SERVER_CA_CERT_PATH",
+];
 
 /// Where Temporal is, and what is ours there.
 #[derive(Clone)]
@@ -69,9 +79,32 @@ pub enum LinkError {
 
 /// Whether the `TEMPORAL_*` environment or `temporal.toml` name a server.
 pub fn is_address_in_environment() -> Result<bool, LinkError> {
-    let profile = load_client_config_profile(LoadClientConfigProfileOptions::default(), None);
-    let profile = profile.map_err(|error| LinkError::Environment(error.to_string()))?;
+    let profile = from_environment(&named_files(), |options| load_client_config_profile(options, None))?;
     Ok(profile.address.is_some())
+}
+
+/// The files that the environment names, behind their variables.
+fn named_files() -> Vec<(&'static str, PathBuf)> {
+    let named = FILE_VARIABLES.into_iter().filter_map(|name| Some((name, PathBuf::from(env::var_os(name)?))));
+    named.filter(|(_, path)| !path.as_os_str().is_empty()).collect()
+}
+
+/// What `load` makes of the environment and `temporal.toml`. Files that hold it up, `named` ones or others, end it.
+fn from_environment<T: Send + 'static>(
+    named: &[(&str, PathBuf)],
+    load: impl FnOnce(LoadClientConfigProfileOptions) -> Result<T, ConfigError> + Send + 'static,
+) -> Result<T, LinkError> {
+    let unreadable =
+        |what: &str, error: io::Error| LinkError::Environment(format!("{what} cannot be read: {error}"));
+    let files: Vec<_> = named.iter().map(|(name, path)| format!("{name}={}", path.display())).collect();
+    for ((_, path), text) in named.iter().zip(&files) {
+        operator_file::state(path).map_err(|error| unreadable(text, error))?;
+    }
+    let path = named.first().map_or(Path::new("temporal.toml"), |(_, path)| path.as_path());
+    let what = if files.is_empty() { "temporal.toml".to_owned() } else { files.join(", ") };
+    let load = move || Ok(load(LoadClientConfigProfileOptions::default()).map_err(|error| error.to_string()));
+    let loaded = operator_file::within(operator_file::READ_LIMIT, path, load);
+    loaded.map_err(|error| unreadable(&what, error))?.map_err(LinkError::Environment)
 }
 
 /// A connection that comes and stays.
@@ -99,8 +132,7 @@ impl Link {
                 let connection = ConnectionOptions::new(url(address, false)?).build();
                 (connection, ClientOptions::new("default").build())
             }
-            _ => ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
-                .map_err(|error| LinkError::Environment(error.to_string()))?,
+            _ => from_environment(&named_files(), ClientOptions::load_from_config)?,
         };
         if let Some(address) = &config.address {
             connection.target =
@@ -340,4 +372,23 @@ fn is_not_allowed(status: &Status) -> bool {
 
 fn prepare(what: &'static str, status: Status) -> ConnectError {
     ConnectError::Prepare { what, status: Box::new(status) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::operator_file::tests::are_refused_in_time;
+
+    #[test]
+    fn files_of_the_environment_that_hold_up_are_refused_with_their_variable() {
+        are_refused_in_time("temporal.toml", |path| {
+            let named = [("TEMPORAL_CONFIG_FILE", path.to_owned())];
+            let error = from_environment(&named, |_| -> Result<(), _> { panic!("it is read") }).unwrap_err();
+            let text = error.to_string();
+            let expected = format!("TEMPORAL_CONFIG_FILE={} cannot be read", path.display());
+            assert!(text.contains(&expected), "{text}");
+            text
+        });
+    }
 }

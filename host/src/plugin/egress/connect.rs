@@ -1,5 +1,6 @@
 //! Connecting to a checked address, with TLS where the URL asks for it. No proxies, no second look at the name.
 
+use std::env;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,11 @@ use crate::fault::Fault;
 use crate::operator_file;
 use crate::plugin::descriptors::Descriptors;
 use crate::plugin::grants::{Grants, host_of};
+
+/// The variable that names a file of certificate authorities in place of the system's.
+const CERTIFICATES: &str = "SSL_CERT_FILE";
+/// Where most systems keep theirs.
+const SYSTEM_CERTIFICATES: &str = "/etc/ssl";
 
 /// What all plugins connect with: the trusted certificate authorities and the time limit. Cheap to clone.
 #[derive(Clone)]
@@ -119,12 +125,27 @@ impl Connector {
 
 fn roots(config: &EgressConfig) -> Result<RootCertStore, Vec<Fault>> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(system_roots(env::var_os(CERTIFICATES).map(PathBuf::from))?);
     if roots.is_empty() {
         tracing::warn!(target: "plugin", "the system has no certificate authorities; plugins cannot use https");
     }
     roots.add_parsable_certificates(read_roots(&config.root_certificates, "egress.root-certificates")?);
     Ok(roots)
+}
+
+/// The certificate authorities of the system, or those that the variable [`CERTIFICATES`] names in their place.
+fn system_roots(named: Option<PathBuf>) -> Result<Vec<CertificateDer<'static>>, Vec<Fault>> {
+    let load = || Ok(rustls_native_certs::load_native_certs().certs);
+    let looked = named.as_deref().map_or(Ok(None), operator_file::state);
+    let path = named.as_deref().unwrap_or(Path::new(SYSTEM_CERTIFICATES));
+    let found = looked.and_then(|_| operator_file::within(operator_file::READ_LIMIT, path, load));
+    found.map_err(|error| {
+        let whose = match &named {
+            Some(path) => format!("{CERTIFICATES}={}", path.display()),
+            None => "the system's certificate authorities (SSL_CERT_DIR, if that is set)".to_owned(),
+        };
+        vec![Fault { path: String::new(), value: None, message: format!("{whose} cannot be read: {error}") }]
+    })
 }
 
 fn server_name(url: &Url) -> Result<ServerName<'static>, Failure> {
@@ -193,4 +214,22 @@ fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String
 
 fn is_root(certificate: &CertificateDer<'static>) -> bool {
     RootCertStore::empty().add(certificate.clone()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::operator_file::tests::are_refused_in_time;
+
+    #[test]
+    fn certificate_authorities_that_hold_up_are_refused_with_their_variable() {
+        are_refused_in_time("roots.pem", |path| {
+            let faults = system_roots(Some(path.to_owned())).unwrap_err();
+            let text = faults[0].to_string();
+            let expected = format!("SSL_CERT_FILE={} cannot be read: ", path.display());
+            assert!(text.starts_with(&expected), "{text}");
+            text
+        });
+    }
 }
