@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use clap::Args;
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal, nice, setrlimit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,9 @@ const MOST_FILES: u64 = 64;
 const LONGEST_TEXT: usize = 512;
 /// How much of what the compiling process says is read, in bytes.
 const MOST_SAID: u64 = 64 << 10;
+
+/// The signals with which something outside ends a process.
+const KILLING: [Signal; 4] = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP];
 
 /// `[compilation]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -92,11 +96,14 @@ pub(super) enum CompileError {
         limit: ByteSize,
     },
     /// Something outside ended the compiling process: the system, for want of memory, or an operator.
-    #[error("the compiling process was killed: the system does so when memory runs out")]
+    #[error("the compiling process was killed: by an operator, or by the system when memory runs out")]
     Killed,
     /// The compiling process could not be started, or not be talked to: no descriptors, no processes, no memory.
     #[error("no compiler could be started: {0}")]
     NotStarted(#[from] io::Error),
+    /// The machine code is there, and the system has no room for it now.
+    #[error("its machine code cannot be mapped: {0}")]
+    NotMapped(String),
 }
 
 impl CompileError {
@@ -107,7 +114,8 @@ impl CompileError {
             CompileError::TimedOut { .. }
             | CompileError::OutOfMemory { .. }
             | CompileError::Killed
-            | CompileError::NotStarted(_) => true,
+            | CompileError::NotStarted(_)
+            | CompileError::NotMapped(_) => true,
         }
     }
 }
@@ -181,7 +189,7 @@ impl Compiler {
     async fn keep(&self, digest: &str, code: Code) -> Result<Component, CompileError> {
         let (cache, engine, digest) = (self.cache.clone(), self.engine.clone(), digest.to_owned());
         let loaded = tokio::task::spawn_blocking(move || {
-            let component = code.load(&engine).map_err(|error| CompileError::Invalid(why(&error)))?;
+            let component = code.load(&engine).map_err(|error| not_loaded(&error))?;
             cache.iter().for_each(|cache| cache.put(&digest, &code));
             Ok(component)
         });
@@ -219,6 +227,8 @@ impl Compiler {
         let last = one_line(said.lines().next_back().unwrap_or_default(), LONGEST_TEXT);
         let is_out_of_memory =
             said.contains("memory allocation of") || said.contains("Cannot allocate memory");
+        // Such as a panic for want of threads.
+        let is_out_of_threads = said.contains("Resource temporarily unavailable");
         let signal = |signal: Signal| output.status.signal() == Some(signal.as_raw());
         if output.code.len() as u64 > MOST_CODE {
             let text = format!("it becomes more than {} of machine code", ByteSize(MOST_CODE));
@@ -229,7 +239,8 @@ impl Compiler {
             _ if is_out_of_memory => Err(CompileError::OutOfMemory { limit: self.config.memory }),
             Some(1) => Err(CompileError::Invalid(last.trim_start_matches("error: ").to_owned())),
             _ if signal(Signal::XCPU) => Err(self.too_long()),
-            _ if signal(Signal::KILL) => Err(CompileError::Killed),
+            _ if KILLING.into_iter().any(signal) => Err(CompileError::Killed),
+            _ if is_out_of_threads => Err(CompileError::NotStarted(Errno::AGAIN.into())),
             _ => Err(CompileError::Invalid(format!("the compiler crashed over it: {last}"))),
         }
     }
@@ -289,81 +300,23 @@ impl Compile {
     }
 }
 
+/// Why there is machine code and no component of it.
+fn not_loaded(error: &wasmtime::Error) -> CompileError {
+    let is_of_system = error.is::<Errno>() || error.is::<io::Error>();
+    match is_of_system {
+        true => CompileError::NotMapped(causes(error)),
+        false => CompileError::Invalid(why(error)),
+    }
+}
+
 fn why(error: &wasmtime::Error) -> String {
+    format!("it does not compile: {}", causes(error))
+}
+
+fn causes(error: &wasmtime::Error) -> String {
     let causes: Vec<_> = error.chain().map(|cause| one_line(&cause.to_string(), LONGEST_TEXT)).collect();
-    format!("it does not compile: {}", causes.join(": "))
+    causes.join(": ")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::process::ExitStatusExt;
-
-    fn compiler() -> Compiler {
-        Compiler {
-            engine: engine::open(1).unwrap(),
-            executable: "/nowhere".into(),
-            config: CompilationConfig::default(),
-            cache: None,
-            places: Semaphore::new(1),
-        }
-    }
-
-    fn judge(status: i32, said: &str, code: Vec<u8>) -> Result<(), CompileError> {
-        let status = ExitStatus::from_raw(status);
-        compiler().judge(Output { status, code, said: said.into() }).map(drop)
-    }
-
-    #[tokio::test]
-    async fn the_end_of_the_process_is_explained_in_the_operators_words() {
-        let (exit, signal) = (|code: i32| code << 8, |signal: Signal| signal.as_raw());
-        let table = [
-            (
-                exit(1),
-                "error: it does not compile: type mismatch\n",
-                "it does not compile: type mismatch",
-                false,
-            ),
-            (
-                signal(Signal::ABORT),
-                "memory allocation of 16 bytes failed\nnote: run with",
-                "compiling it takes more memory than 2 GiB ([compilation] memory)",
-                true,
-            ),
-            (signal(Signal::XCPU), "", "compiling it takes longer than 60s ([compilation] timeout)", true),
-            (
-                signal(Signal::KILL),
-                "",
-                "the compiling process was killed: the system does so when memory runs out",
-                true,
-            ),
-            (
-                exit(101),
-                "panicked at\nindex out of bounds",
-                "the compiler crashed over it: index out of bounds",
-                false,
-            ),
-        ];
-        for (status, said, expected, can_pass) in table {
-            let error = judge(status, said, Vec::new()).unwrap_err();
-            assert_eq!((error.to_string().as_str(), error.can_pass()), (expected, can_pass));
-        }
-        assert!(judge(0, "", Vec::new()).is_ok());
-    }
-
-    #[tokio::test]
-    async fn machine_code_without_end_is_refused() {
-        let endless = vec![0; usize::try_from(MOST_CODE).unwrap() + 1];
-        let error = judge(0, "", endless).unwrap_err();
-        assert_eq!(error.to_string(), "it becomes more than 256 MiB of machine code");
-        let read = read(Some(tokio::io::repeat(1)), 9).await.unwrap();
-        assert_eq!(read.len(), 9);
-    }
-
-    #[tokio::test]
-    async fn a_compiler_that_cannot_be_started_is_worth_another_attempt() {
-        let error = compiler().compile("sha256:00", b"").await.err().unwrap();
-        assert!(error.to_string().starts_with("no compiler could be started: "), "{error}");
-        assert!(error.can_pass());
-    }
-}
+mod tests;
