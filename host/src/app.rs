@@ -119,7 +119,7 @@ impl App {
             off_limits.add_listener("this host itself", *address);
         }
         let registry = open_plugins(&config, kept, off_limits.clone())?;
-        let embedded = start_embedded(&config).await?;
+        let embedded = start_embedded(&config, off_limits.clone()).await?;
         let link = connect(&config, embedded.as_ref(), codec, meter)?;
         off_limits.add_url("Temporal", &link.address);
         link.ui().into_iter().for_each(|ui| off_limits.add_url("Temporal's web UI", ui));
@@ -386,7 +386,7 @@ pub fn unusable(faults: &[Fault]) -> anyhow::Error {
 }
 
 /// The embedded server, unless a Temporal server is named somewhere.
-async fn start_embedded(config: &Config) -> anyhow::Result<Option<Embedded>> {
+async fn start_embedded(config: &Config, off_limits: OffLimits) -> anyhow::Result<Option<Embedded>> {
     let temporal = &config.file.temporal;
     if temporal.address.is_some() || temporal::is_address_in_environment()? {
         return Ok(None);
@@ -402,6 +402,7 @@ async fn start_embedded(config: &Config) -> anyhow::Result<Option<Embedded>> {
         ui_port: temporal.ui_port.unwrap_or(8080),
         namespace: temporal.namespace.clone().unwrap_or_else(|| "default".to_owned()),
         upgrade: config.temporal_upgrade,
+        off_limits,
     };
     tracing::info!(
         "starting the embedded temporal server: for a laptop or a small team; \

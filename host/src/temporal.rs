@@ -22,6 +22,7 @@ mod lanes;
 mod late;
 mod link;
 mod list;
+mod listeners;
 mod lives;
 mod lookup;
 mod outcome;

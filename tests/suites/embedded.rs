@@ -1,5 +1,6 @@
 //! The Temporal server that the host starts and looks after itself.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use harness::process::{children, runs};
 use harness::tools::temporal_cli;
 use harness::wait::until_within;
 use harness::web::client;
-use harness::{Host, Plugin, Receiver, Server, Settings, until};
+use harness::{Host, Plugin, Receiver, Server, Settings, artifacts, until};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn embedded() -> Settings {
@@ -199,6 +200,47 @@ async fn the_server_gets_nothing_of_the_environment() {
     assert_eq!(names, ["HOME", "PATH"], "{environment}");
     let own = fs::read(format!("/proc/{}/environ", host.process().id())).expect("it runs");
     assert!(String::from_utf8_lossy(&own).contains("hush-hush"), "the host had it to hand on");
+}
+
+/// The TCP ports on which a process listens.
+fn listens_on(id: i32) -> BTreeSet<u16> {
+    let descriptors = fs::read_dir(format!("/proc/{id}/fd")).expect("it runs").flatten();
+    let targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+    let sockets: BTreeSet<_> = targets.map(|target| target.to_string_lossy().into_owned()).collect();
+    let table = |name| fs::read_to_string(format!("/proc/{id}/net/{name}")).unwrap_or_default();
+    let rows = table("tcp") + &table("tcp6");
+    let port = |row: &str| {
+        let columns: Vec<_> = row.split_whitespace().collect();
+        let is_own = sockets.contains(&format!("socket:[{}]", columns.get(9)?));
+        let port = columns[1].rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
+        port.filter(|_| is_own && columns[3] == "0A")
+    };
+    rows.lines().filter_map(port).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_grant_leads_to_any_listener_of_the_server() {
+    let host = embedded().start().await;
+    let ports = until("it listens for gRPC, UI, HTTP and metrics at least", async || {
+        Some(listens_on(temporal_of(&host))).filter(|ports| ports.len() >= 4)
+    })
+    .await;
+    for port in &ports {
+        let (name, target) = (format!("inward-{port}"), format!("http://127.0.0.1:{port}"));
+        let sidecar = format!(
+            "[config]\nurl = \"{target}/\"\n[retry]\nmaximum-attempts = 1\n\
+             [grants]\nhttp = [\"POST {target}/**\"]\nprivate-networks = [\"127.0.0.0/8\"]\n"
+        );
+        host.drop_plugin(&Plugin::new(&name, artifacts::guest("recorder")).sidecar(&sidecar));
+        host.loaded(&name, |_| true).await;
+    }
+    // One that the server opened late is seen at the next look.
+    until_within("all are denied", Duration::from_secs(30), async || {
+        let ledger = host.ledger(alert("out of reach")).await.to_string();
+        let is_denied = |port: &u16| ledger.contains(&format!("127.0.0.1:{port} leads to "));
+        ports.iter().all(is_denied).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

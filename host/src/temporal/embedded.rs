@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 
+use super::listeners::Listeners;
 use super::search_attributes;
+use crate::plugin::OffLimits;
 
 /// How long the server may take until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,6 +44,8 @@ pub struct EmbeddedConfig {
     pub namespace: String,
     /// Take over a database that another version wrote, after a backup.
     pub upgrade: bool,
+    /// Where the server's own listeners are put, out of the reach of plugins.
+    pub off_limits: OffLimits,
 }
 
 /// Why there is no embedded server.
@@ -133,14 +137,17 @@ impl Embedded {
         let lock = lock(&directory)?;
         let version = version(&executable)?;
         guard_version(&directory, &version, config.upgrade)?;
-        let address = free(config.port, "--temporal-port")?;
-        let ui = free(config.ui_port, "--temporal-ui-port")?;
-        let launch = Launch { executable, directory, address, ui, namespace: config.namespace };
+        let ports = Ports::take(&config)?;
+        let Ports { address, ui, .. } = ports;
+        let EmbeddedConfig { data_dir, namespace, off_limits, .. } = config;
+        off_limits.add_listener("Temporal's HTTP API", ports.http);
+        off_limits.add_listener("Temporal's metrics", ports.metrics);
+        let launch = Launch { executable, directory, ports, namespace, off_limits };
         let (stop, stopped) = mpsc::channel();
         let supervisor = std::thread::Builder::new()
             .name("temporal-supervisor".to_owned())
             .spawn(move || supervise(&launch, &stopped))
-            .map_err(io(&config.data_dir))?;
+            .map_err(io(&data_dir))?;
         Ok(Self { address, ui, version, stop, supervisor: Some(supervisor), _lock: lock })
     }
 
@@ -182,9 +189,38 @@ impl Drop for Embedded {
 struct Launch {
     executable: PathBuf,
     directory: PathBuf,
+    ports: Ports,
+    namespace: String,
+    off_limits: OffLimits,
+}
+
+/// Where the server listens. A port that is not set is one that the server picks, and that only it knows.
+struct Ports {
     address: SocketAddr,
     ui: SocketAddr,
-    namespace: String,
+    http: SocketAddr,
+    metrics: SocketAddr,
+}
+
+impl Ports {
+    fn take(config: &EmbeddedConfig) -> Result<Self, EmbeddedError> {
+        let named = [(config.port, "--temporal-port"), (config.ui_port, "--temporal-ui-port")];
+        let [address, ui] = named.map(|(port, flag)| free(port, flag));
+        let [http, metrics] = [free(0, "--temporal-port"), free(0, "--temporal-port")];
+        // All are held until the last is found, so that no port is taken twice.
+        let [address, ui, http, metrics] = [address?, ui?, http?, metrics?].map(|(_held, address)| address);
+        Ok(Self { address, ui, http, metrics })
+    }
+
+    fn arguments(&self) -> [(&'static str, String); 4] {
+        let port = |address: &SocketAddr| address.port().to_string();
+        [
+            ("--port", port(&self.address)),
+            ("--ui-port", port(&self.ui)),
+            ("--http-port", port(&self.http)),
+            ("--metrics-port", port(&self.metrics)),
+        ]
+    }
 }
 
 impl Launch {
@@ -204,7 +240,6 @@ impl Launch {
                 "--log-format",
                 "json",
             ])
-            .args(["--port", &self.address.port().to_string(), "--ui-port", &self.ui.port().to_string()])
             .arg("--db-filename")
             .arg(self.directory.join("temporal.db"))
             .args(["--namespace", &self.namespace])
@@ -213,6 +248,9 @@ impl Launch {
             // What waits is handed out by turns of the alerts' sources, within each severity.
             .args(["--dynamic-config-value", "matching.enableFairness=true"])
             .args(["--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false"]);
+        for (flag, port) in self.ports.arguments() {
+            command.args([flag, &port]);
+        }
         for key in search_attributes::ALL {
             command.args(["--search-attribute", &format!("{}=Keyword", key.name())]);
         }
@@ -248,7 +286,7 @@ fn supervise(launch: &Launch, stopped: &Receiver<()>) {
         let started = Instant::now();
         match launch.command().spawn() {
             Ok(mut child) => {
-                if watch(&mut child, stopped) {
+                if watch(&mut child, &launch.off_limits, stopped) {
                     return;
                 }
             }
@@ -266,10 +304,11 @@ fn supervise(launch: &Launch, stopped: &Receiver<()>) {
 }
 
 /// Watches one server. Returns whether the supervisor is to end (true) or the server died by itself.
-fn watch(child: &mut Child, stopped: &Receiver<()>) -> bool {
+fn watch(child: &mut Child, off_limits: &OffLimits, stopped: &Receiver<()>) -> bool {
+    let mut listeners = Listeners::of(child.id(), off_limits);
     loop {
         match child.try_wait() {
-            Ok(None) => {}
+            Ok(None) => listeners.look(),
             Ok(Some(status)) => {
                 tracing::error!(%status, "temporal server died");
                 return false;
@@ -372,10 +411,11 @@ fn back_up(directory: &Path) -> Result<(), EmbeddedError> {
     Ok(())
 }
 
-/// The given port if nobody has it, or a free one.
-fn free(port: u16, flag: &'static str) -> Result<SocketAddr, EmbeddedError> {
+/// The port that is asked for if it is free, or any free one; taken while the listener is held.
+fn free(port: u16, flag: &'static str) -> Result<(TcpListener, SocketAddr), EmbeddedError> {
     let listening = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    listening.and_then(|listener| listener.local_addr()).map_err(|source| match source.kind() {
+    let held = listening.and_then(|listener| listener.local_addr().map(|address| (listener, address)));
+    held.map_err(|source| match source.kind() {
         std::io::ErrorKind::AddrInUse => EmbeddedError::PortTaken { port, flag },
         _ => EmbeddedError::Port { port, flag, source },
     })

@@ -24,6 +24,16 @@ struct Service {
     port: u16,
 }
 
+impl Service {
+    fn listening(what: &'static str, address: SocketAddr) -> Self {
+        let place = match address.ip() {
+            ip if ip.is_unspecified() => Place::Everywhere,
+            ip => Place::Address(ip.to_canonical()),
+        };
+        Self { what, place, port: address.port() }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Place {
     Address(IpAddr),
@@ -49,11 +59,16 @@ enum Addresses {
 impl OffLimits {
     /// A listener of this host. `what` is its name in messages, such as "this host itself".
     pub fn add_listener(&self, what: &'static str, address: SocketAddr) {
-        let place = match address.ip() {
-            ip if ip.is_unspecified() => Place::Everywhere,
-            ip => Place::Address(ip.to_canonical()),
-        };
-        self.add(Service { what, place, port: address.port() });
+        self.add(Service::listening(what, address));
+    }
+
+    /// The listeners of a process of this host, instead of those that it had under this name before.
+    pub fn replace_listeners(&self, what: &'static str, addresses: &[SocketAddr]) {
+        self.0.rcu(|services| {
+            let others = services.iter().filter(|service| service.what != what).cloned();
+            let listeners = addresses.iter().map(|address| Service::listening(what, *address));
+            others.chain(listeners).collect::<Vec<_>>()
+        });
     }
 
     /// A service at a URL, such as `http://temporal.example.com:7233`. A text that is no URL leads nowhere.

@@ -64,6 +64,20 @@ async fn a_listener_of_the_host_is_dialled_in_no_notation() {
 }
 
 #[tokio::test]
+async fn listeners_take_the_place_of_those_before_and_of_no_others() {
+    let [host, before, after] =
+        [counting("127.0.0.1").await.0, counting("127.0.0.1").await.0, counting("127.0.0.1").await.0];
+    let off_limits = OffLimits::default();
+    off_limits.add_listener("this host itself", host);
+    off_limits.replace_listeners("a child", &[before]);
+    off_limits.replace_listeners("a child", &[after]);
+    is_refused(&off_limits, &format!("http://{host}/"), "this host itself", None).await;
+    is_refused(&off_limits, &format!("http://{after}/"), "a child", None).await;
+    let url = format!("http://{before}/");
+    assert!(send(&mut avoiding(&off_limits, &url, None), request(&url, "")).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_listener_on_all_addresses_is_dialled_at_none() {
     for at in ["0.0.0.0", "[::]"] {
         let (address, connections) = counting("127.0.0.1").await;
