@@ -11,10 +11,11 @@ use jiff::SignedDuration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::output::say;
+use super::output::{self, say};
 use super::table::Rows;
 use super::{Target, no_answer};
 use crate::ledger::{Ledger, Outcome, StepResult};
+use crate::shown::line as shown_line;
 use crate::webhook::{AlertResult, WebhookResponse};
 
 /// What in an id has a meaning in a URL.
@@ -52,7 +53,8 @@ impl Send {
             let response = match self.post(&client, &request).await {
                 Ok(response) => response,
                 Err(error) => {
-                    say!("{}: {error:#}", file.display());
+                    // Which names the address, in which there may be a key.
+                    output::error(shown_line(&format!("{}: {error:#}", file.display())));
                     is_good = false;
                     continue;
                 }

@@ -226,7 +226,8 @@ fn the_key_is_in_a_header_and_nowhere_else() {
     let stub = Stub::start(200, "x");
     let gone =
         TcpListener::bind("127.0.0.1:0").map(|listener| format!("http://{}", listener.local_addr().unwrap()));
-    for url in [stub.url.clone(), gone.unwrap()] {
+    let gone = gone.unwrap();
+    for url in [stub.url.clone(), format!("{gone}/{KEY}"), gone] {
         for typed in asking(&url, &file.path().display().to_string()) {
             let lines = said(&typed);
             assert!(!lines.iter().any(|line| line.contains("cmp_")), "{typed:?}: {lines:#?}");
