@@ -274,14 +274,16 @@ impl HostPattern {
     }
 }
 
-/// The host of a URL, a name without the dot that may stand behind it.
+/// The host of a URL, in the form in which hosts are compared.
 pub(super) fn host_of(url: &Url) -> Option<Host<String>> {
-    url.host().map(|host| without_dot(host.to_owned()))
+    url.host().map(|host| canonical(host.to_owned()))
 }
 
-/// A host without the dot that may stand behind its name.
-pub(super) fn without_dot(host: Host<String>) -> Host<String> {
+/// The one form of a host: a name without the dot that may stand behind it, an IPv4 address that is written as one of IPv6
+/// (`[::ffff:127.0.0.1]`) as what it is.
+pub(super) fn canonical(host: Host<String>) -> Host<String> {
     match host {
+        Host::Ipv6(address) => address.to_ipv4_mapped().map_or(Host::Ipv6(address), Host::Ipv4),
         Host::Domain(name) => Host::Domain(name.strip_suffix('.').map(str::to_owned).unwrap_or(name)),
         address => address,
     }

@@ -27,6 +27,8 @@ fn what_is_granted_is_allowed_in_every_spelling() {
         ("GET https://a.example/projects/group%2Fname", "GET https://a.example/projects/group%2fname"),
         ("GET http://127.0.0.1:8080/**", "GET http://0x7f.1:8080/"),
         ("GET http://[::1]:8080/**", "GET http://[0:0::1]:8080/"),
+        ("GET http://127.0.0.1/**", "GET http://[::ffff:127.0.0.1]/"),
+        ("GET http://[::ffff:7f00:1]/**", "GET http://127.0.0.1/"),
         ("GET https://bücher.example/**", "GET https://xn--bcher-kva.example/"),
     ];
     for (grant, request) in table {
@@ -62,7 +64,8 @@ fn what_is_not_granted_is_refused() {
         ("GET https://a.example/v1/*/state", "GET https://a.example/v1//state"),
         ("GET https://a.example/v1/*/state", "GET https://a.example/v1/7%2f8/state"),
         ("GET https://a.example/", "GET https://a.example/x"),
-        ("GET http://127.0.0.1/**", "GET http://[::ffff:127.0.0.1]/"),
+        ("GET http://127.0.0.1/**", "GET http://[::127.0.0.1]/"),
+        ("GET http://127.0.0.1/**", "GET http://[::ffff:127.0.0.2]/"),
     ];
     for (grant, request) in table {
         assert!(!allowed(grant, request), "{grant} must not allow {request}");

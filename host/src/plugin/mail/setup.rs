@@ -14,7 +14,7 @@ use super::{MailConfig, MailTls, compose};
 use crate::fault::Fault;
 use crate::operator_file;
 use crate::plugin::egress::read_roots;
-use crate::plugin::grants::without_dot;
+use crate::plugin::grants::canonical;
 use crate::plugin::secrets::{Credential, from_environment, is_loopback};
 
 /// The table `[mail]`, understood, with the password read.
@@ -136,7 +136,7 @@ fn encryption(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<(Host<Stri
         MailTls::Starttls => tls_parameters(config, faults).map(Tls::Required),
         MailTls::Tls => tls_parameters(config, faults).map(Tls::Wrapper),
     };
-    tls.map(|tls| (without_dot(host), tls))
+    tls.map(|tls| (canonical(host), tls))
 }
 
 fn tls_parameters(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<TlsParameters> {

@@ -3,7 +3,7 @@
 use url::{Host, Url};
 
 use super::read::Faults;
-use crate::plugin::grants::{HostPattern, host_of, without_dot};
+use crate::plugin::grants::{HostPattern, canonical, host_of};
 
 /// One entry of `hosts`.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Destination {
 
     /// This host, and no other.
     pub(super) fn any_port(host: Host<String>) -> Self {
-        let host = without_dot(host);
+        let host = canonical(host);
         Self { host: HostPattern::Exact(host), port: None, clear_text: false }
     }
 

@@ -257,12 +257,13 @@ fn what_is_granted_is_searched_for_in_every_answer() {
 }
 
 /// Hosts that secrets may go to, and those that answer: whether the first is the second is written out.
-const DESTINATIONS: [(&str, &[&str]); 6] = [
+const DESTINATIONS: [(&str, &[&str]); 7] = [
     ("a.example", &["a.example"]),
     ("a.example:8443", &["a.example"]),
     ("http://a.example", &["a.example"]),
     ("*.example", &["a.example", "b.example", "deep.b.example"]),
     ("10.0.0.1", &["10.0.0.1"]),
+    ("[::ffff:10.0.0.1]", &["10.0.0.1"]),
     ("[::1]:80", &["[::1]"]),
 ];
 
