@@ -26,6 +26,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -226,17 +228,25 @@ impl Secret {
         self.destinations.iter().any(|destination| destination.includes(host))
     }
 
-    /// The texts that betray it, in clear.
+    /// The texts that betray it: in clear, and as they are sent, which servers may write in other forms again.
     fn texts(&self) -> Vec<String> {
         let mut texts = vec![self.value().to_owned()];
         match &self.usage {
-            Usage::Text | Usage::Bearer | Usage::Internal => {}
-            Usage::Basic { username } => texts.push(format!("{username}:{}", self.value())),
+            Usage::Bearer | Usage::Internal => {}
+            Usage::Text => texts.extend(fill::in_urls(self.value())),
+            Usage::Basic { username } => texts.extend(basic_texts(username, self.value())),
             Usage::StandardWebhooks => texts.extend(sign::bare_key(self.value())),
             Usage::Sigv4(scope) => texts.extend(scope.session_token().map(str::to_owned)),
         }
         texts
     }
+}
+
+/// What basic authentication sends, before and after it is encoded. Servers may leave out the `=` at the end.
+fn basic_texts(username: &str, password: &str) -> [String; 2] {
+    let clear = format!("{username}:{password}");
+    let encoded = STANDARD_NO_PAD.encode(&clear);
+    [clear, encoded]
 }
 
 #[cfg(test)]

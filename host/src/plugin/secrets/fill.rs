@@ -31,6 +31,12 @@ pub(super) const PATH: &AsciiSet = &QUERY
     .remove(b';')
     .remove(b'=');
 
+/// A value as it stands in a path and in a query, where that is not the value itself.
+pub(super) fn in_urls(value: &str) -> impl Iterator<Item = String> {
+    let encoded = [PATH, QUERY].map(|set| utf8_percent_encode(value, set).to_string());
+    encoded.into_iter().filter(move |encoded| encoded != value)
+}
+
 /// Why a placeholder was not filled in. The request is not sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::plugin) enum SecretError {

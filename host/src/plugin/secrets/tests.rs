@@ -256,6 +256,35 @@ fn what_is_granted_is_searched_for_in_every_answer() {
     assert_eq!(all, "[secret] [secret] [secret] [secret] [secret]");
 }
 
+/// A server repeats the header or the URL that it saw, and writes it in a form of its own.
+#[test]
+fn what_was_sent_is_searched_for_in_other_forms() {
+    let hosts = &["hooks.example"];
+    let sample = Sample::new().add("PASSWORD", SecretKind::Basic, ">>>???>>>???", hosts).add(
+        "PATH",
+        SecretKind::Text,
+        "one&two three",
+        hosts,
+    );
+    let scrubber = sample.load().scrubber(&granted(&["PASSWORD", "PATH"]), None);
+    let table = [
+        "dXNlcjo+Pj4/Pz8+Pj4/Pz8",
+        "dXNlcjo+Pj4\\/Pz8+Pj4\\/Pz8",
+        "dXNlcjo\\u002BPj4/Pz8\\u002BPj4/Pz8",
+        "dXNlcjo%2BPj4%2FPz8%2BPj4%2FPz8",
+        "dXNlcjo&#x2B;Pj4/Pz8&#x2B;Pj4/Pz8",
+        &hex::encode("dXNlcjo+Pj4/Pz8+Pj4/Pz8"),
+        "one&two%20three",
+        "one%26two%20three",
+        "one&amp;two%20three",
+        "one\\u0026two%20three",
+        "one%2526two%2520three",
+    ];
+    for form in table {
+        assert_eq!(scrubber.text(&format!("<{form}>")), "<[secret]>", "{form}");
+    }
+}
+
 /// Hosts that secrets may go to, and those that answer: whether the first is the second is written out.
 const DESTINATIONS: [(&str, &[&str]); 7] = [
     ("a.example", &["a.example"]),
