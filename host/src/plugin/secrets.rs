@@ -41,8 +41,8 @@ use crate::fault::Fault;
 pub(super) use destination::is_loopback;
 pub(super) use fill::placeholder;
 pub(super) use mark::Mark;
-pub(super) use read::from_environment;
 pub use read::read_secret;
+pub(super) use read::{SPACE_AROUND, from_environment, has_space_around};
 pub(super) use scrub::Scrubber;
 pub(super) use sign::{Signer, Unsigned};
 

@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::operator_file;
 use crate::plugin::egress::read_roots;
 use crate::plugin::grants::canonical;
-use crate::plugin::secrets::{Credential, from_environment, is_loopback};
+use crate::plugin::secrets::{Credential, SPACE_AROUND, from_environment, has_space_around, is_loopback};
 
 /// The table `[mail]`, understood, with the password read.
 pub struct MailSetup {
@@ -101,8 +101,13 @@ fn credentials(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<(String, 
     };
     match (&config.username, password) {
         (None, None) => None,
-        (Some(username), Some((_, Ok(password)))) => {
-            Some((username.clone(), password.trim_end_matches(['\r', '\n']).to_owned()))
+        (Some(username), Some((key, Ok(password)))) => {
+            let password = password.trim_end_matches(['\r', '\n']);
+            let texts = [("username", username.as_str()), (key, password)];
+            for (key, _) in texts.into_iter().filter(|(_, text)| has_space_around(text)) {
+                faults.push(fault(key, None, SPACE_AROUND));
+            }
+            Some((username.clone(), password.to_owned()))
         }
         (Some(_), Some((key, Err(message)))) => {
             faults.push(fault(key, None, message));

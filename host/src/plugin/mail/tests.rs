@@ -323,4 +323,10 @@ async fn all_faults_of_the_table_are_listed() {
     let allowed =
         "host = \"smtp.example.com\"\ntls = \"none\"\nfrom = \"a@example.com\"\nallow-plaintext = true";
     assert!(MailSetup::read(toml::from_str(allowed).unwrap()).is_ok());
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&password, "a-long-password \n").unwrap();
+    let spaced = format!("{allowed}\nusername = \" u\"\npassword-file = {:?}", password.path());
+    let faults = MailSetup::read(toml::from_str(&spaced).unwrap()).err().unwrap();
+    let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
+    assert_eq!(paths, ["mail.username", "mail.password-file"]);
 }

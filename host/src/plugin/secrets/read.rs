@@ -15,6 +15,10 @@ const FEWEST_CHARACTERS: usize = 12;
 const MOST_BYTES: usize = 8 << 10;
 const MOST_BYTES_IN_ALL: usize = 256 << 10;
 
+/// What is wrong with a value that has white space at either end.
+pub(in crate::plugin) const SPACE_AROUND: &str = "starts or ends with white space: a server may repeat the value without it, \
+     and the value would not be found in that answer; remove the white space";
+
 /// The faults of one table.
 pub(super) struct Faults<'a> {
     name: &'a str,
@@ -107,6 +111,9 @@ fn check_texts(config: &SecretConfig, faults: &mut Faults<'_>) {
     if config.kind == SecretKind::Basic && config.username.as_ref().is_some_and(|name| name.contains(odd)) {
         let message = "holds a colon or control character, which HTTP basic authentication forbids";
         faults.add("username", message);
+    }
+    if config.username.as_deref().is_some_and(has_space_around) {
+        faults.add("username", SPACE_AROUND);
     }
     let names = [
         ("access-key-id", &config.access_key_id, "an access key such as AKIAIOSFODNN7EXAMPLE"),
@@ -213,8 +220,14 @@ pub(in crate::plugin) fn from_environment(variable: &str) -> Result<String, Stri
     })
 }
 
+/// Whether white space stands at either end.
+pub(in crate::plugin) fn has_space_around(value: &str) -> bool {
+    value.trim() != value
+}
+
 fn usable(value: String, kind: SecretKind) -> Result<String, KeyFault> {
     let checked = match kind {
+        _ if has_space_around(&value) => Err(SPACE_AROUND.to_owned()),
         SecretKind::StandardWebhooks if !sign::is_key(&value) => {
             Err("is not a Standard Webhooks key: base64, with or \
              without whsec_ in front; make one with `openssl rand -base64 32`"

@@ -285,6 +285,15 @@ fn what_was_sent_is_searched_for_in_other_forms() {
     }
 }
 
+#[test]
+fn white_space_around_a_user_name_is_refused() {
+    let mut sample = Sample::new().add("PASSWORD", SecretKind::Basic, "a-long-password", &["a.example"]);
+    sample.config.get_mut("PASSWORD").unwrap().username = Some("user ".to_owned());
+    let faults = Secrets::load(sample.config.clone()).unwrap_err();
+    assert_eq!(faults.len(), 1, "{faults:#?}");
+    assert_eq!(faults[0].path, "secrets.PASSWORD.username");
+}
+
 /// Hosts that secrets may go to, and those that answer: whether the first is the second is written out.
 const DESTINATIONS: [(&str, &[&str]); 7] = [
     ("a.example", &["a.example"]),
@@ -395,9 +404,14 @@ fn values_that_cannot_be_sent_are_refused_at_start_without_repeating_them() {
         .add("SHORT", SecretKind::Text, "pässword-11", &["a.example"])
         .add("SHORT_KEY", SecretKind::StandardWebhooks, "whsec_MTIzNDU2", &["a.example"])
         .add("LONG", SecretKind::Text, &"x".repeat(8193), &["a.example"])
+        .add("BEFORE", SecretKind::Text, " a-long-password", &["a.example"])
+        .add("BEHIND", SecretKind::Bearer, "a-long-password\u{a0}\n", &["a.example"])
         .add("WORD", SecretKind::StandardWebhooks, "not base64!", &["a.example"]);
     let faults = Secrets::load(sample.config.clone()).unwrap_err();
-    assert_eq!(faults.len(), 6, "{faults:#?}");
+    assert_eq!(faults.len(), 8, "{faults:#?}");
+    let around = faults.iter().filter(|fault| fault.to_string().contains("starts or ends with white space"));
+    assert_eq!(around.count(), 2, "{faults:#?}");
+    assert!(faults.iter().all(|fault| !fault.to_string().contains("a-long-password")), "{faults:#?}");
     let short = "secrets.SHORT: has 11 characters, fewer than 12: a plugin could find it by guessing";
     assert!(faults.iter().any(|fault| fault.to_string().starts_with(short)), "{faults:#?}");
     assert!(
