@@ -194,7 +194,7 @@ async fn a_file_that_is_too_large_is_not_read() {
     file.set_len(500 << 20).expect("a sparse file");
     let host = settings.start().await;
     let refused = host.refused("large.wasm").await;
-    assert_eq!(refused["reason"], "large.wasm is larger than 64 MiB");
+    assert_eq!(refused["reason"], "it cannot be read: it is larger than 64 MiB");
     let used = holdings(host.process().id()).memory;
     assert!(used < 1_024, "{used} MiB for a file that is refused");
 }
