@@ -112,7 +112,7 @@ impl Level {
 
     /// What comes next is beside this.
     fn next(self, questions: usize) -> Self {
-        Self { questions, beside: self.deepest() + 1, ..Self::default() }
+        Self { questions, beside: self.beside.max(self.levels() + 1), ..Self::default() }
     }
 }
 
