@@ -4,18 +4,25 @@
 use http::header::{HeaderMap, HeaderName};
 
 /// Those whose name says all.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 20] = [
+    "base-url",
+    "destination",
     "forwarded",
+    "http-url",
     "path-info",
+    "proxy-host",
+    "proxy-url",
     "request-uri",
     "script-name",
     "x-forwarded",
     "x-host",
+    "x-http-destinationurl",
     "x-method",
     "x-method-override",
     "x-override-url",
     "x-path-info",
     "x-proxy-url",
+    "x-replaced-path",
     "x-request-uri",
     "x-script-name",
 ];
