@@ -123,7 +123,8 @@ impl Spool {
                 if let Some(number) = number {
                     waiting.insert(number, &*new)?;
                 }
-                taken.push((spooled, size as u64, number.map(|number| (number, new.len() as u64))));
+                let waiting = number.map(|number| (number, new.len() as u64));
+                taken.push(TakenBack { spooled, kept: size as u64, waiting });
             }
         }
         // Held until it is counted, so that what is handed over meanwhile is not counted off before.
@@ -132,7 +133,7 @@ impl Spool {
         state.take_back(&taken);
         drop(state);
         self.filled.notify_one();
-        Ok(taken.into_iter().map(|(spooled, ..)| spooled.id).collect())
+        Ok(taken.into_iter().map(|one| one.spooled.id).collect())
     }
 
     fn next(&self) -> u64 {
@@ -142,10 +143,19 @@ impl Spool {
     }
 }
 
+/// A request that was set aside and is not any more.
+struct TakenBack {
+    spooled: Spooled,
+    /// Its bytes as it was kept.
+    kept: u64,
+    /// Its number and bytes where it waits to be handed over again.
+    waiting: Option<(u64, u64)>,
+}
+
 impl State {
-    /// Counts what was taken back: each with its size as it was kept, and its number and size as it waits.
-    fn take_back(&mut self, taken: &[(Spooled, u64, Option<(u64, u64)>)]) {
-        for (spooled, kept, waiting) in taken {
+    /// Counts what was taken back.
+    fn take_back(&mut self, taken: &[TakenBack]) {
+        for TakenBack { spooled, kept, waiting } in taken {
             self.status.set_aside = self.status.set_aside.saturating_sub(1);
             self.set_aside_bytes = self.set_aside_bytes.saturating_sub(*kept);
             if let Some((number, size)) = waiting {
