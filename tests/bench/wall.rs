@@ -10,7 +10,7 @@ use campanile::plugin::{
     CallsConfig, CompilationConfig, EgressConfig, Limits, OffLimits, Plugin, PluginConfig, Registry, Role,
     Secrets, Trust,
 };
-use harness::alerts::{alert, labelled};
+use harness::alerts::{alert, labelled, unique};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
@@ -81,7 +81,8 @@ pub(crate) fn config(directory: &Path) -> PluginConfig {
 
 /// An alert whose label `do` says what a hostile guest is to do.
 pub(crate) fn item(deed: &str) -> AlertItem {
-    let alert = labelled(alert("called"), "do", deed);
+    // An input that failed twice is refused by itself: each is another one.
+    let alert = labelled(alert(&unique("called ")), "do", deed);
     AlertItem {
         id: "alert-1".to_owned(),
         alert: serde_json::from_value(alert).expect("a valid alert"),
