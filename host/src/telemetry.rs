@@ -285,9 +285,9 @@ pub mod metric {
         GIVEN_UP_SO_FAR.load(Ordering::Relaxed)
     }
 
-    /// A workflow that was there already.
-    pub fn repeated() {
-        counter!(REPEATED).increment(1);
+    /// Workflows that were there already.
+    pub fn repeated(workflows: usize) {
+        counter!(REPEATED).increment(workflows as u64);
     }
 
     /// An alert that fired again before its end was told.

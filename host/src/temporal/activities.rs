@@ -238,6 +238,7 @@ impl AlertActivities {
         ctx: ActivityContext,
         ids: Input<Vec<String>>,
     ) -> Result<(), ActivityError> {
+        metric::repeated(ids.len());
         let Some(client) = self.link.client() else { return Ok(()) };
         let counting =
             stream::iter(ids.iter()).for_each_concurrent(AT_ONCE, |id| repeats::count(&client, id));
@@ -390,13 +391,18 @@ fn processing_ended(call: &Processing, processed: calls::Processing) -> Result<P
     Ok(processed)
 }
 
-/// The time that an attempt has for the plugin. A call outlasts the local activity that begins it: it has what its policy says. Of
-/// a durable one, both times are Temporal's: this machine's clock may be wrong, or jump.
+/// The time that an attempt has for the plugin. A call outlasts the local activity that begins it: it has what its policy says, and
+/// the first one has no more than its delivery has altogether. Of a durable one, both times are Temporal's: this machine's clock may
+/// be wrong, or jump.
 fn budget(ctx: &ActivityContext, retry: &RetryPolicy) -> Duration {
     let info = ctx.info();
     let times = info.deadline.zip(info.started_time).filter(|_| !info.is_local);
     let time = times.and_then(|(deadline, started)| deadline.duration_since(started).ok());
-    time.unwrap_or_else(|| retry.timeout()).saturating_sub(MARGIN)
+    let policy = || match retry.maximum_age {
+        Some(age) => retry.timeout().min(age.unsigned_abs()),
+        None => retry.timeout(),
+    };
+    time.unwrap_or_else(policy).saturating_sub(MARGIN)
 }
 
 /// Leaves word of this attempt and those before it for the next one.

@@ -28,7 +28,7 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(1_800);
 
 /// How long a call whose activity was cancelled goes on, for the activity that follows: Temporal may have taken the first one for
 /// dead.
-const SUCCESSION: Duration = Duration::from_millis(500);
+const SUCCESSION: Duration = Duration::from_secs(1);
 
 /// How often a process that stops looks whether its calls have ended.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
@@ -45,6 +45,10 @@ pub(super) struct Attempted {
 impl Final for Attempted {
     fn is_final(&self) -> bool {
         self.step.result == StepResult::Ok
+    }
+
+    fn was_made(&self) -> bool {
+        self.step.at.is_some()
     }
 
     fn weight(&self) -> usize {
@@ -190,7 +194,7 @@ impl Calls {
         task: &Task<T>,
     ) -> Result<T, ActivityError> {
         let &Waiting { ctx, alert, receiver, before, .. } = waiting;
-        let _waits = task.wait();
+        let wait = task.wait();
         let heart = async {
             loop {
                 tokio::time::sleep(HEARTBEAT).await;
@@ -212,7 +216,8 @@ impl Calls {
         if let Ok(Some(ended)) = tokio::time::timeout(SUCCESSION, task.ended()).await {
             return Ok(ended.value);
         }
-        if task.is_awaited_by_others() {
+        drop(wait);
+        if task.is_awaited() {
             return Err(ActivityError::cancelled());
         }
         tracing::info!(alert, receiver, "call ended: temporal cancelled the attempt");

@@ -12,6 +12,9 @@ use temporalio_common::data_converters::{
     PayloadConversionError, SerializationContext, TemporalDeserializable, TemporalSerializable,
 };
 use temporalio_common::protos::temporal::api::common::v1::Payload;
+use temporalio_common::protos::temporal::api::enums::v1::TimeoutType;
+use temporalio_common::protos::temporal::api::failure::v1::Failure;
+use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_common::{ActivityDefinition, RetryPolicy as TemporalRetryPolicy};
 use temporalio_sdk::workflows::select;
 use temporalio_sdk::{
@@ -30,7 +33,7 @@ use crate::plan::{RetryPolicy, Target};
 
 /// How long the activity may be in the queue of its process before that counts as gone. The process polls, so this is the
 /// time that Temporal takes.
-const SCHEDULE_TO_START: Duration = Duration::from_secs(10);
+pub(super) const SCHEDULE_TO_START: Duration = Duration::from_secs(10);
 
 /// How long Temporal waits for a heartbeat before the process counts as gone.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -131,7 +134,7 @@ where
 /// Waits for a call that goes on, by a durable activity in its process.
 async fn join_call<W: Budgeted, A>(
     ctx: &WorkflowContext<W>,
-    activity: A,
+    activity: impl Fn() -> A,
     item: &AlertItem,
     name: &str,
     retry: &RetryPolicy,
@@ -153,7 +156,27 @@ where
     // What runs may still succeed: then it has.
     options.cancellation_type = ActivityCancellationType::WaitCancellationCompleted;
     room(ctx, &continuation).await;
-    ctx.execute_activity(activity, Json(continuation), options).await
+    let joined = ctx.execute_activity(activity(), Json(continuation.clone()), options.clone()).await;
+    let Err(error) = &joined else { return joined };
+    if !is_without_heartbeat(error) {
+        return joined;
+    }
+    // Heartbeats are also missed while Temporal itself is away. A process that lives takes the call up again.
+    options.activity_id = Some(format!("{}/{name}/again", item.id));
+    options.schedule_to_start_timeout = Some(HEARTBEAT_TIMEOUT);
+    room(ctx, &continuation).await;
+    ctx.execute_activity(activity(), Json(continuation), options).await
+}
+
+/// Whether Temporal missed an activity's heartbeats.
+fn is_without_heartbeat(error: &ActivityExecutionError) -> bool {
+    let ActivityExecutionError::Failed(_) = error else { return false };
+    let Some(Failure { failure_info: Some(FailureInfo::TimeoutFailureInfo(timeout)), .. }) =
+        error.failure().map(failure::innermost)
+    else {
+        return false;
+    };
+    timeout.timeout_type() == TimeoutType::Heartbeat
 }
 
 /// The step of an attempt whose process is gone; none if the call itself has ended, or was cancelled.
@@ -185,7 +208,7 @@ pub(super) async fn continue_processing<W: Budgeted>(
     there: Continuation,
 ) -> Result<Processed, ActivityExecutionError> {
     let name = Activity::ProcessAlert.as_str();
-    let call = AlertActivities::continue_processing;
+    let call = || AlertActivities::continue_processing;
     Ok(join_call(ctx, call, item, name, retry, there, None).await?.0)
 }
 
@@ -198,7 +221,7 @@ pub(super) async fn continue_notifying<W: Inbox>(
     there: Continuation,
 ) -> WorkflowResult<First> {
     let token = ctx.cancellation_token().child_token();
-    let call = AlertActivities::continue_attempt;
+    let call = || AlertActivities::continue_attempt;
     let activity = join_call(ctx, call, item, name, &target.retry, there.clone(), Some(token.clone()));
     match unless_acknowledged(ctx, item, token, LAST_WORD, activity).await {
         None => Ok(First::Done(stopped(ctx, item, target, None))),
@@ -213,7 +236,7 @@ pub(super) async fn continue_updating<W: Budgeted>(
     target: &Target,
     there: Continuation,
 ) -> WorkflowResult<First> {
-    let call = AlertActivities::continue_attempt;
+    let call = || AlertActivities::continue_attempt;
     let result = join_call(ctx, call, item, &target.name, &target.retry, there.clone(), None).await;
     continued(ctx, Activity::UpdateAlertStatus, target, &there, result)
 }

@@ -247,7 +247,7 @@ fn is_repeat<H>(started: Result<H, WorkflowStartError>, id: &str) -> Result<bool
     match started {
         Ok(_) => Ok(false),
         Err(WorkflowStartError::AlreadyStarted { .. }) => {
-            metric::repeated();
+            metric::repeated(1);
             tracing::info!(workflow = id, "repeat recognised");
             Ok(true)
         }

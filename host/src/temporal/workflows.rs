@@ -23,7 +23,6 @@ use super::scheduling::locally;
 use super::{search_attributes, urgency};
 use crate::alert::{self, Alert, AlertItem, Origin, size};
 use crate::ledger::{self, Acknowledgement, Ledger, Outcome};
-use crate::telemetry::metric;
 
 /// The most that the ledgers of one batch workflow may have together, in bytes of JSON. Temporal takes 2 MB per payload
 /// and 4 MB per message, in which what the activities recorded comes along.
@@ -362,13 +361,7 @@ async fn start_child<W: Budgeted>(
     match ctx.start_child_workflow(AlertProcessingWorkflow::run, job, options).await {
         Ok(_) => Ok(Child { workflow_id, started: true }),
         // The only cause besides a namespace that is gone: somebody brought this alert before.
-        Err(ChildWorkflowStartError::StartFailed { .. }) => {
-            // Once, not again when the history is gone through.
-            if !ctx.is_replaying() {
-                metric::repeated();
-            }
-            Ok(Child { workflow_id, started: false })
-        }
+        Err(ChildWorkflowStartError::StartFailed { .. }) => Ok(Child { workflow_id, started: false }),
         Err(error) => Err(error.into()),
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::temporal::continued::SCHEDULE_TO_START;
 
 /// How many answers are kept, and for how long, for a workflow task that is run again. A task that Temporal did not get in time
 /// is run again after 10 s; while Temporal is away, once it is back.
@@ -29,10 +31,19 @@ pub(in crate::temporal) struct CallId {
     pub(in crate::temporal) call: Arc<str>,
 }
 
+/// How long a call that a local activity has left may wait for a durable one to join it: as long as the activity may be in the
+/// queue of the process.
+const LEFT: Duration = SCHEDULE_TO_START;
+
 /// What is to be known of an answer: whether it is the last one that a call can have, and what it costs to keep.
 pub(in crate::temporal) trait Final {
     /// Whether no further attempt is made after it.
     fn is_final(&self) -> bool;
+
+    /// Whether the plugin was asked at all. An answer that was given without that does not count as an attempt.
+    fn was_made(&self) -> bool {
+        true
+    }
 
     /// How large it is, in bytes, about.
     fn weight(&self) -> usize;
@@ -55,8 +66,8 @@ pub(in crate::temporal) struct Task<T> {
     begun_at: Timestamp,
     answer: watch::Receiver<Option<Ended<T>>>,
     ends: CancellationToken,
-    /// A local activity has left it, and no other one has joined it yet.
-    is_left: Arc<AtomicBool>,
+    /// When a local activity has left it, if no other one has joined it yet.
+    left: Arc<Mutex<Option<Instant>>>,
     /// How many durable activities wait for it.
     waiting: Arc<AtomicUsize>,
 }
@@ -122,10 +133,10 @@ impl<T: Clone + Final + Send + Sync + 'static> Tasks<T> {
             return task.clone();
         }
         table.begun += 1;
-        let (serial, ends, is_left) = (table.begun, CancellationToken::new(), Arc::default());
+        let (serial, ends, left) = (table.begun, CancellationToken::new(), Arc::default());
         let (begun, begun_at) = (Instant::now(), Timestamp::now());
         let waiting = Arc::default();
-        let task = Task { id: id.clone(), attempt, serial, begun, begun_at, answer, ends, is_left, waiting };
+        let task = Task { id: id.clone(), attempt, serial, begun, begun_at, answer, ends, left, waiting };
         table.tasks.insert(id, task.clone());
         drop(table);
         let (tasks, running, call) = (self.clone(), task.clone(), call());
@@ -148,10 +159,10 @@ impl<T: Clone + Final + Send + Sync + 'static> Tasks<T> {
         self.0.lock().tasks.get(id).cloned()
     }
 
-    /// Whether a call runs, or one that was left has not been asked for.
+    /// Whether a call runs, or one that was left may still be asked for.
     pub(in crate::temporal) fn is_busy(&self) -> bool {
         let table = self.0.lock();
-        table.tasks.values().any(|task| task.runs() || task.is_left.load(Ordering::Relaxed))
+        table.tasks.values().any(|task| task.runs() || task.is_left(Instant::now()))
     }
 }
 
@@ -211,9 +222,9 @@ impl<T: Clone> Task<T> {
         Wait(self.waiting.clone())
     }
 
-    /// Whether another durable activity waits for it, besides the one that asks.
-    pub(in crate::temporal) fn is_awaited_by_others(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 1
+    /// Whether a durable activity waits for it.
+    pub(in crate::temporal) fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Ends the call where it stands, if it still runs.
@@ -223,12 +234,16 @@ impl<T: Clone> Task<T> {
 
     /// Leaves the call to another activity.
     pub(in crate::temporal) fn leave(&self) {
-        self.is_left.store(true, Ordering::Relaxed);
+        *self.left.lock() = Some(Instant::now());
     }
 
     /// An activity has joined it, and has reported it or is about to.
     pub(in crate::temporal) fn join(&self) {
-        self.is_left.store(false, Ordering::Relaxed);
+        *self.left.lock() = None;
+    }
+
+    fn is_left(&self, now: Instant) -> bool {
+        self.left.lock().is_some_and(|left| now.duration_since(left) < LEFT)
     }
 
     fn runs(&self) -> bool {
@@ -240,7 +255,8 @@ impl<T: Clone> Task<T> {
 impl<T: Clone + Final> Task<T> {
     /// Whether it is, or ended as, the attempt of this number.
     fn is_for(&self, attempt: u32) -> bool {
-        let is_known = |ended: &Ended<T>| ended.value.is_final() || self.attempt >= attempt;
+        let is_known =
+            |Ended { value, .. }: &Ended<T>| value.is_final() || value.was_made() && self.attempt >= attempt;
         let has_answer = self.answer.borrow().as_ref().map(is_known);
         has_answer.unwrap_or_else(|| self.runs())
     }
@@ -272,12 +288,19 @@ mod tests {
             self.is_ok()
         }
 
+        fn was_made(&self) -> bool {
+            *self != Err(UNTRIED)
+        }
+
         fn weight(&self) -> usize {
             self.map_or(0, |bytes| bytes as usize)
         }
     }
 
     type Numbers = Tasks<Result<u32, u32>>;
+
+    /// What stands for an answer that was given without an attempt.
+    const UNTRIED: u32 = u32::MAX;
 
     fn id(call: &str) -> CallId {
         CallId { run: "run".into(), call: call.into() }
@@ -356,15 +379,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_knows_whether_another_activity_waits_for_it() {
+    async fn a_call_knows_whether_an_activity_waits_for_it() {
         let tasks = Numbers::default();
         let task = tasks.join_or_begin(id("a"), 1, std::future::pending);
-        let _first = task.wait();
-        assert!(!task.is_awaited_by_others());
+        let first = task.wait();
         let second = tasks.join_or_begin(id("a"), 2, std::future::pending).wait();
-        assert!(task.is_awaited_by_others());
+        drop(first);
+        assert!(task.is_awaited());
         drop(second);
-        assert!(!task.is_awaited_by_others());
+        assert!(!task.is_awaited());
     }
 
     #[tokio::test]
@@ -374,8 +397,16 @@ mod tests {
         task.leave();
         task.ended().await.expect("an answer");
         assert!(tasks.is_busy());
+        assert!(!task.is_left(Instant::now() + LEFT), "nothing joins it any more");
         tasks.get(&id("a")).expect("it is kept").join();
         assert!(!tasks.is_busy());
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_an_attempt_is_not_given_again() {
+        let tasks = Numbers::default();
+        assert_eq!(answered(&tasks, 1, Err(UNTRIED)).await, Err(UNTRIED));
+        assert_eq!(answered(&tasks, 1, Ok(1)).await, Ok(1));
     }
 
     #[tokio::test]
