@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::FutureExt;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use self::bell::Bell;
@@ -146,8 +146,8 @@ impl Watcher {
         let Some(scan) = self.scan(catalog).await else { return };
         catalog.ignore(scan.ignored);
         let found = self.without_deleted(catalog, scan.plugins);
-        for (name, stamps, is_retry) in self.due(found) {
-            self.start(catalog, name, stamps, is_retry);
+        for (name, stamps, retry) in self.due(found) {
+            self.start(catalog, name, stamps, retry);
         }
         catalog.expect(self.settling.keys().chain(self.under_way.keys()).cloned().collect());
     }
@@ -195,8 +195,11 @@ impl Watcher {
         found
     }
 
-    /// What is to be loaded now, and whether only since it is time for another attempt.
-    fn due(&mut self, found: BTreeMap<String, Stamps>) -> Vec<(String, Stamps, bool)> {
+    /// What is to be loaded now, with its place if it is only time for another attempt.
+    fn due(
+        &mut self,
+        found: BTreeMap<String, Stamps>,
+    ) -> Vec<(String, Stamps, Option<OwnedSemaphorePermit>)> {
         let before = std::mem::take(&mut self.settling);
         let mut due = Vec::new();
         for (name, stamps) in found {
@@ -205,9 +208,9 @@ impl Watcher {
             }
             if self.seen.get(&name) == Some(&stamps) {
                 if self.again.remove(&name) {
-                    due.push((name, stamps, false));
-                } else if self.retries.is_due(&name) {
-                    due.push((name, stamps, true));
+                    due.push((name, stamps, None));
+                } else if let Some(place) = self.retries.begin(&name) {
+                    due.push((name, stamps, Some(place)));
                 }
                 continue;
             }
@@ -216,7 +219,7 @@ impl Watcher {
             if self.is_settled(&name, &stamps, since) {
                 self.again.remove(&name);
                 self.retries.forget(&name);
-                due.push((name, stamps, false));
+                due.push((name, stamps, None));
             } else {
                 self.settling.insert(name, (stamps, since));
             }
@@ -232,18 +235,19 @@ impl Watcher {
         }
     }
 
-    fn start(&mut self, catalog: &Catalog, name: String, stamps: Stamps, is_retry: bool) {
+    fn start(
+        &mut self,
+        catalog: &Catalog,
+        name: String,
+        stamps: Stamps,
+        retry: Option<OwnedSemaphorePermit>,
+    ) {
         self.under_way.insert(name.clone(), stamps.clone());
         let generation = self.generations.get(&name).copied().unwrap_or_default() + 1;
         let (loader, trust, places) = (self.loader.clone(), self.trust.clone(), self.places.clone());
-        let retried = is_retry.then(|| self.retries.begin(&name));
         let (directory, previous) = (catalog.directory.clone(), catalog.find(&name));
         self.loads.spawn(async move {
-            // Neither semaphore is ever closed.
-            let _retried = match retried {
-                Some(place) => place.acquire_owned().await.ok(),
-                None => None,
-            };
+            let _retry = retry;
             let _place = places.acquire().await;
             // What reads a plugin's texts may have faults of its own; they must not end the watch.
             let load = load(&loader, &trust, &directory, &name, &stamps, generation, previous.as_deref());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The delay before the second attempt; doubled with each.
 const FIRST_DELAY: Duration = Duration::from_secs(5);
@@ -43,20 +43,19 @@ impl Retries {
         self.due.remove(name);
     }
 
-    pub(super) fn is_due(&self, name: &str) -> bool {
-        self.due.get(name).is_some_and(|attempt| attempt.at.is_some_and(|at| at <= Instant::now()))
-    }
-
-    /// How long until one is due.
+    /// How long until one can begin; none while another one runs, whose end has the directory looked at again.
     pub(super) fn next_due(&self) -> Option<Duration> {
         let next = self.due.values().filter_map(|attempt| attempt.at).min()?;
-        Some(next.saturating_duration_since(Instant::now()))
+        (self.place.available_permits() > 0).then(|| next.saturating_duration_since(Instant::now()))
     }
 
-    /// Begins an attempt. What it holds while it runs.
-    pub(super) fn begin(&mut self, name: &str) -> Arc<Semaphore> {
-        self.due.entry(name.to_owned()).and_modify(|attempt| attempt.at = None);
-        self.place.clone()
+    /// Begins an attempt that is due, unless another one runs. It has the place while it runs.
+    pub(super) fn begin(&mut self, name: &str) -> Option<OwnedSemaphorePermit> {
+        let attempt = self.due.get_mut(name)?;
+        attempt.at.filter(|at| *at <= Instant::now())?;
+        let place = self.place.clone().try_acquire_owned().ok()?;
+        attempt.at = None;
+        Some(place)
     }
 }
 
@@ -73,10 +72,27 @@ mod tests {
             delays.push(retries.due["slack"].delay.as_secs());
         }
         assert_eq!(delays, [5, 10, 20, 40, 80, 160, 320, 640, 1_280, 2_560, 3_600, 3_600]);
-        assert!(!retries.is_due("slack") && retries.next_due() > Some(Duration::from_secs(3_500)));
-        retries.begin("slack");
+        assert!(retries.begin("slack").is_none() && retries.next_due() > Some(Duration::from_secs(3_500)));
+        retries.due.get_mut("slack").expect("it was put off").at = Some(Instant::now());
+        assert!(retries.begin("slack").is_some());
         assert_eq!(retries.next_due(), None);
         retries.forget("slack");
         assert_eq!(retries.next_due(), None);
+    }
+
+    /// What waits for its turn has not begun: a change of its files does not wait for it.
+    #[test]
+    fn one_at_a_time_is_tried_again() {
+        let mut retries = Retries::default();
+        for name in ["slack", "mail"] {
+            retries.put_off(name);
+            retries.due.get_mut(name).expect("it was put off").at = Some(Instant::now());
+        }
+        let first = retries.begin("slack").expect("it is due");
+        assert!(retries.begin("mail").is_none());
+        assert_eq!(retries.next_due(), None);
+        drop(first);
+        assert_eq!(retries.next_due(), Some(Duration::ZERO));
+        assert!(retries.begin("mail").is_some());
     }
 }
