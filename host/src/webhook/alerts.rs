@@ -285,6 +285,7 @@ pub(super) async fn accept(
 ) -> Result<Submitted, ApiError> {
     let alerts = request.alerts.len();
     metric::received(alerts);
+    let _places = surroundings.places.take_for(alerts, &arrival.sender());
     let submission = request.into_submission(arrival);
     let Surroundings { link, activities, repeat_window, .. } = surroundings;
     let began = Instant::now();

@@ -18,6 +18,8 @@ const DECREASE: f64 = 0.7;
 const FEWEST: f64 = 4.0;
 /// One of so many places is kept for senders that hold none.
 const KEPT: f64 = 8.0;
+/// So many alerts of one request take another place: a thousand are as good as twenty requests of one.
+const ALERTS: usize = 50;
 
 /// The places of a host. Cheap to clone.
 #[derive(Clone)]
@@ -31,10 +33,11 @@ struct State {
     lowered: Option<Instant>,
 }
 
-/// One of them, until it is dropped.
+/// Some of them, until this is dropped.
 pub(super) struct Place {
     places: Places,
     sender: Sender,
+    count: usize,
 }
 
 impl Places {
@@ -46,16 +49,23 @@ impl Places {
 
     /// A place for a sender, if there is one.
     pub(super) fn take(&self, sender: &Sender) -> Option<Place> {
+        self.take_up_to(1, sender)
+    }
+
+    /// More places for a request that has one, as many of these alerts take Temporal as long as many requests: what there is of them, if
+    /// anything. It goes on without them, but its sender's next request may have to wait.
+    pub(super) fn take_for(&self, alerts: usize, sender: &Sender) -> Option<Place> {
+        self.take_up_to(alerts / ALERTS, sender)
+    }
+
+    fn take_up_to(&self, count: usize, sender: &Sender) -> Option<Place> {
         let mut state = self.0.lock();
-        // There may be fewer places by now than one sender holds: that is no other's loss.
-        let share = state.share();
-        let taken: f64 = state.held.values().map(|held| (*held as f64).min(share)).sum();
-        let own = state.held.get(sender).copied().unwrap_or_default() as f64;
-        if taken + 1.0 > state.now || own + 1.0 > share {
+        let count = count.min(state.left(sender));
+        if count == 0 {
             return None;
         }
-        *state.held.entry(sender.clone()).or_default() += 1;
-        Some(Place { places: self.clone(), sender: sender.clone() })
+        *state.held.entry(sender.clone()).or_default() += count;
+        Some(Place { places: self.clone(), sender: sender.clone(), count })
     }
 
     /// Takes notice of how long Temporal took for a request.
@@ -76,13 +86,22 @@ impl State {
         let kept = if self.now >= FEWEST { (self.now / KEPT).max(1.0) } else { 0.0 };
         self.now - kept
     }
+
+    /// How many more a sender may have.
+    fn left(&self, sender: &Sender) -> usize {
+        // There may be fewer places by now than one sender holds: that is no other's loss.
+        let share = self.share();
+        let taken: f64 = self.held.values().map(|held| (*held as f64).min(share)).sum();
+        let own = self.held.get(sender).copied().unwrap_or_default() as f64;
+        (self.now - taken).min(share - own).max(0.0) as usize
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.places.0.lock();
         if let Some(held) = state.held.get_mut(&self.sender) {
-            *held -= 1;
+            *held -= self.count;
             if *held == 0 {
                 state.held.remove(&self.sender);
             }
@@ -127,6 +146,18 @@ mod tests {
         }
         assert!(places.take(&sender("greedy")).is_none());
         assert_eq!(free(&places), 1, "of four, three count as the greedy one's");
+    }
+
+    #[test]
+    fn a_request_of_many_alerts_has_several_places_and_never_those_of_others() {
+        let places = Places::new(64);
+        let greedy = sender("greedy");
+        assert!(places.take_for(49, &greedy).is_none(), "few alerts need no more than their request");
+        let requests = || Some((places.take(&greedy)?, places.take_for(1_000, &greedy)));
+        let held: Vec<_> = std::iter::from_fn(requests).collect();
+        assert_eq!((held.len(), free(&places)), (3, 8), "two of 21 places and one of the last 14");
+        drop(held);
+        assert!(places.0.lock().held.is_empty());
     }
 
     #[test]
