@@ -4,11 +4,13 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Control characters, line breaks included, and those that reorder the text around them (Unicode Bidirectional Algorithm,
-/// section 2).
+/// Control characters, line breaks included, those that reorder the text around them (Unicode Bidirectional Algorithm,
+/// section 2), and those that no reader sees, so that two names look the same. The joiners of emoji and scripts are none of these.
 pub fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let reorders =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_invisible = matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}');
+    c.is_control() || reorders || is_invisible
 }
 
 /// A text as one line.
@@ -44,7 +46,7 @@ mod tests {
 
     #[test]
     fn what_is_json_stays_the_same_json() {
-        let nasty: String = ('\0'..='\u{2fff}').filter(|c| is_unprintable(*c)).collect();
+        let nasty: String = ('\0'..='\u{ffff}').filter(|c| is_unprintable(*c)).collect();
         let text = serde_json::to_string(&nasty).unwrap();
         assert_eq!(serde_json::from_str::<String>(&line(&text)).unwrap(), nasty);
     }
