@@ -30,6 +30,7 @@ impl Check {
             None => Ok(Vec::new()),
         };
         let count = checked.as_ref().map_or(0, Vec::len);
+        let notifiers = checked.iter().flatten().filter(|plugin| notifies(plugin)).count();
         match checked {
             Ok(checked) if config.role.works() => {
                 faults.extend(plugin_faults(&checked, &config.file));
@@ -40,7 +41,16 @@ impl Check {
             Err(fault) => faults.push(fault),
         }
         match config.router(true) {
-            Ok((_, odd)) => odd.iter().for_each(|fault| say!("warning: {fault}")),
+            Ok((router, odd)) => {
+                odd.iter().for_each(|fault| say!("warning: {fault}"));
+                let most = router.limits().receivers;
+                if config.role.works() && !router.has_routes() && notifiers > most {
+                    say!(
+                        "warning: without routes an alert goes to every notifier whose `when` takes it: there are {notifiers}, more \
+                         than the {most} of [limits] receivers, and the rest is left out"
+                    );
+                }
+            }
             Err(more) => faults.extend(more.iter().map(ToString::to_string)),
         }
         Ok(concluded(&faults, count, &config))
@@ -87,6 +97,11 @@ async fn look(plugins: PluginConfig, needed: bool) -> Result<Vec<Checked>, Strin
         say!("warning: {}: {}", warning.file, warning.message);
     }
     Ok(plugins)
+}
+
+/// Whether it is a notifier that a host would load.
+fn notifies(checked: &Checked) -> bool {
+    checked.plugin.is_some() && checked.profile.as_ref().is_some_and(|profile| profile.role == Role::Notifier)
 }
 
 fn refused(checked: &[Checked]) -> Vec<String> {
