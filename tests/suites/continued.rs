@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use harness::alerts::{alert, identified, labelled};
-use harness::{Answer, Host, Plugin, Receiver, Settings, Temporal, until};
+use harness::plugin::posting_to;
+use harness::{Answer, Host, Plugin, Receiver, Server, Settings, Temporal, artifacts, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -168,6 +169,31 @@ async fn call_outlasts_the_grace() {
     let status = first.process().wait(Duration::from_secs(10)).await.expect("it stops");
     assert!(status.success(), "{status}");
     drop(second);
+}
+
+/// Heartbeats that Temporal missed since it was away itself: no other worker makes the attempt.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_temporal_that_stalls_has_no_other_worker_call_again() {
+    let (server, receiver) = (Temporal::start().await, Receiver::start().await);
+    // The plugin waits for 10 s.
+    receiver.always("/pager", after(9_000));
+    let sidecar = posting_to(&receiver, "pager", "[limits]\ndeadline = \"29s\"\n");
+    let pager = Plugin::new("pager", artifacts::shipped("webhook")).sidecar(&sidecar);
+    let settings = Settings::new().server(Server::At(server.address())).plugin(pager);
+    let host = settings.start().await;
+    let _other = settings.clone().role("worker").start().await;
+    let id = host.submit(&[identified("temporal stalls")]).await[0].clone();
+    pending(&host, &id, "continue_attempt").await;
+    server.signal(Signal::STOP);
+    // More than the heartbeats' timeout, and less than the call still takes.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    server.signal(Signal::CONT);
+    let state = host.completed(&id).await;
+    assert_eq!(state["outcome"], "delivered", "{state}");
+    assert_eq!(receiver.received("/pager").len(), 1, "{state}");
+    let missed = "TIMEOUT_TYPE_HEARTBEAT";
+    let history = server.history(&id).await.to_string();
+    assert!(history.contains(missed), "it has not stalled for long enough: {history}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

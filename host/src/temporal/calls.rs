@@ -28,7 +28,7 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(1_800);
 
 /// How long a call whose activity was cancelled goes on, for the activity that follows: Temporal may have taken the first one for
 /// dead.
-const SUCCESSION: Duration = Duration::from_secs(1);
+const SUCCESSION: Duration = Duration::from_millis(500);
 
 /// How often a process that stops looks whether its calls have ended.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
