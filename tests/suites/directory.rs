@@ -80,7 +80,20 @@ async fn a_plugin_that_is_switched_off_stays_off_while_its_sidecar_is_away() {
     let host = Settings::new().plugin(off.clone()).start().await;
     let is_off = async |host: &Host| host.loaded("pager", |_| true).await["enabled"] == false;
     assert!(is_off(&host).await);
-    let sidecar = host.settings().plugins().join("pager.toml");
+    let directory = host.settings().plugins();
+    let other = directory.with_file_name("other");
+    fs::create_dir(&other).expect("writable");
+    fs::write(other.join("pager.wasm"), &off.component).expect("writable");
+    exchange(&directory, &other);
+    let refused = host.refused("pager.toml").await;
+    assert!(
+        refused["reason"].as_str().is_some_and(|reason| reason.contains("another directory")),
+        "{refused}"
+    );
+    assert!(is_off(&host).await);
+    exchange(&directory, &other);
+    nothing_refused(&host).await;
+    let sidecar = directory.join("pager.toml");
     fs::remove_file(&sidecar).expect("it is there");
     symlink("no-such-file", &sidecar).expect("writable");
     host.refused("pager.toml").await;
@@ -90,7 +103,7 @@ async fn a_plugin_that_is_switched_off_stays_off_while_its_sidecar_is_away() {
     host.drop_plugin(&Plugin::shipped("log"));
     host.loaded("log", |_| true).await;
     assert!(is_off(&host).await);
-    fs::remove_file(host.settings().plugins().join("pager.wasm")).expect("it is there");
+    fs::remove_file(directory.join("pager.wasm")).expect("it is there");
     until("the plugin is unloaded", async || {
         let loaded = host.plugins().await["loaded"].as_array().map(Vec::len);
         (loaded == Some(1)).then_some(())

@@ -351,3 +351,28 @@ fn is_old(stamps: &Stamps) -> bool {
     let age = stamps.modified().and_then(|modified| SystemTime::now().duration_since(modified).ok());
     age.is_some_and(|age| age >= 2 * SETTLE)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn refused_settings_are_not_done_without_in_another_directory() {
+        let parent = tempfile::tempdir().unwrap();
+        let [directory, other] = ["plugins.d", "other"].map(|name| parent.path().join(name));
+        for directory in [&directory, &other] {
+            fs::create_dir(directory).unwrap();
+            fs::write(directory.join("pager.wasm"), "").unwrap();
+        }
+        fs::write(directory.join("pager.toml"), "").unwrap();
+        let before = files::scan(&directory, None, &BTreeMap::new()).unwrap().plugins;
+        let now = files::scan(&other, None, &before).unwrap().plugins;
+        let catalog = Catalog::new(directory, Duration::ZERO);
+        let moved = || moved(&catalog, "pager", &now["pager"], &before["pager"]);
+        assert!(moved().is_none(), "nothing runs, and nothing was refused");
+        catalog.refuse("pager", Refusal::of("pager.toml", "it is no TOML"), None);
+        assert_eq!(moved().unwrap().file, "pager.toml");
+    }
+}
