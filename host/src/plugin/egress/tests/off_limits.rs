@@ -1,5 +1,7 @@
 //! What no grant opens: the host's own listeners, Temporal and its web UI.
 
+use std::net::{IpAddr, UdpSocket};
+
 use super::*;
 use crate::plugin::egress::off_limits::OffLimits;
 
@@ -94,6 +96,35 @@ async fn a_listener_on_all_addresses_is_dialled_at_none() {
             RequestOptions { connect_timeout: Some(Duration::from_millis(1)), ..RequestOptions::default() };
         let sent = send_with(&mut avoiding(&off_limits, &url, None), request(&url, ""), Some(options)).await;
         assert!(!matches!(sent, Err(Error::HttpRequestDenied)), "{sent:?}");
+    }
+}
+
+/// The addresses of this machine from which it would send to others. Nothing is sent.
+#[expect(clippy::print_stderr, reason = "it says when there is nothing to test")]
+fn addresses_beyond_loopback() -> Vec<IpAddr> {
+    let ways = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")].into_iter();
+    let from = ways.filter_map(|(any, other)| {
+        let socket = UdpSocket::bind(any).ok()?;
+        socket.connect(other).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    });
+    let found: Vec<_> = from.filter(|address| !address.is_loopback()).collect();
+    if found.is_empty() {
+        eprintln!("not tested: this machine sends to others from no address of its own");
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_listener_on_all_addresses_is_dialled_at_none_beyond_loopback() {
+    let own = addresses_beyond_loopback();
+    for at in ["0.0.0.0:9", "[::]:9"] {
+        let off_limits = OffLimits::default();
+        off_limits.add_listener("this host itself", at.parse().unwrap());
+        for address in &own {
+            let url = format!("http://{}/", SocketAddr::new(*address, 9));
+            is_refused(&off_limits, &url, "this host itself", None).await;
+        }
     }
 }
 
