@@ -57,6 +57,8 @@ fn a_value_is_replaced_in_every_form() {
         // Between the two orders of bytes a zero more or less is left.
         let left: Vec<_> = clean.iter().filter(|byte| **byte != 0).copied().collect();
         assert_eq!(left, b"<[secret]>");
+        // Where nothing stands around the value, only its own order is found.
+        assert_eq!(scrubber().body(utf16(VALUE).into()), REPLACEMENT);
     }
 }
 
