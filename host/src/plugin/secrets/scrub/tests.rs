@@ -1,15 +1,17 @@
 //! Every form is found, wherever it stands and whatever stands around it; without values nothing is touched.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 use super::*;
 
 const VALUE: &str = "T0/b+\"ä&c d<e>'";
 const HUSH: &str = "hush-hush-hush";
+/// Of characters that few forms write alike. Its base64 has those in which the two alphabets differ, wherever it stands.
+const ODD: &str = "ask? ~me*/'>>>-i";
 
 fn scrubber() -> Scrubber {
-    Scrubber::new([HUSH, VALUE].map(str::to_owned).into_iter())
+    Scrubber::new([HUSH, VALUE, ODD].map(str::to_owned).into_iter())
 }
 
 #[test]
@@ -47,6 +49,22 @@ fn a_value_is_replaced_in_every_form() {
         "T0&#x2F;b+&quot;ä&amp;c d&lt;e&gt;&#39;",
         "T0&#47;b&#43;&#34;&#228;&#38;c&#32;d&#60;e&#62;&#39;",
         "T0&#x2f;b&#x2b;&#x22;&#xe4;&#x26;c&#x20;d&#x3c;e&#x3e;&#x27;",
+        ODD,
+        "ask%3F%20~me*/'%3E%3E%3E-i",
+        "ask?%20~me*/'%3E%3E%3E-i",
+        "ask%3F%20~me%2A%2F%27%3E%3E%3E-i",
+        "ask%3F+~me%2A%2F%27%3E%3E%3E-i",
+        "ask%3F+%7Eme*%2F%27%3E%3E%3E-i",
+        "ask%3F%20%7Eme%2A%2F%27%3E%3E%3E%2Di",
+        "ask? ~me*&#x2F;&#x27;&gt;&gt;&gt;-i",
+        "YXNrPyB+bWUqLyc+Pj4taQ==",
+        "YXNrPyB+bWUqLyc+Pj4ta",
+        "Fzaz8gfm1lKi8nPj4+LW",
+        "hc2s/IH5tZSovJz4+Pi1p",
+        "YXNrPyB-bWUqLyc-Pj4taQ==",
+        "YXNrPyB-bWUqLyc-Pj4ta",
+        "Fzaz8gfm1lKi8nPj4-LW",
+        "hc2s_IH5tZSovJz4-Pi1p",
     ];
     for form in table {
         assert_eq!(scrubber().text(&format!("<{form}>")), "<[secret]>", "{form}");
@@ -65,6 +83,11 @@ fn a_value_is_replaced_in_every_form() {
 #[test]
 fn base64_is_found_wherever_the_value_stands_in_it() {
     for prefix in ["", "a", "ab", "abc", "user:"] {
+        for engine in [STANDARD, URL_SAFE] {
+            let encoded = engine.encode(format!("{prefix}{ODD}{prefix}"));
+            let clean = scrubber().text(&encoded);
+            assert!(clean.contains(REPLACEMENT), "{prefix}: {encoded} became {clean}");
+        }
         let encoded = STANDARD.encode(format!("{prefix}{HUSH}{prefix}"));
         let clean = scrubber().text(&encoded);
         assert!(clean.contains(REPLACEMENT), "{prefix}: {encoded} became {clean}");
