@@ -45,6 +45,26 @@ mod tests {
     }
 
     #[test]
+    fn what_steers_text_or_is_not_seen_is_written_out() {
+        for (text, shown) in [
+            ("\0\u{1}\u{1b}\u{1f}", r"\u0000\u0001\u001b\u001f"),
+            ("\u{7f}\u{80}\u{9b}\u{9f}", r"\u007f\u0080\u009b\u009f"),
+            ("\u{61c}\u{200e}\u{200f}", r"\u061c\u200e\u200f"),
+            ("\u{2028}\u{2029}", r"\u2028\u2029"),
+            ("\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}", r"\u202a\u202b\u202c\u202d\u202e"),
+            ("\u{2066}\u{2067}\u{2068}\u{2069}", r"\u2066\u2067\u2068\u2069"),
+            ("\u{ad}\u{180e}\u{200b}\u{feff}", r"\u00ad\u180e\u200b\ufeff"),
+            ("\u{2060}\u{2061}\u{2062}\u{2063}\u{2064}", r"\u2060\u2061\u2062\u2063\u2064"),
+            ("\u{fff9}\u{fffa}\u{fffb}", r"\ufff9\ufffa\ufffb"),
+        ] {
+            assert_eq!(line(text), shown);
+            assert!(text.chars().all(is_unprintable), "{shown}");
+        }
+        let joiners = "\u{200c}\u{200d}";
+        assert_eq!(line(joiners), joiners);
+    }
+
+    #[test]
     fn what_is_json_stays_the_same_json() {
         let nasty: String = ('\0'..='\u{ffff}').filter(|c| is_unprintable(*c)).collect();
         let text = serde_json::to_string(&nasty).unwrap();
