@@ -125,11 +125,12 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let own = self.state.get_mut();
+        // It has no requests: each holds its connection.
+        let waits = self.state.get_mut().waits;
         let mut all = self.connections.0.lock();
-        let waited = own.waits.and_then(|waits| all.take(self.from, waits));
+        let waited = waits.and_then(|waits| all.take(self.from, waits));
         // One that was closed is no longer counted.
-        all.open -= usize::from(waited.or(own.close.take()).is_some());
+        all.open -= usize::from(waited.is_some());
     }
 }
 
