@@ -170,8 +170,22 @@ pub(super) fn scan(
 ) -> io::Result<Scan> {
     let (id, files) = list(directory)?;
     let fresh = Stamps { lock: lock.map(look).unwrap_or_default(), directory: id, ..Stamps::default() };
+    let scan = look_at_each(directory, &files, &fresh, before);
+    if list_id(directory)? != id {
+        return Err(io::Error::other("it was replaced during the look"));
+    }
+    Ok(scan)
+}
+
+/// The state of the plugins of a directory with these files, and of those `before`. What is not there is as in `fresh`.
+fn look_at_each(
+    directory: &Path,
+    files: &[OsString],
+    fresh: &Stamps,
+    before: &BTreeMap<String, Stamps>,
+) -> Scan {
     let mut scan = Scan::default();
-    for file in &files {
+    for file in files {
         match plugin_name(file) {
             Ok((name, part)) => {
                 let stamps = scan.plugins.entry(name.to_owned()).or_insert_with(|| fresh.clone());
@@ -191,10 +205,7 @@ pub(super) fn scan(
         }
     }
     scan.plugins.retain(|name, stamps| !stamps.is_empty() || before.contains_key(name));
-    if list_id(directory)? != id {
-        return Err(io::Error::other("it was replaced during the look"));
-    }
-    Ok(scan)
+    scan
 }
 
 /// The names of a directory's entries, and which directory it is.

@@ -116,6 +116,25 @@ fn only_a_missing_sidecar_of_the_same_directory_is_a_deletion() {
 }
 
 #[test]
+fn a_file_that_a_listing_missed_is_asked_for_by_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = Part::ALL.map(|(_, end)| OsString::from(format!("pager{end}")));
+    for file in &files {
+        fs::write(directory.path().join(file), "").unwrap();
+    }
+    let before = scan(directory.path(), None, &BTreeMap::new()).unwrap().plugins;
+    let fresh = Stamps { directory: before["pager"].directory, ..Stamps::default() };
+    let look = |listed: &[OsString]| look_at_each(directory.path(), listed, &fresh, &before).plugins;
+    for (missed, file) in files.iter().enumerate() {
+        let listed = [&files[..missed], &files[missed + 1..]].concat();
+        assert_eq!(look(&listed), before, "without {file:?}");
+    }
+    assert_eq!(look(&[]), before);
+    fs::remove_file(directory.path().join("pager.wasm")).unwrap();
+    assert!(look(&[])["pager"].is_deletion(&before["pager"]));
+}
+
+#[test]
 fn a_sidecar_that_was_there_is_not_done_without() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("pager.wasm"), "").unwrap();
