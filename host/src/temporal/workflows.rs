@@ -23,6 +23,7 @@ use super::scheduling::locally;
 use super::{search_attributes, urgency};
 use crate::alert::{self, Alert, AlertItem, Origin, size};
 use crate::ledger::{self, Acknowledgement, Ledger, Outcome};
+use crate::plan::Plan;
 
 /// The most that the ledgers of one batch workflow may have together, in bytes of JSON. Temporal takes 2 MB per payload
 /// and 4 MB per message, in which what the activities recorded comes along.
@@ -207,10 +208,7 @@ pub struct BatchAlertProcessingWorkflow {
     acknowledgements: BTreeMap<String, Acknowledgement>,
     /// The alerts that it carries itself and that are not at their end.
     under_way: BTreeSet<String>,
-    /// How many deliveries it has taken on.
-    deliveries: usize,
-    /// What these may take of its history, in bytes.
-    history: usize,
+    load: Load,
     budget: CompletionBudget,
 }
 
@@ -304,6 +302,23 @@ impl BatchAlertProcessingWorkflow {
     }
 }
 
+/// The deliveries that a batch workflow has taken on.
+#[derive(Default)]
+struct Load {
+    deliveries: usize,
+    /// What these may take of its history, in bytes.
+    history: usize,
+}
+
+impl Load {
+    /// Takes on those of an alert of so many bytes. Whether all of them are more than one workflow may have.
+    fn is_too_much_with(&mut self, plan: &Plan, alert: usize) -> bool {
+        self.deliveries += plan.deliveries();
+        self.history += plan.history_bytes(alert);
+        self.deliveries > MOST_DELIVERIES || self.history > MOST_HISTORY
+    }
+}
+
 /// Where an alert without an identity came to its end.
 enum End {
     Here(Box<Ledger>),
@@ -320,10 +335,8 @@ async fn carry_inline(
     let processed = process(ctx, &item, &activities).await?;
     let alert = size(processed.alert.as_ref().unwrap_or(&item.alert)) + size(&item.origin.metadata);
     let is_too_much = ctx.state_mut(|batch| {
-        batch.deliveries += processed.plan.deliveries();
-        batch.history += processed.plan.history_bytes(alert);
+        let is_too_much = batch.load.is_too_much_with(&processed.plan, alert);
         // What somebody has taken over ends soon, and the batch alone knows of it.
-        let is_too_much = batch.deliveries > MOST_DELIVERIES || batch.history > MOST_HISTORY;
         is_too_much && batch.acknowledgement(&item.id).is_none()
     });
     if is_too_much {
@@ -376,4 +389,25 @@ fn worst(alerts: &[Ledger]) -> Option<Outcome> {
         Outcome::Dropped => 0,
     };
     alerts.iter().map(|ledger| ledger.outcome).max_by_key(|outcome| rank(*outcome))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Planned;
+
+    /// How many alerts of so many bytes a batch carries itself, each for the most receivers and updaters.
+    fn carried(alert: usize) -> usize {
+        let planned = |count| vec![Planned::default(); count];
+        let plan = Plan { receivers: planned(32), updaters: planned(8), ..Plan::default() };
+        let mut load = Load::default();
+        (0..1_000).take_while(|_| !load.is_too_much_with(&plan, alert)).count()
+    }
+
+    #[test]
+    fn a_batch_carries_as_many_alerts_as_temporal_lets_one_workflow_have() {
+        assert_eq!(carried(100), 25, "1,000 deliveries");
+        assert_eq!(carried(40 << 10), 7, "25 MiB of history, of which each alert may take 88 times its size");
+        assert_eq!(carried(400 << 10), 0);
+    }
 }
