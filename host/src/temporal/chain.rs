@@ -23,6 +23,22 @@ use crate::telemetry::metric;
 /// How much larger the processors together may make an alert, in bytes of JSON: a batch has many of them to carry.
 const MOST_GROWTH: usize = 16 << 10;
 
+/// How large the processors may make one alert.
+#[derive(Default)]
+struct Growth {
+    /// In bytes of JSON; known once one of them wants to change it.
+    most: Option<usize>,
+}
+
+impl Growth {
+    /// Why an alert that was `before` cannot become `after`, if that is too large or too deep.
+    fn fault(&mut self, before: &Value, after: &Value) -> Option<String> {
+        let most = *self.most.get_or_insert_with(|| alert::size(before) + MOST_GROWTH);
+        let fault = alert::bounds_fault(after, most.min(alert::MOST_BYTES))?;
+        Some(format!("the patched alert {fault}: all processors together may add {MOST_GROWTH}"))
+    }
+}
+
 fn unavailable(what: &str, error: impl std::fmt::Display) -> StepError {
     let message = format!("{what} is not known: {error}");
     StepError { code: "temporal-unavailable".to_owned(), message, retry: Retry::Backoff }
@@ -42,8 +58,7 @@ pub(super) struct Chain {
     activities: ActivityConfig,
     item: Arc<AlertItem>,
     document: Value,
-    /// The largest that processors may make the alert, in bytes of JSON; known once one wants to change it.
-    most: Option<usize>,
+    growth: Growth,
     changed: bool,
     decisions: Vec<String>,
     steps: Vec<Step>,
@@ -59,7 +74,7 @@ impl Chain {
             activities,
             item,
             document,
-            most: None,
+            growth: Growth::default(),
             changed: false,
             decisions: Vec::new(),
             steps: Vec::new(),
@@ -291,11 +306,8 @@ impl Chain {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             refuse(format!("the patched alert is not valid: {}", faults.join("; ")))
         })?;
-        let most = *self.most.get_or_insert_with(|| alert::size(&self.document) + MOST_GROWTH);
-        if let Some(fault) = alert::bounds_fault(&document, most.min(alert::MOST_BYTES)) {
-            return Err(refuse(format!(
-                "the patched alert {fault}: all processors together may add {MOST_GROWTH}"
-            )));
+        if let Some(fault) = self.growth.fault(&self.document, &document) {
+            return Err(refuse(fault));
         }
         let identity =
             |alert: &Alert| (alert.id.clone(), alert.dedup_key.clone(), alert.starts_at, alert.status);
@@ -377,5 +389,26 @@ impl Chain {
     fn updater(&self, router: &Router, name: &str) -> Planned {
         let usual = self.activities.update_alert_status;
         self.host.receivers.planned(router, Role::StatusUpdater, name, usual)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn processors_together_may_add_so_much_to_an_alert() {
+        let sized = |bytes: usize| json!("x".repeat(bytes - 2));
+        let (mut growth, came) = (Growth::default(), sized(1_000));
+        let half = sized(1_000 + MOST_GROWTH / 2);
+        assert_eq!(growth.fault(&came, &half), None);
+        assert_eq!(growth.fault(&half, &sized(1_000 + MOST_GROWTH)), None);
+        let expected = "the patched alert has 17385 bytes as JSON, more than 17384: all processors together may add 16384";
+        let fault = growth.fault(&half, &sized(1_001 + MOST_GROWTH));
+        assert_eq!(fault.as_deref(), Some(expected), "the second adds to what the first has added");
+        let largest = sized(alert::MOST_BYTES);
+        assert!(Growth::default().fault(&largest, &sized(alert::MOST_BYTES + 1)).is_some());
     }
 }
