@@ -373,16 +373,17 @@ async fn a_call_that_was_cut_short_is_made_again() {
 
 #[tokio::test]
 async fn warnings_of_a_call_are_few_and_short() {
-    let mut call = Call::new(grants(&["POST http://127.0.0.1/**"]), LONG);
+    // A processor does not fail by what it was not granted; each is named with the grant that it lacks.
+    let mut call = Call { role: Role::Processor, ..Call::new(Grants::none(), LONG) };
     for number in 0..9 {
         let path = format!("/200/{number}/{}", "x".repeat(1_000));
         let request = call.request(([127, 0, 0, 1], 9).into(), &path);
-        let future = call.state.handle(request, None).unwrap().unwrap();
-        types::HostFutureIncomingResponse::drop(&mut call.state.http(), future).unwrap();
+        call.state.handle(request, None).unwrap().unwrap();
     }
     let warnings = call.ok().await.unwrap();
-    assert_eq!(warnings.last().unwrap(), "5 more warnings are not listed");
-    assert!(warnings.len() == 5 && warnings.iter().all(|line| line.len() < 400), "{warnings:?}");
+    let [listed @ .., left_out] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert_eq!((listed.len(), left_out.as_str()), (4, "5 more warnings are not listed"));
+    assert!(listed.iter().all(|line| line.len() < 400 && line.ends_with('…')), "{listed:?}");
 }
 
 #[tokio::test]
