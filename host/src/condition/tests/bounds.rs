@@ -113,6 +113,15 @@ fn longer_conditions_are_refused_unparsed() {
     }
 }
 
+/// What is neither long nor deep.
+#[test]
+fn many_words_are_refused_by_their_number() {
+    let numbers = |count| format!("1 in [{}]", "1,".repeat(count));
+    assert_eq!(bounds::check(&numbers(998)), Ok(()), "2,000 words and signs");
+    let refused = Condition::parse(&numbers(999)).err().unwrap_or_default();
+    assert_eq!(refused, "has more than 2000 words and signs: split it, or put the values into a label");
+}
+
 #[test]
 fn usual_conditions_are_far_from_the_bounds() {
     let teams: Vec<String> = (0..400).map(|number| format!("'team-{number}'")).collect();
