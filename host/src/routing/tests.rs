@@ -109,38 +109,53 @@ fn a_window_and_a_mute_tell_nobody_and_say_why() {
     assert_eq!(muted.muted.as_deref(), Some("muted until 2026-11-27T11:00:00Z: a move"));
 }
 
-/// A condition that costs more than its budget for this alert.
-const COSTLY: &str = "alert.links.exists(a, alert.links.exists(b, a + b == \"\"))";
+/// Conditions that go over one budget for [`large`] and stay within the other, and what is said of them.
+const COSTLY: [(&str, &str); 2] = [
+    (
+        "alert.links.exists(a, alert.links.exists(b, b == \"\"))",
+        "takes more than 150000 steps, the budget of one evaluation",
+    ),
+    (
+        "alert.links.exists(a, a + alert.description == \"\")",
+        "makes more than 1024 KiB, the budget of one evaluation",
+    ),
+];
+
+fn large() -> Value {
+    let links: Vec<String> = (0..400).map(|number| format!("https://run.example/{number}")).collect();
+    json!({"links": links, "description": "a".repeat(10_000)})
+}
 
 #[test]
 fn a_route_over_its_budget_takes_the_alert_and_says_so() {
-    let toml = format!(
-        "[[routes]]\nname = 'costly'\nwhen = '{COSTLY}'\nreceivers = ['log']\n[[routes]]\nreceivers = ['slack']"
-    );
-    let links: Vec<String> = (0..400).map(|number| format!("https://run.example/{number}")).collect();
-    let (router, _) = load(&toml).unwrap();
-    let alert = json!({"links": links});
-    let (routed, visits) = router.route(&alert, NOW.parse().unwrap());
-    assert_eq!(routed.receivers, ["log", "slack"]);
-    let said = visits[0].to_string();
-    assert!(
-        said.starts_with("route costly: takes it, although its `when` could not be evaluated: "),
-        "{said}"
-    );
-    assert!(said.ends_with(", the budget of one evaluation"), "{said}");
+    for (when, why) in COSTLY {
+        let toml = format!(
+            "[[routes]]\nname = 'costly'\nwhen = '{when}'\nreceivers = ['log']\n[[routes]]\nreceivers = ['slack']"
+        );
+        let (router, _) = load(&toml).unwrap();
+        let alert = large();
+        let (routed, visits) = router.route(&alert, NOW.parse().unwrap());
+        assert_eq!(routed.receivers, ["log", "slack"]);
+        let expected = format!("route costly: takes it, although its `when` could not be evaluated: {why}");
+        assert_eq!(visits[0].to_string(), expected);
+    }
 }
 
 #[test]
 fn a_mute_over_its_budget_mutes_nothing_and_says_so() {
-    let mute = format!("[[mutes]]\nwhen = '{COSTLY}'\nuntil = '2026-11-27T11:00:00Z'\nreason = 'a move'");
-    let links: Vec<String> = (0..400).map(|number| format!("https://run.example/{number}")).collect();
-    let routed = routed(&format!("[[routes]]\nreceivers = ['log']\n{mute}"), json!({"links": links}));
-    assert_eq!((routed.muted.as_deref(), routed.receivers.as_slice()), (None, ["log".to_owned()].as_slice()));
-    let [said] = routed.failed_mutes.as_slice() else { panic!("{routed:?}") };
-    let start =
-        "mute until 2026-11-27T11:00:00Z (a move): mutes nothing, its `when` could not be evaluated: ";
-    assert!(said.starts_with(start) && said.ends_with(", the budget of one evaluation"), "{said}");
-    assert!(routed.to_string().ends_with(said), "{routed}");
+    for (when, why) in COSTLY {
+        let mute = format!("[[mutes]]\nwhen = '{when}'\nuntil = '2026-11-27T11:00:00Z'\nreason = 'a move'");
+        let routed = routed(&format!("[[routes]]\nreceivers = ['log']\n{mute}"), large());
+        assert_eq!(
+            (routed.muted.as_deref(), routed.receivers.as_slice()),
+            (None, ["log".to_owned()].as_slice())
+        );
+        let [said] = routed.failed_mutes.as_slice() else { panic!("{routed:?}") };
+        let begin =
+            "mute until 2026-11-27T11:00:00Z (a move): mutes nothing, its `when` could not be evaluated";
+        assert_eq!(said, &format!("{begin}: {why}"));
+        assert!(routed.to_string().ends_with(said), "{routed}");
+    }
 }
 
 #[test]

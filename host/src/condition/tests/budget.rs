@@ -86,10 +86,19 @@ fn an_error_over_budget_says_so() {
 fn a_condition_that_is_over_budget_by_itself_is_refused() {
     let forty = format!("[{}]", "1,".repeat(40));
     let nested = (0..7).map(|n| format!("{forty}.all(x{n}, ")).collect::<String>() + "true" + &")".repeat(7);
-    let began = Instant::now();
-    let refused = Condition::parse(&nested).err().unwrap_or_default();
-    assert!(refused.ends_with("the budget of one evaluation, even for an alert with few words"), "{refused}");
-    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    // Either budget alone: what is looked through is not made, and what is made is not looked through.
+    let often = |what: &str| format!("{forty}.all(x, {forty}.all(y, {what}))");
+    let steps = often(&format!("1 in [{}]", "1,".repeat(200)));
+    let bytes = often(&format!("'{0}' + '{0}' != ''", "a".repeat(500)));
+    for (text, begin) in
+        [(nested, ""), (steps, "takes more than 150000 steps, "), (bytes, "makes more than 1024 KiB, ")]
+    {
+        let began = Instant::now();
+        let refused = Condition::parse(&text).err().unwrap_or_default();
+        let end = "the budget of one evaluation, even for an alert with few words";
+        assert!(refused.starts_with(begin) && refused.ends_with(end), "{text}: {refused}");
+        assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    }
 }
 
 #[test]
