@@ -8,7 +8,7 @@ use super::error::one_line;
 /// How many lines are kept of the beginning, and of the end.
 const FIRST: usize = 16;
 const LATEST: usize = 48;
-/// The longest line that is kept, in characters.
+/// The longest line that is kept, in characters: that of an exception leaves room for its place.
 const LONGEST_LINE: usize = 512;
 /// The longest text that names an error, in characters.
 const LONGEST: usize = 600;

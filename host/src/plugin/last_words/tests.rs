@@ -99,6 +99,16 @@ fn without_a_known_shape_beginning_and_end_are_shown() {
 }
 
 #[test]
+fn a_long_message_leaves_room_for_its_place_and_many_for_what_comes_after() {
+    let frame = "  File \"/0/app.py\", line 41, in notify";
+    let named = words([frame, &"x".repeat(5_000)]).unwrap();
+    assert_eq!(named, format!("{}… ({})", "x".repeat(LONGEST_LINE), frame.trim()));
+    let long = "x".repeat(LONGEST_LINE);
+    let named = words([frame, &long, &long, &long]).unwrap();
+    assert_eq!(named.chars().count(), LONGEST + 1);
+}
+
+#[test]
 fn whatever_is_printed_is_one_bounded_line() {
     bolero::check!(name = "last-words").with_iterations(1_000).for_each(|bytes: &[u8]| {
         let output = String::from_utf8_lossy(bytes).replace('a', "\n  File \"").replace('b', "\nStack:\n");
