@@ -10,10 +10,10 @@ pub(crate) fn normalised(name: &str) -> String {
 /// What has to change in the labels: a new value by name, or `None` for a name that goes.
 ///
 /// Where two names become one, the one that was in order already wins, else the first in the given order. A name
-/// of nothing but white space goes.
-pub(crate) fn changes(labels: &[(String, String)]) -> BTreeMap<String, Option<String>> {
+/// of nothing but white space goes. `None` if the names that go have more than `most` bytes together.
+pub(crate) fn changes(labels: &[(String, String)], most: usize) -> Option<BTreeMap<String, Option<String>>> {
     let names: BTreeSet<&str> = labels.iter().map(|(name, _)| name.as_str()).collect();
-    let mut changes = BTreeMap::new();
+    let (mut changes, mut left) = (BTreeMap::new(), most);
     for (name, value) in labels {
         let (new_name, new_value) = (normalised(name), value.trim());
         if *name == new_name && !name.is_empty() {
@@ -22,13 +22,14 @@ pub(crate) fn changes(labels: &[(String, String)]) -> BTreeMap<String, Option<St
             }
             continue;
         }
+        left = left.checked_sub(name.len())?;
         changes.insert(name.clone(), None);
         let taken = new_name.is_empty() || names.contains(new_name.as_str());
         if !taken {
             changes.entry(new_name).or_insert_with(|| Some(new_value.to_owned()));
         }
     }
-    changes
+    Some(changes)
 }
 
 #[cfg(test)]
@@ -38,7 +39,7 @@ mod tests {
     fn changed(labels: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
         let owned: Vec<_> =
             labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        changes(&owned).into_iter().collect()
+        changes(&owned, 100).unwrap().into_iter().collect()
     }
 
     fn to(name: &str, value: Option<&str>) -> (String, Option<String>) {
@@ -66,6 +67,12 @@ mod tests {
             changed(&[("TEAM", "a"), ("Team", "b")]),
             [to("TEAM", None), to("Team", None), to("team", Some("a"))]
         );
+    }
+
+    #[test]
+    fn too_many_changes_are_none() {
+        let labels = ["Team", "team", "Tier"].map(|name| (name.to_owned(), String::new()));
+        assert!(changes(&labels, 8).is_some() && changes(&labels, 7).is_none());
     }
 
     #[test]

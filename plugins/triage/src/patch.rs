@@ -15,7 +15,8 @@ const TAG_LIMIT: usize = 64;
 /// `data.triage` with score, priority and tags, and the labels that have to change.
 pub(crate) fn patch(alert: &Alert, document: &Document) -> String {
     let verdict = json!({ "data": { "triage": triage(alert, document) } });
-    let changes = labels::changes(&alert.labels);
+    // What is too much for a patch anyway is not worth the time.
+    let changes = labels::changes(&alert.labels, LIMIT).unwrap_or_default();
     if changes.is_empty() {
         return verdict.to_string();
     }
