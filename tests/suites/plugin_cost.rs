@@ -57,7 +57,11 @@ async fn check(seconds: u64, inputs: impl Fn(&str, &mut Rng) -> Vec<(String, Inp
 async fn sources_take_every_admitted_body_in_a_tenth_of_their_deadline() {
     check(SOURCE, |name, random| match corpus::payloads(name) {
         payloads if payloads.is_empty() => Vec::new(),
-        payloads => corpus::requests(&payloads, random, ROUNDS),
+        payloads => {
+            let mut requests = corpus::requests(&payloads, random, ROUNDS);
+            requests.extend((name == "datadog").then(corpus::one_tag));
+            requests
+        }
     })
     .await;
 }
@@ -66,7 +70,8 @@ async fn sources_take_every_admitted_body_in_a_tenth_of_their_deadline() {
 async fn triage_takes_every_admitted_alert_in_a_tenth_of_its_deadline() {
     check(PROCESSOR, |name, random| match name {
         "triage" => {
-            corpus::alerts(random, 2 * ROUNDS).map(|(what, alert)| (what, Input::Process(alert))).collect()
+            let alerts = corpus::alerts(random, 2 * ROUNDS).chain([corpus::many_labels()]);
+            alerts.map(|(what, alert)| (what, Input::Process(alert))).collect()
         }
         _ => Vec::new(),
     })

@@ -71,6 +71,30 @@ fn grow_inside(envelope: &mut Value, room: Room, random: &mut Rng) -> bool {
     true
 }
 
+/// The largest body of Datadog with one tag again and again, which all become one label.
+pub(super) fn one_tag() -> (String, Input) {
+    let payload = project::root().join("plugins/datadog/payloads/triggered.json");
+    let text = fs::read_to_string(&payload).expect("a payload");
+    let mut body: Value = serde_json::from_str(&text).expect("a payload that is JSON");
+    let tag = "a:b,";
+    let count = (BODY_BYTES - body.to_string().len()) / tag.len();
+    body["tags"] = tag.repeat(count).into();
+    let body = body.to_string().into_bytes();
+    let input = Input::Decode { path: "/".to_owned(), headers: headers(&payload), body };
+    (format!("{count} times {tag:?} as tags"), input)
+}
+
+/// The most labels that an alert can have, each with a name that is not in order.
+pub(super) fn many_labels() -> (String, Value) {
+    let mut alert = alert();
+    // Each takes as much as `"Afedc":"",`, or less.
+    let count = (MOST_BYTES - alert.to_string().len()) / 11;
+    let labels: Map<_, _> = (0..count).map(|number| (format!("A{number:x}"), json!(""))).collect();
+    alert["labels"] = labels.into();
+    assert!(read_alert(&alert.to_string()).is_ok(), "{count} labels are more than an alert can have");
+    (format!("{count} labels"), alert)
+}
+
 /// Alerts at the limits that the host takes.
 pub(super) fn alerts(random: &mut Rng, count: usize) -> impl Iterator<Item = (String, Value)> {
     std::iter::repeat_with(|| grown_alert(random)).take(count)
