@@ -59,7 +59,7 @@ async fn sources_take_every_admitted_body_in_a_tenth_of_their_deadline() {
         payloads if payloads.is_empty() => Vec::new(),
         payloads => {
             let mut requests = corpus::requests(&payloads, random, ROUNDS);
-            requests.extend((name == "datadog").then(corpus::one_tag));
+            requests.extend((name == "datadog").then(corpus::many_tags).into_iter().flatten());
             requests
         }
     })

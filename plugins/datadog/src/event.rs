@@ -12,6 +12,9 @@ use crate::template::{given, marks, tags, unmarked};
 /// Facts, as the template and the alert both call them.
 const FACTS: [&str; 8] = ["monitor_id", "transition", "type", "metric", "query", "scope", "aggreg", "id"];
 
+/// The most bytes of tags that are read: as many as an alert may have. A million of them would not fit the memory.
+const MOST_TAGS: usize = 512 << 10;
+
 /// The alert of an event.
 pub(crate) fn decode(event: &Value, settings: &Settings) -> Result<Sheet, Failure> {
     if ["/title", "/body", "/transition"].iter().all(|field| given(event, field).is_none()) {
@@ -29,7 +32,8 @@ pub(crate) fn decode(event: &Value, settings: &Settings) -> Result<Sheet, Failur
     let draft = FACTS
         .into_iter()
         .fold(draft, |draft, name| draft.data(name, &json!(given(event, &format!("/{name}")))));
-    let draft = identified(tagged(graded(draft, event, &mut sheet), event), event, &mut sheet);
+    let draft = tagged(graded(draft, event, &mut sheet), event, &mut sheet);
+    let draft = identified(draft, event, &mut sheet);
     sheet.add(draft);
     Ok(sheet)
 }
@@ -83,8 +87,17 @@ fn graded(draft: Draft, event: &Value, sheet: &mut Sheet) -> Draft {
 }
 
 /// The tags as labels, and where the alert belongs by them.
-fn tagged(draft: Draft, event: &Value) -> Draft {
-    let tags = tags(&given(event, "/tags").unwrap_or_default());
+fn tagged(draft: Draft, event: &Value, sheet: &mut Sheet) -> Draft {
+    let list = given(event, "/tags").unwrap_or_default();
+    if list.len() > MOST_TAGS {
+        sheet.odd(
+            "tags",
+            &event["tags"],
+            &format!("has {} bytes, more than {MOST_TAGS}: left out", list.len()),
+        );
+        return draft;
+    }
+    let tags = tags(&list);
     let draft = draft
         .context("environment", tags.get("env").map(String::as_str))
         .context("service", tags.get("service").map(String::as_str));

@@ -71,17 +71,29 @@ fn grow_inside(envelope: &mut Value, room: Room, random: &mut Rng) -> bool {
     true
 }
 
-/// The largest body of Datadog with one tag again and again, which all become one label.
-pub(super) fn one_tag() -> (String, Input) {
+/// Bodies of Datadog: as many tags as it reads of one, which all become one label, and the largest with each tag another.
+pub(super) fn many_tags() -> [(String, Input); 2] {
     let payload = project::root().join("plugins/datadog/payloads/triggered.json");
     let text = fs::read_to_string(&payload).expect("a payload");
-    let mut body: Value = serde_json::from_str(&text).expect("a payload that is JSON");
-    let tag = "a:b,";
-    let count = (BODY_BYTES - body.to_string().len()) / tag.len();
-    body["tags"] = tag.repeat(count).into();
-    let body = body.to_string().into_bytes();
-    let input = Input::Decode { path: "/".to_owned(), headers: headers(&payload), body };
-    (format!("{count} times {tag:?} as tags"), input)
+    let body: Value = serde_json::from_str(&text).expect("a payload that is JSON");
+    let one = "a:b,".repeat((512 << 10) / 4);
+    let mut others = String::new();
+    for number in 0.. {
+        others.push_str(&format!("{number:x},"));
+        if others.len() > BODY_BYTES - text.len() - 16 {
+            break;
+        }
+    }
+    [("one tag", one), ("many tags", others)].map(|(what, tags)| {
+        let mut body = body.clone();
+        body["tags"] = tags.into();
+        let input = Input::Decode {
+            path: "/".to_owned(),
+            headers: headers(&payload),
+            body: body.to_string().into_bytes(),
+        };
+        (format!("{what} of Datadog"), input)
+    })
 }
 
 /// The most labels that an alert can have, each with a name that is not in order.

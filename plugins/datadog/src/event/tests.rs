@@ -167,3 +167,16 @@ fn a_repeat_has_the_same_delivery_id() {
 fn the_readme_shows_the_template() {
     assert!(include_str!("../../README.md").contains(include_str!("../../template.json")));
 }
+
+#[test]
+fn more_tags_than_an_alert_may_have_are_left_out() {
+    let most = "a,".repeat(MOST_TAGS / 2);
+    assert_eq!(
+        with(&[("tags", &most)]).0["labels"]["a"].as_str().map(str::len),
+        Some(5 * (MOST_TAGS / 2) - 1)
+    );
+    let (alert, warnings) = with(&[("tags", &format!("{most},"))]);
+    assert_eq!(alert.get("labels"), None);
+    assert_eq!(alert["title"], "[P2] [Triggered on {host:my-host}] System load is high");
+    assert!(warnings[0].ends_with("has 524289 bytes, more than 524288: left out"), "{warnings:?}");
+}
