@@ -56,7 +56,7 @@ pub(in crate::plugin) struct EgressCall {
     egress: Arc<Egress>,
     deadline: Instant,
     journal: Arc<Journal>,
-    /// Those that may be sent and the first one beyond the limit.
+    /// Those that may be sent, and of those beyond the limit at least what the plugin holds.
     pub(super) requested: Vec<Requested>,
     /// Which of them has no handle yet.
     latest: Option<usize>,
@@ -81,6 +81,13 @@ impl EgressCall {
         if let Some(latest) = self.latest.take() {
             self.requested[latest].future = Some(future);
         }
+        // Nothing beyond the limit is sent. What the plugin has dropped of that is not kept.
+        let mut sent = self.most();
+        self.requested.retain(|one| {
+            let may_be_sent = sent > 0;
+            sent = sent.saturating_sub(1);
+            may_be_sent || one.future.is_some()
+        });
     }
 
     /// Takes a request's body in from now on. Bodies of requests that may not be sent anyway are left where they are.
@@ -95,10 +102,8 @@ impl EgressCall {
     fn note(&mut self, request: &Request<WasiBody>) -> Entry {
         let scrubber = self.egress.scrubber(host_asked_for(request.uri()).as_ref());
         let entry = Entry::new(self.journal.clone(), &shown(request.method(), request.uri()), scrubber);
-        self.latest = (self.requested.len() <= self.most() as usize).then_some(self.requested.len());
-        if self.latest.is_some() {
-            self.requested.push(Requested { entry: entry.clone(), future: None });
-        }
+        self.latest = Some(self.requested.len());
+        self.requested.push(Requested { entry: entry.clone(), future: None });
         entry
     }
 

@@ -360,6 +360,22 @@ async fn a_refused_request_that_is_not_waited_for_fails_the_call() {
 }
 
 #[tokio::test]
+async fn a_request_beyond_the_limit_that_is_not_waited_for_fails_the_call() {
+    let mut call = Call::new(Grants::none(), LONG);
+    let request = |call: &mut Call| {
+        let request = call.request(([127, 0, 0, 1], 9).into(), "/200/refused");
+        call.state.handle(request, None).unwrap().unwrap()
+    };
+    for _ in 0..call.bounds.http.requests + 5 {
+        let future = request(&mut call);
+        assert_eq!(call.take(&future).await, None);
+        types::HostFutureIncomingResponse::drop(&mut call.state.http(), future).unwrap();
+    }
+    request(&mut call);
+    assert_eq!(call.ok().await.unwrap_err().reason, Reason::NotAwaited);
+}
+
+#[tokio::test]
 async fn a_call_that_was_cut_short_is_made_again() {
     let (address, _) = server().await;
     for (full, reason) in [(SHORT, Reason::NotAwaited), (LONG, Reason::Deadline)] {
