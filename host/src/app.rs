@@ -11,6 +11,7 @@ use rustix::fs::Mode;
 use temporalio_common::telemetry::metrics::TemporalMeter;
 use temporalio_sdk::Runtime;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::config::{Config, PLUGIN_POLL, Role, list};
 use crate::fault::Fault;
@@ -187,9 +188,9 @@ impl App {
             tokio::spawn(temporal::watch_backlog(self.link.clone()));
         }
         let router = webhook::router(surroundings);
-        let server = tokio::spawn(async move {
+        let mut server = Some(tokio::spawn(async move {
             webhook::serve(self.door, self.tls, router, told(&mut not_serving)).await;
-        });
+        }));
         tracing::info!(
             address,
             role = self.config.role.as_str(),
@@ -197,7 +198,7 @@ impl App {
             "listening"
         );
 
-        let worker = self.config.role.works().then(|| {
+        let mut worker = self.config.role.works().then(|| {
             let registry = self.registry.clone();
             let receivers = Receivers::new(self.registry, self.routing.clone(), self.link.task_queue.clone());
             let calls = Calls::new(&self.link.task_queue);
@@ -220,14 +221,18 @@ impl App {
                 temporal::keep_own_queue(runtime, link, activities, stopped, others).await;
             })
         });
-        let no_server = tokio::select! {
+        let failed = tokio::select! {
             () = stop => None,
-            error = never_ready(self.embedded.as_ref()) => Some(error),
+            error = never_ready(self.embedded.as_ref()) => Some(error.into()),
+            error = ended(&mut worker, "worker") => Some(error),
+            error = ended(&mut server, "webhook") => Some(error),
         };
         tracing::info!("stopping");
         // First the webhook: whoever waits for what becomes of an alert needs the worker.
         stop_serving.send_replace(true);
-        if tokio::time::timeout(DRAIN, server).await.is_err() {
+        if let Some(server) = server
+            && tokio::time::timeout(DRAIN, server).await.is_err()
+        {
             tracing::warn!("open requests did not end in time");
         }
         spooled.abort();
@@ -239,8 +244,19 @@ impl App {
             tokio::task::spawn_blocking(move || embedded.stop()).await?;
         }
         tracing::info!("stopped");
-        no_server.map_or(Ok(()), |error| Err(error.into()))
+        failed.map_or(Ok(()), Err)
     }
+}
+
+/// Returns once a task has ended that goes on for as long as the host: by a panic. A host without it would only look well.
+async fn ended(task: &mut Option<JoinHandle<()>>, name: &str) -> anyhow::Error {
+    let Some(handle) = task else { return std::future::pending().await };
+    let ended = handle.await;
+    *task = None;
+    let stopped = || format!("the {name} of this host stopped by itself: the log above says why");
+    ended
+        .err()
+        .map_or_else(|| anyhow::anyhow!(stopped()), |error| anyhow::Error::new(error).context(stopped()))
 }
 
 /// Returns once the plugins are loaded that were there at the start, or have had their time for it: an alert that is worked on

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use harness::alerts::{alert, identified};
 use harness::web::{client, send};
-use harness::{Answer, Host, Plugin, Receiver, Server, Settings};
-use rustix::process::Signal;
+use harness::{Answer, Host, Plugin, Receiver, Server, Settings, until};
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::json;
 
 /// Answers so late that whoever asked has been killed by then.
@@ -202,4 +202,28 @@ async fn a_host_that_has_not_found_its_server_can_be_stopped() {
     host.process().signal(Signal::INT);
     let status = host.process().wait(Duration::from_secs(3)).await.expect("it stops at once");
     assert!(status.success());
+}
+
+/// How many files a process has open at most from now on.
+fn allow_files(host: &Host, most: u64) {
+    let pid = Pid::from_raw(host.process().id());
+    let limit = Rlimit { current: Some(most), maximum: Some(20_000) };
+    prlimit(pid, Resource::Nofile, limit).expect("the limit can be set");
+}
+
+/// The SDK panics where it finds no file descriptor for what it starts with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_outlives_a_lack_of_file_descriptors() {
+    let receiver = Receiver::start().await;
+    let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));
+    let host = Host::listening(&settings).await;
+    allow_files(&host, 20_000);
+    host.log().message("worker polling").await;
+    let open = std::fs::read_dir(format!("/proc/{}/fd", host.process().id())).expect("it runs").count();
+    allow_files(&host, open as u64 + 1);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    allow_files(&host, 20_000);
+    until("the worker polls again", async || (host.get("/readyz").await.status == 200).then_some(())).await;
+    let ids = host.submit(&[identified("after the lack")]).await;
+    assert_eq!(host.completed(&ids[0]).await["outcome"], "delivered");
 }

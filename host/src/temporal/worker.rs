@@ -1,6 +1,7 @@
 //! The worker: polls the task queue and runs workflows and activities, on a thread of its own, because the SDK's
 //! future is not `Send`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -104,15 +105,20 @@ impl Worker {
         // Each heartbeat goes out, since its answer brings cancellations.
         options.max_heartbeat_throttle_interval = HEARTBEAT;
         let task_queue = options.task_queue.clone();
-        let mut worker = SdkWorker::new(runtime, client, options).map_err(|error| refused(&error))?;
+        // The SDK panics where the system has no file descriptor left.
+        let made = catch_unwind(AssertUnwindSafe(|| SdkWorker::new(runtime, client, options)));
+        let made = made.map_err(|_| WorkerError("the SDK panicked: the log above says why".to_owned()))?;
+        let mut worker = made.map_err(|error| refused(&error))?;
         let shutdown = Box::new(worker.shutdown_handle());
         let (sender, ended) = watch::channel(false);
         // What this spawns are the activities, which call plugins.
         let handle = activities.receivers.registry.threads().clone();
         let run = move || {
             polling.store(true, Ordering::Relaxed);
-            if let Err(error) = handle.block_on(worker.run()) {
-                tracing::error!(%error, "temporal worker stopped");
+            match catch_unwind(AssertUnwindSafe(|| handle.block_on(worker.run()))) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "temporal worker stopped"),
+                Err(_) => tracing::error!("temporal worker panicked: the log above says why"),
             }
             polling.store(false, Ordering::Relaxed);
             sender.send_replace(true);
