@@ -146,6 +146,11 @@ async fn a_source_that_answers_in_its_vendors_way_gets_that_answer() {
     });
     let reply = host.post("/webhook/pagerduty-events/v2/enqueue", &event).await;
     assert_eq!((reply.status, reply.header("content-type")), (202, "application/json"));
+    assert_eq!(
+        reply.header("content-security-policy"),
+        "sandbox; default-src 'none'",
+        "it is no page of this host"
+    );
     assert_eq!(reply.json(), json!({"status": "success", "message": "Event processed", "dedup_key": key}));
     let bad = host.post("/webhook/pagerduty-events/v2/enqueue", &json!({"event_action": "explode"})).await;
     assert_eq!((bad.status, &bad.json()["status"]), (400, &json!("invalid event")), "{bad:?}");

@@ -1,6 +1,7 @@
 //! One shape for everything that goes wrong, whoever noticed it: a handler, the router, a panic.
 
 use std::any::Any;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::code::Code;
+use super::peer::Peer;
 use super::response::WebhookResponse;
 use super::spool::SpoolError;
 use super::{BODY_PAUSE, access};
@@ -294,6 +296,7 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
     let given = given.map(str::to_owned);
     let id = given.unwrap_or_else(|| Uuid::new_v4().to_string());
     let (method, path) = (request.method().clone(), without_key(request.uri().path()));
+    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address());
     let mut response = match head_fault(&request) {
         None => next.run(request).await,
         Some(fault) => {
@@ -311,7 +314,7 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
         };
     }
     if let Some(error) = refused.map(ApiError::without_keys) {
-        log(&error, &id, method.as_str(), &path);
+        log(&error, &id, peer, method.as_str(), &path);
         let kept = [ALLOW, CONNECTION].map(|name| (name.clone(), response.headers_mut().remove(name)));
         response = error.render(&id);
         for (name, value) in kept {
@@ -328,7 +331,7 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
 /// The whole answer to what was not taken for a request, and so never comes by [`finish`].
 pub(super) fn raw(error: ApiError) -> Bytes {
     let id = Uuid::new_v4().to_string();
-    log(&error, &id, "-", "-");
+    log(&error, &id, None, "-", "-");
     let mut response = error.render(&id);
     secure(response.headers_mut());
     let status = response.status();
@@ -343,7 +346,7 @@ pub(super) fn raw(error: ApiError) -> Bytes {
 }
 
 /// A line for every refusal; of those that come in storms, for one a second.
-fn log(error: &ApiError, id: &str, method: &str, path: &str) {
+fn log(error: &ApiError, id: &str, peer: Option<IpAddr>, method: &str, path: &str) {
     static QUIET: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
     let mut left_out = 0;
     if matches!(error.code, Code::Overloaded | Code::RateLimited | Code::HeadTooLarge) {
@@ -359,6 +362,7 @@ fn log(error: &ApiError, id: &str, method: &str, path: &str) {
     let left_out = (left_out > 0).then_some(left_out);
     tracing::warn!(
         request = id,
+        peer = peer.map(tracing::field::display),
         method,
         path,
         status,
@@ -370,7 +374,8 @@ fn log(error: &ApiError, id: &str, method: &str, path: &str) {
     );
 }
 
-/// What a browser is to do with an answer that somebody led it to: show the pages of `/docs`, and nothing else.
+/// What a browser is to do with an answer that somebody led it to: show the pages of `/docs`, and nothing else. What a source
+/// answered has a stricter policy already.
 fn secure(headers: &mut HeaderMap) {
     let policy =
         "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
@@ -379,7 +384,7 @@ fn secure(headers: &mut HeaderMap) {
         (CONTENT_SECURITY_POLICY, policy),
         (REFERRER_POLICY, "no-referrer"),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
 }
 
