@@ -66,7 +66,7 @@ codes! {
     TemporalUnavailable "temporal-unavailable" INTERNAL_SERVER_ERROR "Temporal does not answer; nothing is confirmed."
     TemporalRefused "temporal-refused" INTERNAL_SERVER_ERROR "Temporal does not take these alerts; the message says why."
     SourceUnavailable "source-unavailable" SERVICE_UNAVAILABLE "The source's plugin cannot be called now; nothing was accepted."
-    SourceFailed "source-failed" SERVICE_UNAVAILABLE "The source's plugin crashed or hit a limit on this body; nothing was accepted."
+    SourceFailed "source-failed" SERVICE_UNAVAILABLE "The source's plugin crashed, hit a limit or asked for another attempt on this body; nothing was accepted."
     PluginLoading "plugin-loading" SERVICE_UNAVAILABLE "The source's plugin is there, and not loaded yet; nothing was accepted."
     Overloaded "overloaded" SERVICE_UNAVAILABLE "As many requests as the host takes at once are under way; nothing was accepted."
     SpoolFull "spool-full" SERVICE_UNAVAILABLE "The request cannot be handed over now, or the plugin failed on the body, and the spool holds as much as it may, of all senders or of this one; nothing was accepted."

@@ -105,11 +105,11 @@ impl Handover {
                 }
                 Verdict::Never(error) => self.set_aside(number, spooled, error.clone()).await?,
                 Verdict::Failed(error) => {
-                    let Spooled { source, id, failures, .. } = &spooled;
-                    tracing::warn!(source, id, failures, "a source failed on a spooled request: {error}");
                     spooled.error = Some(error.clone());
                     let is_known = spooled.failures >= MOST_FAILURES;
                     if !is_known {
+                        let Spooled { source, id, failures, .. } = &spooled;
+                        tracing::warn!(source, id, failures, "a source failed on a spooled request: {error}");
                         spooled.failures += 1;
                         let noted = spooled.clone();
                         aside(&self.spool, move |spool| spool.note(number, &noted)).await?;

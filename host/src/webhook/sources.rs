@@ -261,16 +261,25 @@ fn plugin(surroundings: &Surroundings, source: &str) -> Result<Arc<Plugin>, ApiE
 /// What the source's failure means to the sender: its own word that it will never be able to read this, or our fault.
 fn refusal(source: &str, error: &CallError) -> ApiError {
     let message = format!("{source}: {}", error.message);
-    match (error.reason, error.retry) {
-        (Reason::Guest, Retry::Never) => ApiError::new(Code::Undecodable, message),
-        (Reason::FailingInput, _) => ApiError::new(Code::FailingInput, message),
-        (Reason::Trap | Reason::Deadline | Reason::Memory | Reason::HostCalls | Reason::InvalidOutput, _) => {
-            ApiError::new(Code::SourceFailed, message)
-        }
-        (_, Retry::After { after_ms }) => {
-            ApiError::new(Code::SourceUnavailable, message).retry_after(after_ms.div_ceil(1_000))
-        }
-        _ => ApiError::new(Code::SourceUnavailable, message),
+    let code = match (error.reason, error.retry) {
+        (Reason::Guest, Retry::Never) => Code::Undecodable,
+        (Reason::FailingInput, _) => Code::FailingInput,
+        // A source that wants to be asked again has nothing to wait for: it sees the same body.
+        (
+            Reason::Trap
+            | Reason::Deadline
+            | Reason::Memory
+            | Reason::HostCalls
+            | Reason::InvalidOutput
+            | Reason::Guest,
+            _,
+        ) => Code::SourceFailed,
+        _ => Code::SourceUnavailable,
+    };
+    let refusal = ApiError::new(code, message);
+    match error.retry {
+        Retry::After { after_ms } => refusal.retry_after(after_ms.div_ceil(1_000)),
+        _ => refusal,
     }
 }
 
@@ -329,6 +338,18 @@ mod tests {
             let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
             assert!(policy.split("; ").any(|directive| directive == "sandbox"), "{content_type}: {policy}");
             assert_eq!(response.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff", "{content_type}");
+        }
+    }
+
+    #[test]
+    fn a_source_that_asks_for_another_attempt_failed_on_the_body() {
+        let failure = |retry| {
+            let message = "no".to_owned();
+            CallError { code: "c".to_owned(), message, retry, reason: Reason::Guest, cut_short: false }
+        };
+        assert!(!refusal("acme", &failure(Retry::Never)).is_failure_of_source());
+        for retry in [Retry::Backoff, Retry::After { after_ms: 7_000 }] {
+            assert!(refusal("acme", &failure(retry)).is_failure_of_source(), "{retry:?}");
         }
     }
 }
