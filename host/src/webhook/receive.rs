@@ -59,7 +59,8 @@ pub(super) async fn receive(
     if announced.is_some_and(|length| length > surroundings.body_limit as u64) {
         return Err(ApiError::body_too_large());
     }
-    let (mut share, ended) = surroundings.room.share(head_size(&parts))?;
+    let is_let_in = matches!(visitor, Visitor::Admitted(_));
+    let (mut share, ended) = surroundings.room.share(head_size(&parts), is_let_in)?;
     let verified = async {
         let read = tokio::time::timeout(BODY_TIME, whole(body, surroundings.body_limit, &share)).await;
         let raw = read.unwrap_or_else(|_| Err(ApiError::body_timeout()))?;

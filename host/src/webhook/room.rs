@@ -1,6 +1,7 @@
 //! Memory for bodies that are being read. Each is charged for what was received, never for what was announced, and where there
 //! is no more room, the body that began first is ended: whatever slow or half-open posts there are, one that arrives
-//! quickly passes.
+//! quickly passes. Bodies that anyone may send, since only their signature says whether they are let in, are ended before those of
+//! senders that were let in.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,11 +20,14 @@ struct State {
     /// How many bytes are free.
     free: usize,
     next: u64,
-    /// Bodies that may still be ended, by when they began.
-    open: BTreeMap<u64, Open>,
+    /// Bodies that may still be ended, in the order in which they are.
+    open: BTreeMap<Number, Open>,
 }
 
-/// A body that is not verified yet.
+/// Whether the sender of a body was let in, and when it began.
+type Number = (bool, u64);
+
+/// A body that is not there in full and verified yet.
 struct Open {
     bytes: usize,
     /// Dropped to end it.
@@ -33,7 +37,7 @@ struct Open {
 /// The share of one body, until it is dropped.
 pub(super) struct Share {
     room: Room,
-    number: u64,
+    number: Number,
     /// What is charged for it once it can no longer be ended.
     kept: usize,
 }
@@ -45,10 +49,14 @@ impl Room {
     }
 
     /// A share for one more body, `bytes` for its head, and what completes when others need the room: then the body is to be
-    /// dropped at once.
-    pub(super) fn share(&self, bytes: usize) -> Result<(Share, oneshot::Receiver<()>), ApiError> {
+    /// dropped at once. `is_let_in` says whether its sender was recognised by the head.
+    pub(super) fn share(
+        &self,
+        bytes: usize,
+        is_let_in: bool,
+    ) -> Result<(Share, oneshot::Receiver<()>), ApiError> {
         let mut state = self.0.lock();
-        let number = state.next;
+        let number = (is_let_in, state.next);
         state.next += 1;
         let (alive, ended) = oneshot::channel();
         state.open.insert(number, Open { bytes: 0, _alive: alive });
@@ -60,7 +68,7 @@ impl Room {
 
     /// A share of so many bytes that is not ended.
     pub(super) fn taken(&self, bytes: usize) -> Result<Share, ApiError> {
-        let (mut share, _) = self.share(0)?;
+        let (mut share, _) = self.share(0, true)?;
         share.settle(bytes)?;
         Ok(share)
     }
@@ -68,7 +76,7 @@ impl Room {
 
 impl State {
     /// Takes bytes for an open body, if need be from those that began first. False if it is itself ended.
-    fn charge(&mut self, number: u64, bytes: usize) -> bool {
+    fn charge(&mut self, number: Number, bytes: usize) -> bool {
         if !self.open.contains_key(&number) {
             return false;
         }
@@ -127,8 +135,8 @@ mod tests {
     #[test]
     fn the_first_that_began_makes_room_for_the_last() {
         let room = Room::new(MOST);
-        let mut slow: Vec<Body> = (0..10).map(|_| room.share(100).unwrap()).collect();
-        let mut quick = room.share(150).unwrap();
+        let mut slow: Vec<Body> = (0..10).map(|_| room.share(100, false).unwrap()).collect();
+        let mut quick = room.share(150, false).unwrap();
         let ended: Vec<bool> = slow.iter_mut().map(is_ended).collect();
         assert_eq!(ended, [vec![true; 2], vec![false; 8]].concat());
         assert!(quick.0.settle(0).is_ok());
@@ -138,13 +146,26 @@ mod tests {
     }
 
     #[test]
+    fn who_was_let_in_is_ended_last_and_not_by_others() {
+        let room = Room::new(MOST);
+        let mut slow = room.share(300, true).unwrap();
+        let mut forged: Vec<Body> = (0..20).filter_map(|_| room.share(100, false).ok()).collect();
+        assert!(!is_ended(&mut slow) && free(&room) == 0);
+        assert!(room.share(701, false).is_err(), "more than others leave");
+        assert!(!is_ended(&mut slow));
+        let mut more = room.share(600, true).unwrap();
+        assert!(forged.iter_mut().all(is_ended) && !is_ended(&mut slow));
+        assert!(room.share(200, true).is_ok() && is_ended(&mut slow) && !is_ended(&mut more));
+    }
+
+    #[test]
     fn what_is_worked_on_is_not_ended() {
         let room = Room::new(MOST);
-        let (mut worked_on, _) = room.share(900).unwrap();
+        let (mut worked_on, _) = room.share(900, false).unwrap();
         assert!(worked_on.settle(100).is_ok());
-        assert!(room.share(1).is_err());
+        assert!(room.share(1, false).is_err());
         drop(worked_on);
-        assert!(room.share(1).is_ok());
+        assert!(room.share(1, false).is_ok());
     }
 
     #[test]
@@ -158,7 +179,7 @@ mod tests {
                     (0, Some(_)) => _ = bodies.remove(at),
                     (1, Some((share, _))) if share.kept == 0 => _ = share.settle(0),
                     (2, Some((share, _))) if share.kept == 0 => _ = share.grow(bytes),
-                    _ => bodies.extend(room.share(bytes)),
+                    _ => bodies.extend(room.share(bytes, false)),
                 }
                 let open: usize = room.0.lock().open.values().map(|open| open.bytes).sum();
                 let kept: usize = bodies.iter().map(|(share, _)| share.kept).sum();
