@@ -56,10 +56,15 @@ impl Condition {
         Ok(Self { expression, unknown_fields })
     }
 
-    /// Fields that it reads without asking for them by `has`, although the alerts that are documented have none: mistyped, unless
-    /// the senders or processors add them.
-    pub fn unknown_fields(&self) -> &[String] {
-        &self.unknown_fields
+    /// One line for each field that it reads without asking for it by `has`, although the alerts that are documented have none:
+    /// mistyped, unless the senders or processors add it.
+    pub fn doubts(&self) -> impl Iterator<Item = String> {
+        self.unknown_fields.iter().map(|field| {
+            format!(
+                "reads alert.{field}, which alerts do not have by themselves, and cannot be evaluated without. \
+                 Mistyped? If it is added on the way, ask for it: has(alert.{field}) && …"
+            )
+        })
     }
 
     /// Whether it holds for an alert.

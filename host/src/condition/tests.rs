@@ -39,7 +39,7 @@ fn what_depends_on_values_is_left_to_alerts() {
 
 #[test]
 fn a_field_that_no_alert_has_is_told() {
-    let unknown = |text: &str| Condition::parse(text).unwrap().unknown_fields().join(" ");
+    let unknown = |text: &str| Condition::parse(text).unwrap().unknown_fields.join(" ");
     assert_eq!(unknown("alert.severty == 'high' || alert.labels.team in ['a', alert.tem]"), "severty tem");
     assert_eq!(unknown("has(alert.ticket) && alert.ticket.id == 't'"), "");
     assert_eq!(unknown("alert.links.exists(link, link.url == alert.ur)"), "ur");

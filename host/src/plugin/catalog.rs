@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::Role;
-use super::copies::copies;
+use super::doubts::{copies, doubts};
 use super::error::one_line;
 use super::inventory::{FileWarning, Inventory, LoadedPlugin, RefusedFile};
 use super::load::Refusal;
@@ -36,7 +36,7 @@ struct Pages {
     /// Names whose files are there and are neither loaded nor refused so far; unknown before the first look.
     expected: Option<BTreeSet<String>>,
     /// Files that do not count, and why.
-    ignored: BTreeMap<String, &'static str>,
+    ignored: BTreeMap<String, String>,
     /// What is wrong with the directory.
     unreachable: Option<FileWarning>,
 }
@@ -44,9 +44,14 @@ struct Pages {
 impl Pages {
     fn warnings(&self) -> Vec<FileWarning> {
         let ignored = self.ignored.iter();
-        let ignored =
-            ignored.map(|(file, why)| FileWarning { file: file.clone(), message: (*why).to_owned() });
-        self.unreachable.iter().cloned().chain(ignored).chain(copies(&self.plugins)).collect()
+        let ignored = ignored.map(|(file, why)| FileWarning { file: file.clone(), message: why.clone() });
+        self.unreachable
+            .iter()
+            .cloned()
+            .chain(ignored)
+            .chain(copies(&self.plugins))
+            .chain(doubts(&self.plugins))
+            .collect()
     }
 }
 
@@ -174,7 +179,7 @@ impl Catalog {
     }
 
     /// Lists files that do not count.
-    pub(super) fn ignore(&self, files: BTreeMap<String, &'static str>) {
+    pub(super) fn ignore(&self, files: BTreeMap<String, String>) {
         if self.pages.load().ignored != files {
             self.change(|pages| pages.ignored.clone_from(&files));
         }

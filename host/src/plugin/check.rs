@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::contract::Contract;
-use super::copies::copies;
+use super::doubts::{copies, doubts};
 use super::files::{self, PluginFile, Scan};
 use super::grants::Grants;
 use super::limits::ByteSize;
@@ -127,9 +127,10 @@ impl Checker {
             }
         }
         let ignored = found.ignored.into_iter();
-        let mut warnings: Vec<_> =
-            ignored.map(|(file, why)| FileWarning { file, message: why.to_owned() }).collect();
-        warnings.extend(copies(plugins.iter().filter_map(|checked| checked.plugin.as_ref())));
+        let mut warnings: Vec<_> = ignored.map(|(file, why)| FileWarning { file, message: why }).collect();
+        let good = || plugins.iter().filter_map(|checked| checked.plugin.as_ref());
+        warnings.extend(copies(good()));
+        warnings.extend(doubts(good()));
         Ok(CheckedDirectory { plugins, warnings })
     }
 

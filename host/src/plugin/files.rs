@@ -153,7 +153,7 @@ pub(super) struct Scan {
     /// The state of every plugin, by name.
     pub plugins: BTreeMap<String, Stamps>,
     /// Files that look like a plugin's and do not count, as they are shown, and why.
-    pub ignored: BTreeMap<String, &'static str>,
+    pub ignored: BTreeMap<String, String>,
 }
 
 /// The state of every plugin of the directory, and of those `before` that are no longer listed. Only `NAME.wasm`,
@@ -236,23 +236,23 @@ fn look(path: &Path) -> Look {
 }
 
 /// Which plugin a file belongs to and as what; otherwise why it does not count, if that may be a mistake.
-fn plugin_name(file: &OsStr) -> Result<(&str, Part), Option<&'static str>> {
+fn plugin_name(file: &OsStr) -> Result<(&str, Part), Option<String>> {
     if file.as_encoded_bytes().starts_with(b".") {
         return Err(None);
     }
-    let counts = |file: &str| Part::ALL.into_iter().any(|(_, end)| file.ends_with(end));
     let lossy = file.to_string_lossy();
+    let nearly = lossy.trim();
+    let ending = Part::ALL.into_iter().find(|(_, end)| nearly.to_ascii_lowercase().ends_with(end));
+    let Some((_, end)) = ending else { return Err(None) };
     let Some(file) = file.to_str() else {
-        let looks_so = counts(&lossy.to_ascii_lowercase());
-        return Err(
-            looks_so.then_some("its name is not UTF-8, so it is ignored: rename it, such as to slack.wasm")
-        );
+        return Err(Some(format!(
+            "its name is not UTF-8, so it is ignored: rename it, such as to slack{end}"
+        )));
     };
     let found = Part::ALL.into_iter().find_map(|(part, end)| Some((file.strip_suffix(end)?, part)));
     found.ok_or_else(|| {
-        counts(&file.to_ascii_lowercase()).then_some(
-            "its name does not end in lower case, so it is ignored: rename it, such as to slack.wasm",
-        )
+        let stem = &nearly[..nearly.len() - end.len()];
+        Some(format!("its name does not end in {end}, so it is ignored: rename it to {stem}{end}"))
     })
 }
 

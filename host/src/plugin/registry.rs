@@ -319,6 +319,6 @@ pub(super) mod tests {
         std::fs::write(directory.path().join("PAGER.WASM"), CORE_MODULE).unwrap();
         let inventory = open(directory.path()).await.inventory();
         assert_eq!(inventory.warnings[0].file, "PAGER.WASM", "{inventory:?}");
-        assert!(inventory.warnings[0].message.contains("lower case"), "{inventory:?}");
+        assert!(inventory.warnings[0].message.ends_with("rename it to PAGER.wasm"), "{inventory:?}");
     }
 }

@@ -227,12 +227,8 @@ impl Loading<'_> {
         let condition =
             Condition::parse(text).map_err(|message| self.fault(path.clone(), Some(text), message));
         let condition = condition.ok()?;
-        for field in condition.unknown_fields() {
-            let message = format!(
-                "reads alert.{field}, which alerts do not have by themselves, and cannot be evaluated without. \
-                 Mistyped? If it is added on the way, ask for it: has(alert.{field}) && …"
-            );
-            self.odd(path.clone(), message);
+        for doubt in condition.doubts() {
+            self.odd(path.clone(), doubt);
         }
         Some(condition)
     }

@@ -25,12 +25,20 @@ fn only_visible_plugin_files_at_the_top_count() {
 
 #[test]
 fn names_that_nearly_count_are_ignored_with_a_reason() {
-    for name in [&b"PAGER.WASM"[..], b"pager.Toml", b"pager.wasm.MINISIG", b"pag\xffer.wasm", b"\xff.TOML"] {
+    for (name, advice) in [
+        (&b"PAGER.WASM"[..], "to PAGER.wasm"),
+        (b"pager.Toml", "to pager.toml"),
+        (b" pager.wasm ", "to pager.wasm"),
+        (b"pager.wasm.MINISIG", "to pager.wasm.minisig"),
+        (b"pag\xffer.wasm", "such as to slack.wasm"),
+        (b"\xff.TOML", "such as to slack.toml"),
+    ] {
         let directory = tempfile::tempdir().unwrap();
         let name = OsStr::from_bytes(name);
         fs::write(directory.path().join(name), "").unwrap();
         let scan = scan(directory.path(), None, &BTreeMap::new()).unwrap();
-        assert!(scan.plugins.is_empty() && scan.ignored.contains_key(&shown(name)), "{name:?}");
+        let why = scan.ignored.get(&shown(name)).cloned().unwrap_or_default();
+        assert!(scan.plugins.is_empty() && why.ends_with(advice), "{name:?}: {why}");
     }
 }
 

@@ -1,10 +1,12 @@
-//! Plugins that are there twice: a copy that was left beside a plugin is a plugin of its own, and is called as well.
+//! What works and may be a mistake: plugins that are there twice, since a copy that was left beside a plugin is a plugin of its own
+//! and is called as well, and conditions that read what alerts do not have.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::inventory::FileWarning;
 use super::{Plugin, Role};
+use crate::condition::Condition;
 
 /// A warning for each enabled plugin that is the same as one before it in the order of names: the same component, or one that
 /// gives itself the same name. Sources are left out, since each is called only at its own address.
@@ -30,13 +32,26 @@ pub(super) fn copies<'a>(plugins: impl IntoIterator<Item = &'a Arc<Plugin>>) -> 
     warnings
 }
 
+/// A warning for each field of a plugin's `when` that alerts do not have.
+pub(super) fn doubts<'a>(plugins: impl IntoIterator<Item = &'a Arc<Plugin>>) -> Vec<FileWarning> {
+    let mut warnings = Vec::new();
+    for plugin in plugins {
+        let doubts = plugin.sidecar.when.iter().flat_map(Condition::doubts);
+        warnings.extend(doubts.map(|doubt| FileWarning {
+            file: format!("{}.toml", plugin.name()),
+            message: format!("when: {doubt}"),
+        }));
+    }
+    warnings
+}
+
 fn is_called_unasked(plugin: &Plugin) -> bool {
     plugin.is_enabled() && plugin.role() != Role::Source
 }
 
 fn advice(what: &str, name: &str) -> String {
     format!(
-        "{what}, and both are enabled: one alert may go through each. If this one is a left-over copy, delete it, or set \
-         enabled = false in {name}.toml"
+        "{what}, and both are enabled: one alert may go through each. If one of them is a left-over copy, delete that one, or set \
+         enabled = false in its sidecar (for this one {name}.toml)"
     )
 }
