@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
-use self::segment::Segment;
+use self::segment::{Segment, is_in_place, is_one};
 use super::secrets::placeholder;
 use crate::fault::Fault;
 
@@ -142,6 +142,14 @@ pub(super) fn http_line(method: &Method, url: &Url) -> String {
         None => path.to_owned(),
     };
     format!("http = [\"{method} {}{path}\"]", url.origin().ascii_serialization())
+}
+
+/// The first segment of a path that `*` does not cover, since some servers take it for another path, and whether a grant that
+/// names it can.
+pub(super) fn odd_segment(path: &str) -> Option<(&str, bool)> {
+    let is_odd = |segment: &&str| !segment.is_empty() && !is_one(segment.as_bytes());
+    let segment = path.split('/').find(is_odd)?;
+    Some((segment, is_in_place(segment.as_bytes())))
 }
 
 #[derive(Clone, Debug)]

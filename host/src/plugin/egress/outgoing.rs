@@ -11,12 +11,27 @@ use wasmtime_wasi_http::Error;
 use super::failure::Failure;
 use super::searchable;
 use super::steering::steering;
-use crate::plugin::grants::{Grants, host_of, http_line};
+use crate::plugin::grants::{Grants, host_of, http_line, odd_segment};
 use crate::plugin::secrets::{Mark, Secrets, Signer, Unsigned};
 
 /// The longest URL that is sent, in bytes.
 const LONGEST_URL: usize = 8 * 1024;
 const PRODUCT: HeaderValue = HeaderValue::from_static(concat!("campanile/", env!("CARGO_PKG_VERSION")));
+
+/// Why a request is not sent, and what would let it pass.
+fn not_granted(method: &Method, url: &Url) -> String {
+    let line = http_line(method, url);
+    match odd_segment(url.path()) {
+        None => format!("it is not granted; to allow it, add to [grants]: {line}"),
+        Some((odd, true)) => format!(
+            "it is not granted: some servers take the segment {odd} for another path, so `*` does not cover it; to allow it, add to \
+             [grants]: {line}"
+        ),
+        Some((odd, false)) => {
+            format!("it is not granted, and cannot be: some servers take the segment {odd} for another path")
+        }
+    }
+}
 
 /// A request that may be sent.
 pub(super) struct Outgoing {
@@ -34,14 +49,11 @@ impl Outgoing {
         check_method(&head.method)?;
         check_headers(&head.headers)?;
         let (mut url, mut headers) = (asked.clone(), head.headers);
-        let denied = |line: String| {
-            Failure::denied(format!("it is not granted; to allow it, add to [grants]: {line}"))
-        };
         let signers = secrets
             .fill(grants, &mut url, &mut headers)
             .map_err(|error| Failure::denied(error.to_string()))?;
         if !grants.allows_http(&head.method, &url) {
-            return Err(denied(http_line(&head.method, &asked)));
+            return Err(Failure::denied(not_granted(&head.method, &asked)));
         }
         Ok(Self { method: head.method, url, headers, signers })
     }

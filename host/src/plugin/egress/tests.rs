@@ -217,6 +217,18 @@ async fn without_grants_nothing_is_dialled_and_the_text_says_what_to_write() {
          http = [\"POST http://{address}/echo/a\"]"
     );
     assert_eq!(denied.failures(), [expected]);
+    // What a wildcard never covers.
+    let mut denied = call(grants(&[format!("POST http://{address}/echo/*")], &[], &[]));
+    for segment in ["a%2fb", "..%00"] {
+        _ = send(&mut denied, request(&format!("http://{address}/echo/{segment}"), "")).await;
+    }
+    let [written_out, never] = denied.failures().try_into().expect("two");
+    let advice = format!("to allow it, add to [grants]: http = [\"POST http://{address}/echo/a%2fb\"]");
+    assert!(
+        written_out.contains("so `*` does not cover it") && written_out.ends_with(&advice),
+        "{written_out}"
+    );
+    assert!(never.contains("it is not granted, and cannot be"), "{never}");
     let mut refused = call(grants(&[format!("POST http://{address}/**")], &["10.0.0.0/8"], &[]));
     assert!(matches!(send(&mut refused, request(&url, "")).await, Err(Error::DestinationIpProhibited)));
     assert!(

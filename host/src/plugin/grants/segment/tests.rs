@@ -19,8 +19,11 @@ fn is_allowed(grant: &str, path: &str) -> bool {
 /// A character as some server would undo it: percent-encoded up to four times, overlong, by code point, or by a look-alike.
 fn disguised(c: char, random: &mut StdRng) -> String {
     let hex = c as u32;
-    let like: &[&str] =
-        if c == '.' { &["%ef%bc%8e", "%e2%80%a4"] } else { &["%ef%bc%8f", "%e2%88%95", "%5c"] };
+    let like: &[&str] = if c == '.' {
+        &["%ef%bc%8e", "%e2%80%a4", "%e3%80%82", "%ef%bd%a1"]
+    } else {
+        &["%ef%bc%8f", "%e2%88%95", "%5c"]
+    };
     let (a, b) = (hex >> 6, hex & 0x3f);
     let forms = [
         c.to_string(),
@@ -38,12 +41,14 @@ fn disguised(c: char, random: &mut StdRng) -> String {
 }
 
 /// What a server might cut off or not see.
-const NOISE: [&str; 16] = [
+const NOISE: [&str; 18] = [
     "",
     "",
     "",
     "%00",
     "%20",
+    "+",
+    "%2b",
     "%09",
     "%0d%0a",
     "%c2%a0",
