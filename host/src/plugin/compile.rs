@@ -11,7 +11,7 @@ use std::{io, thread};
 
 use clap::Args;
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, Signal, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, nice, setrlimit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -293,7 +293,9 @@ impl Compile {
         most(Resource::Data, self.memory)?;
         // Should nobody watch the clock any more.
         most(Resource::Cpu, self.seconds.saturating_mul(processors))?;
-        most(Resource::Nofile, MOST_FILES)?;
+        // A process may lower what it was given, and not raise it.
+        let files = getrlimit(Resource::Nofile).maximum.map_or(MOST_FILES, |given| given.min(MOST_FILES));
+        most(Resource::Nofile, files)?;
         most(Resource::Core, 0)?;
         nice(NICENESS)?;
         Ok(())
