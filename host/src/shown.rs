@@ -9,7 +9,7 @@ use std::fmt::Write;
 pub fn is_unprintable(c: char) -> bool {
     let reorders =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let is_invisible = matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}');
+    let is_invisible = matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
     c.is_control() || reorders || is_invisible
 }
 
@@ -24,7 +24,9 @@ pub fn line(text: &str) -> Cow<'_, str> {
             '\n' => line.push_str("\\n"),
             '\r' => line.push_str("\\r"),
             '\t' => line.push_str("\\t"),
-            c if is_unprintable(c) => _ = write!(line, "\\u{:04x}", u32::from(c)),
+            c if is_unprintable(c) => {
+                c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| _ = write!(line, "\\u{unit:04x}"));
+            }
             c => line.push(c),
         }
     }
@@ -56,6 +58,7 @@ mod tests {
             ("\u{ad}\u{180e}\u{200b}\u{feff}", r"\u00ad\u180e\u200b\ufeff"),
             ("\u{2060}\u{2061}\u{2062}\u{2063}\u{2064}", r"\u2060\u2061\u2062\u2063\u2064"),
             ("\u{fff9}\u{fffa}\u{fffb}", r"\ufff9\ufffa\ufffb"),
+            ("\u{e0001}\u{e0041}", r"\udb40\udc01\udb40\udc41"),
         ] {
             assert_eq!(line(text), shown);
             assert!(text.chars().all(is_unprintable), "{shown}");
@@ -66,7 +69,7 @@ mod tests {
 
     #[test]
     fn what_is_json_stays_the_same_json() {
-        let nasty: String = ('\0'..='\u{ffff}').filter(|c| is_unprintable(*c)).collect();
+        let nasty: String = ('\0'..=char::MAX).filter(|c| is_unprintable(*c)).collect();
         let text = serde_json::to_string(&nasty).unwrap();
         assert_eq!(serde_json::from_str::<String>(&line(&text)).unwrap(), nasty);
     }
