@@ -192,7 +192,11 @@ async fn a_temporal_that_stalls_has_no_other_worker_call_again() {
     assert_eq!(state["outcome"], "delivered", "{state}");
     assert_eq!(receiver.received("/pager").len(), 1, "{state}");
     let made = step(&state["ledger"], "pager");
-    assert_eq!((&made["attempts"], &made["before"]), (&json!(1), &Value::Null), "no attempt was lost: {made}");
+    assert_eq!(
+        (&made["attempts"], &made["before"]),
+        (&json!(1), &Value::Null),
+        "no attempt was lost: {made}"
+    );
     let missed = "TIMEOUT_TYPE_HEARTBEAT";
     let history = server.history(&id).await.to_string();
     assert!(history.contains(missed), "it has not stalled for long enough: {history}");

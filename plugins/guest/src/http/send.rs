@@ -1,4 +1,4 @@
-//! The exchange itself: blocking calls on `wasi:http`, bounded by its timeouts.
+//! The exchange itself: blocking calls on `wasi:http`. How long an answer may take is the operator's word: the time of the call.
 
 use super::target::Target;
 use super::transport;
@@ -15,9 +15,6 @@ use crate::types::Failure;
 
 /// To connect, in nanoseconds.
 const CONNECT_TIMEOUT: u64 = 5_000_000_000;
-
-/// From the request to the first byte of its answer, and between bytes, in nanoseconds.
-const READ_TIMEOUT: u64 = 10_000_000_000;
 
 /// Who asks.
 const USER_AGENT: &str = concat!("campanile/", env!("CARGO_PKG_VERSION"));
@@ -85,8 +82,6 @@ fn timeouts() -> RequestOptions {
     let options = RequestOptions::new();
     // A host without these timeouts has its own deadline around the call.
     let _ = options.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let _ = options.set_first_byte_timeout(Some(READ_TIMEOUT));
-    let _ = options.set_between_bytes_timeout(Some(READ_TIMEOUT));
     options
 }
 
