@@ -106,8 +106,7 @@ fn write(
     if value.is_undefined() || value.is_none() {
         return Ok(None);
     }
-    let text = value.to_string();
-    filters::read(state, text.len())?;
+    let text = filters::shown(state, value)?;
     if value.is_safe() {
         out.write_str(&text)?;
         return Ok(None);

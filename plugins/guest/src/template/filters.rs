@@ -1,8 +1,10 @@
 //! The filters of templates: what alerts want, and of Jinja's own those that messages need most; each of those adds some
 //! KiB to every plugin. Not `safe`: only what stands in the template is markup.
 
-use minijinja::value::ValueKind;
-use minijinja::{Environment, Error, State, Value, filters, tests};
+use std::fmt::{self, Write};
+
+use minijinja::value::{Kwargs, StringInput, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, State, Value, filters, tests};
 use serde_json::Value as Json;
 
 use crate::text;
@@ -20,7 +22,7 @@ pub(super) fn add(environment: &mut Environment) {
     environment.add_filter("trim", trim);
     environment.add_filter("default", filters::default);
     environment.add_filter("items", filters::items);
-    environment.add_filter("join", filters::join);
+    environment.add_filter("join", join);
     environment.add_filter("length", length);
     environment.add_filter("replace", filters::replace);
     environment.add_filter("round", filters::round);
@@ -33,22 +35,28 @@ pub(super) fn add_json(environment: &mut Environment) {
 }
 
 /// `{{ labels | json }}`: the value as JSON, `{"host":"db-1"}`, texts in quotes; `null` if it is absent.
-fn json(value: &Value) -> Value {
-    Value::from_safe_string(plain(value).to_string())
+fn json(state: &State, value: &Value) -> Result<Value, Error> {
+    Ok(Value::from_safe_string(plain(state, value)?.to_string()))
 }
 
-fn plain(value: &Value) -> Json {
+fn plain(state: &State, value: &Value) -> Result<Json, Error> {
     let items = || value.try_iter().into_iter().flatten();
-    match value.kind() {
+    Ok(match value.kind() {
         ValueKind::Undefined | ValueKind::None => Json::Null,
         ValueKind::Bool => value.is_true().into(),
         ValueKind::Number => serde_json::from_str(&value.to_string()).unwrap_or_default(),
-        ValueKind::Seq | ValueKind::Iterable => items().map(|item| plain(&item)).collect(),
-        ValueKind::Map => {
-            items().map(|key| (key.to_string(), plain(&value.get_item(&key).unwrap_or_default()))).collect()
+        ValueKind::Seq | ValueKind::Iterable => {
+            Json::Array(items().map(|item| plain(state, &item)).collect::<Result<_, _>>()?)
         }
-        _ => value.to_string().into(),
-    }
+        ValueKind::Map => {
+            let entry = |key: Value| {
+                let value = value.get_item(&key).unwrap_or_default();
+                Ok((shown(state, &key)?, plain(state, &value)?))
+            };
+            Json::Object(items().map(entry).collect::<Result<_, Error>>()?)
+        }
+        _ => shown(state, value)?.into(),
+    })
 }
 
 /// `{{ title | one_line }}`: without line breaks and control characters.
@@ -71,6 +79,18 @@ fn pairs(state: &State, value: &Value) -> Result<String, Error> {
     Ok(pairs.collect::<Result<Vec<_>, Error>>()?.join(", "))
 }
 
+/// `{{ tags | join(", ") }}`: `urgent, eu`. The engine counts what it gives, once it is made of the items.
+fn join(
+    state: &mut State,
+    value: &Value,
+    between: Option<StringInput<'_>>,
+    attribute: Option<&str>,
+    more: Kwargs,
+) -> Result<Value, Error> {
+    shown(state, value)?;
+    filters::join(state, value, between, attribute, more)
+}
+
 fn upper(state: &State, value: &Value) -> Result<String, Error> {
     Ok(shown(state, value)?.to_uppercase())
 }
@@ -89,13 +109,46 @@ fn length(state: &State, value: &Value) -> Result<usize, Error> {
 }
 
 /// What is absent shows as nothing.
-fn shown(state: &State, value: &Value) -> Result<String, Error> {
+pub(super) fn shown(state: &State, value: &Value) -> Result<String, Error> {
     if value.is_undefined() || value.is_none() {
         return Ok(String::new());
     }
-    let text = value.to_string();
-    read(state, text.len())?;
-    Ok(text)
+    if let Some(text) = value.as_str() {
+        read(state, text.len())?;
+        return Ok(text.to_owned());
+    }
+    let count = |bytes| read(state, bytes);
+    let mut text = Counted { count: &count, text: String::new(), uncounted: 0, error: None };
+    let written = write!(text, "{value}");
+    match (written, text.error) {
+        (Ok(()), _) => read(state, text.uncounted).map(|()| text.text),
+        (Err(_), Some(error)) => Err(error),
+        (Err(_), None) => Err(Error::new(ErrorKind::InvalidOperation, "the value cannot be written")),
+    }
+}
+
+/// A text that is counted while it is written: a list of lists of one long text can be longer than the memory.
+struct Counted<'a> {
+    count: &'a dyn Fn(usize) -> Result<(), Error>,
+    text: String,
+    uncounted: usize,
+    error: Option<Error>,
+}
+
+impl Write for Counted<'_> {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        self.uncounted += part.len();
+        let steps = self.uncounted / BYTES_A_STEP as usize;
+        if steps > 0 {
+            (self.count)(steps * BYTES_A_STEP as usize).map_err(|error| {
+                self.error = Some(error);
+                fmt::Error
+            })?;
+            self.uncounted %= BYTES_A_STEP as usize;
+        }
+        self.text.push_str(part);
+        Ok(())
+    }
 }
 
 /// Counts the bytes that a filter reads: the engine counts what it returns alone.

@@ -140,6 +140,22 @@ fn filters_of_long_texts_use_up_the_fuel() {
     assert!(text.starts_with("built in") && notes.len() == 1 && notes[0].contains("fuel"), "{notes:?}");
 }
 
+/// Lists of lists of one text are small, and what is written of them is not: a gigabyte here.
+#[test]
+fn what_is_written_of_lists_counts_before_it_is_made() {
+    let document = json!({ "title": "t", "description": "x".repeat(64_000) });
+    let lists: String = [("a", "description"), ("b", "a"), ("c", "b"), ("d", "c")]
+        .map(|(name, of)| format!("{{% set {name} = [{}] %}}", [of; 11].join(", ")))
+        .concat();
+    for shown in ["d", "d | cut(1)", "[d] | join", "{'d': d} | pairs", "d | upper"] {
+        let (text, notes) = tried(&format!("{lists}{{{{ {shown} }}}}"), &document);
+        assert!(
+            text.starts_with("built in") && notes.len() == 1 && notes[0].contains("fuel"),
+            "{shown}: {notes:?}"
+        );
+    }
+}
+
 #[test]
 fn templates_nest_only_so_deep() {
     let blocks = format!("{}{}", "{% for a in [1] %}".repeat(60), "{% endfor %}".repeat(60));
