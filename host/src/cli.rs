@@ -179,8 +179,12 @@ async fn answered<T: DeserializeOwned>(response: reqwest::Response) -> anyhow::R
     let body = response.bytes().await.map_err(reqwest::Error::without_url)?;
     if !status.is_success() {
         let refusal: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-        let message = refusal["message"].as_str().unwrap_or("the host refuses, and does not say why");
-        bail!("{}", shown::line(message));
+        match refusal["message"].as_str() {
+            Some(message) => bail!("{}", shown::line(message)),
+            None => {
+                bail!("{url} answered {status}, not as a campanile does: is that a proxy in front of it?")
+            }
+        }
     }
     serde_json::from_slice(&body).with_context(|| format!("{url} is not a campanile"))
 }

@@ -97,7 +97,9 @@ impl Reloads {
                 tracing::info!("routes taken over from the configuration file");
             }
             Err(reason) => {
-                tracing::error!("routes refused, those before stay:\n{reason}");
+                let faults: Vec<_> = reason.lines().map(str::trim).collect();
+                let reason = faults.join("; ");
+                tracing::error!("routes refused, those before stay: {reason}");
                 let since = jiff::Timestamp::now();
                 *self.0.lock() = Some(RefusedRoutes { reason, since });
             }

@@ -183,11 +183,17 @@ async fn copies_and_ignored_names_are_warned_of_and_another_role_is_refused() {
     let receiver = Receiver::start().await;
     let pager = Plugin::recorder("pager", &receiver, "");
     let settings = Settings::new().plugin(pager.clone());
-    settings.drop_plugin(&Plugin { name: "pager.old".to_owned(), ..pager.clone() });
+    let mistyped = Plugin::recorder("pager", &receiver, "when = 'alert.severty == \"high\"'\n");
+    settings.drop_plugin(&Plugin { name: "pager.old".to_owned(), ..mistyped });
     let older = artifacts::version(pager.component.clone(), 2);
     settings.drop_plugin(&Plugin { name: "pager.older".to_owned(), component: older, ..pager.clone() });
     settings.place("UPPER.WASM", &pager.component);
-    let said = ["it is the same component as pager", "it calls itself", "UPPER.WASM"];
+    let said = [
+        "it is the same component as pager",
+        "it calls itself",
+        "UPPER.WASM",
+        "when: reads alert.severty, which",
+    ];
     let config = settings.write("campanile.toml", settings.config_text()).display().to_string();
     let plugins = settings.plugins().display().to_string();
     let checked = campanile(&["check", "--config", &config, "--plugins", &plugins]).await;

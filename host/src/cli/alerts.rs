@@ -14,7 +14,8 @@ use crate::temporal::{AlertPage, ListedAlert};
 
 /// The host itself waits five seconds for Temporal, and twelve for the worker of an alert that is taken over.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// How many characters of a title a table shows.
+/// How many characters of a source and of a title a table shows.
+const SOURCE: usize = 24;
 const TITLE: usize = 48;
 
 #[derive(Args, Debug)]
@@ -136,7 +137,7 @@ fn row(alert: &ListedAlert) -> [String; 7] {
         text(&alert.severity),
         text(&alert.status),
         text(&outcome),
-        text(&alert.source),
+        text(&alert.source).chars().take(SOURCE).collect(),
         title(alert),
         alert.workflow_id.clone(),
     ]
@@ -238,7 +239,10 @@ fn show(found: &Value) {
     for pending in found["pending"].as_array().into_iter().flatten() {
         let (id, attempt) = (text(&pending["id"]), &pending["attempt"]);
         say!();
-        say!("waiting: {id}, attempt {attempt} at {}", text(&pending["next_attempt_at"]));
+        match pending["next_attempt_at"].as_str() {
+            Some(at) => say!("waiting: {id}, attempt {attempt} at {at}"),
+            None => say!("under way: {id}, attempt {attempt}"),
+        }
         show_attempts(&pending["before"]);
         say!("  {}", text(&pending["error"]));
     }

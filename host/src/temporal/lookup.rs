@@ -125,7 +125,7 @@ pub struct Pending {
     pub activity: String,
     /// The alert and the receiver or updater, `<alert>/<name>`.
     pub id: String,
-    /// The number of the next or running durable attempt, counted from 1 after the first, local one.
+    /// The number of the next or running attempt, counted from 1 as far as it is known what came before.
     pub attempt: i32,
     /// When the next attempt is due.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -509,13 +509,16 @@ fn message(failure: &Failure) -> String {
 impl From<&PendingActivityInfo> for Pending {
     fn from(info: &PendingActivityInfo) -> Self {
         let due = info.next_attempt_schedule_time.as_ref();
+        let before = info.heartbeat_details.as_ref().map(failure::attempts_of).unwrap_or_default();
+        // Temporal counts the durable ones; the first of those has the number that it was made under.
+        let first = before.first().map_or(1, |first| i32::try_from(first.number).unwrap_or(1));
         Self {
             activity: info.activity_type.as_ref().map(|kind| kind.name.clone()).unwrap_or_default(),
             id: info.activity_id.clone(),
-            attempt: info.attempt,
+            attempt: info.attempt.saturating_add(first - 1),
             next_attempt_at: due.and_then(|due| Timestamp::new(due.seconds, due.nanos).ok()),
             error: info.last_failure.as_ref().map(message),
-            before: info.heartbeat_details.as_ref().map(failure::attempts_of).unwrap_or_default(),
+            before,
         }
     }
 }
