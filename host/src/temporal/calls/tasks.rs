@@ -19,8 +19,9 @@ use crate::temporal::continued::SCHEDULE_TO_START;
 /// is run again after 10 s; while Temporal is away, once it is back.
 const MOST_ENDED: usize = 20_000;
 const KEPT: Duration = Duration::from_secs(10 * 60);
-/// How much they may have together, in bytes of JSON: a processed alert can have half a megabyte.
-const MOST_BYTES: usize = 64 << 20;
+/// How much they may have together, in bytes of JSON; in memory it is some three times as much. A processed alert can have half a
+/// megabyte: processors may be asked again, so that those that make room for others cost no delivery.
+const MOST_BYTES: usize = 16 << 20;
 
 /// A call: which one of which run of a workflow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
