@@ -1,5 +1,12 @@
 //! What templates can do, and what they cannot.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use minijinja::value::Object;
+use minijinja::{Environment, ErrorKind, Value};
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -154,6 +161,33 @@ fn what_is_written_of_lists_counts_before_it_is_made() {
             "{shown}: {notes:?}"
         );
     }
+}
+
+/// Writes a letter as often as it is let.
+#[derive(Debug, Default)]
+struct Endless(AtomicUsize);
+
+impl Object for Endless {
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for _ in 0..100_000_000 {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            f.write_str("x")?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn writing_ends_with_the_fuel() {
+    let endless = Arc::new(Endless::default());
+    let mut environment = Environment::new();
+    environment.set_fuel(Some(1_000));
+    environment.add_filter("shown", filters::shown);
+    let context = BTreeMap::from([("a", Value::from_dyn_object(endless.clone()))]);
+    let error = environment.render_str("{{ a | shown }}", context).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutOfFuel);
+    let written = endless.0.load(Ordering::Relaxed);
+    assert!(written <= 64 * 1_000, "{written} letters");
 }
 
 #[test]
