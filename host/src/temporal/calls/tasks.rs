@@ -15,10 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::temporal::continued::SCHEDULE_TO_START;
 
-/// How many answers are kept, and for how long, for a workflow task that is run again. A task that Temporal did not get in time
-/// is run again after 10 s; while Temporal is away, once it is back.
+/// How many answers are kept, for a workflow task that is run again.
 const MOST_ENDED: usize = 20_000;
-const KEPT: Duration = Duration::from_secs(10 * 60);
+/// For how long they are kept while others come. A task that Temporal did not get in time is run again after 10 s.
+const KEPT: Duration = Duration::from_secs(60);
+/// How long a pause between two answers counts at most: while Temporal is away, none come, and its tasks are run again once it is
+/// back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How much they may have together, in bytes of JSON; in memory it is some three times as much. A processed alert can have half a
 /// megabyte: processors may be asked again, so that those that make room for others cost no delivery.
 const MOST_BYTES: usize = 16 << 20;
@@ -91,12 +94,16 @@ struct Table<T> {
     ended: VecDeque<Past>,
     /// What their answers have together.
     weight: usize,
+    /// When the latest answer came, and how much time that is without long pauses.
+    latest: Option<Instant>,
+    passed: Duration,
     begun: u64,
 }
 
 /// A call that has ended.
 struct Past {
-    at: Instant,
+    /// In the time without long pauses.
+    at: Duration,
     id: CallId,
     serial: u64,
     /// What its answer has.
@@ -105,7 +112,14 @@ struct Past {
 
 impl<T> Default for Tasks<T> {
     fn default() -> Self {
-        let table = Table { tasks: HashMap::new(), ended: VecDeque::new(), weight: 0, begun: 0 };
+        let table = Table {
+            tasks: HashMap::new(),
+            ended: VecDeque::new(),
+            weight: 0,
+            latest: None,
+            passed: Duration::ZERO,
+            begun: 0,
+        };
         Self(Arc::new(Mutex::new(table)))
     }
 }
@@ -129,7 +143,6 @@ impl<T: Clone + Final + Send + Sync + 'static> Tasks<T> {
     {
         let (sender, answer) = watch::channel(None);
         let mut table = self.0.lock();
-        table.forget(Instant::now());
         if let Some(task) = table.tasks.get(&id).filter(|task| task.is_for(attempt)) {
             return task.clone();
         }
@@ -168,15 +181,18 @@ impl<T: Clone + Final + Send + Sync + 'static> Tasks<T> {
 }
 
 impl<T> Table<T> {
-    /// Notes a call that has ended.
-    fn note(&mut self, past: Past) {
-        self.weight += past.weight;
-        self.ended.push_back(past);
+    /// Notes a call that has ended now.
+    fn note(&mut self, id: CallId, serial: u64, weight: usize, now: Instant) {
+        let pause = self.latest.map_or(Duration::ZERO, |latest| now.duration_since(latest));
+        self.passed += pause.min(LONGEST_PAUSE);
+        self.latest = Some(now);
+        self.weight += weight;
+        self.ended.push_back(Past { at: self.passed, id, serial, weight });
     }
 
     /// Forgets answers that are too old, too many, or too large together, the oldest first.
-    fn forget(&mut self, now: Instant) {
-        while self.ended.front().is_some_and(|oldest| self.is_beyond(oldest, now)) {
+    fn forget(&mut self) {
+        while self.ended.front().is_some_and(|oldest| self.is_beyond(oldest)) {
             let Some(Past { id, serial, weight, .. }) = self.ended.pop_front() else { return };
             self.weight -= weight;
             if self.tasks.get(&id).is_some_and(|task| task.serial == serial) {
@@ -185,8 +201,8 @@ impl<T> Table<T> {
         }
     }
 
-    fn is_beyond(&self, oldest: &Past, now: Instant) -> bool {
-        self.ended.len() > MOST_ENDED || self.weight > MOST_BYTES || now.duration_since(oldest.at) > KEPT
+    fn is_beyond(&self, oldest: &Past) -> bool {
+        self.ended.len() > MOST_ENDED || self.weight > MOST_BYTES || self.passed - oldest.at > KEPT
     }
 }
 
@@ -273,10 +289,9 @@ struct AtTheEnd<T> {
 
 impl<T> Drop for AtTheEnd<T> {
     fn drop(&mut self) {
-        let (at, id) = (Instant::now(), self.id.clone());
         let mut table = self.tasks.0.lock();
-        table.note(Past { at, id, serial: self.serial, weight: self.weight });
-        table.forget(at);
+        table.note(self.id.clone(), self.serial, self.weight, Instant::now());
+        table.forget();
     }
 }
 
@@ -411,15 +426,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_are_kept_for_a_while_and_not_without_bound() {
+    async fn answers_are_kept_for_a_while_in_which_others_come() {
         let tasks = Numbers::default();
-        let begun = Instant::now();
         assert_eq!(answered(&tasks, 1, Ok(1)).await, Ok(1));
         tokio::task::yield_now().await;
-        tasks.0.lock().forget(begun + KEPT);
-        assert_eq!(answered(&tasks, 1, Ok(2)).await, Ok(1));
-        tasks.0.lock().forget(Instant::now() + KEPT + Duration::from_secs(1));
+        let answer = |at: Instant| {
+            let mut table = tasks.0.lock();
+            table.note(id("another"), 0, 0, at);
+            table.forget();
+        };
+        let mut at = Instant::now() + 60 * KEPT;
+        answer(at);
+        assert_eq!(answered(&tasks, 1, Ok(2)).await, Ok(1), "while nothing came, nothing is forgotten");
+        while at < Instant::now() + 61 * KEPT + 2 * LONGEST_PAUSE {
+            at += LONGEST_PAUSE;
+            answer(at);
+        }
+        assert!(tasks.get(&id("a")).is_none(), "others came for that long");
         assert_eq!(answered(&tasks, 1, Ok(3)).await, Ok(3));
+    }
+
+    #[tokio::test]
+    async fn answers_are_not_kept_without_bound() {
+        let tasks = Numbers::default();
+        assert_eq!(answered(&tasks, 1, Ok(1)).await, Ok(1));
         for number in 0..MOST_ENDED + 10 {
             tasks.join_or_begin(id(&number.to_string()), 1, || std::future::ready(Ok(0))).ended().await;
             tokio::task::yield_now().await;
@@ -440,7 +470,5 @@ mod tests {
         let is_kept = |number: u32| tasks.get(&id(&number.to_string())).is_some();
         assert_eq!([0, 1, 2, 3, 4, 5].map(is_kept), [false, false, true, true, true, true]);
         assert_eq!(tasks.0.lock().weight, MOST_BYTES);
-        tasks.0.lock().forget(Instant::now() + KEPT + Duration::from_secs(1));
-        assert_eq!(tasks.0.lock().weight, 0);
     }
 }
