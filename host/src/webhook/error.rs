@@ -374,7 +374,7 @@ fn log(error: &ApiError, id: &str, peer: Option<IpAddr>, method: &str, path: &st
     );
 }
 
-/// What a browser is to do with an answer that somebody led it to: show the pages of `/docs`, and nothing else. What a source
+/// What a browser may do with an answer: show the pages of `/docs`, and nothing else. What a source
 /// answered has a stricter policy already.
 fn secure(headers: &mut HeaderMap) {
     let policy =
