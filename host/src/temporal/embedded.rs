@@ -264,15 +264,24 @@ impl Launch {
     }
 }
 
-/// Asks the kernel to end the child when the thread that started it ends, which the supervisor's does only with the
+/// Asks the kernel to kill the child when the thread that started it ends, which the supervisor's does only with the
 /// process: nothing is left behind by a `kill -9` of the host. (Elsewhere than on Linux the next start says that the
-/// database is in use.)
+/// database is in use.) It is killed, not asked: a server that hangs while it stops would have no process left that
+/// ends it, and every commit is on the disk.
 #[cfg(target_os = "linux")]
 fn die_with_parent(command: &mut Command) {
-    // SAFETY: the closure runs between fork and exec and makes one system call; it neither allocates nor locks.
+    let parent = rustix::process::getpid();
+    // SAFETY: the closure runs between fork and exec and makes two system calls; it neither allocates nor locks.
     #[expect(unsafe_code, reason = "the standard library has no safe way to set the parent death signal")]
     unsafe {
-        command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?));
+        command.pre_exec(move || {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            // A host that died before that sent no signal.
+            match rustix::process::getppid() == Some(parent) {
+                true => Ok(()),
+                false => Err(std::io::ErrorKind::BrokenPipe.into()),
+            }
+        });
     }
 }
 
