@@ -185,22 +185,33 @@ fn below_config(faults: Vec<Fault>) -> Vec<Fault> {
     faults.into_iter().map(|fault| Fault { path: path(&fault.path), ..fault }).collect()
 }
 
-/// Settings as the plugin reads them.
+/// Settings as the plugin reads them: texts, and those of a table under its name and a dot.
 pub(super) fn settings(config: &Map<String, Value>) -> Result<Settings, Vec<Fault>> {
-    let mut faults = Vec::new();
-    let mut pairs = Vec::new();
-    for (key, value) in config {
+    let (mut pairs, mut faults) = (Vec::new(), Vec::new());
+    flatten_table("", config, &mut pairs, &mut faults);
+    if faults.is_empty() { Ok(pairs.into()) } else { Err(faults) }
+}
+
+/// How deep tables nest is bounded where the file is read.
+fn flatten_table(
+    prefix: &str,
+    table: &Map<String, Value>,
+    pairs: &mut Vec<(String, String)>,
+    faults: &mut Vec<Fault>,
+) {
+    for (key, value) in table {
+        let key = format!("{prefix}{key}");
         match value {
-            Value::String(text) => pairs.push((key.clone(), text.clone())),
-            Value::Number(_) | Value::Bool(_) => pairs.push((key.clone(), value.to_string())),
+            Value::String(text) => pairs.push((key, text.clone())),
+            Value::Number(_) | Value::Bool(_) => pairs.push((key, value.to_string())),
+            Value::Object(inner) => flatten_table(&format!("{key}."), inner, pairs, faults),
             _ => faults.push(Fault {
                 path: format!("config.{key}"),
                 value: Some(value.clone()),
-                message: "must be a text, a number or a boolean".to_owned(),
+                message: "must be a text, a number, a boolean or a table of these".to_owned(),
             }),
         }
     }
-    if faults.is_empty() { Ok(pairs.into()) } else { Err(faults) }
 }
 
 #[cfg(test)]
@@ -273,11 +284,14 @@ mod tests {
 
     #[test]
     fn settings_reach_the_plugin_as_texts() {
-        let sidecar = sidecar("[config]\nurl = 'x'\nlimit = 3\nfast = true\nratio = 0.5").unwrap();
-        let mut pairs = sidecar.settings.to_vec();
+        let text = "[config]\nurl = 'x'\nlimit = 3\nfast = true\nratio = 0.5\n[config.labels.a]\nteam = '/owner'";
+        let mut pairs = sidecar(text).unwrap().settings.to_vec();
         pairs.sort();
         let pairs: Vec<_> = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        assert_eq!(pairs, [("fast", "true"), ("limit", "3"), ("ratio", "0.5"), ("url", "x")]);
+        assert_eq!(
+            pairs,
+            [("fast", "true"), ("labels.a.team", "/owner"), ("limit", "3"), ("ratio", "0.5"), ("url", "x")]
+        );
     }
 
     #[test]

@@ -1,15 +1,29 @@
 //! The plugin's configuration: what the operator wrote under `[config]` in the sidecar file.
 
+use std::collections::BTreeMap;
+
 use crate::bindings::wasi::config::store;
 use crate::failure::{passing, permanent};
 use crate::types::Failure;
 
 /// The value of `key`, if it is set.
 pub fn get(key: &str) -> Result<Option<String>, Failure> {
-    store::get(key).map_err(|error| {
-        let (store::Error::Upstream(why) | store::Error::Io(why)) = error;
-        passing("config-unavailable", format!("the configuration key `{key}` cannot be read: {why}"))
-    })
+    store::get(key).map_err(|error| unavailable(key, error))
+}
+
+/// All values of the table `table`, by their keys in it, which name tables within it before a dot.
+pub fn table(table: &str) -> Result<BTreeMap<String, String>, Failure> {
+    let pairs = store::get_all().map_err(|error| unavailable(table, error))?;
+    let inside = |(key, value): (String, String)| {
+        let key = key.strip_prefix(table)?.strip_prefix('.')?.to_owned();
+        Some((key, value))
+    };
+    Ok(pairs.into_iter().filter_map(inside).collect())
+}
+
+fn unavailable(key: &str, error: store::Error) -> Failure {
+    let (store::Error::Upstream(why) | store::Error::Io(why)) = error;
+    passing("config-unavailable", format!("the configuration key `{key}` cannot be read: {why}"))
 }
 
 /// The value of `key`, which the plugin cannot do without; `example` is one that works.

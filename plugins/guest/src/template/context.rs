@@ -99,7 +99,7 @@ fn status(status: Status) -> &'static str {
 }
 
 /// What is `null` is as good as absent.
-fn plain(value: &Json) -> Value {
+pub(super) fn plain(value: &Json) -> Value {
     match value {
         Json::Null => Value::UNDEFINED,
         Json::Bool(flag) => Value::from(*flag),

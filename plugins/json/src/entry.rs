@@ -1,0 +1,93 @@
+//! From one entry to an alert. A field that cannot be had costs itself, with a warning that names it.
+
+use std::collections::BTreeMap;
+
+use campanile_guest::source::{Draft, Settings, Sheet};
+use campanile_guest::template::Names;
+use campanile_guest::types::Status;
+use serde_json::Value;
+
+use crate::field::{number, written};
+use crate::mapping::Mapping;
+
+/// The values that a mapping finds in one entry, by the names of its fields.
+struct Found<'a>(BTreeMap<&'a str, Value>);
+
+impl Found<'_> {
+    fn value(&self, name: &str) -> &Value {
+        self.0.get(name).unwrap_or(&Value::Null)
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        written(self.value(name))
+    }
+
+    /// Those of the table `table`, such as `labels`.
+    fn table(&self, table: &str) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().filter_map(move |(name, value)| {
+            Some((name.strip_prefix(table)?.strip_prefix('.')?, value)).filter(|_| !value.is_null())
+        })
+    }
+}
+
+impl Mapping {
+    /// Adds the alert that one entry is.
+    pub(crate) fn add_alert(
+        &self,
+        at: &str,
+        entry: &Value,
+        names: &Names,
+        settings: &Settings,
+        sheet: &mut Sheet,
+    ) {
+        let found = self.find_values(at, entry, names, sheet);
+        let title = found.text("title");
+        if title.is_none() {
+            sheet.odd(at, entry, "has no title by this mapping (`title`)");
+        }
+        let draft = Draft::new(at, settings, self.status(&found), title.as_deref())
+            .description(found.text("description").as_deref())
+            .starts_at("starts-at", found.value("starts-at"))
+            .ends_at("ends-at", found.value("ends-at"))
+            .context("environment", found.text("environment").as_deref())
+            .context("service", found.text("service").as_deref())
+            .link("Source", found.text("link").as_deref());
+        let draft = self.with_severity(draft, found.value("severity"));
+        // Keys count within the source: two systems may have the same.
+        let draft = match found.text("key") {
+            Some(key) => draft.dedup_key(&format!("{}/{key}", self.name)),
+            None => draft,
+        };
+        let draft = found.table("labels").fold(draft, |draft, (name, value)| draft.label(name, value));
+        let draft = found.table("data").fold(draft, |draft, (name, value)| draft.data(name, value));
+        sheet.add(found.table("metrics").fold(draft, |draft, (name, value)| draft.metric(name, &number(value))));
+    }
+
+    fn find_values(&self, at: &str, entry: &Value, names: &Names, sheet: &mut Sheet) -> Found<'_> {
+        let mut found = BTreeMap::new();
+        for (name, field) in &self.fields {
+            match field.value(entry, names) {
+                Ok(value) => _ = found.insert(name.as_str(), value),
+                Err(why) => sheet.odd(at, entry, &format!("has no `{name}`: its template failed: {why}")),
+            }
+        }
+        Found(found)
+    }
+
+    fn status(&self, found: &Found<'_>) -> Status {
+        let word = found.text("status").unwrap_or_default().to_lowercase();
+        if self.resolved.contains(&word) { Status::Resolved } else { Status::Firing }
+    }
+
+    /// The mapping's own words first, then those of every source.
+    fn with_severity(&self, draft: Draft, word: &Value) -> Draft {
+        let text = written(word);
+        match text.as_ref().and_then(|text| self.severities.get(&text.to_lowercase())) {
+            Some(severity) => draft.known_severity(*severity),
+            None => draft.severity("severity", &text.map_or(Value::Null, Value::String)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

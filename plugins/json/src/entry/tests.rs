@@ -1,0 +1,122 @@
+//! Mappings as operators write them, and what becomes of bodies.
+
+use std::collections::BTreeMap;
+
+use campanile_guest::source::{Settings, Sheet};
+use campanile_guest::types::Failure;
+use serde_json::{Value, json};
+
+use crate::mapping::Mapping;
+
+type Table = BTreeMap<String, String>;
+
+fn table(pairs: &[(&str, &str)]) -> Table {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn tried(pairs: &[(&str, &str)], body: &Value) -> Result<Sheet, Failure> {
+    Mapping::new("acme", table(pairs)).decode(body, Settings::of("json", "JSON", "custom"))
+}
+
+/// The alerts, without a warning.
+fn alerts(pairs: &[(&str, &str)], body: &Value) -> Vec<Value> {
+    let sheet = tried(pairs, body).unwrap();
+    assert!(sheet.warnings.is_empty(), "{:?}", sheet.warnings);
+    sheet.alerts.iter().map(|alert| serde_json::from_str(alert).unwrap()).collect()
+}
+
+#[test]
+fn pointers_and_templates_fill_every_field() {
+    let mapping = [
+        ("list", "/events"),
+        ("name", "Acme Cloud"),
+        ("title", "{{ entry.host }} is {{ entry.state | lower }}"),
+        ("description", "/message"),
+        ("key", "/id"),
+        ("severity", "/level"),
+        ("severities.5", "critical"),
+        ("status", "/state"),
+        ("starts-at", "/since"),
+        ("environment", "{{ body.env }}"),
+        ("service", "/service"),
+        ("link", "https://acme.example/e/{{ entry.id }}"),
+        ("labels.team", "/owner/team"),
+        ("labels.none", "/nothing"),
+        ("data.owner", "/owner"),
+        ("metrics.load", "/load"),
+    ];
+    let body = json!({"env": "production", "events": [
+        {"id": 7, "host": "db-1", "state": "DOWN", "level": 5, "message": "no answer", "service": "pay",
+         "since": 1_780_000_000, "owner": {"team": "storage"}, "load": "0.75"},
+        {"id": 7, "host": "db-1", "state": "OK", "level": "warn"},
+    ]});
+    let found = alerts(&mapping, &body);
+    assert_eq!(
+        found[0],
+        json!({
+            "title": "db-1 is down", "description": "no answer", "type": "custom", "severity": "critical",
+            "source": {"name": "Acme Cloud", "type": "json"}, "status": "firing", "dedup_key": "acme/7",
+            "starts_at": found[0]["starts_at"], "context": {"environment": "production", "service": "pay"},
+            "links": [{"href": "https://acme.example/e/7", "text": "Source"}], "labels": {"team": "storage"},
+            "data": {"owner": {"team": "storage"}}, "metrics": {"load": 0.75},
+        })
+    );
+    assert!(found[0]["starts_at"].as_str().unwrap().starts_with("2026-05-28T20:26:40"), "{}", found[0]);
+    let ended = &found[1];
+    assert_eq!((&ended["status"], &ended["severity"]), (&json!("resolved"), &json!("medium")));
+    assert_eq!(ended["dedup_key"], found[0]["dedup_key"]);
+}
+
+#[test]
+fn a_body_without_a_list_is_one_alert_or_many() {
+    let mapping = [("title", "/name")];
+    assert_eq!(alerts(&mapping, &json!({"name": "one"})).len(), 1);
+    assert_eq!(alerts(&mapping, &json!([{"name": "one"}, {"name": "two"}])).len(), 2);
+    let refused = tried(&[("title", "/name"), ("list", "/items")], &json!({"name": "one"})).unwrap_err();
+    assert_eq!(
+        refused.message,
+        "the mapping acme reads a list or an object at \"/items\" (`list`), and the body has none there"
+    );
+}
+
+#[test]
+fn the_words_that_end_an_alert_can_be_set() {
+    let status = |words: &[(&str, &str)], value: Value| {
+        let mapping = [&[("title", "/t"), ("status", "/s")], words].concat();
+        alerts(&mapping, &json!({"t": "t", "s": value}))[0]["status"].clone()
+    };
+    assert_eq!(status(&[], json!("Recovered")), "resolved");
+    assert_eq!(status(&[], json!("false")), "firing");
+    assert_eq!(status(&[("resolved", "Done, false")], json!(false)), "resolved");
+    assert_eq!(status(&[("resolved", "Done, false")], json!("recovered")), "firing");
+}
+
+#[test]
+fn a_field_that_cannot_be_had_costs_itself() {
+    let mapping = [("title", "{{ entry.name"), ("severity", "/level"), ("key", "/id"), ("starts-at", "/at")];
+    let sheet = tried(&mapping, &json!([{"name": "a", "id": "k", "level": "odd", "at": "soon"}])).unwrap();
+    let alert: Value = serde_json::from_str(&sheet.alerts[0]).unwrap();
+    assert_eq!((&alert["title"], &alert["dedup_key"]), (&json!("acme: alert without a title"), &json!("acme/k")));
+    for (warning, part) in sheet.warnings.iter().zip([
+        "has no `title`: its template failed: line 1",
+        "has no title by this mapping",
+        "/0.starts-at: \"soon\" is no time",
+        "/0.severity: \"odd\" is no known severity",
+    ]) {
+        assert!(warning.contains(part), "{part:?} is missing in {warning:?}");
+    }
+    assert_eq!(sheet.warnings.len(), 4);
+}
+
+#[test]
+fn the_path_chooses_the_mapping() {
+    let mappings = |names: &[&str]| -> BTreeMap<String, Table> {
+        names.iter().map(|name| ((*name).to_owned(), table(&[("title", "/t")]))).collect()
+    };
+    let chosen = |path: &str, names: &[&str]| Mapping::choose(path, mappings(names)).map(|found| found.name);
+    assert_eq!(chosen("/b?x=1", &["a", "b"]).unwrap(), "b");
+    assert_eq!(chosen("/", &["a"]).unwrap(), "a");
+    assert!(chosen("/", &[]).unwrap_err().message.contains("add one, such as [config.mappings.acme]"));
+    let refused = chosen("/c", &["a", "b"]).unwrap_err().message;
+    assert!(refused.contains("\"/c\"") && refused.contains("a, b") && refused.contains("[config.mappings.c]"), "{refused}");
+}
