@@ -26,6 +26,7 @@ mod identity;
 mod kills;
 mod lists;
 mod lives;
+mod mapping;
 mod observability;
 mod openapi;
 mod outages;

@@ -35,7 +35,7 @@ pub struct SidecarConfig {
     /// A CEL expression over `alert` that says which alerts it is called for, such as
     /// `alert.severity in ["high", "critical"]`; all if absent.
     pub when: Option<String>,
-    /// The plugin's own settings, which it describes by a JSON Schema: a flat table of texts, numbers and booleans.
+    /// The plugin's own settings, which it describes by a JSON Schema: texts, numbers and booleans, and tables of these, which the plugin reads as `table.key`.
     pub config: Map<String, Value>,
     /// What it may reach; nothing unless listed.
     pub grants: GrantsConfig,
