@@ -36,6 +36,7 @@ mod output;
 mod quarantine;
 mod registry;
 mod sample;
+mod schema;
 mod secrets;
 mod setup;
 mod sidecar;

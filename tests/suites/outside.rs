@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use harness::alerts::alert;
-use harness::{Plugin, Settings, artifacts, project};
+use harness::plugin::posting_to;
+use harness::{Plugin, Receiver, Settings, artifacts, project};
 
 const MANIFEST: &str = r#"[package]
 name = "outsider"
@@ -31,14 +32,18 @@ impl Guest for Outsider {
             name: "outsider".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             summary: "Written far away.".into(),
-            config_schema: String::new(),
+            config_schema: r#"{"properties": {"url": {"type": "string"}}}"#.into(),
             http: vec![],
             secrets: vec![],
         }
     }
 
     fn notify(delivery: Delivery) -> Result<Receipt, Failure> {
-        let message = format!("told of {}", delivery.alert.title);
+        let url = wasi::config::store::get("url").ok().flatten().unwrap_or_default();
+        let (authority, path) = url.trim_start_matches("http://").split_once('/').unwrap_or_default();
+        let json = format!("{{\"title\": {:?}, \"padding\": {:?}}}", delivery.alert.title, "x".repeat(10_000));
+        let status = post(&Scheme::Http, authority, &format!("/{path}"), json.as_bytes());
+        let message = format!("answered {status:?}");
         Ok(Receipt { id: Some(delivery.delivery_id), message })
     }
 }
@@ -46,11 +51,18 @@ impl Guest for Outsider {
 export!(Outsider);
 "#;
 
+/// The request that the page for authors shows.
+fn documented() -> String {
+    let page = fs::read_to_string(project::root().join("docs/authors.md")).expect("it is there");
+    let (_, code) = page.split_once("```rust\n").expect("it shows a request in Rust");
+    code.split_once("```").expect("the code ends").0.to_owned()
+}
+
 /// Writes the crate into `directory`, with a copy of `wit/` and nothing else of ours, and builds it.
 fn build(directory: &Path) -> Vec<u8> {
     fs::create_dir(directory.join("src")).expect("a new directory");
     fs::write(directory.join("Cargo.toml"), MANIFEST).expect("writable");
-    fs::write(directory.join("src/lib.rs"), SOURCE).expect("writable");
+    fs::write(directory.join("src/lib.rs"), format!("{SOURCE}{}", documented())).expect("writable");
     copy(&project::root().join("wit"), &directory.join("wit"));
     let target = project::target().join("guests-outside");
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -78,13 +90,16 @@ async fn a_plugin_built_elsewhere_with_nothing_but_the_contract_is_dropped_in_an
     let elsewhere = tempfile::tempdir().expect("a temporary directory");
     let path = elsewhere.path().to_owned();
     let component = tokio::task::spawn_blocking(move || build(&path)).await.expect("it builds");
+    let receiver = Receiver::start().await;
     let host = Settings::new().start().await;
-    host.drop_plugin(&Plugin::new("outsider", component));
+    host.drop_plugin(&Plugin::new("outsider", component).sidecar(&posting_to(&receiver, "outsider", "")));
     let loaded = host.loaded("outsider", |_| true).await;
     assert_eq!((&loaded["version"], &loaded["summary"]), (&"3.2.1".into(), &"Written far away.".into()));
     let ledger = host.ledger(alert("strangers")).await;
     assert_eq!(ledger["outcome"], "delivered");
-    assert_eq!(ledger["steps"][0]["message"], "told of strangers");
+    assert_eq!(ledger["steps"][0]["message"], "answered Ok(200)");
+    let received = receiver.received("/outsider");
+    assert_eq!((received.len(), &received[0].json()["title"]), (1, &"strangers".into()));
     assert_eq!(
         ledger["steps"][0]["receipt_id"],
         format!("{}/outsider", ledger["id"].as_str().expect("an id"))

@@ -110,7 +110,7 @@ impl Runtime {
                 Ok(Ok(Ok(answer))) => {
                     Ok((answer, end::settled(state, role, (limit, bounds.deadline), &retired).await?))
                 }
-                Ok(Ok(Err(failure))) => Err(explained(failure.into(), state)),
+                Ok(Ok(Err(failure))) => Err(explained(failure.into(), state, &bounds)),
                 Ok(Err(error)) => match crash(&error, state, limit, &bounds) {
                     late if late.reason == Reason::Deadline => Err(end::late(late, state, &retired).await),
                     crash => Err(crash),
@@ -167,15 +167,20 @@ fn replaced() -> CallError {
     CallError::of(Reason::Replaced, "the plugin was replaced, and the call did not end in time")
 }
 
-/// The plugin's own failure, with what the host knows of the request that failed last: the plugin only got a code.
-fn explained(failure: CallError, state: &HostState) -> CallError {
-    match state.requests.failures().last() {
-        Some(why) => CallError {
-            message: one_line(&format!("{}; {why}", failure.message), LONGEST_MESSAGE),
-            ..failure
-        },
-        None => failure,
+/// The plugin's own failure, with what the host knows and the plugin does not: which request failed last and how, and
+/// which limit its runtime met, which only says that it is out of memory.
+fn explained(failure: CallError, state: &HostState, bounds: &Bounds) -> CallError {
+    let memory = state.memory.has_refused().then(|| memory_limit(bounds));
+    let known: Vec<_> = memory.into_iter().chain(state.requests.failures().last().cloned()).collect();
+    if known.is_empty() {
+        return failure;
     }
+    let message = one_line(&format!("{}; {}", failure.message, known.join("; ")), LONGEST_MESSAGE);
+    CallError { message, ..failure }
+}
+
+fn memory_limit(bounds: &Bounds) -> String {
+    format!("memory limit {} reached (`memory` in [limits])", ByteSize(bounds.memory))
 }
 
 /// `limit` is less than the plugin's own deadline where the caller had no more time.
@@ -187,8 +192,7 @@ fn too_late(limit: Duration, bounds: &Bounds) -> CallError {
 /// What a call that ended without an answer died of.
 fn crash(error: &wasmtime::Error, state: &HostState, limit: Duration, bounds: &Bounds) -> CallError {
     if state.memory.has_refused() {
-        let text = format!("memory limit {} reached (`memory` in [limits])", ByteSize(bounds.memory));
-        return CallError::of(Reason::Memory, text);
+        return CallError::of(Reason::Memory, memory_limit(bounds));
     }
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return CallError::of(Reason::Busy, "no memory was free for another call");

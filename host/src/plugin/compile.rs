@@ -311,8 +311,29 @@ fn not_loaded(error: &wasmtime::Error) -> CompileError {
     }
 }
 
+/// Parts of WebAssembly that this host leaves out, as the validator names them, and how toolchains leave them out.
+const LEFT_OUT: [(&str, &str); 5] = [
+    (
+        "exceptions",
+        "build it without exceptions: C++ with -fno-exceptions, Emscripten without -fwasm-exceptions; Rust needs no flag",
+    ),
+    (
+        "gc",
+        "garbage-collected types are what Kotlin, Dart and Java compile to: there is no flag without, use another toolchain",
+    ),
+    (
+        "shared",
+        "build it without threads: no -pthread, no target wasm32-wasip1-threads, no -C target-feature=+atomics",
+    ),
+    ("memory64", "build it for 32 bits: wasm32-wasip2, not wasm64"),
+    ("stack switching", "build it without stack switching (-sJSPI, wasmfx)"),
+];
+
 fn why(error: &wasmtime::Error) -> String {
-    format!("it does not compile: {}", causes(error))
+    let causes = causes(error);
+    let advice = LEFT_OUT.into_iter().find(|(words, _)| causes.contains(words));
+    let advice = advice.map(|(_, advice)| format!(": {advice}")).unwrap_or_default();
+    format!("it does not compile: {causes}{advice}")
 }
 
 fn causes(error: &wasmtime::Error) -> String {

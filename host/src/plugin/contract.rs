@@ -12,8 +12,10 @@ use super::Role;
 const SERVED: Version = Version::new(0, 1, 0);
 /// The first bytes of every WebAssembly binary.
 const MAGIC: &[u8] = b"\0asm";
-/// The first bytes of what wasmtime compiles to.
+/// The first bytes of programs and libraries of a Unix machine, and of what wasmtime compiles to.
 const ELF: &[u8] = b"\x7fELF";
+/// Where such a file says which system it is for, and what wasmtime writes there (`ELFOSABI_WASMTIME`).
+const ELF_SYSTEM: (usize, u8) = (7, 200);
 /// How many functions a component may have, over all its modules; Python's have some 40,000.
 const MOST_FUNCTIONS: u64 = 500_000;
 /// How deep components and modules may lie in each other.
@@ -23,22 +25,60 @@ const MOST_PARTS: u32 = 256;
 /// How many names a text lists.
 const MOST_NAMES: usize = 8;
 
-/// The packages of which this host offers every interface in the version given; of those at `wasi:…@0.2` also every
-/// other patch version, since these only ever add to each other.
-const OFFERED: [(&str, &str); 10] = [
-    ("wasi:cli", "0.2.12"),
-    ("wasi:clocks", "0.2.12"),
-    ("wasi:filesystem", "0.2.12"),
-    ("wasi:http", "0.2.12"),
-    ("wasi:io", "0.2.12"),
-    ("wasi:random", "0.2.12"),
-    ("wasi:sockets", "0.2.12"),
-    ("wasi:config", "0.2.0-rc.1"),
-    ("wasi:logging", "0.1.0-draft"),
-    ("campanile:types", "0.1.0"),
+/// A package of which this host offers interfaces to plugins.
+struct Offer {
+    package: &'static str,
+    /// Of those at `wasi:…@0.2` every other patch version fits as well, since these only ever add to each other.
+    version: &'static str,
+    interfaces: &'static [&'static str],
+}
+
+const fn offer(package: &'static str, version: &'static str, interfaces: &'static [&'static str]) -> Offer {
+    Offer { package, version, interfaces }
+}
+
+const OFFERED: [Offer; 11] = [
+    offer(
+        "wasi:cli",
+        "0.2.12",
+        &[
+            "environment",
+            "exit",
+            "stdin",
+            "stdout",
+            "stderr",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stdin",
+            "terminal-stdout",
+            "terminal-stderr",
+        ],
+    ),
+    offer("wasi:clocks", "0.2.12", &["monotonic-clock", "wall-clock"]),
+    offer("wasi:filesystem", "0.2.12", &["types", "preopens"]),
+    offer("wasi:http", "0.2.12", &["types", "outgoing-handler"]),
+    offer("wasi:io", "0.2.12", &["error", "poll", "streams"]),
+    offer("wasi:random", "0.2.12", &["insecure-seed", "insecure", "random"]),
+    offer(
+        "wasi:sockets",
+        "0.2.12",
+        &[
+            "network",
+            "instance-network",
+            "ip-name-lookup",
+            "tcp",
+            "tcp-create-socket",
+            "udp",
+            "udp-create-socket",
+        ],
+    ),
+    offer("wasi:config", "0.2.0-rc.1", &["store"]),
+    offer("wasi:logging", "0.1.0-draft", &["logging"]),
+    offer("campanile:types", "0.1.0", &["types"]),
+    offer(MAIL, "0.1.0", &["sender"]),
 ];
 /// Offered to notifiers alone.
-const MAIL: (&str, &str) = ("campanile:mail", "0.1.0");
+const MAIL: &str = "campanile:mail";
 
 /// What a component says it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +103,12 @@ pub(super) enum ContractError {
         "this is machine code that wasmtime compiled earlier (.cwasm), which is never loaded: drop the .wasm it was made from"
     )]
     Precompiled,
+    #[error(
+        "this is a program or library for a machine (ELF), not WebAssembly: build it with \
+         `cargo build --release --target wasm32-wasip2` or `cargo component build --release`, and drop the .wasm from \
+         target/wasm32-wasip2/release or target/wasm32-wasip1/release"
+    )]
+    Native,
     #[error("this is not WebAssembly: it begins with {0}, not with 00 61 73 6d")]
     NotWasm(String),
     #[error(
@@ -94,7 +140,9 @@ pub(super) enum ContractError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ImportError {
     #[error("it imports {import}, but this host offers {package} in version {offered}")]
-    OtherVersion { import: String, package: String, offered: &'static str },
+    OtherVersion { import: String, package: &'static str, offered: &'static str },
+    #[error("it imports {import}, but of {package} this host offers only {}", .offered.join(", "))]
+    OtherInterface { import: String, package: &'static str, offered: &'static [&'static str] },
     #[error("it imports {0}, which is offered to notifiers only")]
     NotifiersOnly(String),
     #[error("it imports {0}, which this host does not offer")]
@@ -106,7 +154,7 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Contract, ContractError> {
     check_magic(bytes)?;
     let names = Names::read(bytes)?;
     let mut contract = role_of(&names.exports)?;
-    contract.imports_mail = names.imports.iter().any(|import| package(import) == MAIL.0);
+    contract.imports_mail = names.imports.iter().any(|import| package(import) == MAIL);
     let refused: Vec<_> =
         names.imports.iter().filter_map(|import| refuse_import(import, contract.role)).collect();
     if refused.is_empty() { Ok(contract) } else { Err(ContractError::Imports(refused)) }
@@ -117,7 +165,10 @@ fn check_magic(bytes: &[u8]) -> Result<(), ContractError> {
     match bytes {
         [] => Err(ContractError::Empty),
         _ if bytes.starts_with(MAGIC) => Ok(()),
-        _ if bytes.starts_with(ELF) => Err(ContractError::Precompiled),
+        _ if bytes.starts_with(ELF) && bytes.get(ELF_SYSTEM.0) == Some(&ELF_SYSTEM.1) => {
+            Err(ContractError::Precompiled)
+        }
+        _ if bytes.starts_with(ELF) => Err(ContractError::Native),
         _ if start.starts_with(b"(") || start.starts_with(b";;") => Err(ContractError::Text),
         _ if MAGIC.starts_with(bytes) => {
             Err(ContractError::Damaged(format!("it ends after {} bytes", bytes.len())))
@@ -206,19 +257,20 @@ fn role_of(exports: &[String]) -> Result<Contract, ContractError> {
 fn refuse_import(import: &str, role: Role) -> Option<ImportError> {
     let (_, version) = split_version(import);
     let package = package(import);
-    if package == MAIL.0 && role != Role::Notifier {
+    if package == MAIL && role != Role::Notifier {
         return Some(ImportError::NotifiersOnly(import.to_owned()));
     }
-    let Some((package, offered)) = OFFERED.into_iter().chain([MAIL]).find(|(name, _)| *name == package)
+    let Some(Offer { package, version: offered, interfaces }) =
+        OFFERED.into_iter().find(|offer| offer.package == package)
     else {
         return Some(ImportError::Unknown(import.to_owned()));
     };
-    let fits = version == offered || is_same_line(version, offered);
-    (!fits).then(|| ImportError::OtherVersion {
-        import: import.to_owned(),
-        package: package.to_owned(),
-        offered,
-    })
+    let import = import.to_owned();
+    if version != offered && !is_same_line(version, offered) {
+        return Some(ImportError::OtherVersion { import, package, offered });
+    }
+    let is_offered = interfaces.contains(&interface(&import));
+    (!is_offered).then_some(ImportError::OtherInterface { import, package, offered: interfaces })
 }
 
 /// Plugins built for an earlier patch version run as well; a later one may expect what is not there yet.
@@ -244,6 +296,11 @@ fn is_of_line(version: &Version, other: &Version) -> bool {
 fn package(name: &str) -> &str {
     let (interface, _) = split_version(name);
     interface.split_once('/').map_or(interface, |(package, _)| package)
+}
+
+/// `types` of `wasi:http/types@0.2.12`.
+fn interface(name: &str) -> &str {
+    split_version(name).0.split_once('/').map_or("", |(_, interface)| interface)
 }
 
 fn split_version(name: &str) -> (&str, &str) {
@@ -329,7 +386,9 @@ mod tests {
     fn what_is_no_component_is_named_for_what_it_is() {
         assert!(text(b"").contains("empty"));
         assert!(text(b"\n(component)").contains("WebAssembly text"));
-        assert!(text(b"\x7fELF\x02\x01").contains(".cwasm"));
+        assert!(text(b"\x7fELF\x02\x01\x01\xc8\0").contains(".cwasm"));
+        // As `cargo build` writes a cdylib without a target.
+        assert!(text(b"\x7fELF\x02\x01\x01\0\0").contains("--target wasm32-wasip2"));
         assert!(text(b"\0as").contains("ends after 3 bytes"));
         assert!(text(b"GIF89a").contains("begins with 47 49 46 38, not"));
         assert!(text(b"\0asm\x01\0\0\0").contains("core module"));
@@ -377,5 +436,36 @@ mod tests {
              it imports acme:kv/store@1.0.0, which this host does not offer; \
              it imports campanile:mail/sender@0.1.0, which is offered to notifiers only"
         );
+    }
+
+    #[test]
+    fn an_interface_that_is_not_offered_is_named_with_those_that_are() {
+        let imports = ["wasi:http/incoming-handler@0.2.12", "wasi:http/types@0.2.3"];
+        assert_eq!(
+            text(&component(&imports, &["campanile:notifier/notifier@0.1.0"])),
+            "it imports wasi:http/incoming-handler@0.2.12, but of wasi:http this host offers only types, outgoing-handler"
+        );
+    }
+
+    /// The interfaces of `wit/deps`, but for those that a plugin exports and one that WASI has not settled yet.
+    #[test]
+    fn what_is_offered_is_what_the_contract_has() {
+        const LEFT_OUT: [(&str, &str); 3] =
+            [("wasi:cli", "run"), ("wasi:http", "incoming-handler"), ("wasi:clocks", "timezone")];
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/deps");
+        for offer in OFFERED.into_iter().filter(|offer| offer.package.starts_with("wasi:")) {
+            let name = offer.package.strip_prefix("wasi:").unwrap();
+            let files = [root.join(format!("{name}.wit")), root.join(format!("wasi-{name}/store.wit"))];
+            let text = files.iter().find_map(|file| std::fs::read_to_string(file).ok()).unwrap();
+            let interfaces = text.lines().filter_map(|line| line.trim_start().strip_prefix("interface "));
+            let mut interfaces: Vec<_> = interfaces
+                .filter_map(|rest| rest.split_whitespace().next())
+                .filter(|interface| !LEFT_OUT.contains(&(offer.package, interface)))
+                .collect();
+            let mut offered = offer.interfaces.to_vec();
+            interfaces.sort_unstable();
+            offered.sort_unstable();
+            assert_eq!(offered, interfaces, "{}", offer.package);
+        }
     }
 }

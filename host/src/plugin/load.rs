@@ -28,6 +28,7 @@ use super::limits::{Bounds, ByteSize, Limits};
 use super::loaded::Plugin;
 use super::meter::Meter;
 use super::quarantine::Breaker;
+use super::schema::Schema;
 use super::secrets::Secrets;
 use super::sidecar::Sidecar;
 use crate::fault::Fault;
@@ -51,6 +52,8 @@ pub(super) struct Compiled {
     pub contract: Contract,
     pub guest: Guest,
     pub description: Description,
+    /// What it says that its settings must be.
+    pub schema: Schema,
     /// For what the kernel keeps of its memories.
     _descriptors: OwnedSemaphorePermit,
 }
@@ -225,7 +228,7 @@ impl Loader {
         let text = file.sidecar.as_deref();
         let sidecar = Sidecar::read(text, compiled.contract.role, &self.limits)?;
         let is_whole = !self.set_up_elsewhere.borrow().contains(&file.name);
-        sidecar.check_settings(&compiled.description.config_schema, is_whole, text)?;
+        sidecar.check_settings(&compiled.schema, is_whole, text)?;
         self.check_budget(&sidecar, text)?;
         Ok(sidecar)
     }
@@ -289,7 +292,9 @@ impl Loader {
         let guest = blocking(move || link(&runtime, &component, role)).await??;
         let description =
             self.describe(&file.name, role, &guest).await.map_err(|error| LoadError::describe(&error))?;
-        Ok(Compiled { digest, contract, guest, description, _descriptors: descriptors })
+        let text = description.config_schema.clone();
+        let schema = blocking(move || Schema::read(&text)).await??;
+        Ok(Compiled { digest, contract, guest, description, schema, _descriptors: descriptors })
     }
 
     /// Descriptors for its memories. What plugins have open beside that ends with their calls.

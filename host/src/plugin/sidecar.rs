@@ -3,26 +3,18 @@
 
 use std::sync::Arc;
 
-use jsonschema::PatternOptions;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::Role;
-use super::error::one_line;
 use super::grants::{Grants, GrantsConfig};
 use super::limits::{Bounds, Limits};
+use super::schema::Schema;
 use crate::condition::Condition;
-use crate::fault::{self, Fault};
+use crate::fault::Fault;
 use crate::plan::RetryConfig;
 use crate::toml_file;
-
-/// The largest schema for a plugin's settings, in bytes.
-const LARGEST_SCHEMA: usize = 64 << 10;
-/// The largest pattern in it, in bytes when it is compiled.
-const LARGEST_PATTERN: usize = 1 << 20;
-/// The longest text about what is wrong with it, in characters: the schema's own words may be in it.
-const LONGEST_REASON: usize = 512;
 
 /// The file as it is written.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -117,72 +109,18 @@ impl Sidecar {
         }
     }
 
-    /// Checks the settings against the plugin's own schema. `text` is the file, for places; an empty schema takes none.
-    /// Where receivers add settings of their own, those of the file need not be whole.
+    /// Checks the settings against the plugin's own schema. `text` is the file, for places. Where receivers add settings
+    /// of their own, those of the file need not be whole.
     pub(super) fn check_settings(
         &self,
-        schema: &str,
+        schema: &Schema,
         is_whole: bool,
         text: Option<&str>,
     ) -> Result<(), Vec<Fault>> {
-        let mut faults = check(&self.config.config, schema).err().unwrap_or_default();
+        let mut faults = schema.faults(&self.config.config);
         faults.retain(|fault| is_whole || !fault.is_missing());
         if faults.is_empty() { Ok(()) } else { Err(toml_file::located(text.unwrap_or_default(), faults)) }
     }
-}
-
-/// Checks settings against a plugin's own schema; an empty one takes none.
-pub(super) fn check(config: &Map<String, Value>, schema: &str) -> Result<(), Vec<Fault>> {
-    if schema.trim().is_empty() {
-        let message = "the plugin takes none".to_owned();
-        let fault = Fault { path: "config".to_owned(), value: None, message };
-        return if config.is_empty() { Ok(()) } else { Err(vec![fault]) };
-    }
-    let schema = read_schema(schema)?;
-    // They go over a text once: no look-around, and no search that turns back.
-    let patterns = PatternOptions::regex().size_limit(LARGEST_PATTERN).dfa_size_limit(LARGEST_PATTERN);
-    let validator = jsonschema::options().with_pattern_options(patterns).build(&schema);
-    let validator = validator.map_err(|error| bad_schema(&error))?;
-    let found = fault::faults(&validator, &Value::Object(config.clone()));
-    if found.is_empty() { Ok(()) } else { Err(below_config(found)) }
-}
-
-/// The schema comes from the plugin: what would take the host much time or space to check is refused.
-fn read_schema(text: &str) -> Result<Value, Vec<Fault>> {
-    if text.len() > LARGEST_SCHEMA {
-        return Err(bad_schema(&format!("it has {} bytes, more than {LARGEST_SCHEMA}", text.len())));
-    }
-    let schema = serde_json::from_str(text).map_err(|error| bad_schema(&error))?;
-    match refers(&schema) {
-        true => Err(bad_schema(&"it has a `$ref`: write out in place what that refers to")),
-        false => Ok(schema),
-    }
-}
-
-/// Whether any part refers to another. If each refers twice to the next, sixty parts take longer to check than anybody
-/// waits.
-fn refers(schema: &Value) -> bool {
-    match schema {
-        Value::Object(members) => members.iter().any(|(key, part)| is_reference(key) || refers(part)),
-        Value::Array(parts) => parts.iter().any(refers),
-        _ => false,
-    }
-}
-
-fn is_reference(key: &str) -> bool {
-    matches!(key, "$ref" | "$dynamicRef" | "$recursiveRef")
-}
-
-fn bad_schema(error: &dyn std::fmt::Display) -> Vec<Fault> {
-    let error = one_line(&error.to_string(), LONGEST_REASON);
-    vec![Fault::whole(format!(
-        "the JSON Schema that the plugin gives for its settings cannot be used: {error}"
-    ))]
-}
-
-fn below_config(faults: Vec<Fault>) -> Vec<Fault> {
-    let path = |path: &str| if path.is_empty() { "config".to_owned() } else { format!("config.{path}") };
-    faults.into_iter().map(|fault| Fault { path: path(&fault.path), ..fault }).collect()
 }
 
 /// Settings as the plugin reads them: texts, and those of a table under its name and a dot.
@@ -312,37 +250,14 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_checked_against_the_plugins_schema() {
+    fn a_setting_that_does_not_fit_is_placed_in_the_file() {
         let text = "[config]\nurl = 3\nextra = 'x'";
-        let sidecar = sidecar(text).unwrap();
-        let schema =
-            r#"{"type":"object","properties":{"url":{"type":"string"}},"additionalProperties":false}"#;
-        let faults = sidecar.check_settings(schema, true, Some(text)).unwrap_err();
-        let mut said: Vec<_> = faults.iter().map(Fault::to_string).collect();
-        said.sort();
-        assert_eq!(said[0], "config.extra: is not a known key (line 3, column 1)");
-        assert!(said[1].starts_with("config.url: 3 is a number"), "{said:?}");
-        assert!(sidecar.check_settings("", true, Some(text)).is_err());
-        assert!(
-            sidecar.check_settings("{", true, Some(text)).unwrap_err()[0].message.contains("JSON Schema")
+        let schema = Schema::read(
+            r#"{"type":"object","properties":{"url":{"type":"string"}},"additionalProperties":false}"#,
         );
-    }
-
-    #[test]
-    fn a_schema_that_could_keep_the_host_busy_is_refused() {
-        let sidecar = sidecar("[config]\nurl = 'x'").unwrap();
-        let said = |schema: &str| sidecar.check_settings(schema, true, None).unwrap_err()[0].message.clone();
-        let twice = |level: u32| json!({"allOf": vec![json!({"$ref": format!("#/$defs/l{level}")}); 2]});
-        let mut levels = json!({"l0": {"type": "object"}});
-        (1..64).for_each(|level| levels[format!("l{level}")] = twice(level - 1));
-        assert!(said(&json!({"$ref": "#/$defs/l63", "$defs": levels}).to_string()).contains("`$ref`"));
-        assert!(
-            said(&format!("{{\"title\": \"{}\"}}", "x".repeat(LARGEST_SCHEMA))).contains("more than 65536")
-        );
-        assert!(said(&format!("{{\"type\": \"{}\"}}", "x".repeat(9_000))).len() < 1_000);
-        for pattern in ["^(?=x)(x+x+)+y$", "^((x+)+)\\1y$", "x{1000}{1000}"] {
-            let refused = said(&json!({"properties": {"url": {"pattern": pattern}}}).to_string());
-            assert!(refused.contains("is not a \"regex\""), "{pattern}: {refused}");
-        }
+        let faults = sidecar(text).unwrap().check_settings(&schema.unwrap(), true, Some(text)).unwrap_err();
+        assert!(faults.iter().any(|fault| {
+            fault.to_string() == "config.extra: is not a known key (line 3, column 1)"
+        }));
     }
 }

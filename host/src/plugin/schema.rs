@@ -1,0 +1,229 @@
+//! The JSON Schema that a plugin gives for its settings. It comes from the plugin, so that what would take the host much
+//! time or space is refused: its size, its patterns, and what its references come to.
+
+use jsonschema::{PatternOptions, Validator};
+use serde_json::{Map, Value};
+
+use super::error::one_line;
+use crate::fault::{self, Fault};
+
+/// The largest schema, in bytes.
+const LARGEST: usize = 64 << 10;
+/// The largest pattern in it, in bytes when it is compiled.
+const LARGEST_PATTERN: usize = 1 << 20;
+/// How many values it may have once every `$ref` is replaced by what it refers to.
+const MOST_VALUES: usize = 20_000;
+/// How many references may lead from one to the next.
+const DEEPEST: usize = 32;
+/// The longest text about what is wrong with it, in characters: the schema's own words may be in it.
+const LONGEST_REASON: usize = 512;
+
+/// What a plugin's settings must be.
+pub(super) struct Schema(Option<Validator>);
+
+impl Schema {
+    /// Reads what a plugin gives; an empty text takes no settings.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be used: the plugin is at fault, not the operator's file.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Ok(Self(None));
+        }
+        let validator = validator(text).map_err(|error| {
+            let error = one_line(&error, LONGEST_REASON);
+            format!("the JSON Schema that the plugin gives for its settings cannot be used: {error}")
+        });
+        validator.map(|validator| Self(Some(validator)))
+    }
+
+    /// What is wrong with settings, each with its path, which begins with `config`.
+    pub(super) fn faults(&self, config: &Map<String, Value>) -> Vec<Fault> {
+        match &self.0 {
+            Some(validator) => below_config(fault::faults(validator, &Value::Object(config.clone()))),
+            None if config.is_empty() => Vec::new(),
+            None => vec![Fault {
+                path: "config".to_owned(),
+                value: None,
+                message: "the plugin takes none".to_owned(),
+            }],
+        }
+    }
+}
+
+fn validator(text: &str) -> Result<Validator, String> {
+    if text.len() > LARGEST {
+        return Err(format!("it has {} bytes, more than {LARGEST}", text.len()));
+    }
+    let schema: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let schema = Inliner { root: &schema, values: 0 }.inline(&schema, &mut Vec::new())?;
+    // They go over a text once: no look-around, and no search that turns back.
+    let patterns = PatternOptions::regex().size_limit(LARGEST_PATTERN).dfa_size_limit(LARGEST_PATTERN);
+    let validator = jsonschema::options().with_pattern_options(patterns).build(&schema);
+    validator.map_err(|error| error.to_string())
+}
+
+/// Replaces each `$ref` by what it refers to, as derived schemas have them for their types. If each refers twice to the
+/// next, sixty come to more than any machine checks: so what they come to is counted while it is made.
+struct Inliner<'a> {
+    root: &'a Value,
+    values: usize,
+}
+
+impl<'a> Inliner<'a> {
+    /// The schema without references; `within` are those that led to it.
+    fn inline(&mut self, schema: &'a Value, within: &mut Vec<&'a str>) -> Result<Value, String> {
+        self.values += 1;
+        if self.values > MOST_VALUES {
+            return Err(format!("it has more than {MOST_VALUES} values once each `$ref` is written out"));
+        }
+        match schema {
+            Value::Array(parts) => parts.iter().map(|part| self.inline(part, within)).collect(),
+            Value::Object(members) => self.inline_members(members, within),
+            other => Ok(other.clone()),
+        }
+    }
+
+    fn inline_members(
+        &mut self,
+        members: &'a Map<String, Value>,
+        within: &mut Vec<&'a str>,
+    ) -> Result<Value, String> {
+        let mut inlined = Map::new();
+        for (key, part) in members {
+            match (key.as_str(), part) {
+                ("$ref", Value::String(reference)) => {
+                    let target = self.follow(reference, within)?;
+                    // What stands beside a reference holds as well.
+                    push_all_of(&mut inlined, target);
+                }
+                ("$dynamicRef" | "$recursiveRef", Value::String(_)) => {
+                    return Err(format!("it has a `{key}`: use a `$ref` within the schema, such as #/$defs/name"));
+                }
+                // Only references lead there; below the root it is a setting of that name.
+                ("$defs" | "definitions", Value::Object(_)) if self.is_root(members) => {}
+                ("allOf", part) => {
+                    let part = self.inline(part, within)?;
+                    match part {
+                        Value::Array(parts) => parts.into_iter().for_each(|part| push_all_of(&mut inlined, part)),
+                        other => _ = inlined.insert(key.clone(), other),
+                    }
+                }
+                (_, part) => _ = inlined.insert(key.clone(), self.inline(part, within)?),
+            }
+        }
+        Ok(Value::Object(inlined))
+    }
+
+    fn is_root(&self, members: &Map<String, Value>) -> bool {
+        self.root.as_object().is_some_and(|root| std::ptr::eq(root, members))
+    }
+
+    fn follow(&mut self, reference: &'a str, within: &mut Vec<&'a str>) -> Result<Value, String> {
+        if within.contains(&reference) {
+            return Err(format!("its `$ref` {reference} refers to itself: settings cannot be nested without end"));
+        }
+        if within.len() >= DEEPEST {
+            return Err(format!("more than {DEEPEST} of its `$ref` lead from one to the next"));
+        }
+        let target = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
+        let target = target.ok_or_else(|| {
+            format!("its `$ref` {reference} leads to nothing in the schema: it must be such as #/$defs/name")
+        })?;
+        within.push(reference);
+        let inlined = self.inline(target, within);
+        within.pop();
+        inlined
+    }
+}
+
+fn push_all_of(members: &mut Map<String, Value>, part: Value) {
+    match members.entry("allOf").or_insert_with(|| Value::Array(Vec::new())) {
+        Value::Array(parts) => parts.push(part),
+        // The schema's own is no list; the validator says so.
+        _ => {}
+    }
+}
+
+fn below_config(faults: Vec<Fault>) -> Vec<Fault> {
+    let path = |path: &str| if path.is_empty() { "config".to_owned() } else { format!("config.{path}") };
+    faults.into_iter().map(|fault| Fault { path: path(&fault.path), ..fault }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn refused(schema: &Value) -> String {
+        Schema::read(&schema.to_string()).err().unwrap_or_default()
+    }
+
+    fn faults(schema: &Value, config: Value) -> Vec<String> {
+        let schema = Schema::read(&schema.to_string()).unwrap();
+        let mut faults: Vec<_> = schema.faults(config.as_object().unwrap()).iter().map(Fault::to_string).collect();
+        faults.sort();
+        faults
+    }
+
+    #[test]
+    fn settings_are_checked_against_the_schema() {
+        let schema =
+            json!({"type": "object", "properties": {"url": {"type": "string"}}, "additionalProperties": false});
+        let found = faults(&schema, json!({"url": 3, "extra": "x"}));
+        assert_eq!(found[0], "config.extra: is not a known key");
+        assert!(found[1].starts_with("config.url: 3 is a number"), "{found:?}");
+        let none = Schema::read(" ").unwrap();
+        assert_eq!(none.faults(&Map::new()), []);
+        assert_eq!(none.faults(json!({"url": 3}).as_object().unwrap())[0].message, "the plugin takes none");
+        assert!(Schema::read("{").err().unwrap().contains("JSON Schema"));
+    }
+
+    /// As schemars and utoipa derive them.
+    #[test]
+    fn references_hold_with_what_stands_beside_them() {
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "mode": {"$ref": "#/$defs/Mode", "description": "How."},
+                "$ref": {"type": "integer"},
+                "definitions": {"type": "integer"},
+                "both": {"allOf": [{"$ref": "#/$defs/Mode"}], "$ref": "#/$defs/Short"},
+            },
+            "$defs": {
+                "Mode": {"anyOf": [{"$ref": "#/$defs/Fast"}, {"const": "slow"}]},
+                "Fast": {"const": "fast"},
+                "Short": {"maxLength": 4},
+            },
+        });
+        assert!(faults(&schema, json!({"mode": "fast", "$ref": 1, "both": "slow"})).is_empty());
+        assert_eq!(faults(&schema, json!({"mode": "odd"})).len(), 1);
+        assert_eq!(faults(&schema, json!({"$ref": "x", "definitions": "x"})).len(), 2);
+        assert_eq!(faults(&schema, json!({"both": "mighty"})).len(), 2);
+    }
+
+    #[test]
+    fn a_schema_that_could_keep_the_host_busy_is_refused() {
+        let twice = |level: u32| json!({"allOf": vec![json!({"$ref": format!("#/$defs/l{level}")}); 2]});
+        let mut levels = json!({"l0": {"type": "object"}});
+        (1..32).for_each(|level| levels[format!("l{level}")] = twice(level - 1));
+        let flood = refused(&json!({"$ref": "#/$defs/l31", "$defs": levels}));
+        assert!(flood.contains("more than 20000 values"), "{flood}");
+        let mut row = json!({"l0": {"type": "object"}});
+        (1..64).for_each(|level| row[format!("l{level}")] = json!({"$ref": format!("#/$defs/l{}", level - 1)}));
+        assert!(refused(&json!({"$ref": "#/$defs/l63", "$defs": row})).contains("more than 32 of its `$ref`"));
+        let ring = json!({"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}});
+        assert!(refused(&ring).contains("#/$defs/a refers to itself"));
+        for elsewhere in ["#/$defs/b", "https://json-schema.org/draft/2020-12/schema", "other.json#/a"] {
+            assert!(refused(&json!({"$ref": elsewhere})).contains("leads to nothing"), "{elsewhere}");
+        }
+        assert!(refused(&json!({"$dynamicRef": "#a"})).contains("`$dynamicRef`"));
+        assert!(refused(&json!({"title": "x".repeat(LARGEST)})).contains("more than 65536"));
+        assert!(refused(&json!({"type": "x".repeat(9_000)})).len() < 1_000);
+        for pattern in ["^(?=x)(x+x+)+y$", "^((x+)+)\\1y$", "x{1000}{1000}"] {
+            let refused = refused(&json!({"properties": {"url": {"pattern": pattern}}}));
+            assert!(refused.contains("is not a \"regex\""), "{pattern}: {refused}");
+        }
+    }
+}
