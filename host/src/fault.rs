@@ -108,6 +108,12 @@ fn message(kind: &ValidationErrorKind, instance: &Value, error: &ValidationError
     let value = shown(instance);
     match kind {
         ValidationErrorKind::Enum { options } => format!("{value} is not one of {}", listed(options)),
+        ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
+            match alternatives(context) {
+                Some(options) => format!("{value} is not one of {}", listed(&Value::Array(options))),
+                None => error.to_string(),
+            }
+        }
         ValidationErrorKind::Type { kind } => {
             format!("{value} is {}, not {}", named(instance), expected(kind))
         }
@@ -126,6 +132,27 @@ fn message(kind: &ValidationErrorKind, instance: &Value, error: &ValidationError
             format!("{value} is not an RFC 3339 time such as 2023-12-01T14:30:22Z")
         }
         _ => error.to_string(),
+    }
+}
+
+/// The values that are allowed, if each alternative is one of them or nothing: an enumeration whose values are described,
+/// which may be left out.
+fn alternatives(context: &[Vec<ValidationError<'static>>]) -> Option<Vec<Value>> {
+    let options: Option<Vec<_>> = context.iter().map(|errors| errors.iter().find_map(allowed)).collect();
+    options.map(|options| options.concat()).filter(|options| !options.is_empty())
+}
+
+fn allowed(error: &ValidationError<'static>) -> Option<Vec<Value>> {
+    match error.kind() {
+        ValidationErrorKind::Constant { expected_value } => Some(vec![Value::clone(expected_value)]),
+        ValidationErrorKind::Enum { options } => options.as_array().cloned(),
+        ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
+            alternatives(context)
+        }
+        ValidationErrorKind::Type { kind: TypeKind::Single(single) } if single.to_string() == "null" => {
+            Some(Vec::new())
+        }
+        _ => None,
     }
 }
 
@@ -220,6 +247,15 @@ mod tests {
                 "title: is required",
             ]
         );
+    }
+
+    #[test]
+    fn described_values_are_listed_as_others_are() {
+        let described = json!({ "oneOf": [{ "enum": ["a", "b"] }, { "const": "c", "description": "…" }] });
+        assert_eq!(said(described, json!("x")), ["\"x\" is not one of a, b, c"]);
+        let optional =
+            json!({ "anyOf": [{ "oneOf": [{ "const": "c" }, { "const": "d" }] }, { "type": "null" }] });
+        assert_eq!(said(optional, json!(7)), ["7 is not one of c, d"]);
     }
 
     #[test]
