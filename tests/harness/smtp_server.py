@@ -2,7 +2,7 @@
 
 Arguments: a certificate and its key (PEM files), and a user and a password.
 Prints the port it listens on, then one JSON object for each message; a message to refuse@… is refused for good (550),
-one to busy@… for now (451). Ends with its standard input.
+one to busy@… for now (451), a client that calls itself stranger… at once (550). Ends with its standard input.
 """
 
 import asyncio
@@ -16,6 +16,12 @@ CERTIFICATE, KEY, USER, PASSWORD = sys.argv[1:]
 
 
 class Handler:
+    async def handle_EHLO(self, server, session, envelope, hostname, responses):
+        if hostname.startswith("stranger"):
+            return ["550 5.7.1 that name is not known here"]
+        session.host_name = hostname
+        return responses
+
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith("refuse@"):
             return "550 5.1.1 no such mailbox here"
@@ -26,6 +32,7 @@ class Handler:
 
     async def handle_DATA(self, server, session, envelope):
         message = {
+            "ehlo": session.host_name,
             "from": envelope.mail_from,
             "to": envelope.rcpt_tos,
             "encrypted": session.ssl is not None,

@@ -201,6 +201,29 @@ async fn email_retries_what_may_pass_and_gives_up_what_will_not() {
     assert!(smtp.messages().is_empty());
 }
 
+/// What is wrong with the host is no fault of a recipient: it is tried again, and the ledger says what to repair.
+#[tokio::test(flavor = "multi_thread")]
+async fn email_says_who_it_is_and_retries_where_that_is_refused() {
+    let smtp = Smtp::start().await;
+    let named = |name: &str| {
+        let config = mail(&smtp, "TESTS_SMTP").replace("\ntls = ", &format!("\nehlo = \"{name}\"\ntls = "));
+        Settings::new().and_config(&config).variable("TESTS_SMTP", PASSWORD)
+    };
+    let known = named("alerts.example.com").plugin(email("known", "ops@example.com")).start().await;
+    assert_eq!(known.ledger(raised("known")).await["outcome"], "delivered");
+    assert_eq!(smtp.message_to("ops@example.com").await["ehlo"], "alerts.example.com");
+    let stranger = named("stranger.example.com").plugin(email("stranger", "ops@example.com")).start().await;
+    let ledger = stranger.ledger(raised("unknown")).await;
+    assert_eq!(
+        (&ledger["outcome"], &ledger["steps"][0]["attempts"]),
+        (&json!("failed"), &json!(4)),
+        "{ledger}"
+    );
+    let said =
+        "the mail relay refuses this host: EHLO: permanent error (550): 5.7.1 that name is not known here";
+    assert!(ledger.to_string().contains(said), "{ledger}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn email_does_not_talk_to_a_server_it_cannot_trust() {
     let smtp = Smtp::start().await;

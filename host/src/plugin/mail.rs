@@ -3,6 +3,7 @@
 
 mod compose;
 mod recipients;
+mod relay;
 mod setup;
 
 use std::error::Error as _;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use lettre::address::Envelope;
 use lettre::message::Mailbox;
-use lettre::transport::smtp::{AsyncSmtpTransportBuilder, Error as SmtpError};
+use lettre::transport::smtp::Error as SmtpError;
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Host;
 
 use self::recipients::{Results, Served};
+use self::relay::Relay;
 use super::grants::Grants;
 use super::secrets::Scrubber;
 
@@ -40,6 +42,10 @@ pub struct MailConfig {
     /// How the connection is encrypted.
     #[serde(default)]
     pub tls: MailTls,
+    /// The name by which the host introduces itself: what its address resolves to, such as `alerts.example.com`, or an
+    /// address such as `[192.0.2.7]`; `[127.0.0.1]` unless given.
+    #[serde(default)]
+    pub ehlo: Option<String>,
     /// Allows `tls = "none"` to a server that is not on this machine.
     #[serde(default)]
     pub allow_plaintext: bool,
@@ -115,7 +121,8 @@ pub enum MailError {
     /// The server refused the message for good (SMTP 5xx).
     #[error("{0}")]
     Rejected(String),
-    /// The server could not be reached, refused for now (SMTP 4xx), or refused the host's login; worth a retry.
+    /// The server could not be reached, refused for now (SMTP 4xx), or refuses this host (its name, login or sender), which
+    /// the operator has to repair; worth a retry.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -142,7 +149,7 @@ struct Inner {
     host: Host<String>,
     from: Mailbox,
     timeout: Duration,
-    builder: AsyncSmtpTransportBuilder,
+    relay: Relay,
     transport: ArcSwap<AsyncSmtpTransport<Tokio1Executor>>,
     served: Served,
 }
@@ -150,10 +157,10 @@ struct Inner {
 impl Mailer {
     /// Prepares everything but the connection, which the first message opens. Needs a tokio runtime.
     pub fn new(setup: MailSetup) -> Self {
-        let MailSetup { host, from, timeout, builder, .. } = setup;
-        let transport = ArcSwap::from_pointee(builder.clone().build());
+        let MailSetup { host, from, timeout, relay, .. } = setup;
+        let transport = ArcSwap::from_pointee(relay.transport());
         let served = Served::default();
-        Self { inner: Arc::new(Inner { host, from, timeout, builder, transport, served }) }
+        Self { inner: Arc::new(Inner { host, from, timeout, relay, transport, served }) }
     }
 
     /// The mail server.
@@ -211,7 +218,11 @@ impl Inner {
             return Ok("all recipients have it".to_owned());
         }
         let from = envelope.from();
-        match self.deliver_to(from, rest.clone(), &raw, by).await {
+        let result = self.deliver_to(from, rest.clone(), &raw, by).await;
+        if let Err(Refusal { error: MailError::Rejected(_), .. }) = &result {
+            self.accepts_host(from, by).await?;
+        }
+        match result {
             Err(Refusal { is_answer: true, .. }) if rest.len() > 1 => {}
             result => return result.map_err(|refusal| refusal.error),
         }
@@ -222,6 +233,14 @@ impl Inner {
         }
         self.served.remember(id, results.accepted.clone());
         results.whole()
+    }
+
+    /// Whether it is this host that the relay refuses, and not the message or a recipient: an answer does not say to which
+    /// command it is one. If there is no time left to ask, it is taken to be the message.
+    async fn accepts_host(&self, from: Option<&Address>, by: Instant) -> Result<(), MailError> {
+        let Ok(Some(refused)) = timeout_at(by, self.relay.refusal(from)).await else { return Ok(()) };
+        let (step, said, advice) = (refused.step, said(&refused.error), refused.advice);
+        Err(MailError::Unavailable(format!("the mail relay refuses this host: {step}: {said}: {advice}")))
     }
 
     async fn deliver_to(
@@ -249,7 +268,7 @@ impl Inner {
             Err(_) => {
                 // A connection that is given up in the middle of a conversation goes back to its pool, where the next
                 // message would take the late answer for its own: leave that pool behind.
-                self.transport.store(Arc::new(self.builder.clone().build()));
+                self.transport.store(Arc::new(self.relay.transport()));
                 let text = "the mail server did not take the message in time".to_owned();
                 Err(Refusal { is_answer: false, error: MailError::Unavailable(text) })
             }
@@ -272,7 +291,8 @@ fn is_about_login(status: u16) -> bool {
     matches!(status, 530 | 534 | 535 | 538)
 }
 
-fn failure(error: &SmtpError) -> MailError {
+/// The error with all that caused it.
+fn said(error: &SmtpError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -283,6 +303,11 @@ fn failure(error: &SmtpError) -> MailError {
         }
         source = error.source();
     }
+    text
+}
+
+fn failure(error: &SmtpError) -> MailError {
+    let text = said(error);
     let status = error.status().map(u16::from);
     match status {
         Some(status) if is_about_login(status) => {

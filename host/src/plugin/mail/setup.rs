@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use lettre::message::Mailbox;
+use lettre::transport::smtp::Error as SmtpError;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
-use lettre::transport::smtp::{AsyncSmtpTransportBuilder, Error as SmtpError};
-use lettre::{AsyncSmtpTransport, Tokio1Executor};
+use lettre::transport::smtp::extension::ClientId;
 use secrecy::SecretString;
 use url::Host;
 
+use super::relay::{self, Relay};
 use super::{MailConfig, MailTls, compose};
 use crate::fault::Fault;
 use crate::operator_file;
@@ -23,7 +24,7 @@ pub struct MailSetup {
     password: Option<SecretString>,
     pub(super) from: Mailbox,
     pub(super) timeout: Duration,
-    pub(super) builder: AsyncSmtpTransportBuilder,
+    pub(super) relay: Relay,
 }
 
 impl MailSetup {
@@ -34,23 +35,25 @@ impl MailSetup {
     pub fn read(config: MailConfig) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
         let from = sender(&config, &mut faults);
+        let ehlo = ehlo(&config, &mut faults);
         let credentials = credentials(&config, &mut faults);
         let (host, tls) = encryption(&config, &mut faults).unzip();
-        let (Some(from), Some(host), Some(tls), true) = (from, host, tls, faults.is_empty()) else {
+        let (Some(from), Some(ehlo), Some(host), Some(tls), true) =
+            (from, ehlo, host, tls, faults.is_empty())
+        else {
             return Err(faults);
         };
-        // The brackets of an IPv6 address belong to URLs.
-        let server = config.host.trim_matches(['[', ']']);
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(server)
-            .port(config.port.unwrap_or_else(|| default_port(config.tls)))
-            .timeout(Some(config.timeout))
-            .tls(tls);
-        let mut password = None;
-        if let Some((username, value)) = credentials {
-            builder = builder.credentials(Credentials::new(username, value.clone()));
-            password = Some(value.into());
-        }
-        Ok(Self { host, password, from, timeout: config.timeout, builder })
+        let password = credentials.as_ref().map(|(_, password)| password.clone().into());
+        let relay = Relay {
+            // The brackets of an IPv6 address belong to URLs.
+            server: config.host.trim_matches(['[', ']']).to_owned(),
+            port: config.port.unwrap_or_else(|| default_port(config.tls)),
+            timeout: config.timeout,
+            ehlo,
+            tls,
+            credentials: credentials.map(|(username, password)| Credentials::new(username, password)),
+        };
+        Ok(Self { host, password, from, timeout: config.timeout, relay })
     }
 
     /// The password, as something that the mail server could repeat.
@@ -82,6 +85,17 @@ fn sender(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<Mailbox> {
         faults.push(fault("from", Some(&config.from), message));
     }
     from
+}
+
+/// What `EHLO` says.
+fn ehlo(config: &MailConfig, faults: &mut Vec<Fault>) -> Option<ClientId> {
+    let Some(name) = &config.ehlo else { return Some(ClientId::default()) };
+    let id = relay::client_id(name);
+    if id.is_none() {
+        let message = "is not a name such as alerts.example.com, or an address such as [192.0.2.7]";
+        faults.push(fault("ehlo", Some(name), message));
+    }
+    id
 }
 
 /// Username and password.

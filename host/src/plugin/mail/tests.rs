@@ -206,6 +206,61 @@ async fn the_servers_answers_are_told_apart() {
     assert!(matches!(sent(&nobody, message()).await, Err(MailError::Unavailable(_))));
 }
 
+/// A recipient would be refused for good, and the host's dead letters would blame the wrong one.
+#[tokio::test]
+async fn what_is_refused_of_the_host_is_no_fault_of_a_recipient() {
+    for (script, said, advice) in [
+        (
+            &[("EHLO", "550 5.7.1 [127.0.0.1]: who are you")],
+            "EHLO: permanent error (550): 5.7.1 [127.0.0.1]",
+            "`mail.ehlo`",
+        ),
+        (
+            &[("AUTH", "554 5.7.0 not from there")],
+            "AUTH: permanent error (554): 5.7.0 not from there",
+            "`mail.username`",
+        ),
+        (
+            &[("MAIL", "553 5.7.1 not as that")],
+            "MAIL FROM: permanent error (553): 5.7.1 not as that",
+            "`mail.from`",
+        ),
+    ] {
+        for to in [vec!["ops@example.org".to_owned()], message().to] {
+            let (address, mut lines) = server(script).await;
+            let (config, _password) = with_login(config(address));
+            let answer = sent(&mailer(config), MailMessage { to, ..message() }).await;
+            let Err(MailError::Unavailable(text)) = answer else { panic!("{script:?}: {answer:?}") };
+            assert!(text.starts_with(&format!("the mail relay refuses this host: {said}")), "{text}");
+            assert!(text.contains(advice), "{text}");
+            let asked = std::iter::from_fn(|| lines.try_recv().ok()).filter(|line| line.starts_with("EHLO"));
+            assert_eq!(asked.count(), 2, "once to send, and once to ask, whatever the number of recipients");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_host_introduces_itself_as_the_operator_says() {
+    for (ehlo, said) in [
+        (None, "EHLO [127.0.0.1]"),
+        (Some("alerts.example.com"), "EHLO alerts.example.com"),
+        (Some("[192.0.2.7]"), "EHLO [192.0.2.7]"),
+    ] {
+        let (address, mut lines) = server(ACCEPTS).await;
+        let config = MailConfig { ehlo: ehlo.map(str::to_owned), ..config(address) };
+        assert!(sent(&mailer(config), message()).await.is_ok());
+        assert_eq!(lines.recv().await.as_deref(), Some(said));
+    }
+}
+
+/// The configuration with a user and a password, and the file that holds it.
+fn with_login(config: MailConfig) -> (MailConfig, tempfile::NamedTempFile) {
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&password, "pa55word\n").unwrap();
+    let (username, password_file) = (Some("campanile".to_owned()), Some(password.path().into()));
+    (MailConfig { username, password_file, ..config }, password)
+}
+
 #[tokio::test]
 async fn who_is_refused_keeps_the_message_from_nobody_else() {
     let answer = against(&[("RCPT TO:<dev@", "550 5.1.1 no such user")]).await.unwrap();
@@ -308,13 +363,14 @@ async fn all_faults_of_the_table_are_listed() {
     let table = r#"
         host = "smtp example"
         from = "nobody"
+        ehlo = "my host"
         timeout = "0s"
         username = "u"
         password-file = "/nonexistent/password"
     "#;
     let faults = MailSetup::read(toml::from_str(table).unwrap()).err().unwrap();
     let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
-    assert_eq!(paths, ["mail.timeout", "mail.from", "mail.password-file", "mail.host"]);
+    assert_eq!(paths, ["mail.timeout", "mail.from", "mail.ehlo", "mail.password-file", "mail.host"]);
     let clear =
         "host = \"smtp.example.com\"\ntls = \"none\"\nfrom = \"a@example.com\"\npassword-env = \"PATH\"";
     let faults = MailSetup::read(toml::from_str(clear).unwrap()).err().unwrap();
@@ -329,4 +385,16 @@ async fn all_faults_of_the_table_are_listed() {
     let faults = MailSetup::read(toml::from_str(&spaced).unwrap()).err().unwrap();
     let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
     assert_eq!(paths, ["mail.username", "mail.password-file"]);
+}
+
+#[test]
+fn another_encryption_is_told_with_those_that_there_are() {
+    let table = "host = \"smtp.example.com\"\nfrom = \"a@example.com\"\ntls = \"ssl\"";
+    let faults = crate::toml_file::read::<MailConfig>(table).unwrap_err();
+    assert_eq!(faults[0].path, "tls");
+    assert!(
+        faults[0].message.starts_with("\"ssl\" is not one of starttls, tls, none"),
+        "{}",
+        faults[0].message
+    );
 }
