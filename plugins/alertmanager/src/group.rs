@@ -1,7 +1,7 @@
 //! A group of alerts as Alertmanager posts it (`notify/webhook/webhook.go`, message version 4).
 
-use campanile_guest::source::{Settings, Sheet, entries, labelled, text};
-use campanile_guest::types::{Failure, Status};
+use campanile_guest::source::{Settings, Sheet, entries, firing, labelled};
+use campanile_guest::types::Failure;
 use serde_json::Value;
 
 /// What a body looks like, for those who sent another.
@@ -17,20 +17,9 @@ pub(crate) fn decode(group: &Value, settings: &Settings) -> Result<Sheet, Failur
             sheet.odd(&at, entry, "is no alert: left out");
             continue;
         };
-        let status = match text(entry, "/status") {
-            Some("resolved") => Status::Resolved,
-            Some("firing") | None => Status::Firing,
-            Some(_) => {
-                sheet.odd(
-                    &format!("{at}.status"),
-                    &entry["status"],
-                    "is not firing or resolved: firing was taken",
-                );
-                Status::Firing
-            }
-        };
-        let draft = labelled(&at, fields, settings, status)
-            .link("Alertmanager", text(group, "/externalURL"))
+        let status = firing(&at, entry, &mut sheet);
+        let draft = labelled(&at, fields, settings, status, &mut sheet)
+            .link("Alertmanager", sheet.text("", group, "/externalURL").as_deref())
             .data("group_key", &group["groupKey"])
             .data("receiver", &group["receiver"])
             .data("notification_reason", &group["notification_reason"]);
@@ -75,9 +64,7 @@ mod tests {
                     {"href": "http://am:9093", "text": "Alertmanager"},
                 ],
                 "data": {
-                    "annotations": {
-                        "summary": "CPU of p1 is high", "description": "95 %", "runbook_url": "https://run/cpu",
-                    },
+                    "annotations": { "runbook_url": "https://run/cpu" },
                     "group_key": "{}:{alertname=\"HighCpu\"}", "receiver": "web",
                 },
             })]
@@ -110,6 +97,27 @@ mod tests {
                 "alerts[2].status: \"pending\" is not firing or resolved: firing was taken",
                 "alerts[2].labels.severity: \"bogus\" is no known severity: medium was taken",
                 "truncatedAlerts: Alertmanager left out 7 alerts of this group: raise max_alerts of its webhook_config",
+            ]
+        );
+    }
+
+    #[test]
+    fn one_bad_alert_costs_itself() {
+        let group = json!({ "externalURL": 1, "groupKey": ["g"], "receiver": 7, "alerts": [
+            { "status": ["firing"], "labels": [1], "annotations": "none" }, null, [],
+            { "status": true, "labels": { "alertname": "Whole" } },
+        ]});
+        let (alerts, warnings) = decoded(&group.to_string());
+        assert_eq!((alerts.len(), &alerts[1]["title"]), (2, &json!("Whole")));
+        assert_eq!(alerts[0]["data"], json!({ "annotations": "none", "group_key": ["g"], "receiver": 7 }));
+        assert_eq!(
+            warnings,
+            [
+                "alerts[0].status: [\"firing\"] is not firing or resolved: firing was taken",
+                "alerts[0].labels: [1] is not an object: left out",
+                "alerts[1]: null is no alert: left out",
+                "alerts[2]: [] is no alert: left out",
+                "alerts[3].status: true is not firing or resolved: firing was taken",
             ]
         );
     }

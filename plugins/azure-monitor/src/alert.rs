@@ -1,5 +1,7 @@
 //! The essentials of an alert in the common schema, which all services of Azure Monitor share.
 
+use std::borrow::Cow;
+
 use campanile_guest::failure::permanent;
 use campanile_guest::source::{Draft, Settings, Sheet, text};
 use campanile_guest::types::{Failure, Status};
@@ -10,6 +12,9 @@ use crate::context;
 /// What a body looks like, for those who sent another.
 const EXAMPLE: &str =
     r#"{"schemaId": "azureMonitorCommonAlertSchema", "data": {"essentials": {"alertId": "…"}}}"#;
+
+/// Where the essentials stand in the body.
+const AT: &str = "data.essentials";
 
 /// What to route by, in Azure's words.
 const LABELS: [&str; 5] =
@@ -33,15 +38,15 @@ fn draft(data: &Value, settings: &Settings, sheet: &mut Sheet) -> Draft {
     let (essentials, context) = (&data["essentials"], &data["alertContext"]);
     let status = status(essentials, sheet);
     let summary = context::summary(context);
-    let description = text(essentials, "/description").or(summary.as_deref());
-    let title = text(essentials, "/alertRule").or(context::name(context)).or(description);
-    let draft = Draft::new("data.essentials", settings, status, title)
-        .description(description)
+    let description = sheet.text(AT, essentials, "/description").or(summary.map(Cow::Owned));
+    let title = sheet.text(AT, essentials, "/alertRule").or(context::name(context));
+    let draft = Draft::new(AT, settings, status, title.as_deref().or(description.as_deref()))
+        .description(description.as_deref())
         .severity("severity", &essentials["severity"])
-        .dedup_key(text(essentials, "/alertId").or(text(essentials, "/originAlertId")).unwrap_or_default())
+        .dedup_key(&sheet.first(AT, essentials, &["/alertId", "/originAlertId"]).unwrap_or_default())
         .starts_at("firedDateTime", &essentials["firedDateTime"])
         .ends_at("resolvedDateTime", &essentials["resolvedDateTime"])
-        .link("Investigation", text(essentials, "/investigationLink"))
+        .link("Investigation", sheet.text(AT, essentials, "/investigationLink").as_deref())
         .data("alert_rule_id", &essentials["alertRuleId"])
         .data("targets", &essentials["alertTargetIDs"])
         .data("configuration_items", &essentials["configurationItems"]);
@@ -49,7 +54,7 @@ fn draft(data: &Value, settings: &Settings, sheet: &mut Sheet) -> Draft {
 }
 
 fn status(essentials: &Value, sheet: &mut Sheet) -> Status {
-    match text(essentials, "/monitorCondition") {
+    match text(essentials, "/monitorCondition").as_deref() {
         Some("Resolved") => Status::Resolved,
         Some("Fired") => Status::Firing,
         _ => {
@@ -66,15 +71,9 @@ fn status(essentials: &Value, sheet: &mut Sheet) -> Status {
 
 /// The rule's own properties first: what Azure says of the alert wins over them.
 fn labelled(mut draft: Draft, data: &Value, sheet: &mut Sheet) -> Draft {
-    match &data["customProperties"] {
-        Value::Object(properties) => {
-            draft = draft.labels(properties.iter());
-        }
-        Value::Null => {}
-        other => sheet.odd("data.customProperties", other, "is no object: left out"),
-    }
-    let items = data["essentials"]["configurationItems"].as_array().into_iter().flatten();
-    let items: Vec<&str> = items.filter_map(Value::as_str).collect();
+    draft = draft.labels(sheet.fields("data.customProperties", &data["customProperties"]));
+    let items = sheet.list("data.essentials.configurationItems", &data["essentials"]["configurationItems"]);
+    let items: Vec<_> = items.iter().filter_map(|item| text(item, "")).collect();
     if !items.is_empty() {
         draft = draft.label("configurationItems", &items.join(", ").into());
     }
@@ -168,18 +167,20 @@ mod tests {
     #[test]
     fn what_is_odd_is_said() {
         let body = json!({"data": {"customProperties": 7, "essentials": {
-            "originAlertId": "o", "severity": "Sev9", "monitorCondition": "Closed", "firedDateTime": "soon",
+            "originAlertId": 8, "description": ["x"], "configurationItems": "one", "severity": "Sev9", "monitorCondition": "Closed", "firedDateTime": "soon",
         }}});
         let (alert, warnings) = read(&body.to_string());
         assert_eq!(
             (&alert["title"], &alert["dedup_key"]),
-            (&json!("Azure Monitor: alert without a title"), &json!("o"))
+            (&json!("Azure Monitor: alert without a title"), &json!("8"))
         );
         assert_eq!(
             warnings,
             [
                 "data.essentials.monitorCondition: \"Closed\" is not Fired or Resolved: Fired was taken",
-                "data.customProperties: 7 is no object: left out",
+                "data.essentials.description: [\"x\"] is not a text: left out",
+                "data.customProperties: 7 is not an object: left out",
+                "data.essentials.configurationItems: \"one\" is not a list: left out",
                 "data.essentials.severity: \"Sev9\" is no known severity: medium was taken",
                 "data.essentials.firedDateTime: \"soon\" is no time: left out",
             ]

@@ -1,5 +1,7 @@
 //! The context of an alert: a condition on metrics or logs, or whatever else the service has to say.
 
+use std::borrow::Cow;
+
 use campanile_guest::source::{Draft, text};
 use serde_json::Value;
 
@@ -25,11 +27,11 @@ const RESULTS: [&str; 4] = [
 pub(crate) fn summary(context: &Value) -> Option<String> {
     let lines = parts(context).map(|part| line(part, context)).filter(|line| !line.is_empty());
     let lines: Vec<String> = lines.collect();
-    if lines.is_empty() { first(context, &SUMMARIES).map(str::to_owned) } else { Some(lines.join("\n")) }
+    if lines.is_empty() { first(context, &SUMMARIES).map(Cow::into_owned) } else { Some(lines.join("\n")) }
 }
 
 /// A name for what comes without an alert rule.
-pub(crate) fn name(context: &Value) -> Option<&str> {
+pub(crate) fn name(context: &Value) -> Option<Cow<'_, str>> {
     text(context, "/AlertData/BudgetName")
 }
 
@@ -37,9 +39,10 @@ pub(crate) fn name(context: &Value) -> Option<&str> {
 pub(crate) fn tell(mut draft: Draft, context: &Value) -> Draft {
     for part in parts(context) {
         let dimensions = part["dimensions"].as_array();
-        draft = named(draft, dimensions).metric(metric(part), &part["metricValue"]);
+        draft = named(draft, dimensions).metric(&metric(part), &part["metricValue"]);
     }
-    draft = named(draft, context["Dimensions"].as_array()).link("Search results", first(context, &RESULTS));
+    draft = named(draft, context["Dimensions"].as_array())
+        .link("Search results", first(context, &RESULTS).as_deref());
     let properties =
         if context["condition"].is_object() { &context["properties"] } else { &context["labels"] };
     draft
@@ -47,7 +50,7 @@ pub(crate) fn tell(mut draft: Draft, context: &Value) -> Draft {
         .data("condition", &context["condition"]["allOf"])
         .data("condition_type", &context["conditionType"])
         .data("window_size", &context["condition"]["windowSize"])
-        .data("context", &rest(context))
+        .rest("context", &rest(context))
 }
 
 /// The context of those that have no condition. The caller's claims are nobody else's business.
@@ -82,27 +85,23 @@ fn line(part: &Value, context: &Value) -> String {
 }
 
 fn plain(values: &[&Value]) -> Vec<String> {
-    let plain = values.iter().filter_map(|value| match value {
-        Value::String(text) if !text.is_empty() => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    });
-    plain.collect()
+    values.iter().filter_map(|value| text(value, "").map(Cow::into_owned)).collect()
 }
 
 /// The metric, or what a log alert measures: a column, or its rows.
-fn metric(part: &Value) -> &str {
-    first(part, &["/metricName", "/metricMeasureColumn", "/timeAggregation"]).unwrap_or("value")
+fn metric(part: &Value) -> Cow<'_, str> {
+    let name = first(part, &["/metricName", "/metricMeasureColumn", "/timeAggregation"]);
+    name.unwrap_or(Cow::Borrowed("value"))
 }
 
 fn named(draft: Draft, dimensions: Option<&Vec<Value>>) -> Draft {
     dimensions.into_iter().flatten().fold(draft, |draft, dimension| match text(dimension, "/name") {
-        Some(name) => draft.label(name, &dimension["value"]),
+        Some(name) => draft.label(&name, &dimension["value"]),
         None => draft,
     })
 }
 
-fn first<'a>(value: &'a Value, pointers: &[&str]) -> Option<&'a str> {
+fn first<'a>(value: &'a Value, pointers: &[&str]) -> Option<Cow<'a, str>> {
     pointers.iter().find_map(|pointer| text(value, pointer))
 }
 

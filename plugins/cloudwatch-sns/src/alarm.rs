@@ -16,6 +16,9 @@ const FACTS: [(&str, &str); 8] = [
     ("AlarmContributorAttributes", "contributor_attributes"),
 ];
 
+/// Where the alarm stands in the envelope.
+const AT: &str = "Message";
+
 /// Whether a message is an alarm of CloudWatch.
 pub(crate) fn is_alarm(message: &Value) -> bool {
     text(message, "/AlarmName").is_some() && text(message, "/NewStateValue").is_some()
@@ -26,8 +29,8 @@ pub(crate) fn draft(alarm: &Value, subject: Option<&str>, settings: &Settings, s
     let (status, severity) = state(alarm, settings, sheet);
     let changed = changed_at(alarm, sheet);
     let title = subject.map_or_else(|| title(alarm), str::to_owned);
-    let mut draft = Draft::new("Message", settings, status, Some(&title))
-        .description(text(alarm, "/AlarmDescription").or(text(alarm, "/NewStateReason")))
+    let mut draft = Draft::new(AT, settings, status, Some(&title))
+        .description(sheet.first(AT, alarm, &["/AlarmDescription", "/NewStateReason"]).as_deref())
         .known_severity(severity)
         .dedup_key(&identity(alarm))
         .data("state_changed_at", &changed);
@@ -35,14 +38,14 @@ pub(crate) fn draft(alarm: &Value, subject: Option<&str>, settings: &Settings, s
         draft = draft.ends_at("StateChangeTime", &changed);
     }
     for (field, name) in FACTS {
-        draft = draft.data(name, &alarm[field]);
+        draft = draft.rest(name, &alarm[field]);
     }
-    labelled(draft, alarm)
+    labelled(draft, alarm, sheet)
 }
 
 /// Too little data is no alarm, but nothing to be silent about either.
 fn state(alarm: &Value, settings: &Settings, sheet: &mut Sheet) -> (Status, Severity) {
-    match text(alarm, "/NewStateValue") {
+    match text(alarm, "/NewStateValue").as_deref() {
         Some("ALARM") => (Status::Firing, settings.severity),
         Some("OK") => (Status::Resolved, settings.severity),
         Some("INSUFFICIENT_DATA") => (Status::Firing, Severity::Low),
@@ -83,28 +86,33 @@ fn identity(alarm: &Value) -> String {
 }
 
 /// What to route by. Of several metrics the first wins, and what is the alarm's own wins over any metric's.
-fn labelled(mut draft: Draft, alarm: &Value) -> Draft {
-    for metric in metrics(alarm).into_iter().rev() {
-        for dimension in metric["Dimensions"].as_array().into_iter().flatten() {
+fn labelled(mut draft: Draft, alarm: &Value, sheet: &mut Sheet) -> Draft {
+    for (at, metric) in metrics(alarm).into_iter().rev() {
+        for dimension in sheet.list(&format!("{at}.Dimensions"), &metric["Dimensions"]) {
             if let Some(name) = text(dimension, "/name") {
-                draft = draft.label(name, &dimension["value"]);
+                draft = draft.label(&name, &dimension["value"]);
             }
         }
         draft = draft.label("Namespace", &metric["Namespace"]).label("MetricName", &metric["MetricName"]);
     }
-    for (name, value) in alarm["AlarmContributorAttributes"].as_object().into_iter().flatten() {
-        draft = draft.label(name, value);
-    }
+    let attributes = sheet.fields("Message.AlarmContributorAttributes", &alarm["AlarmContributorAttributes"]);
+    draft = draft.labels(attributes);
     ["AlarmName", "AWSAccountId", "Region"]
         .into_iter()
         .fold(draft, |draft, name| draft.label(name, &alarm[name]))
 }
 
-/// The metrics watched: the trigger's own, or those of its formula.
-fn metrics(alarm: &Value) -> Vec<&Value> {
+/// The metrics watched, and where they stand: the trigger's own, or those of its formula.
+fn metrics(alarm: &Value) -> Vec<(String, &Value)> {
     let trigger = &alarm["Trigger"];
-    let queries = trigger["Metrics"].as_array().into_iter().flatten();
-    std::iter::once(trigger).chain(queries.filter_map(|query| query.pointer("/MetricStat/Metric"))).collect()
+    let queries = trigger["Metrics"].as_array().into_iter().flatten().enumerate();
+    let queried = queries.filter_map(|(index, query)| {
+        Some((
+            format!("{AT}.Trigger.Metrics[{index}].MetricStat.Metric"),
+            query.pointer("/MetricStat/Metric")?,
+        ))
+    });
+    std::iter::once((format!("{AT}.Trigger"), trigger)).chain(queried).collect()
 }
 
 #[cfg(test)]
@@ -205,6 +213,27 @@ mod tests {
             "arn:aws:cloudwatch:us-east-1:123456789012:alarm:EndpointLatency/a1b2c3d4e5f6g7h8"
         );
         assert_eq!(alert["labels"]["endpoint"], "/api/orders");
+    }
+
+    #[test]
+    fn one_bad_field_costs_itself_and_no_text_is_kept_twice() {
+        let (alert, warnings) = read(&json!({
+            "AlarmName": 7, "NewStateValue": "ALARM", "AlarmDescription": {"a": 1}, "NewStateReason": "too hot",
+            "AlarmContributorAttributes": "none", "AlarmArn": true,
+            "Trigger": {"Namespace": 1, "Dimensions": [{"name": 8, "value": 9}, "x"],
+                "Metrics": [{"MetricStat": {"Metric": {"Dimensions": "d"}}}]},
+        }));
+        assert_eq!((&alert["title"], &alert["description"]), (&json!("ALARM: \"7\""), &json!("too hot")));
+        assert_eq!((&alert["dedup_key"], &alert["labels"]["8"]), (&json!("true"), &json!("9")));
+        assert_eq!(alert["data"].get("reason"), None);
+        assert_eq!(
+            warnings,
+            [
+                "Message.AlarmDescription: {\"a\":1} is not a text: left out",
+                "Message.Trigger.Metrics[0].MetricStat.Metric.Dimensions: \"d\" is not a list: left out",
+                "Message.AlarmContributorAttributes: \"none\" is not an object: left out",
+            ]
+        );
     }
 
     #[test]

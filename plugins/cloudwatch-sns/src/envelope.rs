@@ -1,5 +1,7 @@
 //! What SNS posts: an envelope around a message or, with raw message delivery, the message alone.
 
+use std::borrow::Cow;
+
 use campanile_guest::failure::permanent;
 use campanile_guest::source::{Draft, Settings, Sheet, header, json, text};
 use campanile_guest::types::{Failure, Status};
@@ -27,7 +29,7 @@ pub(crate) fn decode(
     match json(body) {
         Ok(envelope) if is_envelope(&envelope) => {
             unpack(&envelope, settings, &mut sheet);
-            return Ok((sheet, text(&envelope, "/MessageId").map(str::to_owned).or(id)));
+            return Ok((sheet, text(&envelope, "/MessageId").map(Cow::into_owned).or(id)));
         }
         Ok(message) if raw || alarm::is_alarm(&message) => {}
         Err(_) if raw => {}
@@ -51,19 +53,29 @@ fn is_envelope(body: &Value) -> bool {
 
 fn unpack(envelope: &Value, settings: &Settings, sheet: &mut Sheet) {
     let topic = text(envelope, "/TopicArn");
-    let what = match text(envelope, "/Type").unwrap_or_default() {
+    let topic = topic.as_deref();
+    let what = match text(envelope, "/Type").unwrap_or_default().as_ref() {
         "SubscriptionConfirmation" => "it is the host that confirms the subscription",
         "UnsubscribeConfirmation" => "the topic's messages no longer come here",
         kind => {
             if kind != "Notification" {
                 sheet.odd("Type", &envelope["Type"], "is not known: Notification was taken");
             }
-            let message = text(envelope, "/Message").unwrap_or_default();
-            Message { text: message, subject: text(envelope, "/Subject"), topic }.read(settings, sheet);
+            let (text, subject) = (written(&envelope["Message"]), sheet.text("", envelope, "/Subject"));
+            Message { text: &text, subject: subject.as_deref(), topic }.read(settings, sheet);
             return;
         }
     };
     sheet.odd("Type", &envelope["Type"], &format!("of {} is no alert: {what}", topic.unwrap_or_default()));
+}
+
+/// The message: a text, which may hold JSON, or the JSON itself.
+fn written(message: &Value) -> Cow<'_, str> {
+    match message {
+        Value::Null => Cow::Borrowed(""),
+        Value::String(text) => Cow::Borrowed(text.trim()),
+        other => Cow::Owned(other.to_string()),
+    }
 }
 
 /// One published message.
@@ -77,7 +89,7 @@ impl Message<'_> {
     fn read(&self, settings: &Settings, sheet: &mut Sheet) {
         let draft = match self.document(sheet) {
             Some(alarm) if alarm::is_alarm(&alarm) => alarm::draft(&alarm, self.subject, settings, sheet),
-            Some(other) => self.other(text(&other, "/detail-type").unwrap_or(self.text), settings),
+            Some(other) => self.other(text(&other, "/detail-type").as_deref().unwrap_or(self.text), settings),
             None => self.other(self.text.trim().lines().next().unwrap_or_default(), settings),
         };
         sheet.add(draft.data("topic", &self.topic.into()));
@@ -182,6 +194,20 @@ mod tests {
         let (alerts, warnings, _) = decoded("", r#"{"Type": "Note", "TopicArn": "arn", "Message": "hi"}"#);
         assert_eq!(alerts[0]["title"], "hi");
         assert_eq!(warnings, ["Type: \"Note\" is not known: Notification was taken"]);
+    }
+
+    #[test]
+    fn a_message_that_is_no_text_is_read_all_the_same() {
+        let alarm = r#"{"Type": "Notification", "TopicArn": "arn", "Subject": ["s"], "MessageId": 7,
+            "Message": {"AlarmName": "a", "NewStateValue": "OK"}}"#;
+        let (alerts, warnings, id) = decoded("", alarm);
+        assert_eq!((&alerts[0]["title"], &alerts[0]["status"]), (&json!("OK: \"a\""), &json!("resolved")));
+        assert_eq!(
+            (warnings, id.as_deref()),
+            (vec!["Subject: [\"s\"] is not a text: left out".to_owned()], Some("7"))
+        );
+        let (alerts, _, _) = decoded("", r#"{"Type": "Notification", "TopicArn": "arn", "Message": 503}"#);
+        assert_eq!(alerts[0]["title"], "503");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use campanile_guest::source::{Draft, Settings, Severity, Sheet, rfc3339};
 use campanile_guest::types::{Failure, Status};
 use serde_json::{Value, json};
 
-use crate::template::{given, marks, tags, unmarked};
+use crate::template::{check, given, marks, tags, unmarked};
 
 /// Facts, as the template and the alert both call them.
 const FACTS: [&str; 8] = ["monitor_id", "transition", "type", "metric", "query", "scope", "aggreg", "id"];
@@ -23,6 +23,7 @@ pub(crate) fn decode(event: &Value, settings: &Settings) -> Result<Sheet, Failur
         return Err(permanent("invalid-payload", message));
     }
     let mut sheet = Sheet::default();
+    check(event, &mut sheet);
     let (title, body) = (given(event, "/title"), given(event, "/body"));
     let draft = Draft::new("", settings, status(event, &mut sheet), title.as_deref())
         .description(body.as_deref().map(unmarked))

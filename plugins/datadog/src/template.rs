@@ -1,18 +1,43 @@
 //! What Datadog fills into `template.json`. It has no shape of its own but writes out what its customer wrote, so that every
 //! value is a text, and one that Datadog does not know is empty or still `$NAME`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use campanile_guest::source::{Sheet, text};
 use serde_json::Value;
+
+/// The values of the template.
+const VALUES: [&str; 17] = [
+    "/id",
+    "/cycle",
+    "/aggreg",
+    "/monitor_id",
+    "/title",
+    "/body",
+    "/transition",
+    "/type",
+    "/priority",
+    "/metric",
+    "/query",
+    "/scope",
+    "/tags",
+    "/date",
+    "/link",
+    "/org/id",
+    "/org/name",
+];
 
 /// A value that Datadog has filled in.
 pub(crate) fn given(event: &Value, pointer: &str) -> Option<String> {
-    let text = match event.pointer(pointer)? {
-        Value::String(text) => text.trim().to_owned(),
-        Value::Number(number) => number.to_string(),
-        _ => return None,
-    };
-    Some(text).filter(|text| !text.is_empty() && !is_variable(text))
+    text(event, pointer).filter(|text| !is_variable(text)).map(Cow::into_owned)
+}
+
+/// Says which values of the template are none that can be read.
+pub(crate) fn check(event: &Value, sheet: &mut Sheet) {
+    for pointer in VALUES {
+        sheet.text("", event, pointer);
+    }
 }
 
 fn is_variable(text: &str) -> bool {
@@ -57,14 +82,43 @@ mod tests {
     #[test]
     fn what_datadog_has_not_filled_in_is_absent() {
         let event = json!({
-            "a": "$ALERT_PRIORITY", "b": " ", "c": null, "d": " P1 ", "e": 1234, "f": "$5 too much", "g": ["P1"], "h": "$",
+            "a": "$ALERT_PRIORITY", "b": " ", "c": null, "d": " P1 ", "e": 1234, "i": true, "f": "$5 too much", "g": ["P1"], "h": "$",
         });
         let found: Vec<Option<String>> =
-            ["/a", "/b", "/c", "/d", "/e", "/f", "/g", "/h", "/i"].map(|at| given(&event, at)).into();
+            ["/a", "/b", "/c", "/d", "/e", "/f", "/g", "/h", "/i", "/j"].map(|at| given(&event, at)).into();
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(
             found,
-            [None, None, None, some("P1"), some("1234"), some("$5 too much"), None, some("$"), None]
+            [
+                None,
+                None,
+                None,
+                some("P1"),
+                some("1234"),
+                some("$5 too much"),
+                None,
+                some("$"),
+                some("true"),
+                None
+            ]
+        );
+    }
+
+    #[test]
+    fn a_value_of_the_template_that_is_not_a_text_is_said() {
+        let template: Value = serde_json::from_str(include_str!("../template.json")).unwrap();
+        assert!(VALUES.iter().all(|pointer| template.pointer(pointer).is_some_and(Value::is_string)));
+        assert_eq!(VALUES.len(), template.as_object().unwrap().len() + 1, "`org` has two");
+        let (mut sheet, event) =
+            (Sheet::default(), json!({"title": ["a"], "tags": {"a": 1}, "org": {"id": []}, "id": 7}));
+        check(&event, &mut sheet);
+        assert_eq!(
+            sheet.warnings,
+            [
+                "title: [\"a\"] is not a text: left out",
+                "tags: {\"a\":1} is not a text: left out",
+                "org.id: [] is not a text: left out",
+            ]
         );
     }
 

@@ -1,7 +1,9 @@
 //! A notification as Grafana posts it (`receivers/webhook` of grafana/alerting, message version 1): Alertmanager's
 //! shape with Grafana's additions.
 
-use campanile_guest::source::{Draft, Settings, Sheet, entries, labelled, text};
+use std::borrow::Cow;
+
+use campanile_guest::source::{Draft, Settings, Sheet, entries, firing, labelled, text};
 use campanile_guest::types::{Failure, Status};
 use serde_json::{Map, Value, json};
 
@@ -23,10 +25,11 @@ pub(crate) fn decode(notification: &Value, settings: &Settings) -> Result<Sheet,
             sheet.odd(&at, entry, "is no alert: left out");
             continue;
         };
-        let status = status(&at, entry, &mut sheet);
-        let draft = measured(alert(&at, fields, settings, status), &entry["values"])
-            .link("Image", text(entry, "/imageURL"))
-            .link("Grafana", text(notification, "/externalURL"))
+        let status = firing(&at, entry, &mut sheet);
+        let draft = alert(&at, fields, settings, status, &mut sheet);
+        let draft = measured(draft, sheet.fields(&format!("{at}.values"), &entry["values"]))
+            .link("Image", sheet.text(&at, entry, "/imageURL").as_deref())
+            .link("Grafana", sheet.text("", notification, "/externalURL").as_deref())
             .data("value_string", &entry["valueString"])
             .data("org_id", &notification["orgId"])
             .data("group_key", &notification["groupKey"])
@@ -41,22 +44,18 @@ pub(crate) fn decode(notification: &Value, settings: &Settings) -> Result<Sheet,
     Ok(sheet)
 }
 
-fn status(at: &str, entry: &Value, sheet: &mut Sheet) -> Status {
-    match text(entry, "/status") {
-        Some("resolved") => Status::Resolved,
-        Some("firing") | None => Status::Firing,
-        Some(_) => {
-            let what = "is not firing or resolved: firing was taken";
-            sheet.odd(&format!("{at}.status"), &entry["status"], what);
-            Status::Firing
-        }
-    }
-}
-
 /// One entry. Where Grafana could not evaluate the rule, the rule's summary would tell of what was not measured: the
 /// title says instead what went wrong, and with which rule.
-fn alert(at: &str, fields: &Map<String, Value>, settings: &Settings, status: Status) -> Draft {
-    let Some((name, rule)) = unevaluated(fields) else { return labelled(at, fields, settings, status) };
+fn alert(
+    at: &str,
+    fields: &Map<String, Value>,
+    settings: &Settings,
+    status: Status,
+    sheet: &mut Sheet,
+) -> Draft {
+    let Some((name, rule)) = unevaluated(fields) else {
+        return labelled(at, fields, settings, status, sheet);
+    };
     let mut retitled = fields.clone();
     if let Some(Value::Object(annotations)) = retitled.get_mut("annotations") {
         annotations.retain(|name, _| name != "summary" && name != "title");
@@ -64,20 +63,20 @@ fn alert(at: &str, fields: &Map<String, Value>, settings: &Settings, status: Sta
     if let Some(Value::Object(labels)) = retitled.get_mut("labels") {
         labels.insert("alertname".to_owned(), json!(format!("{name}: {rule}")));
     }
-    labelled(at, &retitled, settings, status)
+    labelled(at, &retitled, settings, status, sheet)
         .label("alertname", &json!(name))
-        .data("annotations", fields.get("annotations").unwrap_or(&Value::Null))
+        .rest("annotations", fields.get("annotations").unwrap_or(&Value::Null))
 }
 
 /// What went wrong and with which rule, if Grafana could not evaluate one.
-fn unevaluated(fields: &Map<String, Value>) -> Option<(&str, &str)> {
+fn unevaluated(fields: &Map<String, Value>) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     let label = |name: &str| text(fields.get("labels")?, &format!("/{name}"));
-    Some((label("alertname").filter(|name| UNEVALUATED.contains(name))?, label("rulename")?))
+    Some((label("alertname").filter(|name| UNEVALUATED.contains(&name.as_ref()))?, label("rulename")?))
 }
 
 /// The values of the rule's expressions, by their names.
-fn measured(draft: Draft, values: &Value) -> Draft {
-    values.as_object().into_iter().flatten().fold(draft, |draft, (name, value)| draft.metric(name, value))
+fn measured<'a>(draft: Draft, values: impl Iterator<Item = (&'a String, &'a Value)>) -> Draft {
+    values.fold(draft, |draft, (name, value)| draft.metric(name, value))
 }
 
 #[cfg(test)]

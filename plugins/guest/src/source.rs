@@ -5,14 +5,16 @@ mod labelled;
 mod severity;
 mod time;
 
+use std::borrow::Cow;
 use std::io;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::failure::permanent;
-use crate::types::Failure;
+use crate::types::{Failure, Status};
 
 pub use draft::Draft;
+use draft::inside;
 pub use labelled::{fingerprint, labelled};
 pub use severity::Severity;
 pub use time::{is_past, rfc3339};
@@ -74,17 +76,58 @@ impl Sheet {
             return;
         }
         let (alert, warnings) = draft.finish();
+        let alert = alert.to_string();
         self.size += alert.len();
         self.alerts.push(alert);
         self.warnings.extend(warnings);
         self.warnings.truncate(MOST_WARNINGS);
     }
 
-    /// Notes what was odd: where, what stands there, and what was made of it.
+    /// Notes what was odd: where, what stands there, and what was made of it. What is read twice is noted once.
     pub fn odd(&mut self, at: &str, value: &Value, what: &str) {
-        if self.warnings.len() < MOST_WARNINGS {
-            self.warnings.push(odd(at, value, what));
+        let warning = odd(at, value, what);
+        if self.warnings.len() < MOST_WARNINGS && !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
         }
+    }
+
+    /// The text at a JSON pointer of what stands `at` this place, as [`text`] reads it; a list or an object is left out
+    /// with a warning.
+    pub fn text<'a>(&mut self, at: &str, value: &'a Value, pointer: &str) -> Option<Cow<'a, str>> {
+        let found = value.pointer(pointer)?;
+        if found.is_array() || found.is_object() {
+            self.odd(&path(at, pointer), found, "is not a text: left out");
+        }
+        text(found, "")
+    }
+
+    /// The first of these that is a text.
+    pub fn first<'a>(&mut self, at: &str, value: &'a Value, pointers: &[&str]) -> Option<Cow<'a, str>> {
+        pointers.iter().find_map(|pointer| self.text(at, value, pointer))
+    }
+
+    /// The entries of an optional list; what is not a list is left out with a warning.
+    pub fn list<'a>(&mut self, at: &str, value: &'a Value) -> &'a [Value] {
+        match value {
+            Value::Array(items) => few(items),
+            Value::Null => &[],
+            other => {
+                self.odd(at, other, "is not a list: left out");
+                &[]
+            }
+        }
+    }
+
+    /// The fields of an optional object; what is not an object is left out with a warning.
+    pub fn fields<'a>(
+        &mut self,
+        at: &str,
+        value: &'a Value,
+    ) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
+        if !value.is_object() && !value.is_null() {
+            self.odd(at, value, "is not an object: left out");
+        }
+        value.as_object().into_iter().flat_map(Map::iter)
     }
 
     /// The sheet, unless its alerts are more than the host takes.
@@ -148,9 +191,36 @@ pub fn few(list: &[Value]) -> &[Value] {
     &list[..list.len().min(MOST_ENTRIES)]
 }
 
-/// The text at a JSON pointer, without white space around it; never empty.
-pub fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
-    value.pointer(pointer).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty())
+/// The text at a JSON pointer, without white space around it; never empty. A number or a boolean is read as its text.
+pub fn text<'a>(value: &'a Value, pointer: &str) -> Option<Cow<'a, str>> {
+    match value.pointer(pointer)? {
+        Value::String(text) => Some(text.trim()).filter(|text| !text.is_empty()).map(Cow::Borrowed),
+        scalar @ (Value::Number(_) | Value::Bool(_)) => Some(Cow::Owned(scalar.to_string())),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// `alerts[2].annotations.summary` for what stands at `/annotations/summary` of `alerts[2]`.
+fn path(at: &str, pointer: &str) -> String {
+    pointer.split('/').skip(1).fold(at.to_owned(), |at, part| {
+        match part.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => format!("{at}[{part}]"),
+            false => inside(&at, part),
+        }
+    })
+}
+
+/// Whether an alert of Alertmanager's shape fires: its `status` says so, or says nothing.
+pub fn firing(at: &str, alert: &Value, sheet: &mut Sheet) -> Status {
+    match &alert["status"] {
+        Value::Null => Status::Firing,
+        Value::String(status) if status.trim() == "resolved" => Status::Resolved,
+        Value::String(status) if ["firing", ""].contains(&status.trim()) => Status::Firing,
+        odd => {
+            sheet.odd(&inside(at, "status"), odd, "is not firing or resolved: firing was taken");
+            Status::Firing
+        }
+    }
 }
 
 /// A header's text, by its name in lower case.
@@ -162,7 +232,6 @@ pub fn header<'a>(headers: &'a [(String, Vec<u8>)], name: &str) -> Option<&'a st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Status;
     use serde_json::json;
 
     #[test]
@@ -181,12 +250,40 @@ mod tests {
     #[test]
     fn of_many_odd_values_the_first_are_shown_and_their_beginnings() {
         let mut sheet = Sheet::default();
-        for _ in 0..1_000 {
-            sheet.odd("a", &json!("ä".repeat(1_000)), "is odd");
+        for index in 0..1_000 {
+            sheet.odd(&format!("a[{}]", index / 2), &json!("ä".repeat(1_000)), "is odd");
         }
         assert_eq!(sheet.warnings.len(), MOST_WARNINGS);
-        assert_eq!(sheet.warnings[0], format!("a: \"{}… is odd", "ä".repeat(EXCERPT - 2)));
+        assert_eq!(sheet.warnings[1], format!("a[1]: \"{}… is odd", "ä".repeat(EXCERPT - 2)));
         assert_eq!(odd("b", &json!([1, "c"]), "is odd"), "b: [1,\"c\"] is odd");
+    }
+
+    #[test]
+    fn numbers_and_booleans_are_texts_and_what_is_none_is_said_with_its_path() {
+        let value = json!({ "a": { "b": [503, true, " x ", "", null, {"c": 1}, [2]] }, "e": 1.5 });
+        let mut sheet = Sheet::default();
+        let mut read = |pointer: &str| sheet.text("alerts[2]", &value, pointer).map(Cow::into_owned);
+        let found: Vec<_> = (0..7).map(|index| read(&format!("/a/b/{index}"))).collect();
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(found, [some("503"), some("true"), some("x"), None, None, None, None]);
+        assert_eq!((read("/e"), read("/a"), read("/a"), read("/none")), (some("1.5"), None, None, None));
+        assert_eq!(
+            sheet.warnings,
+            [
+                "alerts[2].a.b[5]: {\"c\":1} is not a text: left out",
+                "alerts[2].a.b[6]: [2] is not a text: left out",
+                "alerts[2].a: {\"b\":[503,true,\" x \",\"\",null,{\"c\":1},[2]]} is not a text: left out",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_list_and_no_object_is_left_out_with_a_warning() {
+        let (mut sheet, value) = (Sheet::default(), json!({ "a": 7, "b": [1], "c": { "d": 2 } }));
+        assert_eq!((sheet.list("a", &value["a"]).len(), sheet.list("b", &value["b"]).len()), (0, 1));
+        assert_eq!((sheet.fields("b", &value["b"]).count(), sheet.fields("c", &value["c"]).count()), (0, 1));
+        assert_eq!((sheet.list("e", &value["e"]).len(), sheet.fields("e", &value["e"]).count()), (0, 0));
+        assert_eq!(sheet.warnings, ["a: 7 is not a list: left out", "b: [1] is not an object: left out"]);
     }
 
     #[test]

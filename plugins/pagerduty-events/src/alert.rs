@@ -1,5 +1,7 @@
 //! The alert of one event. The routing key is another system's credential: it is read nowhere.
 
+use std::borrow::Cow;
+
 use campanile_guest::source::{Draft, Settings, Sheet, rfc3339, text};
 use campanile_guest::types::Status;
 use serde_json::{Value, json};
@@ -15,26 +17,27 @@ pub(crate) fn alert(event: &Value, key: &str, settings: &Settings, status: Statu
     if let Status::Firing = status {
         complete(payload, settings, sheet);
     }
-    let summary = text(payload, "/summary");
+    let summary = sheet.text("payload", payload, "/summary");
     let title = match status {
-        Status::Firing => summary,
-        Status::Resolved => summary.or(Some(key)),
+        Status::Firing => summary.as_deref(),
+        Status::Resolved => summary.as_deref().or(Some(key)),
     };
     let draft = Draft::new("", settings, status, title)
-        .description(description(payload, summary))
+        .description(description(payload, summary.as_deref()).as_deref())
         .severity("payload.severity", &payload["severity"])
         .dedup_key(key)
         .data("timestamp", &timestamp(&payload["timestamp"], sheet))
         .data("client", &event["client"])
-        .data("custom_details", &payload["custom_details"]);
+        .rest("custom_details", &payload["custom_details"]);
     let draft = LABELS.into_iter().fold(draft, |draft, name| draft.label(name, &payload[name]));
-    sheet.add(linked(draft, event));
+    let draft = linked(draft, event, sheet);
+    sheet.add(draft);
 }
 
 /// Says what PagerDuty would miss in a trigger.
 fn complete(payload: &Value, settings: &Settings, sheet: &mut Sheet) {
     for name in ["summary", "source", "severity"] {
-        if text(payload, &format!("/{name}")).is_none() && !payload[name].is_number() {
+        if payload[name].is_null() || payload[name].as_str().is_some_and(|text| text.trim().is_empty()) {
             let made = match name {
                 "severity" => format!("is missing: {} was taken", settings.severity.as_str()),
                 _ => "is missing, which PagerDuty would refuse".to_owned(),
@@ -45,8 +48,9 @@ fn complete(payload: &Value, settings: &Settings, sheet: &mut Sheet) {
 }
 
 /// The whole summary if the title cannot hold it; else the details, if they are a text.
-fn description<'a>(payload: &'a Value, summary: Option<&'a str>) -> Option<&'a str> {
-    summary.filter(|summary| summary.chars().count() > TITLE).or_else(|| text(payload, "/custom_details"))
+fn description<'a>(payload: &'a Value, summary: Option<&'a str>) -> Option<Cow<'a, str>> {
+    let long = summary.filter(|summary| summary.chars().count() > TITLE);
+    long.map(Cow::Borrowed).or_else(|| text(payload, "/custom_details"))
 }
 
 /// When it was seen. No part of the identity: a second trigger of the same incident has another.
@@ -61,15 +65,33 @@ fn timestamp(given: &Value, sheet: &mut Sheet) -> Value {
 }
 
 /// Links, images and the client's own page.
-fn linked(draft: Draft, event: &Value) -> Draft {
-    let list = |name: &str| event[name].as_array().into_iter().flatten();
-    let draft = list("links").fold(draft, |draft, link| {
-        let href = text(link, "/href");
-        draft.link(text(link, "/text").or(href).unwrap_or_default(), href)
-    });
-    let draft = list("images")
-        .fold(draft, |draft, image| draft.link(text(image, "/alt").unwrap_or("Image"), text(image, "/src")));
-    draft.link(text(event, "/client").unwrap_or("Client"), text(event, "/client_url"))
+fn linked(draft: Draft, event: &Value, sheet: &mut Sheet) -> Draft {
+    let draft = listed(draft, event, sheet, "links", ["/href", "/text"], None);
+    let draft = listed(draft, event, sheet, "images", ["/src", "/alt"], Some("Image"));
+    let client = sheet.text("", event, "/client");
+    draft.link(client.as_deref().unwrap_or("Client"), sheet.text("", event, "/client_url").as_deref())
+}
+
+/// The links of a list, each with its text, else with this one, else with its address.
+fn listed(
+    mut draft: Draft,
+    event: &Value,
+    sheet: &mut Sheet,
+    list: &str,
+    [href, text]: [&str; 2],
+    name: Option<&str>,
+) -> Draft {
+    for (index, entry) in sheet.list(list, &event[list]).iter().enumerate() {
+        let at = format!("{list}[{index}]");
+        let address = sheet.text(&at, entry, href);
+        if address.is_none() {
+            sheet.odd(&at, entry, "has no address: left out");
+        }
+        let text = sheet.text(&at, entry, text);
+        draft = draft
+            .link(text.as_deref().or(name).or(address.as_deref()).unwrap_or_default(), address.as_deref());
+    }
+    draft
 }
 
 #[cfg(test)]
@@ -145,6 +167,8 @@ mod tests {
             [
                 "payload.source: is missing, which PagerDuty would refuse",
                 "payload.timestamp: \"17 July\" is no time: kept as it is",
+                "links[0]: {\"text\":\"a link without an address\"} has no address: left out",
+                "links[1]: \"https://example.com/\" has no address: left out",
                 "payload.severity: \"sev-1\" is no known severity: medium was taken",
             ]
         );
@@ -153,6 +177,59 @@ mod tests {
             (&bare["title"], &bare["description"]),
             (&json!("PagerDuty Events: alert without a title"), &json!("all of it"))
         );
-        assert_eq!(warnings.len(), 3);
+        assert_eq!((warnings.len(), bare.get("data")), (3, None));
+    }
+
+    #[test]
+    fn numbers_and_booleans_are_texts() {
+        let (alert, warnings) = taken(
+            r#"{"client": 7, "client_url": "https://client.example", "links": [{"href": "https://a.example", "text": 1}],
+                "payload": {"summary": 503, "source": 1, "severity": "critical", "component": true, "custom_details": 0.5}}"#,
+            Status::Firing,
+        );
+        assert_eq!((&alert["title"], &alert["description"]), (&json!("503"), &json!("0.5")));
+        assert_eq!(alert["labels"], json!({"source": "1", "component": "true"}));
+        assert_eq!(
+            alert["links"],
+            json!([{"href": "https://a.example", "text": "1"}, {"href": "https://client.example", "text": "7"}])
+        );
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+
+    #[test]
+    fn what_is_of_an_unusable_kind_is_left_out_with_its_path() {
+        let (alert, warnings) = taken(
+            r#"{"client_url": [], "links": {"href": "https://a.example"}, "images": [{"src": {}}, 7],
+                "payload": {"summary": ["a"], "source": {"host": "a"}, "severity": {}}}"#,
+            Status::Firing,
+        );
+        assert_eq!(alert["title"], "PagerDuty Events: alert without a title");
+        assert_eq!(alert["labels"], json!({"source": "{\"host\":\"a\"}"}));
+        assert_eq!(
+            warnings,
+            [
+                "payload.summary: [\"a\"] is not a text: left out",
+                "links: {\"href\":\"https://a.example\"} is not a list: left out",
+                "images[0].src: {} is not a text: left out",
+                "images[0]: {\"src\":{}} has no address: left out",
+                "images[1]: 7 has no address: left out",
+                "client_url: [] is not a text: left out",
+                "payload.severity: {} is no known severity: medium was taken",
+            ]
+        );
+    }
+
+    /// The host takes 512 KiB. PagerDuty takes 512 KB, and what an alert has beside the details is less than an event has.
+    #[test]
+    fn an_event_as_large_as_pagerduty_takes_is_taken_whole() {
+        let long = "x".repeat(498_000);
+        for details in [json!(long), json!({"log": long})] {
+            let event = json!({"payload": {"summary": "s", "source": "s", "severity": "info", "custom_details": details}});
+            let settings = Settings::of("pagerduty-events", "PagerDuty Events", "custom");
+            let mut sheet = Sheet::default();
+            alert(&event, "key", &settings, Status::Firing, &mut sheet);
+            assert!(sheet.alerts[0].len() < 512 << 10, "{}", sheet.alerts[0].len());
+            assert!(sheet.alerts[0].contains(&long) && sheet.warnings.is_empty());
+        }
     }
 }

@@ -42,14 +42,14 @@ fn unknown(place: &str) -> Failure {
 
 /// An alert event.
 fn enqueue(event: &Value, settings: &Settings, random: impl FnOnce() -> String) -> Result<Answer, String> {
-    let (key, action) = (key(event), event["event_action"].as_str().unwrap_or_default());
+    let mut sheet = Sheet::default();
+    let (key, action) = (key(event, &mut sheet), event["event_action"].as_str().unwrap_or_default());
     let key = match action {
         "trigger" if !event["payload"].is_object() => return Err("'payload' is missing or blank".to_owned()),
         "trigger" => key.unwrap_or_else(random),
         "acknowledge" | "resolve" => key.ok_or("'dedup_key' is missing or blank")?,
         _ => return Err("'event_action' must be one of trigger, acknowledge, resolve".to_owned()),
     };
-    let mut sheet = Sheet::default();
     match action {
         "trigger" => alert(event, &key, settings, Status::Firing, &mut sheet),
         "resolve" => alert(event, &key, settings, Status::Resolved, &mut sheet),
@@ -59,11 +59,19 @@ fn enqueue(event: &Value, settings: &Settings, random: impl FnOnce() -> String) 
 }
 
 /// The key as the client gave it: it gets it back.
-fn key(event: &Value) -> Option<String> {
+fn key(event: &Value, sheet: &mut Sheet) -> Option<String> {
     match &event["dedup_key"] {
         Value::String(key) => Some(key.clone()).filter(|key| !key.trim().is_empty()),
-        Value::Number(key) => Some(key.to_string()),
-        _ => None,
+        key @ (Value::Number(_) | Value::Bool(_)) => Some(key.to_string()),
+        Value::Null => None,
+        other => {
+            sheet.odd(
+                "dedup_key",
+                other,
+                "is not a text: a new one was made, by which no resolve will find the alert",
+            );
+            None
+        }
     }
 }
 

@@ -45,7 +45,8 @@ pub(crate) fn decode(batch: &Value, settings: &Settings) -> Result<Sheet, Failur
             );
         }
         let (fields, status) = timed(fields);
-        sheet.add(labelled(&at, &fields, settings, status));
+        let draft = labelled(&at, &fields, settings, status, &mut sheet);
+        sheet.add(draft);
     }
     Ok(sheet)
 }
@@ -96,13 +97,7 @@ mod tests {
                     {"href": "https://runbooks.example.com/InstanceDown", "text": "Runbook"},
                     {"href": "http://prometheus:9090/graph?g0.expr=up+%3D%3D+0&g0.tab=1", "text": "Source"},
                 ],
-                "data": {
-                    "annotations": {
-                        "description": "p1:9100 of job node has been down for more than 5 minutes.",
-                        "runbook_url": "https://runbooks.example.com/InstanceDown",
-                        "summary": "Instance p1:9100 is down",
-                    },
-                },
+                "data": { "annotations": { "runbook_url": "https://runbooks.example.com/InstanceDown" } },
             })]
         );
         assert!(warnings.is_empty(), "{warnings:?}");

@@ -1,5 +1,7 @@
 //! An event of Sentry: the one that set off an alert rule, or an error as it comes in. Sentry never says that it ended.
 
+use std::borrow::Cow;
+
 use campanile_guest::source::{Draft, Settings, Sheet, text};
 use campanile_guest::types::Status;
 use serde_json::Value;
@@ -10,20 +12,21 @@ const FACTS: [&str; 8] =
 
 /// The event as an alert; `data` is what the hook says around it.
 pub(crate) fn read(at: &str, event: &Value, data: &Value, settings: &Settings, sheet: &mut Sheet) {
-    let rule = text(data, "/triggered_rule");
-    let title = text(event, "/title").or(text(event, "/message")).or(rule);
-    let mut draft = Draft::new(at, settings, Status::Firing, title)
-        .description(text(event, "/message").or(text(event, "/culprit")))
+    let title =
+        sheet.first(at, event, &["/title", "/message"]).or(sheet.text("data", data, "/triggered_rule"));
+    let project = project(event);
+    let mut draft = Draft::new(at, settings, Status::Firing, title.as_deref())
+        .description(sheet.first(at, event, &["/message", "/culprit"]).as_deref())
         .severity("level", &event["level"])
-        .dedup_key(text(event, "/event_id").unwrap_or_default())
+        .dedup_key(&sheet.text(at, event, "/event_id").unwrap_or_default())
         .starts_at("datetime", began(event))
-        .context("service", project(event))
-        .link("Sentry", text(event, "/web_url").or(text(event, "/issue_url")))
-        .label("project", &project(event).map_or_else(|| event["project"].clone(), Value::from))
-        .data("triggered_rule", &data["triggered_rule"])
+        .context("service", project.as_deref())
+        .link("Sentry", sheet.first(at, event, &["/web_url", "/issue_url"]).as_deref())
+        .label("project", &project.as_deref().map_or_else(|| event["project"].clone(), Value::from))
+        .rest("triggered_rule", &data["triggered_rule"])
         .data("settings", &data["issue_alert"]["settings"]);
     for name in FACTS {
-        draft = draft.data(name, &event[name]);
+        draft = draft.rest(name, &event[name]);
     }
     let draft = tagged(draft, at, &event["tags"], sheet);
     sheet.add(draft);
@@ -35,24 +38,31 @@ fn began(event: &Value) -> &Value {
 }
 
 /// The project's name, which an event has only in its address: `…/projects/ORGANISATION/PROJECT/events/…`.
-fn project(event: &Value) -> Option<&str> {
-    let (_, path) = text(event, "/url")?.split_once("/projects/")?;
-    path.split('/').nth(1).filter(|project| !project.is_empty())
+fn project(event: &Value) -> Option<String> {
+    let address = text(event, "/url")?;
+    let (_, path) = address.split_once("/projects/")?;
+    path.split('/').nth(1).filter(|project| !project.is_empty()).map(str::to_owned)
 }
 
 fn tagged(mut draft: Draft, at: &str, tags: &Value, sheet: &mut Sheet) -> Draft {
-    for (index, tag) in tags.as_array().into_iter().flatten().enumerate() {
-        match tag.as_array().map(Vec::as_slice) {
-            Some([Value::String(name), value]) => {
-                if name == "environment" {
-                    draft = draft.context("environment", value.as_str());
-                }
-                draft = draft.label(name, value);
-            }
-            _ => sheet.odd(&format!("{at}.tags[{index}]"), tag, "is no pair of name and value: left out"),
+    for (index, tag) in sheet.list(&format!("{at}.tags"), tags).iter().enumerate() {
+        let Some((name, value)) = pair(tag) else {
+            sheet.odd(&format!("{at}.tags[{index}]"), tag, "is no pair of name and value: left out");
+            continue;
+        };
+        if name == "environment" {
+            draft = draft.context("environment", text(value, "").as_deref());
         }
+        draft = draft.label(&name, value);
     }
     draft
+}
+
+fn pair(tag: &Value) -> Option<(Cow<'_, str>, &Value)> {
+    match tag.as_array()?.as_slice() {
+        [name, value] => Some((text(name, "")?, value)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -89,7 +99,7 @@ mod tests {
                     "triggered_rule": "Very Important Alert Rule!",
                     "settings": [{"name": "channel", "value": "#general"}],
                     "event_id": "e4874d664c3540c1a32eab185f12c5ab", "issue_id": "1117540176",
-                    "culprit": "?(<anonymous>)", "location": "<anonymous>", "platform": "javascript",
+                    "location": "<anonymous>", "platform": "javascript",
                     "metadata": {"filename": "<anonymous>", "type": "ReferenceError", "value": "heck is not defined"},
                 },
             })
@@ -109,20 +119,24 @@ mod tests {
     #[test]
     fn what_is_odd_is_said_and_loses_nothing_else() {
         let event = json!({"level": "sample", "timestamp": 1_566_248_777.677, "project": 1,
-            "tags": [["environment", "prod"], "release", ["a"], ["b", null]]});
+            "message": {"formatted": "x"}, "event_id": 7, "web_url": false,
+            "tags": [["environment", "prod"], "release", ["a"], ["b", null], [404, true], [[], "c"]]});
         let mut sheet = Sheet::default();
         let settings = Settings::of("sentry", "Sentry", "application");
         read("data.event", &event, &json!({"triggered_rule": "Rule"}), &settings, &mut sheet);
         let alert: Value = serde_json::from_str(&sheet.alerts[0]).unwrap();
-        assert_eq!((&alert["title"], alert.get("dedup_key")), (&json!("Rule"), None));
+        assert_eq!((&alert["title"], &alert["dedup_key"]), (&json!("Rule"), &json!("7")));
         assert!(alert["starts_at"].as_str().unwrap().starts_with("2019-08-19T21:06:17.67"));
-        assert_eq!(alert["labels"], json!({"environment": "prod", "project": "1"}));
+        assert_eq!(alert["labels"], json!({"404": "true", "environment": "prod", "project": "1"}));
         assert_eq!(alert["context"], json!({"environment": "prod"}));
+        assert_eq!(alert["data"], json!({"event_id": 7}), "the rule is the title");
         assert_eq!(
             sheet.warnings,
             [
+                "data.event.message: {\"formatted\":\"x\"} is not a text: left out",
                 "data.event.tags[1]: \"release\" is no pair of name and value: left out",
                 "data.event.tags[2]: [\"a\"] is no pair of name and value: left out",
+                "data.event.tags[5]: [[],\"c\"] is no pair of name and value: left out",
                 "data.event.level: \"sample\" is no known severity: medium was taken",
             ]
         );

@@ -50,15 +50,6 @@ fn read(resource: &str, hook: &Value, settings: &Settings, sheet: &mut Sheet) {
     }
 }
 
-/// An id, which Sentry writes as a text or a number.
-pub(crate) fn id(value: &Value) -> Option<String> {
-    match value {
-        Value::String(id) if !id.trim().is_empty() => Some(id.clone()),
-        Value::Number(id) => Some(id.to_string()),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;

@@ -4,33 +4,34 @@ use campanile_guest::source::{Draft, Settings, Sheet, text};
 use campanile_guest::types::Status;
 use serde_json::Value;
 
-use crate::hook;
+/// Where the issue stands in the hook.
+const AT: &str = "data.issue";
 
 /// The issue as an alert.
 pub(crate) fn read(body: &Value, settings: &Settings, sheet: &mut Sheet) {
     let issue = &body["data"]["issue"];
-    let status = match text(body, "/action") {
+    let status = match text(body, "/action").as_deref() {
         Some("created" | "unresolved") => Status::Firing,
         Some("resolved") => Status::Resolved,
         _ => return sheet.odd("action", &body["action"], "of an issue is nothing to alert about: no alert"),
     };
-    let title = text(issue, "/title").or(text(issue, "/shortId"));
-    let project = text(issue, "/project/slug").or(text(issue, "/project/name"));
-    let mut draft = Draft::new("data.issue", settings, status, title)
-        .description(text(issue, "/culprit"))
+    let title = sheet.first(AT, issue, &["/title", "/shortId"]);
+    let project = sheet.first(AT, issue, &["/project/slug", "/project/name"]);
+    let mut draft = Draft::new(AT, settings, status, title.as_deref())
+        .description(sheet.text(AT, issue, "/culprit").as_deref())
         .severity("level", &issue["level"])
-        .context("service", project)
-        .link("Sentry", text(issue, "/web_url").or(text(issue, "/permalink")))
-        .label("project", &project.into())
+        .context("service", project.as_deref())
+        .link("Sentry", sheet.first(AT, issue, &["/web_url", "/permalink"]).as_deref())
+        .label("project", &project.as_deref().into())
         .data("action", &body["action"]);
     for name in ["level", "platform", "substatus", "shortId"] {
         draft = draft.label(name, &issue[name]);
     }
     for name in ["statusDetails", "metadata", "count", "userCount", "firstSeen", "lastSeen"] {
-        draft = draft.data(name, &issue[name]);
+        draft = draft.rest(name, &issue[name]);
     }
     // No `starts_at`: an issue that comes back has the `firstSeen` of its first time.
-    if let Some(id) = hook::id(&issue["id"]) {
+    if let Some(id) = sheet.text(AT, issue, "/id") {
         draft = draft.dedup_key(&format!("issue-{id}"));
     }
     sheet.add(draft);
@@ -38,7 +39,7 @@ pub(crate) fn read(body: &Value, settings: &Settings, sheet: &mut Sheet) {
 
 #[cfg(test)]
 mod tests {
-    use crate::hook::tests::alert;
+    use crate::hook::tests::{alert, decoded};
     use serde_json::json;
 
     #[test]
@@ -67,5 +68,25 @@ mod tests {
         for other in [unresolved, resolved] {
             assert_eq!((&other["dedup_key"], other.get("starts_at")), (&created["dedup_key"], None));
         }
+    }
+
+    #[test]
+    fn one_bad_field_costs_itself() {
+        let hook = json!({"action": "created", "data": {"issue": {
+            "id": 7, "title": ["a"], "shortId": 9, "culprit": true, "project": {"slug": {}, "name": 3},
+        }}});
+        let (alerts, warnings) = decoded(None, &hook.to_string());
+        assert_eq!((&alerts[0]["title"], &alerts[0]["description"]), (&json!("9"), &json!("true")));
+        assert_eq!(
+            (&alerts[0]["dedup_key"], &alerts[0]["context"]),
+            (&json!("issue-7"), &json!({"service": "3"}))
+        );
+        assert_eq!(
+            warnings,
+            [
+                "data.issue.title: [\"a\"] is not a text: left out",
+                "data.issue.project.slug: {} is not a text: left out"
+            ]
+        );
     }
 }

@@ -1,17 +1,22 @@
 //! One alert in the making. Whatever a vendor sends, what comes out is an alert that the host takes: texts are cut to
 //! what it allows, and what is odd becomes a warning.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::{Settings, Severity, odd, rfc3339};
+use crate::text::{escaped, plain};
 use crate::types::Status;
-use crate::{cut, key, one_line, short_line};
+use crate::{key, one_line, short_line};
 
 /// What the host takes at most, in characters.
 const TITLE: usize = 1_024;
 const DESCRIPTION: usize = 65_536;
 const NAME: usize = 200;
 const KEY: usize = 200;
+/// How much of a longer description stays: the whole one is a fact.
+const BEGINNING: usize = 4_000;
 /// What of a key identifies an alert, in bytes.
 const LONGEST_KEY: usize = 64 << 10;
 
@@ -42,9 +47,15 @@ impl Draft {
         Self { at: at.to_owned(), fields, warnings: Vec::new() }
     }
 
-    /// What happened, in full.
+    /// What happened, in full. Of what is longer than the host takes, this is the beginning, and the whole is the fact
+    /// `description`.
     pub fn description(self, text: Option<&str>) -> Self {
-        self.set("description", json!(cut(text.unwrap_or_default(), DESCRIPTION)))
+        let text = text.unwrap_or_default();
+        if text.char_indices().nth(DESCRIPTION).is_none() {
+            return self.set("description", json!(text));
+        }
+        let beginning = escaped(text, BEGINNING, plain);
+        self.set("description", json!(beginning)).data("description", &json!(text))
     }
 
     /// How bad it is in the vendor's word; the settings' severity stays, with a warning, if the word is not known, and
@@ -105,15 +116,8 @@ impl Draft {
 
     /// Many labels at once, which is quicker where they come in order.
     pub fn labels<'a>(mut self, labels: impl Iterator<Item = (&'a String, &'a Value)>) -> Self {
-        let written = |(name, value): (&String, &Value)| {
-            let text = match value {
-                Value::Null => return None,
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            Some((name.clone(), json!(text)))
-        };
-        let labels: Map<_, _> = labels.filter_map(written).collect();
+        let given = labels.filter(|(_, value)| !value.is_null());
+        let labels: Map<_, _> = given.map(|(name, value)| (name.clone(), json!(label_text(value)))).collect();
         if !labels.is_empty() {
             match self.object("labels") {
                 known if known.is_empty() => *known = labels,
@@ -151,6 +155,30 @@ impl Draft {
         self
     }
 
+    /// A fact without the texts in it that the title or the description is already: no text is kept twice.
+    pub fn rest(self, name: &str, value: &Value) -> Self {
+        match self.says(value) {
+            true => self,
+            false => {
+                let rest = self.unsaid(value);
+                self.data(name, &rest)
+            }
+        }
+    }
+
+    fn unsaid(&self, value: &Value) -> Value {
+        let Value::Object(fields) = value else { return value.clone() };
+        let unsaid = fields.iter().filter(|(_, value)| !self.says(value));
+        Value::Object(unsaid.map(|(name, value)| (name.clone(), self.unsaid(value))).collect())
+    }
+
+    /// Whether this is a text that the alert has as a whole.
+    fn says(&self, value: &Value) -> bool {
+        let Some(text) = value.as_str().map(str::trim) else { return false };
+        let whole = self.fields.get("data").and_then(|data| data.get("description")).unwrap_or(&Value::Null);
+        [&self.fields["title"], &self.fields["description"], whole].into_iter().any(|said| said == text)
+    }
+
     /// A measured value, unless there is none.
     pub fn metric(mut self, name: &str, value: &Value) -> Self {
         if !is_empty(value) {
@@ -159,9 +187,9 @@ impl Draft {
         self
     }
 
-    /// The alert as JSON, and its warnings.
-    pub(super) fn finish(self) -> (String, Vec<String>) {
-        (Value::Object(self.fields).to_string(), self.warnings)
+    /// The alert, and its warnings.
+    pub(super) fn finish(self) -> (Value, Vec<String>) {
+        (self.fields.into(), self.warnings)
     }
 
     fn set(mut self, name: &str, value: Value) -> Self {
@@ -178,7 +206,20 @@ impl Draft {
     }
 
     fn inside(&self, field: &str) -> String {
-        if self.at.is_empty() { field.to_owned() } else { format!("{}.{field}", self.at) }
+        inside(&self.at, field)
+    }
+}
+
+pub(super) fn inside(at: &str, field: &str) -> String {
+    if at.is_empty() { field.to_owned() } else { format!("{at}.{field}") }
+}
+
+/// A label's value: what is no text is written as JSON.
+pub(super) fn label_text(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::Null => Cow::Borrowed(""),
+        Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
     }
 }
 
@@ -208,14 +249,9 @@ mod tests {
         Settings::of("vendor", "Vendor", "custom")
     }
 
-    fn finished(draft: Draft) -> (Value, Vec<String>) {
-        let (alert, warnings) = draft.finish();
-        (serde_json::from_str(&alert).unwrap(), warnings)
-    }
-
     #[test]
     fn an_alert_has_what_the_host_asks_for_even_if_the_vendor_sends_nothing() {
-        let (alert, warnings) = finished(Draft::new("", &settings(), Status::Firing, None));
+        let (alert, warnings) = Draft::new("", &settings(), Status::Firing, None).finish();
         assert_eq!(
             alert,
             json!({
@@ -232,7 +268,7 @@ mod tests {
             .severity("labels.severity", &json!("bogus"))
             .starts_at("startsAt", &json!("soon"))
             .ends_at("endsAt", &json!("0001-01-01T00:00:00Z"));
-        let (alert, warnings) = finished(draft);
+        let (alert, warnings) = draft.finish();
         assert_eq!(
             warnings,
             [
@@ -244,8 +280,30 @@ mod tests {
     }
 
     #[test]
+    fn no_text_is_kept_twice() {
+        let draft = Draft::new("", &settings(), Status::Firing, Some("503")).description(Some("all of it"));
+        let facts = json!({ "summary": "503", "description": " all of it", "note": "503 of lb-1", "in": { "a": "503" } });
+        let (alert, _) = draft.rest("annotations", &facts).rest("reason", &json!("all of it")).finish();
+        assert_eq!(alert["data"], json!({ "annotations": { "note": "503 of lb-1", "in": {} } }));
+    }
+
+    #[test]
+    fn a_description_that_is_too_long_is_a_fact_and_its_beginning() {
+        let long = "ä".repeat(DESCRIPTION + 1);
+        let draft = Draft::new("", &settings(), Status::Firing, None).description(Some(&long));
+        let (alert, _) = draft.rest("details", &json!(long)).rest("more", &json!({ "a": long })).finish();
+        assert_eq!(alert["data"], json!({ "description": long }));
+        let shown = alert["description"].as_str().unwrap();
+        assert!(shown.ends_with("ä… (cut, 61,568 characters more)"));
+        let whole = "ä".repeat(DESCRIPTION);
+        let draft = Draft::new("", &settings(), Status::Firing, None).description(Some(&whole));
+        let (alert, _) = draft.finish();
+        assert_eq!((&alert["description"], alert.get("data")), (&json!(whole), None));
+    }
+
+    #[test]
     fn keys_are_never_empty_and_never_too_long() {
-        let key = |key: &str| finished(Draft::new("", &settings(), Status::Firing, None).dedup_key(key)).0;
+        let key = |key: &str| Draft::new("", &settings(), Status::Firing, None).dedup_key(key).finish().0;
         assert_eq!(key(" \n").get("dedup_key"), None);
         let (one, other) = (key(&"x".repeat(250)), key(&format!("{}y", "x".repeat(249))));
         assert_eq!(one["dedup_key"].as_str().unwrap().chars().count(), 200);
