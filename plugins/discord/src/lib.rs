@@ -1,5 +1,6 @@
 //! Notifier: tells a Discord channel through a webhook, as an embed, and turns that green when it is over.
 
+mod answer;
 mod markdown;
 mod message;
 mod service;
@@ -35,7 +36,9 @@ fn deliver(delivery: &Delivery, settings: &Settings, send: Send) -> Result<Recei
     let mut texts = Texts::of(delivery, &document);
     let embed = message::embed(delivery, &document, settings, &mut texts);
     let receipt = match delivery.earlier_id().filter(|id| is_snowflake(id)) {
-        Some(id) => match send(&edit(settings, id).json(&message::edit(embed.clone())))?.receipt(&DISCORD) {
+        Some(id) => match answer::read(send(&edit(settings, id).json(&message::edit(embed.clone())))?)
+            .receipt(&DISCORD)
+        {
             Err(failure) if failure.code == GONE => post(delivery, settings, embed, send),
             done => done,
         },
@@ -51,7 +54,7 @@ fn post(
     send: Send,
 ) -> Result<Receipt, Failure> {
     let request = settings.in_thread(Request::post(&settings.url).query("wait", "true"));
-    send(&request.json(&message::post(delivery, settings, embed)))?.receipt(&DISCORD)
+    answer::read(send(&request.json(&message::post(delivery, settings, embed)))?).receipt(&DISCORD)
 }
 
 fn edit(settings: &Settings, id: &str) -> Request {

@@ -6,7 +6,7 @@ use campanile_guest::fit::{Room, fit, joined, more_facts};
 use campanile_guest::template::{Template, Texts};
 use campanile_guest::text::{self, width};
 use campanile_guest::types::Status;
-use campanile_guest::{Delivery, Document, Look, facts};
+use campanile_guest::{Delivery, Document, Fact, Look, is_blank, known_facts, own_facts};
 use serde_json::{Value, json};
 
 use crate::markdown::{escaped, link, markdown};
@@ -72,13 +72,13 @@ pub(crate) fn edit(embed: Value) -> Value {
     json!({ "embeds": [embed], "allowed_mentions": { "parse": [] } })
 }
 
-/// What is known about the alert first, then links, then labels, as many as there is room for.
+/// What is known about the alert first, then links, then what it has of its own, as many as there is room for.
 fn fields(delivery: &Delivery, document: &Document, room: usize) -> Vec<Value> {
-    let labels = delivery.alert.labels.len();
-    let facts = facts(&delivery.alert, document);
-    let mut all: Vec<_> = facts.map(|(name, value)| (escaped(name, NAME), escaped(value, VALUE))).collect();
-    all.insert(all.len() - labels, ("Links".to_owned(), links(document)));
-    all.retain(|(name, value)| !name.is_empty() && !value.is_empty());
+    let written = |(name, value): Fact| (escaped(&name, NAME), escaped(&value, VALUE));
+    let links = Some(links(document)).filter(|links| !is_blank(links));
+    let known = known_facts(&delivery.alert, document).map(written);
+    let links = links.map(|links| ("Links".to_owned(), links));
+    let all = known.chain(links).chain(own_facts(&delivery.alert, document).map(written));
     let room = Room { entries: FIELDS, size: room };
     let fitting = fit(all, room, |(name, value)| width(name) + width(value), more_facts);
     let field = |(name, value)| json!({ "name": name, "value": value, "inline": name != "Links" });

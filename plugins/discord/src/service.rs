@@ -13,7 +13,8 @@ pub(crate) const GONE: &str = "message-gone";
 
 pub(crate) const DISCORD: Service = Service {
     id: &["/id"],
-    error: &["/code", "/message"],
+    // The last is made by [`crate::answer`].
+    error: &["/code", "/message", "/fields"],
     success: None,
     wait: Some("/retry_after"),
     rules: &[
@@ -27,6 +28,12 @@ pub(crate) const DISCORD: Service = Service {
             "check `thread`: the id of a thread of the webhook's channel",
         ),
         Rule::never("50006: ", "empty-message", "see to it that `title`, `text` or `facts` give something"),
-        Rule::never("50035: ", "invalid-form-body", "check `thread` and `mention`"),
+        Rule::never(
+            "thread_id: ",
+            "invalid-form-body",
+            "check `thread`: the id of a thread of the webhook's channel",
+        ),
+        Rule::never("content: ", "invalid-form-body", "check `mention`"),
+        Rule::never("50035: ", "invalid-form-body", ""),
     ],
 };

@@ -1,6 +1,6 @@
 //! What Discord gets, and what becomes of its answers.
 
-use campanile_guest::testing::{body, exchange, firing, largest, resolved};
+use campanile_guest::testing::{BLANKS, blank, blank_texts, body, exchange, firing, largest, resolved};
 use campanile_guest::text::width;
 use campanile_guest::types::Retry;
 use serde_json::{Value, json};
@@ -137,6 +137,26 @@ fn discords_limits_hold_for_the_largest_alert() {
 }
 
 #[test]
+fn no_field_is_blank() {
+    for text in BLANKS {
+        let message = message(&settings(), &firing(&blank(text)));
+        // Neither is asked for: the embed has a title.
+        assert_eq!(blank_texts(&message), ["/content", "/embeds/0/description"], "{text:?}: {message}");
+        let host = json!({ "name": "host", "value": "db-1", "inline": true });
+        assert!(message["embeds"][0]["fields"].as_array().unwrap().contains(&host), "{message}");
+    }
+}
+
+#[test]
+fn metrics_and_the_scalars_of_data_are_fields_behind_the_labels() {
+    let document = json!({ "labels": { "team": "db" }, "metrics": { "cpu": 95.2 }, "data": { "runs": 3 } });
+    let message = message(&settings(), &firing(&document));
+    let fields = message["embeds"][0]["fields"].as_array().unwrap();
+    let names: Vec<_> = fields.iter().map(|field| field["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["Severity", "Type", "Source", "team", "cpu", "runs"]);
+}
+
+#[test]
 fn what_is_left_out_is_told() {
     let labels: serde_json::Map<_, _> = (0..40).map(|n| (n.to_string(), json!("x"))).collect();
     let links: Vec<_> = (0..40).map(|n| format!("https://run.example/{n}")).collect();
@@ -175,6 +195,30 @@ fn discords_errors_say_whether_to_try_again() {
     }
     let failure = failed(404, r#"{"message": "Unknown Webhook", "code": 10015}"#);
     assert!(failure.message.starts_with("service.example answered 404: 10015: Unknown Webhook: make a new"));
+}
+
+#[test]
+fn a_refused_field_is_named_with_its_cause() {
+    let refused = |errors: Value| {
+        failed(400, &json!({ "code": 50035, "message": "Invalid Form Body", "errors": errors }).to_string())
+            .message
+    };
+    let required =
+        json!({ "_errors": [{ "code": "BASE_TYPE_REQUIRED", "message": "This field is required" }] });
+    let field =
+        json!({ "embeds": { "0": { "fields": { "5": { "value": required }, "7": { "name": required } } } } });
+    assert_eq!(
+        refused(field),
+        "service.example answered 400: 50035: Invalid Form Body: embeds[0].fields[5].value: This field is required; \
+         embeds[0].fields[7].name: This field is required"
+    );
+    assert!(
+        refused(json!({ "thread_id": required }))
+            .ends_with(": check `thread`: the id of a thread of the webhook's channel")
+    );
+    assert!(
+        refused(json!({ "content": required })).ends_with("content: This field is required: check `mention`")
+    );
 }
 
 #[test]

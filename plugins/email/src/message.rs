@@ -1,5 +1,6 @@
 //! The mail: the same words and facts as plain text and as HTML.
 
+use campanile_guest::fit::{Room, fit_facts};
 use campanile_guest::template::{Template, Texts};
 use campanile_guest::text::plain;
 use campanile_guest::types::Alert;
@@ -9,6 +10,9 @@ use crate::settings::Settings;
 
 /// The most of a subject, in UTF-16 code units.
 const SUBJECT: usize = 200;
+
+/// How many facts there are at most.
+const FACTS: usize = 100;
 
 /// Such as `[CRITICAL] Connection Pool Exhausted (production/payments)`.
 const HEADLINE: Template = Template {
@@ -24,6 +28,7 @@ const TEXT: Template =
     Template { key: "text", default: "{{ description }}", limit: 512 * 1024, required: false, escape: plain };
 
 /// A composed mail.
+#[derive(Debug)]
 pub(crate) struct Composed {
     pub(crate) subject: String,
     pub(crate) text: String,
@@ -52,9 +57,10 @@ struct Known<'a> {
 
 impl<'a> Known<'a> {
     fn of(alert: &Alert, document: &'a Document) -> Self {
-        let facts = facts(alert, document).chain([("Alert", alert.id.as_str())]);
-        let facts = facts.map(|(name, value)| (one_line(name), one_line(value)));
-        Self { facts: facts.collect(), links: document.links() }
+        let line = |(name, value): (&str, &str)| (one_line(name), one_line(value));
+        let mut facts = fit_facts(facts(alert, document), Room::entries(FACTS), |_| 0, line);
+        facts.push(line(("Alert", &alert.id)));
+        Self { facts, links: document.links() }
     }
 }
 
@@ -103,9 +109,9 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use campanile_guest::Delivery;
-    use campanile_guest::testing::firing;
+    use campanile_guest::testing::{BLANKS, blank, firing};
     use campanile_guest::types::Status;
+    use campanile_guest::{Delivery, is_blank};
 
     use super::*;
 
@@ -158,6 +164,38 @@ mod tests {
             Type: database\nSource: Database Monitoring\nEnvironment: production\nService: payments\nteam: <db>\nAlert: alert-1\n\n\
             https://a.example/?x=1&y=\"2\"\nRunbook: https://run.example\n";
         assert_eq!(composed("Pool full", Status::Firing, DOCUMENT).text, expected);
+    }
+
+    #[test]
+    fn metrics_and_the_scalars_of_data_follow_the_labels_within_bounds() {
+        let mut document: serde_json::Value = serde_json::from_str(DOCUMENT).unwrap();
+        document["metrics"] = serde_json::json!({ "cpu": 95.2 });
+        document["data"]["note"] = "y".repeat(3000).into();
+        let mail = composed("Pool full", Status::Firing, &document.to_string());
+        let expected = format!("team: <db>\ncpu: 95.2\nnote: {}…\nAlert: alert-1\n", "y".repeat(199));
+        assert!(mail.text.contains(&expected), "{}", mail.text);
+        assert!(mail.html.contains("<td>95.2</td>"), "{}", mail.html);
+        for n in 0..200 {
+            document["data"][format!("n{n}")] = n.into();
+        }
+        let text = composed("Pool full", Status::Firing, &document.to_string()).text;
+        assert!(text.contains("\n…: and 110 more\nAlert: alert-1\n"), "{text}");
+    }
+
+    #[test]
+    fn no_subject_and_no_fact_is_blank() {
+        for text in BLANKS {
+            let delivery = firing(&blank(text));
+            let mail = worded(&delivery, &Settings::of("ops@example.com"));
+            assert!(
+                mail.subject.starts_with("[CRITICAL]") && mail.text.contains("\nhost: db-1\n"),
+                "{mail:?}"
+            );
+            assert!(!mail.html.contains("<td></td>") && !mail.text.contains(": \n"), "{text:?}: {mail:?}");
+            let bare =
+                Settings { subject: Some("{{ title }}".to_owned()), ..Settings::of("ops@example.com") };
+            assert!(!is_blank(&worded(&delivery, &bare).subject), "{text:?}");
+        }
     }
 
     #[test]

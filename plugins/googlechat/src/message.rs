@@ -90,9 +90,9 @@ fn paragraph(said: &str) -> Option<Value> {
     (!said.is_empty()).then(|| json!({ "textParagraph": { "text": said } }))
 }
 
-/// The alert's id, what is known about it, then labels.
+/// The alert's id, what is known about it, then what it has of its own.
 fn known(delivery: &Delivery, document: &Document) -> Vec<Value> {
-    let id = [("Alert", delivery.alert.id.as_str())].into_iter();
+    let id = [campanile_guest::fact("Alert", &delivery.alert.id)].into_iter();
     fit_facts(id.chain(facts(&delivery.alert, document)), Room::entries(FACTS), |_| 0, fact)
 }
 

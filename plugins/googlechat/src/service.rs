@@ -13,7 +13,7 @@ const REPORT: &str = "check `mention`; if there is none, this is a fault of the 
 
 pub(crate) const GOOGLE_CHAT: Service = Service {
     id: &["/name"],
-    error: &["/error/status", "/error/message"],
+    error: &["/error/status", "/error/message", "/error/details/0/fieldViolations/0/description"],
     success: None,
     wait: None,
     rules: &[

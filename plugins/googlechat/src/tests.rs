@@ -1,6 +1,6 @@
 //! What Google Chat gets, and what becomes of its answers.
 
-use campanile_guest::testing::{body, exchange, firing, largest, resolved};
+use campanile_guest::testing::{BLANKS, blank, blank_texts, body, exchange, firing, largest, resolved};
 use campanile_guest::types::Retry;
 use serde_json::{Value, json};
 
@@ -89,6 +89,16 @@ fn googles_limit_holds_for_the_largest_alert() {
         document["links"] = (0..9).map(link).collect();
         let (request, _) = posted(&settings(), &firing(&document));
         assert!(request.body.len() <= 32_000, "{character:?}: {}", request.body.len());
+    }
+}
+
+#[test]
+fn no_text_of_the_card_is_blank() {
+    for text in BLANKS {
+        for settings in [settings(), Settings { facts: false, ..settings() }] {
+            let body = body(&posted(&settings, &firing(&blank(text))).0);
+            assert!(blank_texts(&body).is_empty(), "{text:?}: {body}");
+        }
     }
 }
 

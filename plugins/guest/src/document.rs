@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::failure::permanent;
+use crate::text::is_blank;
 use crate::types::Failure;
 
 /// The whole alert as JSON.
@@ -16,9 +17,9 @@ impl Document {
         })
     }
 
-    /// The text at a JSON pointer such as `/source/name`, without white space around it; never empty.
+    /// The text at a JSON pointer such as `/source/name`, without white space around it; never blank.
     pub fn text(&self, pointer: &str) -> Option<&str> {
-        self.0.pointer(pointer).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty())
+        self.0.pointer(pointer).and_then(Value::as_str).map(str::trim).filter(|text| !is_blank(text))
     }
 
     /// The area the alert belongs to, such as `security`.
@@ -67,7 +68,7 @@ impl Document {
 
 fn link(value: &Value) -> Option<(&str, &str)> {
     let href = value.as_str().or_else(|| value.get("href")?.as_str())?.trim();
-    let text = value.get("text").and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
+    let text = value.get("text").and_then(Value::as_str).map(str::trim).filter(|text| !is_blank(text));
     let web = href.starts_with("https://") || href.starts_with("http://");
     web.then(|| (href, text.unwrap_or(href)))
 }
@@ -89,9 +90,17 @@ mod tests {
 
     #[test]
     fn links_are_web_addresses_with_a_text() {
-        let text = r#"{"links": ["https://a.example", {"href": "http://b.example", "text": "B"}, "javascript:x", 3]}"#;
+        let text = r#"{"links": ["https://a.example", {"href": "http://b.example", "text": "B"}, "javascript:x", 3,
+            {"href": "http://c.example", "text": "\u200b"}]}"#;
         let document = Document::parse(text).unwrap();
-        assert_eq!(document.links(), [("https://a.example", "https://a.example"), ("http://b.example", "B")]);
+        assert_eq!(
+            document.links(),
+            [
+                ("https://a.example", "https://a.example"),
+                ("http://b.example", "B"),
+                ("http://c.example", "http://c.example"),
+            ]
+        );
     }
 
     #[test]

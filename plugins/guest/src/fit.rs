@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use crate::document::Document;
+use crate::facts::Fact;
 use crate::text::width;
 
 /// What a list may take: how many entries, and how much all of them, in whichever unit the service counts.
@@ -65,12 +66,12 @@ pub fn fit<T>(
 
 /// The facts as the service shows them, each made by `entry`; the last one may say that there are more.
 pub fn fit_facts<'a, T>(
-    facts: impl IntoIterator<Item = (&'a str, &'a str)>,
+    facts: impl IntoIterator<Item = Fact<'a>>,
     room: Room,
     size: impl Fn(&T) -> usize,
     entry: impl Fn((&str, &str)) -> T,
 ) -> Vec<T> {
-    let facts = facts.into_iter().map(&entry);
+    let facts = facts.into_iter().map(|(name, value)| entry((&name, &value)));
     fit(facts, room, size, |missing| {
         let (name, value) = more_facts(missing);
         entry((&name, &value))
@@ -115,6 +116,7 @@ pub fn more(missing: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::fact;
 
     fn words(words: &str, room: Room) -> Vec<String> {
         fit(words.split(' ').map(str::to_owned), room, |word| word.len(), more)
@@ -149,8 +151,8 @@ mod tests {
 
     #[test]
     fn facts_end_in_one() {
-        let facts = [("a", "1"), ("b", "2"), ("c", "3")];
-        let shown = |room| fit_facts(facts, room, |_| 0, |(name, value)| format!("{name}: {value}"));
+        let facts = || [("a", "1"), ("b", "2"), ("c", "3")].map(|(name, value)| fact(name, value));
+        let shown = |room| fit_facts(facts(), room, |_| 0, |(name, value)| format!("{name}: {value}"));
         assert_eq!(shown(Room::entries(3)), ["a: 1", "b: 2", "c: 3"]);
         assert_eq!(shown(Room::entries(2)), ["a: 1", "…: and 2 more"]);
     }

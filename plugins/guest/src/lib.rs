@@ -18,14 +18,14 @@ pub mod text;
 
 pub use bindings::campanile::types::types;
 pub use document::Document;
-pub use facts::facts;
+pub use facts::{Fact, fact, facts, known_facts, own_facts};
 pub use key::{digest, key};
 pub use look::Look;
 pub use notifier::Delivery;
 pub use status_updater::{
     Acknowledgement, COMMENT_ON, Change, DeliveryResult, DeliveryState, Outcome, is_commented,
 };
-pub use text::{cut, one_line, short_line};
+pub use text::{cut, is_blank, one_line, short_line};
 pub use wit_bindgen;
 
 mod bindings {

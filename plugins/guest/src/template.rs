@@ -18,8 +18,8 @@ use crate::failure::permanent;
 use crate::log;
 use crate::notifier::Delivery;
 use crate::status_updater::Change;
-use crate::text::{self, Escape, escaped, one_line};
-use crate::types::{Failure, Receipt};
+use crate::text::{Escape, escaped, is_blank, one_line};
+use crate::types::{Alert, Failure, Receipt};
 
 use engine::Form;
 
@@ -53,14 +53,12 @@ pub struct Texts {
 impl Texts {
     /// What templates can say about this delivery.
     pub fn of(delivery: &Delivery, document: &Document) -> Self {
-        let title = one_line(&delivery.alert.title);
-        Self { context: context::of(delivery, document), title, notes: Vec::new() }
+        Self { context: context::of(delivery, document), title: title(&delivery.alert), notes: Vec::new() }
     }
 
     /// What templates can say about this change.
     pub fn of_change(change: &Change, document: &Document) -> Self {
-        let title = one_line(&change.alert.title);
-        Self { context: context::of_change(change, document), title, notes: Vec::new() }
+        Self { context: context::of_change(change, document), title: title(&change.alert), notes: Vec::new() }
     }
 
     /// The text that `written`, the operator's template, gives; the built-in one if there is none, or if it fails.
@@ -93,13 +91,15 @@ impl Texts {
         receipt
     }
 
-    /// The text that a template gives, or why it fails: for what has no built-in text to fall back to.
+    /// The text that a template gives, or why it fails: for what has no built-in text to fall back to. A blank text is an
+    /// empty one.
     pub fn attempt(&self, template: &Template, source: &str) -> Result<String, String> {
         let text = engine::fitted(source, &self.context, Form::Text(template.escape), template.limit)?;
-        if template.required && text.is_empty() {
-            return Err("it renders nothing".to_owned());
+        match (is_blank(&text), template.required) {
+            (true, true) => Err("it renders nothing".to_owned()),
+            (true, false) => Ok(String::new()),
+            (false, _) => Ok(text),
         }
-        Ok(text)
     }
 
     /// The JSON that the operator's template under this key gives, as it is written there. Whoever wants JSON in a form
@@ -121,23 +121,9 @@ impl Texts {
     }
 }
 
-/// What the templates of a mapping can name, each a part of a request.
-#[derive(Clone, Default)]
-pub struct Names(Vec<(&'static str, Value)>);
-
-impl Names {
-    /// With one more name.
-    #[must_use]
-    pub fn with(mut self, name: &'static str, value: &Json) -> Self {
-        self.0.push((name, context::plain(value)));
-        self
-    }
-
-    /// The text that a template gives, at most `limit` long, or why it fails.
-    pub fn render(&self, source: &str, limit: usize) -> Result<String, String> {
-        let context = Value::from_pairs(self.0.iter().map(|(name, value)| (*name, value.clone())));
-        engine::fitted(source, &context, Form::Text(text::plain), limit)
-    }
+/// The title on one line, or the id in place of a blank one.
+fn title(alert: &Alert) -> String {
+    if is_blank(&alert.title) { alert.id.clone() } else { one_line(&alert.title) }
 }
 
 /// What is wrong with a text that should be JSON, and where.

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::http::{Answer, Request, Send};
 use crate::notifier::Delivery;
 use crate::status_updater::{Change, DeliveryResult, DeliveryState, Outcome};
+use crate::text::is_blank;
 use crate::types::{Alert, Receipt, Severity, Status};
 
 /// The firing of an alert with this document. What the document lacks is `critical`, with the title `t`.
@@ -71,6 +72,41 @@ pub fn largest(character: char) -> Value {
         "title": long, "description": long, "type": long, "source": { "name": long },
         "context": { "environment": long, "service": long }, "labels": labels, "links": links,
     })
+}
+
+/// Texts of which nothing can be seen.
+pub const BLANKS: [&str; 6] = ["", " ", "\t\n ", "\u{200b}", "\u{feff}\u{2060}", "\u{1b}\u{ad}"];
+
+/// An alert in which every text is this one, and the label `host` says that it is a whole alert all the same.
+pub fn blank(text: &str) -> Value {
+    serde_json::json!({
+        "title": text, "description": text, "source": { "name": text, "type": text },
+        "context": { "environment": text, "service": text },
+        "labels": { "host": "db-1", "drive": text, "source": text, text: "unnamed" },
+        "links": [text, { "href": "https://run.example", "text": text }],
+        "metrics": { "cpu": 95.2, "load": text, text: 1 },
+        "data": { "note": text, text: "unnamed", "triage": { "priority": text, "tags": [text] } },
+    })
+}
+
+/// Where a body has a blank text, or a field with a blank name, as JSON pointers.
+pub fn blank_texts(body: &Value) -> Vec<String> {
+    let found: Vec<Vec<String>> = match body {
+        Value::String(text) if is_blank(text) => return vec![String::new()],
+        Value::Array(items) => {
+            items.iter().enumerate().map(|(index, item)| below(&index.to_string(), item)).collect()
+        }
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| if is_blank(name) { vec![format!("/{name:?}")] } else { below(name, value) })
+            .collect(),
+        _ => Vec::new(),
+    };
+    found.concat()
+}
+
+fn below(name: &str, value: &Value) -> Vec<String> {
+    blank_texts(value).into_iter().map(|at| format!("/{name}{at}")).collect()
 }
 
 /// Runs `deliver` against a service that gives these answers, status and body: the requests that it got, and what came of

@@ -42,6 +42,23 @@ pub fn html(character: char, out: &mut String) {
     }
 }
 
+/// Whether nothing of the text can be seen. Services refuse such a text where they refuse an empty one.
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(is_unseen)
+}
+
+/// White space, control characters, and what has no width and no shape (Unicode's `Default_Ignorable_Code_Point`).
+fn is_unseen(character: char) -> bool {
+    let has_no_shape = matches!(
+        character,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{2800}' | '\u{3164}'
+            | '\u{feff}' | '\u{ffa0}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
+    );
+    has_no_shape || character.is_whitespace() || character.is_control()
+}
+
 /// How long services may take the text to be.
 pub fn width(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
@@ -134,6 +151,18 @@ mod tests {
             for limit in 0..6 {
                 assert_eq!(short_line(text, limit), cut(&one_line(text), limit), "{text:?} to {limit}");
             }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_blank() {
+        for text in
+            ["", " ", "\u{a0}\t\n", "\u{200b}", "\u{feff}\u{2060}", "\u{3164}", "\u{1b}\0", "\u{e0020}"]
+        {
+            assert!(is_blank(text), "{text:?}");
+        }
+        for text in ["0", " -", "\u{200b}x", "…", "🔥\u{fe0f}"] {
+            assert!(!is_blank(text), "{text:?}");
         }
     }
 

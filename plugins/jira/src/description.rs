@@ -2,7 +2,7 @@
 
 use campanile_guest::fit::{Room, fit_facts, more_links};
 use campanile_guest::text::{Escape, escaped};
-use campanile_guest::{Delivery, Document, facts, one_line};
+use campanile_guest::{Delivery, Document, Fact, fact, facts, one_line};
 
 /// The most of the text, of a fact's name and value, and of a link's text, in UTF-16 code units once they are escaped. All
 /// together stay below the 32,767 characters of a text field, in wiki markup and as the JSON of a document
@@ -44,7 +44,7 @@ impl Description {
     }
 }
 
-/// The alert's id, what is known about it, then labels.
-fn known<'a>(delivery: &'a Delivery, document: &'a Document) -> impl Iterator<Item = (&'a str, &'a str)> {
-    [("Alert", delivery.alert.id.as_str())].into_iter().chain(facts(&delivery.alert, document))
+/// The alert's id, what is known about it, then what it has of its own.
+fn known<'a>(delivery: &'a Delivery, document: &'a Document) -> impl Iterator<Item = Fact<'a>> {
+    [fact("Alert", &delivery.alert.id)].into_iter().chain(facts(&delivery.alert, document))
 }

@@ -1,7 +1,7 @@
 //! What Jira gets, and what becomes of its answers.
 
 use campanile_guest::http::Method;
-use campanile_guest::testing::{body, exchange, firing, largest, resolved};
+use campanile_guest::testing::{BLANKS, blank, blank_texts, body, exchange, firing, largest, resolved};
 use campanile_guest::text::width;
 use campanile_guest::types::Retry;
 use serde_json::{Value, json};
@@ -258,4 +258,14 @@ fn the_configuration_schema_names_the_defaults() {
             "description": schema["properties"]["api"]["description"],
         })
     );
+}
+
+#[test]
+fn no_text_of_the_issue_is_blank() {
+    for text in BLANKS {
+        for api in [Api::V2, Api::V3] {
+            let fields = fields(&settings(api), &blank(text));
+            assert!(blank_texts(&fields).is_empty(), "{text:?}: {fields}");
+        }
+    }
 }

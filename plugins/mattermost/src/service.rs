@@ -23,7 +23,7 @@ pub(crate) const FIXED: &str = "message-fixed";
 
 pub(crate) const MATTERMOST: Service = Service {
     id: &["/id"],
-    error: &["/id", "/message"],
+    error: &["/id", "/message", "/detailed_error"],
     success: None,
     wait: None,
     rules: &[

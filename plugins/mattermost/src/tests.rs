@@ -1,7 +1,7 @@
 //! What Mattermost gets, and what becomes of its answers.
 
 use campanile_guest::http::Method;
-use campanile_guest::testing::{body, exchange, firing, largest, resolved};
+use campanile_guest::testing::{BLANKS, blank, blank_texts, body, exchange, firing, largest, resolved};
 use campanile_guest::text::width;
 use campanile_guest::types::Retry;
 use serde_json::{Value, json};
@@ -171,6 +171,14 @@ fn mattermosts_limits_hold_for_the_largest_alert() {
             assert!(requests[0].body.len() < REQUEST, "{character:?}: {}", requests[0].body.len());
             assert!(attachments[0]["fields"].as_array().unwrap().len() > 20);
         }
+    }
+}
+
+#[test]
+fn no_field_is_blank() {
+    for text in BLANKS {
+        let message = message(&webhook(), &firing(&blank(text)));
+        assert_eq!(blank_texts(&message), ["/attachments/0/text"], "which may be: {text:?}: {message}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! What ntfy gets, and what becomes of its answers.
 
-use campanile_guest::testing::{body, exchange, firing, largest, resolved};
+use campanile_guest::testing::{BLANKS, blank, blank_texts, body, exchange, firing, largest, resolved};
 use campanile_guest::types::Retry;
 use serde_json::{Value, json};
 
@@ -50,6 +50,14 @@ fn the_request_is_the_documented_one() {
         })
     );
     assert_eq!((receipt.id.as_deref(), receipt.message.as_str()), (Some("hwQ2YpKdmg"), "200"));
+}
+
+#[test]
+fn no_text_is_blank() {
+    for text in BLANKS {
+        let message = message(&firing(&blank(text)));
+        assert!(blank_texts(&message).is_empty(), "{text:?}: {message}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use campanile_guest::fit::{fit_object, joined};
 use campanile_guest::template::{Template, Texts};
 use campanile_guest::text::width;
 use campanile_guest::types::Severity;
-use campanile_guest::{Delivery, Document, facts};
+use campanile_guest::{Delivery, Document, Fact, fact, facts, is_blank};
 use serde_json::{Map, Value, json};
 
 use crate::settings::Settings;
@@ -91,13 +91,14 @@ fn priority(severity: Severity, document: &Document) -> &str {
 fn tags(document: &Document, own: &[String]) -> Vec<String> {
     let found = document.value().pointer("/data/triage/tags").and_then(Value::as_array);
     let found = found.into_iter().flatten().filter_map(Value::as_str);
-    own.iter().map(String::as_str).chain(found).take(TAGS).map(|tag| shown(tag, TAG)).collect()
+    let tags = own.iter().map(String::as_str).chain(found).filter(|tag| !is_blank(tag));
+    tags.take(TAGS).map(|tag| shown(tag, TAG)).collect()
 }
 
 /// Facts, labels and the alert's id, as many as there is room for.
 fn details(delivery: &Delivery, document: &Document) -> Map<String, Value> {
-    let known = [("Alert", delivery.alert.id.as_str())].into_iter().chain(facts(&delivery.alert, document));
-    let known = known.map(|(name, value)| (shown(name, NAME), shown(value, VALUE)));
+    let known = [fact("Alert", &delivery.alert.id)].into_iter().chain(facts(&delivery.alert, document));
+    let known = known.map(|(name, value): Fact| (shown(&name, NAME), shown(&value, VALUE)));
     fit_object(known, DETAILS, |name, value| width(name) + width(value))
 }
 

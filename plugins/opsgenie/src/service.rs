@@ -6,12 +6,25 @@
 
 use campanile_guest::http::{Rule, Service};
 
-const KEY: &str = "check the secret behind `key`: the key of an API integration that is switched on; accounts in the EU need \
-                   `url` = \"https://api.eu.opsgenie.com/v2/alerts\"";
+const KEY: &str = "check the secret behind `key`: the key of an API integration that is switched on, and `url`: accounts in the \
+                   EU have \"https://api.eu.opsgenie.com/v2/alerts\", and Jira Service Management has \
+                   \"https://api.atlassian.com/jsm/ops/integration/v2/alerts\"";
 
 pub(crate) const OPSGENIE: Service = Service {
     id: &["/requestId"],
-    error: &["/message", "/errors/message", "/errors/responders", "/errors/tags", "/errors/details"],
+    error: &[
+        "/message",
+        "/errors/message",
+        "/errors/alias",
+        "/errors/description",
+        "/errors/responders",
+        "/errors/tags",
+        "/errors/details",
+        "/errors/entity",
+        "/errors/source",
+        "/errors/priority",
+        "/errors/note",
+    ],
     success: None,
     wait: None,
     rules: &[

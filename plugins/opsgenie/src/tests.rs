@@ -1,6 +1,6 @@
 //! What Opsgenie gets, and what becomes of its answers.
 
-use campanile_guest::testing::{body, exchange, firing, largest, resolved};
+use campanile_guest::testing::{BLANKS, blank, blank_texts, body, exchange, firing, largest, resolved};
 use campanile_guest::text::width;
 use campanile_guest::types::Retry;
 use serde_json::{Value, json};
@@ -138,6 +138,36 @@ fn opsgenies_limits_hold_for_the_largest_alert() {
             details.iter().map(|(name, value)| width(name) + width(value.as_str().unwrap())).sum();
         assert!(size <= DETAILS && details.len() > 6, "{size}");
     }
+}
+
+#[test]
+fn no_text_of_the_alert_is_blank() {
+    for text in BLANKS {
+        let alert = created(&blank(text));
+        assert!(blank_texts(&alert).is_empty(), "{text:?}: {alert}");
+        assert_eq!((&alert["message"], &alert["tags"]), (&json!("alert-1"), &json!([])));
+    }
+}
+
+#[test]
+fn jira_service_management_has_an_address_of_its_own() {
+    let url = "https://api.atlassian.com/jsm/ops/integration/v2/alerts".to_owned();
+    let schema: Value = serde_json::from_str(include_str!("../config.schema.json")).unwrap();
+    let pattern = schema["properties"]["url"]["pattern"].as_str().unwrap();
+    assert_eq!(pattern, "^https?://[^/?#]+/[^?#]*$", "which the address fits");
+    let settings = Settings { url, ..settings() };
+    let (create, _) = told(&firing(&json!({})), &settings, (202, TAKEN));
+    assert_eq!(create.url, "https://api.atlassian.com/jsm/ops/integration/v2/alerts");
+    let (close, _) = told(&resolved(&json!({}), None), &settings, (202, TAKEN));
+    assert_eq!(
+        close.url,
+        "https://api.atlassian.com/jsm/ops/integration/v2/alerts/85091be385977ceb6bd3c24da8ce57e4/close?identifierType=alias"
+    );
+    assert!(
+        failed(401, r#"{"message": "Could not authenticate"}"#)
+            .message
+            .contains("/jsm/ops/integration/v2/alerts")
+    );
 }
 
 #[test]

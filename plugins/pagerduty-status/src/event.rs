@@ -22,7 +22,7 @@ const ROUTING_KEY: &str =
 
 pub(crate) const PAGERDUTY: Service = Service {
     id: &["/dedup_key"],
-    error: &["/message", "/errors/0"],
+    error: &["/message", "/errors/0", "/errors/1", "/errors/2"],
     success: None,
     wait: None,
     rules: &[

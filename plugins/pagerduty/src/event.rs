@@ -7,7 +7,7 @@ use campanile_guest::fit::{Room, fit_object, more_links, within};
 use campanile_guest::template::{Template, Texts};
 use campanile_guest::text::{escaped, plain};
 use campanile_guest::types::{Severity, Status};
-use campanile_guest::{Delivery, Document, facts};
+use campanile_guest::{Delivery, Document, Fact, fact, facts};
 use serde_json::{Value, json};
 
 use crate::settings::Settings;
@@ -157,8 +157,8 @@ fn severity(severity: Severity) -> &'static str {
 
 /// The description, the alert's id, what else is known, and that there are more links.
 fn details(delivery: &Delivery, document: &Document, more: Option<&str>) -> Value {
-    let detail = |(name, value): (&str, &str)| (short(name, FIELD), short(value, DETAIL));
-    let first = [("Alert", delivery.alert.id.as_str())].into_iter().chain(more.map(|more| ("Links", more)));
+    let detail = |(name, value): Fact| (short(&name, FIELD), short(&value, DETAIL));
+    let first = [fact("Alert", &delivery.alert.id)].into_iter().chain(more.map(|more| fact("Links", more)));
     let known = first.chain(facts(&delivery.alert, document)).map(detail);
     let mut details = fit_object(known, DETAILS, |name, value| size(&json!(name)) + size(&json!(value)));
     if !document.description().is_empty() {

@@ -9,7 +9,7 @@ const ROUTING_KEY: &str = "check the secret behind `routing-key`: the integratio
 
 pub(crate) const PAGERDUTY: Service = Service {
     id: &["/dedup_key"],
-    error: &["/message", "/errors/0"],
+    error: &["/message", "/errors/0", "/errors/1", "/errors/2"],
     success: None,
     wait: None,
     rules: &[Rule::never("routing_key", "invalid-routing-key", ROUTING_KEY)],

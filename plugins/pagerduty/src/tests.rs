@@ -1,6 +1,6 @@
 //! What PagerDuty gets, and what becomes of its answers.
 
-use campanile_guest::testing::{body, exchange, firing, largest, resolved};
+use campanile_guest::testing::{BLANKS, blank, blank_texts, body, exchange, firing, largest, resolved};
 use campanile_guest::text::width;
 use campanile_guest::types::Retry;
 use serde_json::{Value, json};
@@ -143,6 +143,25 @@ fn pagerdutys_limits_hold_for_the_largest_alert() {
         assert!(event["payload"]["custom_details"].as_object().unwrap().len() > 8);
         assert!(event["links"].as_array().unwrap().len() > 50);
     }
+}
+
+#[test]
+fn no_text_of_the_event_is_blank() {
+    for text in BLANKS {
+        let event = event(&blank(text));
+        assert!(blank_texts(&event).is_empty(), "{text:?}: {event}");
+        assert_eq!(event["payload"]["summary"], "alert-1", "in place of the title");
+    }
+}
+
+#[test]
+fn all_that_pagerduty_finds_wrong_is_said() {
+    let two = json!({ "message": "Event object is invalid", "errors": ["'payload.source' is blank", "'payload.severity' is missing"] });
+    let failure = failed(400, &two.to_string());
+    assert!(
+        failure.message.contains("'payload.source' is blank: 'payload.severity' is missing"),
+        "{failure:?}"
+    );
 }
 
 #[test]

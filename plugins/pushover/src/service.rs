@@ -15,6 +15,11 @@ pub(crate) const PUSHOVER: Service = Service {
     success: Some("/status"),
     wait: None,
     rules: &[
+        Rule::never(
+            "message cannot be blank",
+            "empty-message",
+            "see to it that the template `text` gives something",
+        ),
         Rule::never("token", "invalid-token", TOKEN),
         Rule::never("user", "invalid-user", USER),
         Rule::never("device", "invalid-device", "check `device`, or leave it out for all devices"),

@@ -1,6 +1,7 @@
 //! What Pushover gets, and what becomes of its answers.
 
-use campanile_guest::testing::{exchange, firing, largest, resolved};
+use campanile_guest::is_blank;
+use campanile_guest::testing::{BLANKS, blank, exchange, firing, largest, resolved};
 use campanile_guest::text::width;
 use serde_json::{Value, json};
 
@@ -194,4 +195,28 @@ fn the_configuration_schema_names_the_defaults() {
     assert_eq!(default("url"), crate::settings::URL);
     assert_eq!(default("retry").to_string(), RETRY);
     assert_eq!(default("expire").to_string(), EXPIRE);
+}
+
+#[test]
+fn no_field_is_blank() {
+    for text in BLANKS {
+        for settings in [settings(), Settings { title: Some("{{ title }}".to_owned()), ..settings() }] {
+            let form = fields(&settings, &firing(&blank(text)));
+            assert!(
+                form.iter().all(|(name, value)| !is_blank(name) && !is_blank(value)),
+                "{text:?}: {form:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_blank_message_is_named_as_the_cause() {
+    let failure =
+        failed(400, r#"{"message": "cannot be blank", "errors": ["message cannot be blank"], "status": 0}"#);
+    assert_eq!(failure.code, "empty-message");
+    assert!(
+        failure.message.contains("message cannot be blank: see to it that the template `text`"),
+        "{failure:?}"
+    );
 }

@@ -17,6 +17,11 @@ pub(crate) const SECTION: usize = 3000;
 pub(crate) const FIELD: usize = 2000;
 pub(crate) const FIELDS: usize = 10;
 
+/// The most of all facts, ten to a section, and of one of them.
+pub(crate) const FACTS: Room = Room { entries: 3 * FIELDS, size: 20_000 };
+const NAME: usize = 100;
+const VALUE: usize = 500;
+
 /// The most of the text that notifications show.
 pub(crate) const FALLBACK: usize = 300;
 
@@ -45,8 +50,8 @@ pub(crate) fn message(
         vec![json!({ "type": "header", "text": { "type": "plain_text", "emoji": true, "text": title } })];
     blocks.extend(section(&texts.render(&TEXT, settings.text.as_deref())));
     if settings.facts {
-        let fields = fit_facts(facts(alert, document), Room::entries(FIELDS), |_| 0, field);
-        blocks.push(json!({ "type": "section", "fields": fields }));
+        let fields = fit_facts(facts(alert, document), FACTS, size, field);
+        blocks.extend(fields.chunks(FIELDS).map(|fields| json!({ "type": "section", "fields": fields })));
         let links = document.links().into_iter().map(|(href, label)| link(href, label));
         blocks.extend(section(&joined(links, " · ", SECTION)));
         blocks.push(json!({ "type": "context", "elements": [text(&escaped(&alert.id, FIELD))] }));
@@ -67,7 +72,9 @@ fn section(said: &str) -> Option<Value> {
 }
 
 fn field((name, value): (&str, &str)) -> Value {
-    let name = escaped(name, 100);
-    let value = escaped(value, FIELD - width(&name) - 3);
-    text(&format!("*{name}*\n{value}"))
+    text(&format!("*{}*\n{}", escaped(name, NAME), escaped(value, VALUE)))
+}
+
+fn size(field: &Value) -> usize {
+    field["text"].as_str().map_or(0, width)
 }

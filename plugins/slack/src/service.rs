@@ -19,7 +19,7 @@ pub(crate) const FIXED: &str = "message-fixed";
 
 pub(crate) const SLACK: Service = Service {
     id: &["/channel", "/ts"],
-    error: &["/error"],
+    error: &["/error", "/response_metadata/messages/0"],
     success: Some("/ok"),
     wait: None,
     rules: &[

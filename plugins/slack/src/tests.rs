@@ -1,12 +1,12 @@
 //! What Slack gets, and what becomes of its answers.
 
-use campanile_guest::testing::{body, exchange, firing, largest, resolved};
+use campanile_guest::testing::{BLANKS, blank, blank_texts, body, exchange, firing, largest, resolved};
 use campanile_guest::text::width;
 use campanile_guest::types::Retry;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::message::{FALLBACK, FIELD, FIELDS, HEADER, SECTION};
+use crate::message::{FACTS, FALLBACK, FIELD, FIELDS, HEADER, SECTION};
 use crate::settings::{TOKEN, WEB_API, WEBHOOK, WebApi};
 
 const POSTED: &str = r#"{"ok": true, "channel": "C0", "ts": "17.5", "message": {"text": "…"}}"#;
@@ -100,6 +100,8 @@ fn slacks_limits_hold_for_the_largest_alert() {
             let length = |text: &Value| width(text.as_str().unwrap());
             assert!(block.get("text").is_none_or(|text| length(&text["text"]) <= limit), "{block}");
             let fields = block["fields"].as_array().cloned().unwrap_or_default();
+            let all = blocks(&message).iter().filter_map(|block| block["fields"].as_array()).flatten();
+            assert!(all.map(|field| length(&field["text"])).sum::<usize>() <= FACTS.size);
             assert!(
                 fields.len() <= FIELDS && fields.iter().all(|field| length(&field["text"]) <= FIELD),
                 "{block}"
@@ -109,11 +111,38 @@ fn slacks_limits_hold_for_the_largest_alert() {
 }
 
 #[test]
+fn metrics_and_the_scalars_of_data_are_facts_behind_the_labels() {
+    let labels: serde_json::Map<_, _> = (0..8).map(|n| (format!("label-{n}"), json!("x"))).collect();
+    let document = json!({
+        "labels": labels, "metrics": { "cpu": 95.2, "odd": [1] },
+        "data": { "runs": 3, "paged": false, "note": "y".repeat(3000), "deep": { "a": 1 } },
+    });
+    let message = message(&webhook(), &firing(&document));
+    let sections = blocks(&message).iter().filter_map(|block| block["fields"].as_array());
+    let fields: Vec<Vec<_>> =
+        sections.map(|fields| fields.iter().map(|field| field["text"].as_str().unwrap()).collect()).collect();
+    assert_eq!(fields.iter().map(Vec::len).collect::<Vec<_>>(), [FIELDS, 5]);
+    assert_eq!(fields[0][3], "*label-0*\nx");
+    let note = format!("*note*\n{}…", "y".repeat(199));
+    assert_eq!(fields[1], ["*label-7*\nx", "*cpu*\n95.2", note.as_str(), "*paged*\nfalse", "*runs*\n3"]);
+}
+
+#[test]
+fn no_text_is_blank() {
+    for text in BLANKS {
+        for settings in [webhook(), Settings { facts: false, ..webhook() }] {
+            let message = message(&settings, &firing(&blank(text)));
+            assert!(blank_texts(&message).is_empty(), "{text:?}: {message}");
+        }
+    }
+}
+
+#[test]
 fn what_is_left_out_is_told() {
     let message = message(&webhook(), &firing(&largest('x')));
     let blocks = blocks(&message);
-    assert_eq!(blocks[2]["fields"][FIELDS - 1]["text"], "*…*\nand 46 more");
-    let links = blocks[3]["text"]["text"].as_str().unwrap();
+    assert_eq!(blocks[4]["fields"][FIELDS - 1]["text"], "*…*\nand 26 more");
+    let links = blocks[5]["text"]["text"].as_str().unwrap();
     let shown = links.matches("<https:").count();
     assert!(links.ends_with(&format!("> · … and {} more", 500 - shown)), "{links}");
 }
@@ -215,6 +244,8 @@ fn slacks_errors_say_whether_to_try_again() {
         assert_eq!((failure.code.as_str(), failure.retry), (code, retry));
         assert!(failure.message.contains(error), "{}", failure.message);
     }
+    let blocks = r#"{"ok": false, "error": "invalid_blocks", "response_metadata": {"messages": ["[ERROR] must be more than 0 characters [json-pointer:/blocks/0/text]"]}}"#;
+    assert!(failed(200, blocks).message.contains("must be more than 0 characters"));
     assert!(failed(200, r#"{"ok": false, "error": "not_in_channel"}"#).message.contains("invite the app"));
     assert_eq!(failed(429, "").code, "rate-limited");
 }

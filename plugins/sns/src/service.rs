@@ -11,7 +11,7 @@ const KEY: &str =
 const TOPIC: &str =
     "check `topic-arn`: a topic that exists, such as arn:aws:sns:eu-central-1:123456789012:alerts";
 const KMS: &str = "let the access key's user, and SNS, use the KMS key that encrypts the topic";
-const PARAMETER: &str = "check `topic-arn`; if it is right, this is a fault of the plugin: please report it";
+const REPORT: &str = "this is a fault of the plugin: please report it";
 
 pub(crate) const SNS: Service = Service {
     id: &["/id"],
@@ -43,8 +43,9 @@ pub(crate) const SNS: Service = Service {
         Rule::never("NotFound:", "not-found", TOPIC),
         Rule::never("EndpointDisabled:", "endpoint-disabled", TOPIC),
         Rule::never("PlatformApplicationDisabled:", "platform-application-disabled", TOPIC),
-        Rule::never("InvalidParameter", "invalid-parameter", PARAMETER),
-        Rule::never("ParameterValueInvalid:", "invalid-parameter", PARAMETER),
-        Rule::never("Validation", "validation-error", PARAMETER),
+        Rule::never("TopicArn", "invalid-parameter", TOPIC),
+        Rule::never("InvalidParameter", "invalid-parameter", REPORT),
+        Rule::never("ParameterValueInvalid:", "invalid-parameter", REPORT),
+        Rule::never("Validation", "validation-error", REPORT),
     ],
 };

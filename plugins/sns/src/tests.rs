@@ -1,6 +1,7 @@
 //! What SNS gets, and what becomes of its answers.
 
-use campanile_guest::testing::{exchange, firing, largest, resolved};
+use campanile_guest::is_blank;
+use campanile_guest::testing::{BLANKS, blank, exchange, firing, largest, resolved};
 use campanile_guest::types::Retry;
 use serde_json::{Value, json};
 
@@ -187,4 +188,24 @@ fn the_configuration_schema_names_the_defaults() {
     let schema: Value = serde_json::from_str(include_str!("../config.schema.json")).unwrap();
     assert_eq!(schema["properties"]["authorization"]["default"], KEY);
     assert_eq!(schema["required"], json!(["topic-arn"]));
+}
+
+#[test]
+fn no_field_is_blank() {
+    for text in BLANKS {
+        for subject in [None, Some("{{ title }}".to_owned())] {
+            let (request, _) = published(&Settings { subject, ..settings(TOPIC) }, &firing(&blank(text)));
+            let fields: Vec<_> =
+                request.body.split('&').map(|field| field.split_once('=').unwrap().1).collect();
+            assert!(fields.iter().all(|value| !is_blank(&decoded(value))), "{text:?}: {}", request.body);
+        }
+    }
+}
+
+#[test]
+fn advice_names_the_topic_only_where_the_topic_is_wrong() {
+    let topic = failed(400, "InvalidParameter", "Invalid parameter: TopicArn Reason: no such");
+    assert!(topic.message.contains("check `topic-arn`"), "{topic:?}");
+    let other = failed(400, "InvalidParameter", "Invalid parameter: Empty message");
+    assert!(other.message.contains("Empty message") && !other.message.contains("topic-arn"), "{other:?}");
 }

@@ -1,6 +1,6 @@
 //! What Teams gets, and what becomes of its answers.
 
-use campanile_guest::testing::{body, exchange, firing, largest, resolved};
+use campanile_guest::testing::{BLANKS, blank, blank_texts, body, exchange, firing, largest, resolved};
 use campanile_guest::types::Retry;
 use serde_json::{Value, json};
 
@@ -92,6 +92,16 @@ fn teams_limit_holds_for_the_largest_alert() {
         let content = &message["attachments"][0]["content"];
         assert!(content["body"][2]["facts"].as_array().unwrap().len() > 3, "{character:?}");
         assert_eq!(content["actions"].as_array().unwrap().len(), 5);
+    }
+}
+
+#[test]
+fn no_text_of_the_card_is_blank() {
+    for text in BLANKS {
+        for settings in [settings(), Settings { facts: false, ..settings() }] {
+            let card = card(&firing(&blank(text)), &settings);
+            assert!(blank_texts(&card).is_empty(), "{text:?}: {card}");
+        }
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) const TELEGRAM: Service = Service {
         Rule::never("MESSAGE_ID_INVALID", GONE, ""),
         Rule::never("upgraded to a supergroup", "chat-moved", MOVED),
         Rule::never("can't parse entities", INVALID, TEMPLATE),
+        Rule::never("text is empty", INVALID, "see to it that the template `text` gives more than markup"),
+        Rule::never("message is too long", "too-long", "set `text` to a shorter template"),
         Rule::never("chat not found", "chat-not-found", CHAT),
         Rule::never("not enough rights", "not-enough-rights", CHAT),
         Rule::never(

@@ -1,6 +1,6 @@
 //! What Telegram gets, and what becomes of its answers.
 
-use campanile_guest::testing::{body, exchange, firing, largest, resolved};
+use campanile_guest::testing::{BLANKS, blank, body, exchange, firing, largest, resolved};
 use campanile_guest::text::width;
 use campanile_guest::types::Retry;
 use serde_json::json;
@@ -198,4 +198,25 @@ fn telegrams_errors_say_whether_to_try_again() {
 fn the_configuration_schema_names_the_default() {
     let schema: Value = serde_json::from_str(include_str!("../config.schema.json")).unwrap();
     assert_eq!(schema["properties"]["url"]["default"], URL);
+}
+
+#[test]
+fn the_text_is_never_blank() {
+    for blank_text in BLANKS {
+        let templated = Settings { text: Some("{{ title }}".to_owned()), ..settings() };
+        for settings in [settings(), templated] {
+            let text = text(&settings, &firing(&blank(blank_text)));
+            assert!(text.contains("Critical") && text.contains("db-1"), "{blank_text:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_template_of_nothing_but_markup_is_replaced() {
+    let settings = Settings { text: Some("<b>{{ labels.none }}</b>".to_owned()), ..settings() };
+    let refusal = error(400, "Bad Request: message text is empty");
+    let (requests, result) = told(&settings, &firing(&json!({})), &[(400, &refusal), (200, SENT)]);
+    assert_eq!(body(&requests[0])["text"], "<b></b>");
+    assert!(body(&requests[1])["text"].as_str().unwrap().contains("Critical"));
+    assert!(result.unwrap().message.contains("the built-in text was sent"));
 }

@@ -10,7 +10,7 @@ use minijinja::{Environment, ErrorKind, Value};
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::testing::{firing, largest, resolved};
+use crate::testing::{BLANKS, firing, largest, resolved};
 use crate::text::{html, width};
 use crate::types::Retry;
 
@@ -122,6 +122,7 @@ fn a_template_that_fails_does_not_lose_the_alert() {
         ("{{ 'x' * 100000000 }}", ""),
         ("  ", "renders nothing"),
         ("{{ nothing }}", "renders nothing"),
+        ("{{ '\u{200b} ' }}", "renders nothing"),
     ] {
         let (text, notes) = tried(source, &document());
         assert_eq!(text, "built in: Pool &lt;full&gt;", "{source}");
@@ -132,6 +133,17 @@ fn a_template_that_fails_does_not_lose_the_alert() {
     }
     assert!(tried(&"x".repeat(20_000), &document()).1[0].contains("20000 bytes"));
     assert!(tried(&"x".repeat(5_000), &document()).1[0].contains("4000 characters"));
+}
+
+#[test]
+fn a_blank_text_is_an_empty_one_and_a_blank_title_is_the_id() {
+    let title_alone = Template { default: "{{ title }}", ..TEMPLATE };
+    let optional = Template { required: false, ..title_alone };
+    for blank in BLANKS {
+        let mut texts = texts(&firing(&json!({ "title": blank })));
+        assert_eq!(texts.render(&title_alone, None), "alert-1", "{blank:?}");
+        assert_eq!(texts.render(&optional, None), "", "{blank:?}");
+    }
 }
 
 /// What a filter reads counts, and not only what it gives.
