@@ -128,7 +128,8 @@ impl Presented {
         in_query.or_else(|| Some(Self::new(None, split_key(below).0?, true)))
     }
 
-    /// `Bearer KEY`, or `Basic` with the key's name and the key. Anything else is a key that nobody has.
+    /// `Bearer KEY`, `GenieKey KEY` as Opsgenie's clients send it, or `Basic` with the key's name and the key. Anything else is
+    /// no key of this host.
     fn in_authorization(text: &str) -> Self {
         let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
         if scheme.eq_ignore_ascii_case("basic") {
@@ -136,7 +137,8 @@ impl Presented {
             let (name, key) = pair.as_deref().and_then(|pair| pair.split_once(':')).unwrap_or_default();
             return Self::new(Some(name.to_owned()), key, false);
         }
-        Self::new(None, if scheme.eq_ignore_ascii_case("bearer") { rest.trim() } else { "" }, false)
+        let is_key = ["bearer", "geniekey"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        Self::new(None, if is_key { rest.trim() } else { "" }, false)
     }
 
     fn new(name: Option<String>, key: &str, is_in_url: bool) -> Self {

@@ -61,6 +61,14 @@ fn a_key_opens_what_it_is_for_and_nothing_else() {
     let table = [
         ("right", "alerts", "authorization", bearer(&ops), "ops"),
         ("any case", "alerts", "authorization", format!("bearer {ops}"), "ops"),
+        ("as Opsgenie's clients do", "alerts", "authorization", format!("GenieKey {ops}"), "ops"),
+        (
+            "a key of Opsgenie's",
+            "alerts",
+            "authorization",
+            "GenieKey eb243592-faa2".to_owned(),
+            "unauthenticated",
+        ),
         ("header", "grafana", "x-api-key", ops.clone(), "ops"),
         ("basic", "alerts", "authorization", basic("ops", &ops), "ops"),
         ("basic, wrong name", "alerts", "authorization", basic("admin", &ops), "unauthenticated"),
