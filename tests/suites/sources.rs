@@ -1,26 +1,35 @@
 //! Sources: every shipped one takes its vendor's own documented requests, and what it says of them reaches the ledger.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use harness::cli::campanile;
 use harness::host::ids;
 use harness::wait::until;
 use harness::web::{Reply, client};
-use harness::{Host, Plugin, Server, Settings, Temporal, artifacts, project};
+use harness::{Answer, Host, Plugin, Receiver, Server, Settings, Temporal, artifacts, project};
 use serde_json::{Value, json};
 
 /// The shipped sources and where their clients post.
-const SOURCES: [(&str, &str); 8] = [
+const SOURCES: [(&str, &str); 13] = [
     ("alertmanager", ""),
     ("azure-monitor", ""),
     ("cloudwatch-sns", ""),
     ("datadog", ""),
+    ("gcp-monitoring", ""),
+    ("github", ""),
     ("grafana", ""),
+    ("opsgenie-api", "/v2/alerts"),
     ("pagerduty-events", "/v2/enqueue"),
     ("prometheus", "/api/v2/alerts"),
     ("sentry", ""),
+    ("uptime-kuma", ""),
+    ("zabbix", ""),
 ];
+/// Those that answer in their vendor's way, which has no count of alerts.
+const VENDORS_ANSWER: [&str; 2] = ["opsgenie-api", "pagerduty-events"];
+/// What a request is answered with that cannot be read, or not be taken by its vendor.
+const INVALID: [u16; 2] = [400, 422];
 
 /// What Alertmanager posts.
 fn group(entries: &[Value]) -> Value {
@@ -51,6 +60,12 @@ fn payloads(source: &str) -> Vec<PathBuf> {
     files
 }
 
+/// Where a request goes below its source: where the file `.path` beside it says, else where all of its source go.
+fn below(file: &Path, usual: &str) -> String {
+    let own = fs::read_to_string(file.with_extension("path"));
+    own.map_or_else(|_| usual.to_owned(), |path| path.trim().to_owned())
+}
+
 /// Posts as its sender does, who posts again after a 503.
 async fn post(host: &Host, path: &str, file: &PathBuf) -> Reply {
     until("an answer that is final", async || {
@@ -72,21 +87,23 @@ async fn post_once(host: &Host, path: &str, file: &PathBuf) -> Reply {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_documented_request_of_every_vendor_is_taken() {
     let host = host(&SOURCES.map(|(name, _)| name)).await;
-    for (source, below) in SOURCES {
+    for (source, usual) in SOURCES {
         let files = payloads(source);
         assert!(files.len() >= 5, "{source} has {} payloads", files.len());
         let mut alerts = 0;
         for file in files {
-            let reply = post(&host, &format!("/webhook/{source}{below}"), &file).await;
+            let path = format!("/webhook/{source}{}", below(&file, usual));
+            let reply = post(&host, &path, &file).await;
             let is_invalid =
                 file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("invalid-"));
-            let expected = if is_invalid { 400..401 } else { 200..203 };
-            assert!(expected.contains(&reply.status), "{}: {reply:?}", file.display());
-            if source != "pagerduty-events" {
+            let is_expected =
+                if is_invalid { INVALID.contains(&reply.status) } else { (200..203).contains(&reply.status) };
+            assert!(is_expected, "{}: {reply:?}", file.display());
+            if !VENDORS_ANSWER.contains(&source) {
                 alerts += reply.json()["processed_count"].as_u64().expect("a count");
             }
         }
-        assert!(alerts >= 3 || source == "pagerduty-events", "{source} gave {alerts} alerts");
+        assert!(alerts >= 3 || VENDORS_ANSWER.contains(&source), "{source} gave {alerts} alerts");
     }
 }
 
@@ -154,6 +171,38 @@ async fn a_source_that_answers_in_its_vendors_way_gets_that_answer() {
     assert_eq!(reply.json(), json!({"status": "success", "message": "Event processed", "dedup_key": key}));
     let bad = host.post("/webhook/pagerduty-events/v2/enqueue", &json!({"event_action": "explode"})).await;
     assert_eq!((bad.status, &bad.json()["status"]), (400, &json!("invalid event")), "{bad:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_of_an_opsgenie_client_is_closed_by_its_alias() {
+    let receiver = Receiver::start().await;
+    receiver.always("/pager", Answer::status(200));
+    let recorder = Plugin::recorder("pager", &receiver, "");
+    let host = Settings::new().plugin(recorder).plugin(Plugin::shipped("opsgenie-api")).start().await;
+    let alias = harness::alerts::unique("disk/web-1 ");
+    let alert = json!({"message": "Disk is full", "alias": alias, "priority": "P1"});
+    let created = host.post("/webhook/opsgenie-api/v2/alerts", &alert).await;
+    assert_eq!((created.status, created.header("content-type")), (202, "application/json"));
+    let answer = created.json();
+    assert_eq!(answer["result"], "Request will be processed", "{answer}");
+    assert_eq!(
+        (answer["requestId"].as_str().map(str::len), answer["took"].is_f64()),
+        (Some(36), true),
+        "{answer}"
+    );
+    receiver.wait_for("/pager", 1).await;
+    let path = alias.replace('/', "%2F").replace(' ', "%20");
+    let path = format!("/webhook/opsgenie-api/v2/alerts/{path}/close?identifierType=alias");
+    let closed = host.post(&path, &json!({"note": "cleaned up"})).await;
+    assert_eq!(closed.status, 202, "{closed:?}");
+    let told: Vec<Value> =
+        receiver.wait_for("/pager", 2).await.iter().map(|request| request.json()).collect();
+    assert_eq!(
+        (&told[0]["alert"]["status"], &told[1]["alert"]["status"]),
+        (&json!("firing"), &json!("resolved"))
+    );
+    assert_eq!(told[0]["alert"]["document"]["dedup_key"], alias);
+    assert_eq!(told[1]["thread_id"], told[0]["thread_id"], "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

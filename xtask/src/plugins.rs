@@ -10,7 +10,7 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 29] = [
+pub(crate) const SHIPPED: [&str; 34] = [
     "triage",
     "log",
     "slack",
@@ -40,9 +40,14 @@ pub(crate) const SHIPPED: [&str; 29] = [
     "pagerduty-events",
     "sentry",
     "azure-monitor",
+    "github",
+    "gcp-monitoring",
+    "uptime-kuma",
+    "zabbix",
+    "opsgenie-api",
 ];
 /// Those that work without an address to send to: what a newcomer sees.
-const ENABLED: [&str; 10] = [
+const ENABLED: [&str; 15] = [
     "triage",
     "log",
     "alertmanager",
@@ -53,6 +58,11 @@ const ENABLED: [&str; 10] = [
     "pagerduty-events",
     "sentry",
     "azure-monitor",
+    "github",
+    "gcp-monitoring",
+    "uptime-kuma",
+    "zabbix",
+    "opsgenie-api",
 ];
 
 /// `cargo <command> -p plugin-triage …`, for the target that plugins are built for.
