@@ -1,12 +1,12 @@
 //! What the shipped plugins share. Nothing here is needed to write a plugin: `wit/` alone is the contract.
 
 pub mod config;
+mod digest;
 mod document;
 mod facts;
 pub mod failure;
 pub mod fit;
 pub mod http;
-mod key;
 pub mod log;
 mod look;
 mod notifier;
@@ -17,9 +17,10 @@ pub mod testing;
 pub mod text;
 
 pub use bindings::campanile::types::types;
+pub use campanile_lenient::key;
+pub use digest::digest;
 pub use document::Document;
-pub use facts::{Fact, fact, facts, known_facts, own_facts};
-pub use key::{digest, key};
+pub use facts::facts;
 pub use look::Look;
 pub use notifier::Delivery;
 pub use status_updater::{

@@ -5,10 +5,11 @@ mod labelled;
 mod severity;
 mod time;
 
-use std::borrow::Cow;
+use std::cell::RefCell;
 use std::io;
 
-use serde_json::{Map, Value};
+use campanile_lenient::{fit_alert, share};
+use serde_json::Value;
 
 use crate::failure::permanent;
 use crate::types::{Failure, Status};
@@ -25,8 +26,16 @@ const EXCERPT: usize = 80;
 const MOST_ENTRIES: usize = 1_001;
 /// The most that the alerts of a request may have together, in bytes: the host takes 8 MiB with all else.
 const MOST_BYTES: usize = 7 << 20;
+/// The most that one of them may have, and what each may have once memory holds twice what all of them may.
+const LARGEST: usize = 512 << 10;
+const SMALL: usize = 4 << 10;
 /// How many warnings are kept; the host shows fewer.
 const MOST_WARNINGS: usize = 100;
+
+thread_local! {
+    /// What was odd about the JSON that was read: a call reads one request, and [`Sheet::complete`] takes it.
+    static MENDED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What the operator can set of every shipped source.
 pub struct Settings {
@@ -70,17 +79,15 @@ pub struct Sheet {
 }
 
 impl Sheet {
-    /// Takes an alert, if there is room for it.
+    /// Takes an alert; of one that is too large, the longest texts are cut.
     pub fn add(&mut self, draft: Draft) {
-        if self.size > MOST_BYTES {
-            return;
-        }
-        let (alert, warnings) = draft.finish();
-        let alert = alert.to_string();
-        self.size += alert.len();
-        self.alerts.push(alert);
+        let (mut alert, warnings) = draft.finish();
         self.warnings.extend(warnings);
+        let room = if self.size > 2 * MOST_BYTES { SMALL } else { LARGEST };
+        fit_alert(&mut alert, room, &format!("alerts[{}]", self.alerts.len()), &mut self.warnings);
         self.warnings.truncate(MOST_WARNINGS);
+        self.alerts.push(alert.to_string());
+        self.size += self.alerts.last().map_or(0, String::len);
     }
 
     /// Notes what was odd: where, what stands there, and what was made of it. What is read twice is noted once.
@@ -91,47 +98,11 @@ impl Sheet {
         }
     }
 
-    /// The text at a JSON pointer of what stands `at` this place, as [`text`] reads it; a list or an object is left out
-    /// with a warning.
-    pub fn text<'a>(&mut self, at: &str, value: &'a Value, pointer: &str) -> Option<Cow<'a, str>> {
-        let found = value.pointer(pointer)?;
-        if found.is_array() || found.is_object() {
-            self.odd(&path(at, pointer), found, "is not a text: left out");
-        }
-        text(found, "")
-    }
-
-    /// The first of these that is a text.
-    pub fn first<'a>(&mut self, at: &str, value: &'a Value, pointers: &[&str]) -> Option<Cow<'a, str>> {
-        pointers.iter().find_map(|pointer| self.text(at, value, pointer))
-    }
-
-    /// The entries of an optional list; what is not a list is left out with a warning.
-    pub fn list<'a>(&mut self, at: &str, value: &'a Value) -> &'a [Value] {
-        match value {
-            Value::Array(items) => few(items),
-            Value::Null => &[],
-            other => {
-                self.odd(at, other, "is not a list: left out");
-                &[]
-            }
-        }
-    }
-
-    /// The fields of an optional object; what is not an object is left out with a warning.
-    pub fn fields<'a>(
-        &mut self,
-        at: &str,
-        value: &'a Value,
-    ) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
-        if !value.is_object() && !value.is_null() {
-            self.odd(at, value, "is not an object: left out");
-        }
-        value.as_object().into_iter().flat_map(Map::iter)
-    }
-
-    /// The sheet, unless its alerts are more than the host takes.
-    pub fn complete(self) -> Result<Self, Failure> {
+    /// The sheet, cut to what the host takes, with what was odd about the JSON that was read.
+    pub fn complete(mut self) -> Result<Self, Failure> {
+        self.fit();
+        self.warnings.splice(0..0, MENDED.take());
+        self.warnings.truncate(MOST_WARNINGS);
         if self.size <= MOST_BYTES {
             return Ok(self);
         }
@@ -139,6 +110,17 @@ impl Sheet {
             "the alerts of this request have more than {MOST_BYTES} bytes together: send fewer in one"
         );
         Err(permanent("too-large", message))
+    }
+
+    /// Cuts the largest alerts, if all of them have more than the host takes.
+    fn fit(&mut self) {
+        let share = share(self.alerts.iter().map(String::len).collect(), MOST_BYTES);
+        for (index, text) in self.alerts.iter_mut().enumerate().filter(|(_, text)| text.len() > share) {
+            let mut alert = serde_json::from_str(text).unwrap_or_default();
+            fit_alert(&mut alert, share, &format!("alerts[{index}]"), &mut self.warnings);
+            *text = alert.to_string();
+        }
+        self.size = self.alerts.iter().map(String::len).sum();
     }
 }
 
@@ -173,8 +155,15 @@ fn excerpt(value: &Value) -> String {
 
 /// The body as JSON.
 pub fn json(body: &[u8]) -> Result<Value, Failure> {
-    serde_json::from_slice(body)
-        .map_err(|error| permanent("not-json", format!("the body is not JSON: {error}")))
+    read("", body).map_err(|error| permanent("not-json", format!("the body is not JSON: {error}")))
+}
+
+/// A text that stands at `at` of the body, as JSON. What is odd about it becomes a warning of the sheet.
+pub fn read(at: &str, text: &[u8]) -> Result<Value, serde_json::Error> {
+    let (value, mended) = campanile_lenient::read(text)?;
+    let dot = if at.is_empty() { "" } else { "." };
+    MENDED.with_borrow_mut(|all| all.extend(mended.into_iter().map(|line| format!("{at}{dot}{line}"))));
+    Ok(value)
 }
 
 /// The entries of the list at `key`, which the payload cannot do without; of too many, one more than the host takes.
@@ -234,17 +223,49 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    #[test]
-    fn alerts_that_the_host_would_refuse_are_not_made() {
+    fn sheet(alerts: usize, bytes: usize) -> Sheet {
         let settings = Settings::of("vendor", "Vendor", "custom");
-        let (mut sheet, large) = (Sheet::default(), json!("x".repeat(1 << 20)));
-        for _ in 0..1_000 {
-            sheet.add(Draft::new("", &settings, Status::Firing, None).data("large", &large));
+        let (mut sheet, large) = (Sheet::default(), json!("x".repeat(bytes)));
+        for number in 0..alerts {
+            let draft = Draft::new("", &settings, Status::Firing, Some("t")).dedup_key(&number.to_string());
+            sheet.add(draft.data("large", &large));
         }
-        assert_eq!(sheet.alerts.len(), 7);
-        let failure = sheet.complete().unwrap_err();
-        assert!(failure.message.contains("send fewer in one"), "{}", failure.message);
-        assert!(Sheet::default().complete().is_ok());
+        sheet
+    }
+
+    #[test]
+    fn no_size_loses_an_alert() {
+        for (alerts, bytes) in [(1, 7 << 20), (14, 512 << 10), (40, 400 << 10), (1_000, 40 << 10)] {
+            let sheet = sheet(alerts, bytes);
+            assert!(sheet.size < 3 * MOST_BYTES, "{} bytes of memory", sheet.size);
+            let sheet = sheet.complete().unwrap();
+            assert!(sheet.size <= MOST_BYTES && sheet.alerts.len() == alerts, "{alerts} of {bytes}");
+            assert!(sheet.warnings[0].contains("].data.large: the text was cut"), "{:?}", sheet.warnings[0]);
+            for (number, alert) in sheet.alerts.iter().enumerate() {
+                let alert: Value = serde_json::from_str(alert).unwrap();
+                assert_eq!(alert["dedup_key"], number.to_string());
+                assert!(
+                    alert["data"]["large"].as_str().unwrap().contains("x… [cut: "),
+                    "{number} of {alerts}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn alerts_that_fit_together_stay_whole() {
+        let sheet = sheet(60, 100 << 10).complete().unwrap();
+        assert!(sheet.warnings.is_empty(), "{:?}", sheet.warnings);
+    }
+
+    #[test]
+    fn what_is_odd_about_the_body_is_a_warning() {
+        assert_eq!(super::json(br#"{"a": ["\ud83d"]}"#).unwrap(), json!({"a": ["\u{fffd}"]}));
+        assert_eq!(read("Message", b"{\"b\": 18446744073709551616}").unwrap()["b"], "18446744073709551616");
+        let warnings = Sheet::default().complete().unwrap().warnings;
+        assert!(warnings[0].starts_with("a[0]: half a character"), "{warnings:?}");
+        assert!(warnings[1].starts_with("Message.b: 18446744073709551616 does not fit"), "{warnings:?}");
+        assert!(Sheet::default().complete().unwrap().warnings.is_empty());
     }
 
     #[test]

@@ -112,7 +112,7 @@ pub fn escaped(text: &str, limit: usize, escape: Escape) -> String {
 }
 
 /// What of the text fits, escaped, and how many characters that are.
-pub(crate) fn start(text: &str, limit: usize, escape: Escape) -> (String, usize) {
+fn start(text: &str, limit: usize, escape: Escape) -> (String, usize) {
     let (mut kept, mut room, mut taken) = (String::new(), limit, 0);
     let mut piece = String::new();
     for character in text.chars() {

@@ -1,7 +1,7 @@
 //! One request to the Events API v2: what it asks for, and PagerDuty's answer to it.
 
 use campanile_guest::failure::permanent;
-use campanile_guest::source::{Settings, Sheet};
+use campanile_guest::source::{Settings, Sheet, read};
 use campanile_guest::types::{Failure, Status};
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ pub(crate) fn take(
     random: impl FnOnce() -> String,
 ) -> Result<Answer, Failure> {
     let place = path.split('?').next().unwrap_or_default().trim_end_matches('/');
-    let event = || serde_json::from_slice(body).map_err(|error| format!("The body is not JSON: {error}"));
+    let event = || read("", body).map_err(|error| format!("The body is not JSON: {error}"));
     let taken = match place {
         "" | "/v2/enqueue" => event().and_then(|event| enqueue(&event, settings, random)),
         "/v2/change/enqueue" => event().and_then(|event| change(&event)),

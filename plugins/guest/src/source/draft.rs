@@ -1,8 +1,7 @@
-//! One alert in the making. Whatever a vendor sends, what comes out is an alert that the host takes: texts are cut to
-//! what it allows, and what is odd becomes a warning.
+//! One alert in the making. Whatever a vendor sends, what comes out is an alert that the host takes, and what is odd becomes
+//! a warning.
 
-use std::borrow::Cow;
-
+use campanile_lenient::{LAST, shorten};
 use serde_json::{Map, Value, json};
 
 use super::{Settings, Severity, odd, rfc3339};
@@ -10,9 +9,8 @@ use crate::text::{escaped, plain};
 use crate::types::Status;
 use crate::{key, one_line, short_line};
 
-/// What the host takes at most, in characters.
+/// What the host takes at most, in characters. It cuts descriptions itself.
 const TITLE: usize = 1_024;
-const DESCRIPTION: usize = 65_536;
 const NAME: usize = 200;
 const KEY: usize = 200;
 /// How much of a longer description stays: the whole one is a fact.
@@ -30,7 +28,10 @@ pub struct Draft {
 impl Draft {
     /// An alert with the settings' severity, type and source. `at` is where it stands in the payload, such as `alerts[2]`.
     pub fn new(at: &str, settings: &Settings, status: Status, title: Option<&str>) -> Self {
-        let title = short_line(title.unwrap_or_default(), TITLE);
+        let (mut title, mut warnings) = (one_line(title.unwrap_or_default()), Vec::new());
+        if shorten(&mut title, TITLE) {
+            warnings.push(format!("{}: was cut to {TITLE} characters", inside(at, "title")));
+        }
         let name = match short_line(&settings.name, NAME) {
             name if name.is_empty() => settings.vendor.to_owned(),
             name => name,
@@ -44,18 +45,13 @@ impl Draft {
             "status": match status { Status::Firing => "firing", Status::Resolved => "resolved" },
         });
         let Value::Object(fields) = fields else { unreachable!("it is an object") };
-        Self { at: at.to_owned(), fields, warnings: Vec::new() }
+        Self { at: at.to_owned(), fields, warnings }
     }
 
     /// What happened, in full. Of what is longer than the host takes, this is the beginning, and the whole is the fact
     /// `description`.
     pub fn description(self, text: Option<&str>) -> Self {
-        let text = text.unwrap_or_default();
-        if text.char_indices().nth(DESCRIPTION).is_none() {
-            return self.set("description", json!(text));
-        }
-        let beginning = escaped(text, BEGINNING, plain);
-        self.set("description", json!(beginning)).data("description", &json!(text))
+        self.set("description", json!(text.unwrap_or_default()))
     }
 
     /// How bad it is in the vendor's word; the settings' severity stays, with a warning, if the word is not known, and
@@ -102,7 +98,16 @@ impl Draft {
 
     fn time(mut self, name: &str, field: &str, time: &Value) -> Self {
         match rfc3339(time) {
-            Some(read) => return self.set(name, json!(read)),
+            Some(read) => {
+                if read == LAST.to_string() {
+                    self.warnings.push(odd(
+                        &self.inside(field),
+                        time,
+                        &format!("is read as {read}, the last time"),
+                    ));
+                }
+                return self.set(name, json!(read));
+            }
             None if time.is_null() || is_zero(time) => {}
             None => self.warnings.push(odd(&self.inside(field), time, "is no time: left out")),
         }
@@ -210,17 +215,8 @@ impl Draft {
     }
 }
 
-pub(super) fn inside(at: &str, field: &str) -> String {
+fn inside(at: &str, field: &str) -> String {
     if at.is_empty() { field.to_owned() } else { format!("{at}.{field}") }
-}
-
-/// A label's value: what is no text is written as JSON.
-pub(super) fn label_text(value: &Value) -> Cow<'_, str> {
-    match value {
-        Value::Null => Cow::Borrowed(""),
-        Value::String(text) => Cow::Borrowed(text),
-        other => Cow::Owned(other.to_string()),
-    }
 }
 
 /// Go's zero time, an empty text and the number 0 say that there is none.
@@ -280,25 +276,16 @@ mod tests {
     }
 
     #[test]
-    fn no_text_is_kept_twice() {
-        let draft = Draft::new("", &settings(), Status::Firing, Some("503")).description(Some("all of it"));
-        let facts = json!({ "summary": "503", "description": " all of it", "note": "503 of lb-1", "in": { "a": "503" } });
-        let (alert, _) = draft.rest("annotations", &facts).rest("reason", &json!("all of it")).finish();
-        assert_eq!(alert["data"], json!({ "annotations": { "note": "503 of lb-1", "in": {} } }));
-    }
-
-    #[test]
-    fn a_description_that_is_too_long_is_a_fact_and_its_beginning() {
-        let long = "ä".repeat(DESCRIPTION + 1);
-        let draft = Draft::new("", &settings(), Status::Firing, None).description(Some(&long));
-        let (alert, _) = draft.rest("details", &json!(long)).rest("more", &json!({ "a": long })).finish();
-        assert_eq!(alert["data"], json!({ "description": long }));
-        let shown = alert["description"].as_str().unwrap();
-        assert!(shown.ends_with("ä… (cut, 61,568 characters more)"));
-        let whole = "ä".repeat(DESCRIPTION);
-        let draft = Draft::new("", &settings(), Status::Firing, None).description(Some(&whole));
-        let (alert, _) = draft.finish();
-        assert_eq!((&alert["description"], alert.get("data")), (&json!(whole), None));
+    fn what_is_too_long_or_too_late_is_taken_with_a_warning() {
+        let draft = Draft::new("alerts[0]", &settings(), Status::Firing, Some(&"t".repeat(1_500)))
+            .ends_at("endsAt", &json!("9999-12-31T23:59:59Z"));
+        let (alert, warnings) = draft.finish();
+        let title = alert["title"].as_str().unwrap();
+        assert!(title.chars().count() <= 1_024 && title.ends_with("t… [cut: 495 bytes]"), "{title}");
+        assert_eq!(alert["ends_at"], "9999-12-30T22:00:00Z");
+        let late =
+            "alerts[0].endsAt: \"9999-12-31T23:59:59Z\" is read as 9999-12-30T22:00:00Z, the last time";
+        assert_eq!(warnings, ["alerts[0].title: was cut to 1024 characters", late]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// The time as RFC 3339 in UTC, from RFC 3339 (an offset without a colon included), or from seconds or milliseconds since 1970,
+/// The time as RFC 3339 in UTC, from RFC 3339 (as leniently as the host reads it), or from seconds or milliseconds since 1970,
 /// as a number or as digits. Go's zero time, the year 1, is none.
 pub fn rfc3339(value: &Value) -> Option<String> {
     parse(value).map(|time| time.to_string())
@@ -20,9 +20,9 @@ pub fn is_past(value: &Value) -> bool {
 fn parse(value: &Value) -> Option<Timestamp> {
     match value {
         Value::Number(number) => epoch(number.as_f64()?),
-        Value::String(text) => match text.trim().parse::<Timestamp>() {
-            Ok(time) => Some(time).filter(|time| time.as_second() > -60_000_000_000),
-            Err(_) => epoch(text.trim().parse().ok()?),
+        Value::String(text) => match campanile_lenient::time(text) {
+            Some(time) => Some(time).filter(|time| time.as_second() > -60_000_000_000),
+            None => epoch(text.trim().parse().ok()?),
         },
         _ => None,
     }
@@ -46,6 +46,8 @@ mod tests {
             (json!("2026-01-22T11:47:17.11Z"), "2026-01-22T11:47:17.11Z"),
             (json!("2022-09-25T18:50:37.811+0000"), "2022-09-25T18:50:37.811Z"),
             (json!("2018-10-09T08:35:16+02:00"), "2018-10-09T06:35:16Z"),
+            (json!("2018-10-09 06:35:16"), "2018-10-09T06:35:16Z"),
+            (json!("9999-12-31T23:59:59Z"), "9999-12-30T22:00:00Z"),
             (json!(1_412_697_183_000_u64), "2014-10-07T15:53:03Z"),
             (json!("1412697183000"), "2014-10-07T15:53:03Z"),
             (json!(1_412_697_183.5), "2014-10-07T15:53:03.5Z"),
