@@ -103,10 +103,11 @@ pub(super) fn plain(value: &Json) -> Value {
     match value {
         Json::Null => Value::UNDEFINED,
         Json::Bool(flag) => Value::from(*flag),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(whole), _) => Value::from(whole),
-            (None, Some(real)) => Value::from(real),
-            (None, None) => Value::from(number.to_string()),
+        Json::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(whole), _, _) => Value::from(whole),
+            (None, Some(whole), _) => Value::from(whole),
+            (None, None, Some(real)) => Value::from(real),
+            (None, None, None) => Value::from(number.to_string()),
         },
         Json::String(text) => Value::from(text.as_str()),
         Json::Array(items) => items.iter().map(plain).collect(),
