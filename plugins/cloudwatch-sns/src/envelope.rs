@@ -226,7 +226,13 @@ mod tests {
         let (alerts, warnings, _) = decoded("", &alarm(MOST_BYTES - frame + 1).0);
         assert!(alerts[0]["title"].as_str().unwrap().starts_with('{'), "{}", alerts[0]["title"]);
         assert_eq!(alerts[0]["description"].as_str().unwrap().len(), MOST_BYTES + 1);
-        assert_eq!(warnings, ["Message: 262145 bytes are more than SNS sends (262144): taken as plain text"]);
+        assert_eq!(
+            warnings,
+            [
+                "Message: 262145 bytes are more than SNS sends (262144): taken as plain text",
+                "Message.title: was cut to 1024 characters",
+            ]
+        );
     }
 
     #[test]

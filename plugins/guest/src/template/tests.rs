@@ -70,7 +70,9 @@ fn what_is_absent_renders_nothing() {
 
 #[test]
 fn whole_numbers_keep_their_digits() {
-    let document = json!({"data": {"trace": 15_912_487_216_748_294_321_u64, "low": i64::MIN, "wei": "19876543210987654321000"}});
+    let mut document = document();
+    document["data"] =
+        json!({"trace": 15_912_487_216_748_294_321_u64, "low": i64::MIN, "wei": "19876543210987654321000"});
     let source = "{{ data.trace }} {{ data.low }} {{ data.wei }} {{ data | json }}";
     let whole = "15912487216748294321 -9223372036854775808 19876543210987654321000";
     let (text, notes) = tried(source, &document);
