@@ -226,7 +226,7 @@ impl Loader {
 
     fn sidecar(&self, file: &PluginFile, compiled: &Compiled) -> Result<Sidecar, Vec<Fault>> {
         let text = file.sidecar.as_deref();
-        let sidecar = Sidecar::read(text, compiled.contract.role, &self.limits)?;
+        let mut sidecar = Sidecar::read(text, compiled.contract.role, &self.limits)?;
         let is_whole = !self.set_up_elsewhere.borrow().contains(&file.name);
         sidecar.check_settings(&compiled.schema, is_whole, text)?;
         self.check_budget(&sidecar, text)?;

@@ -24,10 +24,7 @@ impl Plugin {
     pub fn setup(&self, config: &Map<String, Value>, secrets: &[String]) -> Result<Setup, Vec<Fault>> {
         let mut merged = self.sidecar.config.config.clone();
         merged.extend(config.iter().map(|(key, value)| (key.clone(), value.clone())));
-        let faults = self.compiled.schema.faults(&merged);
-        if !faults.is_empty() {
-            return Err(faults);
-        }
+        sidecar::check(&mut merged, &self.compiled.description.config_schema)?;
         let settings = sidecar::settings(&merged)?;
         Ok(Setup { settings, egress: Arc::new(self.egress.with_secrets(secrets)) })
     }

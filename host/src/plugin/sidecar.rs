@@ -112,18 +112,88 @@ impl Sidecar {
     /// Checks the settings against the plugin's own schema. `text` is the file, for places. Where receivers add settings
     /// of their own, those of the file need not be whole.
     pub(super) fn check_settings(
-        &self,
-        schema: &Schema,
+        &mut self,
+        schema: &str,
         is_whole: bool,
         text: Option<&str>,
     ) -> Result<(), Vec<Fault>> {
-        let mut faults = schema.faults(&self.config.config);
+        let mut faults = check(&mut self.config.config, schema).err().unwrap_or_default();
         faults.retain(|fault| is_whole || !fault.is_missing());
-        if faults.is_empty() { Ok(()) } else { Err(toml_file::located(text.unwrap_or_default(), faults)) }
+        if !faults.is_empty() {
+            return Err(toml_file::located(text.unwrap_or_default(), faults));
+        }
+        self.settings = settings(&self.config.config)?;
+        Ok(())
     }
 }
 
-/// Settings as the plugin reads them: texts, and those of a table under its name and a dot.
+/// Checks settings against a plugin's own schema; an empty one takes none. One of a few words is taken in any case, and becomes
+/// the word as the schema writes it.
+pub(super) fn check(config: &mut Map<String, Value>, schema: &str) -> Result<(), Vec<Fault>> {
+    if schema.trim().is_empty() {
+        let message = "the plugin takes none".to_owned();
+        let fault = Fault { path: "config".to_owned(), value: None, message };
+        return if config.is_empty() { Ok(()) } else { Err(vec![fault]) };
+    }
+    let schema = read_schema(schema)?;
+    config.iter_mut().for_each(|(key, value)| settle_case(value, &schema["properties"][key]["enum"]));
+    // They go over a text once: no look-around, and no search that turns back.
+    let patterns = PatternOptions::regex().size_limit(LARGEST_PATTERN).dfa_size_limit(LARGEST_PATTERN);
+    let validator = jsonschema::options().with_pattern_options(patterns).build(&schema);
+    let validator = validator.map_err(|error| bad_schema(&error))?;
+    let found = fault::faults(&validator, &Value::Object(config.clone()));
+    if found.is_empty() { Ok(()) } else { Err(below_config(found)) }
+}
+
+/// `High` is `high` where only that is among the words.
+fn settle_case(value: &mut Value, words: &Value) {
+    let Value::String(text) = value else { return };
+    let words = words.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let same: Vec<_> = words.filter(|word| word.eq_ignore_ascii_case(text)).collect();
+    if let [word] = same.as_slice() {
+        *text = (*word).to_owned();
+    }
+}
+
+/// The schema comes from the plugin: what would take the host much time or space to check is refused.
+fn read_schema(text: &str) -> Result<Value, Vec<Fault>> {
+    if text.len() > LARGEST_SCHEMA {
+        return Err(bad_schema(&format!("it has {} bytes, more than {LARGEST_SCHEMA}", text.len())));
+    }
+    let schema = serde_json::from_str(text).map_err(|error| bad_schema(&error))?;
+    match refers(&schema) {
+        true => Err(bad_schema(&"it has a `$ref`: write out in place what that refers to")),
+        false => Ok(schema),
+    }
+}
+
+/// Whether any part refers to another. If each refers twice to the next, sixty parts take longer to check than anybody
+/// waits.
+fn refers(schema: &Value) -> bool {
+    match schema {
+        Value::Object(members) => members.iter().any(|(key, part)| is_reference(key) || refers(part)),
+        Value::Array(parts) => parts.iter().any(refers),
+        _ => false,
+    }
+}
+
+fn is_reference(key: &str) -> bool {
+    matches!(key, "$ref" | "$dynamicRef" | "$recursiveRef")
+}
+
+fn bad_schema(error: &dyn std::fmt::Display) -> Vec<Fault> {
+    let error = one_line(&error.to_string(), LONGEST_REASON);
+    vec![Fault::whole(format!(
+        "the JSON Schema that the plugin gives for its settings cannot be used: {error}"
+    ))]
+}
+
+fn below_config(faults: Vec<Fault>) -> Vec<Fault> {
+    let path = |path: &str| if path.is_empty() { "config".to_owned() } else { format!("config.{path}") };
+    faults.into_iter().map(|fault| Fault { path: path(&fault.path), ..fault }).collect()
+}
+
+/// Settings as the plugin reads them.
 pub(super) fn settings(config: &Map<String, Value>) -> Result<Settings, Vec<Fault>> {
     let (mut pairs, mut faults) = (Vec::new(), Vec::new());
     flatten_table("", config, &mut pairs, &mut faults);
@@ -252,12 +322,50 @@ mod tests {
     #[test]
     fn a_setting_that_does_not_fit_is_placed_in_the_file() {
         let text = "[config]\nurl = 3\nextra = 'x'";
-        let schema = Schema::read(
-            r#"{"type":"object","properties":{"url":{"type":"string"}},"additionalProperties":false}"#,
+        let mut sidecar = sidecar(text).unwrap();
+        let schema =
+            r#"{"type":"object","properties":{"url":{"type":"string"}},"additionalProperties":false}"#;
+        let faults = sidecar.check_settings(schema, true, Some(text)).unwrap_err();
+        let mut said: Vec<_> = faults.iter().map(Fault::to_string).collect();
+        said.sort();
+        assert_eq!(said[0], "config.extra: is not a known key (line 3, column 1)");
+        assert!(said[1].starts_with("config.url: 3 is a number"), "{said:?}");
+        assert!(sidecar.check_settings("", true, Some(text)).is_err());
+        assert!(
+            sidecar.check_settings("{", true, Some(text)).unwrap_err()[0].message.contains("JSON Schema")
         );
-        let faults = sidecar(text).unwrap().check_settings(&schema.unwrap(), true, Some(text)).unwrap_err();
-        assert!(faults.iter().any(|fault| {
-            fault.to_string() == "config.extra: is not a known key (line 3, column 1)"
-        }));
+    }
+
+    #[test]
+    fn words_of_settings_are_taken_in_any_case() {
+        let mut sidecar = sidecar("[config]\nseverity = 'High'\nmode = 'A'\nurl = 'X'").unwrap();
+        let schema =
+            r#"{"properties": {"severity": {"enum": ["low", "high", 3]}, "mode": {"enum": ["a", "A"]}}}"#;
+        sidecar.check_settings(schema, true, None).unwrap();
+        let setting =
+            |name| sidecar.settings.iter().find(|(key, _)| key == name).map(|(_, text)| text.as_str());
+        assert_eq!(
+            (setting("severity"), setting("mode"), setting("url")),
+            (Some("high"), Some("A"), Some("X"))
+        );
+    }
+
+    #[test]
+    fn a_schema_that_could_keep_the_host_busy_is_refused() {
+        let mut sidecar = sidecar("[config]\nurl = 'x'").unwrap();
+        let mut said =
+            |schema: &str| sidecar.check_settings(schema, true, None).unwrap_err()[0].message.clone();
+        let twice = |level: u32| json!({"allOf": vec![json!({"$ref": format!("#/$defs/l{level}")}); 2]});
+        let mut levels = json!({"l0": {"type": "object"}});
+        (1..64).for_each(|level| levels[format!("l{level}")] = twice(level - 1));
+        assert!(said(&json!({"$ref": "#/$defs/l63", "$defs": levels}).to_string()).contains("`$ref`"));
+        assert!(
+            said(&format!("{{\"title\": \"{}\"}}", "x".repeat(LARGEST_SCHEMA))).contains("more than 65536")
+        );
+        assert!(said(&format!("{{\"type\": \"{}\"}}", "x".repeat(9_000))).len() < 1_000);
+        for pattern in ["^(?=x)(x+x+)+y$", "^((x+)+)\\1y$", "x{1000}{1000}"] {
+            let refused = said(&json!({"properties": {"url": {"pattern": pattern}}}).to_string());
+            assert!(refused.contains("is not a \"regex\""), "{pattern}: {refused}");
+        }
     }
 }
