@@ -1,20 +1,25 @@
 //! The vocabulary: what an alert is, and how its identity is formed. No I/O.
 
+mod mend;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use jsonschema::Validator;
-use serde::{Deserialize, Serialize};
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::fault::{self, Fault};
 use crate::scope::Scope;
+
+pub use campanile_lenient::size;
+pub use mend::{mend, mend_key};
 
 /// The largest alert, in bytes of JSON: Temporal takes 2 MB per payload, and a ledger repeats the alert.
 pub const MOST_BYTES: usize = 512 << 10;
@@ -26,24 +31,26 @@ pub const ACKNOWLEDGEMENT: &str = "acknowledgement";
 
 /// One alert as it is posted, and as plugins see it (`alert.document`). Fields that are not listed are kept.
 ///
-/// At most 512 KiB of JSON, at most 64 levels deep.
+/// At most 512 KiB of JSON, at most 64 levels deep: of what is larger, the longest texts are cut, and what is deeper is left
+/// out, each with a mark and a warning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = AlertPayload)]
 pub struct Alert {
-    /// The sender's own identifier of this occurrence. With `starts_at` it makes a repeated post harmless.
+    /// The sender's own identifier of this occurrence. With `starts_at` it makes a repeated post harmless. One of more than
+    /// 200 characters ends in a hash of the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, min_length = 1, max_length = 200, example = "123")]
     pub id: Option<String>,
-    /// The headline, one line.
+    /// The headline, one line; cut to 1,024 characters.
     #[schema(min_length = 1, max_length = 1024, example = "High CPU Usage")]
     pub title: String,
-    /// What happened, in full.
+    /// What happened, in full; cut to 65,536 characters.
     #[schema(max_length = 65536, example = "CPU usage exceeded 90%")]
     pub description: String,
-    /// The area it belongs to.
+    /// The area it belongs to, in any case.
     #[serde(rename = "type")]
     pub kind: AlertType,
-    /// How bad it is.
+    /// How bad it is, in any case. The words that sources know, such as `warning` or `P2`, are taken with a warning.
     pub severity: Severity,
     /// Who raised it.
     pub source: Source,
@@ -51,15 +58,15 @@ pub struct Alert {
     #[serde(default)]
     #[schema(default = "firing")]
     pub status: Status,
-    /// What the sender deduplicates by; the identity when there is no `id`.
+    /// What the sender deduplicates by; the identity when there is no `id`. Cut as `id` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, min_length = 1, max_length = 200, example = "web-1/cpu")]
     pub dedup_key: Option<String>,
-    /// When the condition began, RFC 3339.
+    /// When the condition began, RFC 3339; without an offset, in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<String>, format = DateTime, example = "2023-12-01T14:30:22Z")]
     pub starts_at: Option<Timestamp>,
-    /// When it ended or is expected to end, RFC 3339.
+    /// When it ended or is expected to end, likewise. What is later than 9999-12-30T22:00:00Z is taken as that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<String>, format = DateTime, example = "2023-12-01T14:45:00Z")]
     pub ends_at: Option<Timestamp>,
@@ -229,7 +236,44 @@ pub fn parse(document: &Value) -> Result<Alert, Vec<Fault>> {
     if !faults.is_empty() {
         return Err(faults);
     }
-    Alert::deserialize(document).map_err(|error| vec![Fault::whole(error.to_string())])
+    Alert::deserialize(document).map_err(|error| vec![unreadable(document, &error)])
+}
+
+/// What the schema takes and no type of ours: a time that there is not.
+fn unreadable(document: &Value, error: &serde_json::Error) -> Fault {
+    let value = |name: &&str| document.get(name).filter(|value| Timestamp::deserialize(*value).is_err());
+    match ["starts_at", "ends_at"].into_iter().find_map(|name| Some((name, value(&name)?))) {
+        Some((name, value)) => {
+            let message = format!(
+                "{value} is not a time up to {}, such as 2023-12-01T14:30:22Z",
+                campanile_lenient::LAST
+            );
+            Fault { path: name.to_owned(), value: Some(value.clone()), message }
+        }
+        None => Fault::whole(error.to_string()),
+    }
+}
+
+/// Reads one of a few words, in any case.
+///
+/// # Errors
+///
+/// It is none of them.
+pub fn any_case<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    T::deserialize(word.trim().to_ascii_lowercase().into_deserializer()).map(Some)
+}
+
+/// Reads a severity by any word for it.
+///
+/// # Errors
+///
+/// It is no word for one.
+pub fn any_severity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Severity>, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    Severity::deserialize(campanile_lenient::severity(&word).unwrap_or(&word).into_deserializer()).map(Some)
 }
 
 /// What the published schema has to say against an alert.
@@ -240,38 +284,11 @@ pub fn schema_faults(document: &Value) -> Vec<Fault> {
 
 /// Why a document is too large or too deep to be carried; `most` is in bytes of JSON.
 pub fn bounds_fault(document: &Value, most: usize) -> Option<String> {
-    let (bytes, depth) = (size(document), depth(document));
+    let (bytes, depth) = (size(document), campanile_lenient::depth(document).unwrap_or(0));
     if bytes > most {
         return Some(format!("has {bytes} bytes as JSON, more than {most}"));
     }
     (depth > MOST_DEPTH).then(|| format!("is nested {depth} levels deep, more than {MOST_DEPTH}"))
-}
-
-fn depth(value: &Value) -> usize {
-    let below = match value {
-        Value::Array(items) => items.iter().map(depth).max(),
-        Value::Object(fields) => fields.values().map(depth).max(),
-        _ => return 0,
-    };
-    below.unwrap_or(0) + 1
-}
-
-/// How many bytes a value has as JSON.
-pub fn size(value: &impl Serialize) -> usize {
-    struct Counter(usize);
-    impl io::Write for Counter {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut counter = Counter(0);
-    // Fails only for maps whose keys are not texts, which ours are.
-    let _ = serde_json::to_writer(&mut counter, value);
-    counter.0
 }
 
 /// `20231201-143022`, in UTC: how ids carry a time.
@@ -318,7 +335,7 @@ pub struct Origin {
     /// What Temporal stores of it is encrypted, so that its headline is not to be among what alerts are found by.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sealed: bool,
-    /// What the source found odd about the request.
+    /// What was odd about the request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -417,6 +434,17 @@ mod tests {
         assert_eq!(sender(Some("signature"), Some("sentry"), Some("192.0.2.7")), "signature of sentry");
         assert_eq!(sender(None, None, Some("192.0.2.7")), "192.0.2.7");
         assert_eq!(sender(None, None, Some("2001:db8:1:2:3:4:5:6")), "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn a_time_that_there_is_not_is_named_by_its_path() {
+        let mut document = serde_json::to_value(alert(serde_json::json!({}))).unwrap();
+        document["ends_at"] = "9999-12-31T23:59:59Z".into();
+        let faults = parse(&document).unwrap_err();
+        assert_eq!(
+            faults[0].to_string(),
+            "ends_at: \"9999-12-31T23:59:59Z\" is not a time up to 9999-12-30T22:00:00Z, such as 2023-12-01T14:30:22Z"
+        );
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub struct Ledger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<String>, example = "192.0.2.7")]
     pub from: Option<std::net::IpAddr>,
-    /// What the source found odd about the request.
+    /// What was odd about the request, and what was made of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Why it went where it went, one line per receiver, updater or processor that was considered.

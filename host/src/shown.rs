@@ -4,6 +4,10 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+/// How many warnings about one request are kept, and the longest, in characters: every alert of it carries them.
+const MOST_WARNINGS: usize = 20;
+const LONGEST_WARNING: usize = 256;
+
 /// Control characters, line breaks included, those that reorder the text around them (Unicode Bidirectional Algorithm,
 /// section 2), and those that no reader sees, so that two names look the same. The joiners of emoji and scripts are none of these.
 pub fn is_unprintable(c: char) -> bool {
@@ -33,6 +37,21 @@ pub fn line(text: &str) -> Cow<'_, str> {
     line.into()
 }
 
+/// Warnings about a request, as many and as long as each alert of it can carry.
+pub fn warnings(mut lines: Vec<String>) -> Vec<String> {
+    let more = lines.len().saturating_sub(MOST_WARNINGS);
+    lines.truncate(MOST_WARNINGS);
+    for text in &mut lines {
+        if let Some((end, _)) = text.char_indices().nth(LONGEST_WARNING) {
+            text.truncate(end);
+            text.push('…');
+        }
+        *text = line(text.trim_end()).into_owned();
+    }
+    lines.extend((more > 0).then(|| format!("{more} more warnings are not listed")));
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +63,14 @@ mod tests {
         for c in '\0'..=char::MAX {
             assert!(!line(&format!("a{c}b")).contains(is_unprintable), "{c:?}");
         }
+    }
+
+    #[test]
+    fn warnings_are_few_short_lines() {
+        let bounded = warnings(vec!["ä\n".repeat(400); 50]);
+        assert_eq!((bounded.len(), bounded[20].as_str()), (21, "30 more warnings are not listed"));
+        assert!(bounded[0].starts_with("ä\\nä") && bounded[0].ends_with("ä\\n…"), "{}", bounded[0]);
+        assert_eq!(warnings(vec!["a: b".to_owned()]), ["a: b"]);
     }
 
     #[test]

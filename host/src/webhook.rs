@@ -12,6 +12,7 @@ mod error;
 mod explained;
 mod handover;
 mod listen;
+mod mend;
 mod origin;
 mod peer;
 mod places;

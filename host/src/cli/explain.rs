@@ -96,8 +96,9 @@ impl Explain {
 
     /// Whether the alert can be used.
     fn explain(&self, text: &str, is_delivery_known: bool, window: SignedDuration, router: &Router) -> bool {
-        match read_alert(text) {
-            Ok(alert) => {
+        match read_alert(text, "") {
+            Ok((alert, odd)) => {
+                odd.iter().for_each(|line| say!("  warning: {line}"));
                 say!("  {}, {}: {}", alert.severity, alert.status, alert.title);
                 say!("  {}", identity(self.scope(), &alert, is_delivery_known, window));
                 explain_routes(router, &alert);
@@ -118,13 +119,14 @@ impl Explain {
 
 /// The alerts of a request to `/webhook/alerts`.
 fn posted(body: &[u8]) -> anyhow::Result<Decoded> {
-    let document: Value = serde_json::from_slice(body).context("the body is not JSON")?;
+    let (document, warnings) = campanile_lenient::read(body).context("the body is not JSON")?;
     let alerts = match &document["alerts"] {
         Value::Array(alerts) => alerts.clone(),
         _ => vec![document.clone()],
     };
     let delivery_id = document["batch_id"].as_str().map(str::to_owned);
-    Ok(Decoded { alerts: alerts.iter().map(Value::to_string).collect(), delivery_id, ..Decoded::default() })
+    let alerts = alerts.iter().map(Value::to_string).collect();
+    Ok(Decoded { alerts, warnings, delivery_id, ..Decoded::default() })
 }
 
 /// Each route that is asked, as if no processor changed the alert.

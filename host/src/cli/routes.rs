@@ -173,7 +173,10 @@ pub(super) fn router(flags: Flags) -> anyhow::Result<Router> {
 
 fn json(file: &Path) -> anyhow::Result<Value> {
     let text = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", file.display()))
+    let (document, odd) =
+        campanile_lenient::read(&text).with_context(|| format!("{} is not JSON", file.display()))?;
+    odd.iter().for_each(|line| say!("{}: warning: {line}", file.display()));
+    Ok(document)
 }
 
 fn alerts(file: &Path) -> anyhow::Result<Vec<Value>> {
@@ -187,9 +190,10 @@ fn alerts(file: &Path) -> anyhow::Result<Vec<Value>> {
 
 /// The alert as routes see it: as the webhook would take it.
 fn understood(file: &Path, alert: &Value) -> anyhow::Result<Value> {
-    let alert = read_alert(&alert.to_string()).map_err(|faults| {
+    let (alert, odd) = read_alert(&alert.to_string(), "").map_err(|faults| {
         let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("{}: the alert is not valid: {}", file.display(), faults.join("; "))
     })?;
+    odd.iter().for_each(|line| say!("{}: warning: {line}", file.display()));
     Ok(serde_json::to_value(alert)?)
 }

@@ -65,6 +65,9 @@ impl Send {
                 is_good = false;
                 continue;
             }
+            for line in &response.warnings {
+                output::error(format_args!("warning: {}: {line}", file.display()));
+            }
             is_good &= add_rows(&mut table, file, &response);
         }
         if !table.is_empty() {
@@ -88,8 +91,9 @@ impl Send {
 /// The request that a file stands for.
 fn request(file: &Path) -> anyhow::Result<Value> {
     let text = read(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let document: Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is not JSON", file.display()))?;
+    let (document, odd) = campanile_lenient::read(text.as_bytes())
+        .with_context(|| format!("{} is not JSON", file.display()))?;
+    odd.iter().for_each(|line| output::error(format_args!("warning: {}: {line}", file.display())));
     match document {
         Value::Object(ref object) if object.contains_key("alerts") => Ok(document),
         Value::Object(_) => Ok(json!({"alerts": [document]})),

@@ -23,14 +23,12 @@ use crate::alert::{AlertItem, Sender, Severity};
 use crate::condition::Facts;
 use crate::ledger::Usage;
 use crate::plan::RetryConfig;
+use crate::shown;
 
 /// The largest merge patch of a processor, in bytes.
 const LARGEST_PATCH: usize = 16 << 10;
 /// The longest text of a plugin that is kept, in characters.
 const LONGEST_TEXT: usize = 1_024;
-/// How many warnings of a source are kept, and the longest, in characters: every alert of the request carries them.
-const MOST_WARNINGS: usize = 20;
-const LONGEST_WARNING: usize = 256;
 /// The longest identifier of a receipt that is kept, in characters.
 const LONGEST_ID: usize = 256;
 
@@ -312,12 +310,7 @@ impl Plugin {
             let text = format!("its reply has the content type {:?}, which is none", reply.content_type);
             return Err(CallError::of(Reason::InvalidOutput, text));
         }
-        let left_out = decoded.warnings.len().saturating_sub(MOST_WARNINGS);
-        decoded.warnings.truncate(MOST_WARNINGS);
-        decoded.warnings.iter_mut().for_each(|warning| *warning = one_line(warning, LONGEST_WARNING));
-        if left_out > 0 {
-            decoded.warnings.push(format!("{left_out} more warnings are not listed"));
-        }
+        decoded.warnings = shown::warnings(decoded.warnings);
         Ok(decoded)
     }
 
@@ -406,8 +399,8 @@ fn parse_patch(text: &str) -> Result<serde_json::Value, CallError> {
     if text.len() > LARGEST_PATCH {
         return Err(unusable(format!("it has {} bytes, more than {LARGEST_PATCH}", text.len())));
     }
-    match serde_json::from_str(text) {
-        Ok(patch @ serde_json::Value::Object(_)) => Ok(patch),
+    match campanile_lenient::read(text.as_bytes()) {
+        Ok((patch @ serde_json::Value::Object(_), _)) => Ok(patch),
         Ok(_) => Err(unusable(
             "a JSON Merge Patch of an alert is an object, such as {\"severity\":\"high\"}".to_owned(),
         )),
@@ -433,6 +426,7 @@ mod tests {
     #[test]
     fn a_change_must_be_a_small_json_object() {
         assert_eq!(parse_patch(r#"{"severity":"low"}"#).unwrap()["severity"], "low");
+        assert_eq!(parse_patch(r#"{"title":"a\ud83d"}"#).unwrap()["title"], "a\u{fffd}");
         for bad in ["[]", "null", "{", "", &format!("{{\"a\":\"{}\"}}", "x".repeat(LARGEST_PATCH))] {
             assert_eq!(parse_patch(bad).unwrap_err().reason, Reason::InvalidOutput);
         }

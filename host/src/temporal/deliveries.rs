@@ -18,7 +18,7 @@ use super::list::{self, ListError, is, quoted};
 use super::lookup::{self, LookupError};
 use super::parked::ParkedDeliveryWorkflow;
 use super::search_attributes::{ERROR, KEY, RECEIVER, SEVERITY, SOURCE, STATUS, TITLE};
-use crate::alert::Severity;
+use crate::alert::{self, Severity};
 use crate::telemetry::metric;
 
 /// How many are looked up at once.
@@ -46,6 +46,7 @@ pub struct DeliveryFilter {
     #[param(example = "http-503", pattern = r"^[^\u0000]*$")]
     pub error: Option<String>,
     /// How bad the alerts are.
+    #[serde(default, deserialize_with = "alert::any_severity")]
     pub severity: Option<Severity>,
     /// Parked at this time or later: RFC 3339, or how long ago.
     #[serde(default, deserialize_with = "list::time")]

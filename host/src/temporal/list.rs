@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::link::Link;
 use super::lookup::{self, LookupError, State};
 use super::search_attributes::{KEY, OUTCOME, SEVERITY, SOURCE, STATUS, TITLE, TYPE};
-use crate::alert::{AlertType, Severity, Status, is_stamp, untimed_id};
+use crate::alert::{self, AlertType, Severity, Status, is_stamp, untimed_id};
 use crate::ledger::Outcome;
 use crate::scope::Scope;
 
@@ -45,11 +45,13 @@ pub struct AlertFilter {
     /// What became of them.
     pub outcome: Option<Outcome>,
     /// Firing or resolved.
+    #[serde(default, deserialize_with = "alert::any_case")]
     pub status: Option<Status>,
     /// How bad they are.
+    #[serde(default, deserialize_with = "alert::any_severity")]
     pub severity: Option<Severity>,
     /// The area that they belong to.
-    #[serde(rename = "type")]
+    #[serde(default, rename = "type", deserialize_with = "alert::any_case")]
     #[param(rename = "type")]
     pub kind: Option<AlertType>,
     /// The name of their source.
@@ -347,6 +349,21 @@ mod tests {
                  AND StartTime >= '2023-12-01T14:30:22Z'"
             )
         );
+    }
+
+    #[test]
+    fn words_of_a_filter_are_read_in_any_case() {
+        let read = |document: serde_json::Value| serde_json::from_value::<AlertFilter>(document);
+        let filter =
+            read(serde_json::json!({"severity": "HIGH", "type": "Database", "status": "Firing"})).unwrap();
+        assert_eq!(
+            (filter.severity, filter.kind, filter.status),
+            (Some(Severity::High), Some(AlertType::Database), Some(Status::Firing))
+        );
+        assert_eq!(read(serde_json::json!({"severity": "page"})).unwrap().severity, Some(Severity::Critical));
+        let error = read(serde_json::json!({"severity": "urgent"})).unwrap_err().to_string();
+        assert!(error.contains("`urgent`, expected one of `low`"), "{error}");
+        assert_eq!(read(serde_json::json!({})).unwrap().severity, None);
     }
 
     #[test]

@@ -58,10 +58,12 @@ pub(super) async fn post_alerts(
     State(surroundings): State<Surroundings>,
     request: Request,
 ) -> Result<(HeaderMap, Json<WebhookResponse>), ApiError> {
-    let received = receive(&surroundings, ALERTS, "", request).await?;
-    let request = read(&received).await?;
+    let mut received = receive(&surroundings, ALERTS, "", request).await?;
+    let request = read(&mut received).await?;
+    let warnings = received.arrival.warnings.clone();
     let submitted = accept(&surroundings, received.arrival, request).await?;
-    Ok((received.headers, Json(WebhookResponse::accepted(submitted, None))))
+    let response = WebhookResponse { warnings, ..WebhookResponse::accepted(submitted, None) };
+    Ok((received.headers, Json(response)))
 }
 
 /// Accept alerts and wait for what becomes of them.
@@ -90,18 +92,20 @@ pub(super) async fn post_alerts_sync(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Result<(HeaderMap, Json<WebhookResponse>), ApiError> {
-    let received = receive(&surroundings, ALERTS, "", request).await?;
+    let mut received = receive(&surroundings, ALERTS, "", request).await?;
     let timeout = timeout(query.as_deref(), surroundings.sync_timeout_max);
-    let (timeout, request) = match (timeout, read(&received).await) {
+    let (timeout, request) = match (timeout, read(&mut received).await) {
         (Ok(timeout), Ok(request)) => (timeout, request),
         (Err(fault), Ok(_)) => return Err(ApiError::invalid(vec![fault])),
         (Ok(_), Err(error)) => return Err(error),
         (Err(fault), Err(error)) => return Err(error.and(fault)),
     };
+    let warnings = received.arrival.warnings.clone();
     let submitted = accept(&surroundings, received.arrival, request).await?;
     drop(received.place);
     let results = results(&surroundings.link, &submitted, Instant::now() + timeout).await;
-    Ok((received.headers, Json(WebhookResponse::accepted(submitted, Some(results)))))
+    let response = WebhookResponse { warnings, ..WebhookResponse::accepted(submitted, Some(results)) };
+    Ok((received.headers, Json(response)))
 }
 
 /// What a workflow carries itself.
@@ -268,12 +272,17 @@ impl AlertAnswer {
     }
 }
 
-async fn read(received: &Received) -> Result<WebhookRequest, ApiError> {
+/// Reads the request, and notes what is odd about it.
+async fn read(received: &mut Received) -> Result<WebhookRequest, ApiError> {
     received.place.as_ref().ok_or_else(overloaded)?;
     let (headers, body) = (received.parts.headers.clone(), received.body.clone());
-    let request =
+    let (request, warnings) =
         aside(&received.arrival.sender(), body.len(), move || WebhookRequest::read(&headers, &body))
             .await??;
+    for warning in &warnings {
+        tracing::warn!(trace = received.arrival.traceparent, "{warning}");
+    }
+    received.arrival.warnings = warnings;
     Ok(request.known_by(received.known.clone()))
 }
 

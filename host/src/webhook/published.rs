@@ -1,5 +1,5 @@
-//! What the published description says beyond what the types give: where `null` is as good as nothing, which texts work as
-//! parts of an id, the headers of refusals, and examples. Requests are checked against the types' own schemas.
+//! What the published description says beyond what the types give: where `null` is as good as nothing, what is cut rather than
+//! refused, which texts work as parts of an id, the headers of refusals, and examples. Requests are checked against the types' own schemas.
 
 mod examples;
 
@@ -11,6 +11,12 @@ use super::request::OPTIONAL;
 const ID: &str = r"^[^\u0000-\u001F\u007F-\u009F]+$";
 /// Neither those, nor an end in `~` or `#` and a number, which is how the host numbers the parts of a batch.
 const BATCH_ID: &str = r"^([0-9]+|[^\u0000-\u001F\u007F-\u009F]*[^\u0000-\u001F\u007F-\u009F0-9]|[^\u0000-\u001F\u007F-\u009F]*[^\u0000-\u001F\u007F-\u009F0-9~#][0-9]+)$";
+/// The texts that are cut where they are too long, which is not refused.
+const CUT: [(&str, &[&str]); 3] = [
+    ("WebhookRequest", &["batch_id"]),
+    ("AlertPayload", &["id", "title", "description", "dedup_key"]),
+    ("AlertSource", &["name", "type"]),
+];
 /// Adds all of it.
 pub(super) fn complete(document: &mut Value) {
     let schemas = &mut document["components"]["schemas"];
@@ -28,6 +34,11 @@ pub(super) fn complete(document: &mut Value) {
         ("WebhookRequest", "batch_id", BATCH_ID),
     ] {
         schemas[schema]["properties"][name]["pattern"] = pattern.into();
+    }
+    for (schema, names) in CUT {
+        for name in names {
+            schemas[schema]["properties"][*name].as_object_mut().map(|property| property.remove("maxLength"));
+        }
     }
     let paths = &mut document["paths"];
     let mut put = paths["/webhook/{source}"]["post"].clone();

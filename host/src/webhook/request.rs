@@ -16,15 +16,20 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::error::ApiError;
+use super::mend::{FIELDS, mend};
+use super::weight::Weight;
 use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, Origin, Sender, stamp};
 use crate::fault::{self, Fault, MOST_FAULTS};
 use crate::scope::Scope;
+use crate::shown;
 use crate::temporal::{BatchAlert, BatchId, Submission};
 
 /// The most alerts of one request.
 pub(super) const MOST_ALERTS: usize = 1_000;
 /// The largest `metadata`, in bytes of JSON: every alert of the request carries it.
-const MOST_METADATA: usize = 16 << 10;
+pub(super) const MOST_METADATA: usize = 16 << 10;
+/// The most JSON values of an alert that is larger than it may be, and is cut: each takes memory many times its text.
+const MOST_VALUES: usize = 100_000;
 /// The headers that hold a request's id, and how long one may be.
 const REQUEST_IDS: [&str; 2] = ["webhook-id", "idempotency-key"];
 const MOST_ID: usize = 200;
@@ -38,26 +43,29 @@ pub(super) struct WebhookRequest {
     /// The alerts, 1 to 1,000.
     #[schema(min_items = 1, max_items = 1000)]
     pub(super) alerts: Vec<Alert>,
-    /// The sender's own identifier of the request: a repeat with the same alerts is recognised, one with others refused.
+    /// The sender's own identifier of the request: a repeat with the same alerts is recognised, one with others refused. One of
+    /// more than 200 characters ends in a hash of the whole.
     #[serde(default)]
     #[schema(nullable = false, min_length = 1, max_length = 200, example = "nightly-42")]
     pub(super) batch_id: Option<String>,
-    /// Facts about the request, of any shape, at most 16 KiB; plugins and ledgers get them with each alert.
+    /// Facts about the request, of any shape, cut to 16 KiB; plugins and ledgers get them with each alert.
     #[serde(default)]
     #[schema(value_type = Object, example = json!({"region": "eu-west-1"}))]
     pub(super) metadata: Map<String, Value>,
 }
 
 impl WebhookRequest {
-    /// Reads a request.
-    pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
+    /// Reads a request. Beside it, what was odd about it.
+    pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<(Self, Vec<String>), ApiError> {
         require_json(headers)?;
-        let mut document: Value = serde_json::from_slice(body).map_err(|error| {
+        let (mut document, mut odd) = campanile_lenient::read(body).map_err(|error| {
             ApiError::invalid(vec![Fault::whole(format!("the body is not JSON: {error}"))])
         })?;
         forget_nulls(&mut document);
+        odd.extend(mend(&mut document));
         let alerts = document.get("alerts").and_then(Value::as_array).map_or(0, Vec::len);
-        parse(&document).map_err(|faults| ApiError::invalid(faults).with_alerts(alerts))
+        let request = parse(&document).map_err(|faults| ApiError::invalid(faults).with_alerts(alerts))?;
+        Ok((request, shown::warnings(odd)))
     }
 
     /// The same request with an id, unless it brought one.
@@ -154,7 +162,7 @@ pub(super) struct Arrival {
     /// The address that it was posted from.
     #[serde(default)]
     pub(super) from: Option<IpAddr>,
-    /// What the source found odd.
+    /// What was odd about it.
     pub(super) warnings: Vec<String>,
 }
 
@@ -170,21 +178,28 @@ impl Arrival {
     }
 }
 
-/// Reads one alert from JSON, as sources give it; faults have their paths within it.
+/// Reads one alert from JSON, as sources give it, and what was odd about it, each with its path; `at` is where the alert
+/// stands.
 ///
 /// # Errors
 ///
-/// Everything that the webhook would refuse it for.
-pub fn read_alert(text: &str) -> Result<Alert, Vec<Fault>> {
-    if text.len() > 2 * alert::MOST_BYTES {
-        let message = format!("has {} bytes as JSON, more than {}", text.len(), alert::MOST_BYTES);
-        return Err(vec![Fault::whole(message)]);
+/// Everything that the webhook would refuse it for; paths are within it.
+pub fn read_alert(text: &str, at: &str) -> Result<(Alert, Vec<String>), Vec<Fault>> {
+    let whole = |message: String| vec![Fault::whole(message)];
+    let values = if text.len() > 2 * alert::MOST_BYTES { Weight::of(text.as_bytes()).values } else { 0 };
+    if values > MOST_VALUES {
+        let message =
+            format!("has {} bytes as JSON with {values} values, more than {MOST_VALUES}", text.len());
+        return Err(whole(message));
     }
-    let mut document: Value =
-        serde_json::from_str(text).map_err(|error| vec![Fault::whole(error.to_string())])?;
+    let (mut document, odd) =
+        campanile_lenient::read(text.as_bytes()).map_err(|error| whole(error.to_string()))?;
+    let dot = if at.is_empty() { "" } else { "." };
+    let mut odd: Vec<_> = odd.into_iter().map(|line| format!("{at}{dot}{line}")).collect();
     forget_nulls_of_alert(&mut document);
+    odd.extend(alert::mend(&mut document, at));
     match alert_faults(&document) {
-        faults if faults.is_empty() => alert::parse(&document),
+        faults if faults.is_empty() => Ok((alert::parse(&document)?, odd)),
         faults => Err(faults),
     }
 }
@@ -218,9 +233,7 @@ pub(super) fn of_alert(index: usize, fault: Fault) -> Fault {
 /// What is wrong with a request but for its alerts.
 fn envelope_faults(document: &Value) -> Vec<Fault> {
     static SCHEMA: LazyLock<Validator> = LazyLock::new(fault::validator::<WebhookRequest>);
-    let metadata = document.get("metadata").and_then(|metadata| alert::bounds_fault(metadata, MOST_METADATA));
-    let mut faults = Vec::from_iter(metadata.map(|message| fault_at("metadata", None, message)));
-    faults.extend(id_fault(document, "batch_id"));
+    let mut faults = Vec::from_iter(id_fault(document, "batch_id"));
     faults.extend(numbered_fault(document));
     let found = match document {
         Value::Object(fields) => fault::faults(&SCHEMA, &envelope(fields)),
@@ -232,7 +245,7 @@ fn envelope_faults(document: &Value) -> Vec<Fault> {
 
 /// The fields of a request that are ours, with the first alert to stand for all.
 fn envelope(fields: &Map<String, Value>) -> Value {
-    let ours = ["alerts", "batch_id", "metadata"].into_iter().filter_map(|name| {
+    let ours = FIELDS.into_iter().filter_map(|name| {
         let value = match fields.get(name)? {
             Value::Array(items) if name == "alerts" => items.iter().take(1).cloned().collect(),
             other => other.clone(),
@@ -242,12 +255,8 @@ fn envelope(fields: &Map<String, Value>) -> Value {
     Value::Object(ours.collect())
 }
 
-/// What is wrong with an alert: what the schema says, and what it cannot say, namely sizes in bytes, depth, and texts that
-/// have to work as parts of an id.
+/// What is wrong with an alert: what the schema says, and what it cannot say of texts that have to work as parts of an id.
 fn alert_faults(alert: &Value) -> Vec<Fault> {
-    if let Some(message) = alert::bounds_fault(alert, alert::MOST_BYTES) {
-        return vec![Fault::whole(message)];
-    }
     let ids = ["id", "dedup_key"].into_iter().filter_map(|key| id_fault(alert, key));
     ids.chain(alert::schema_faults(alert)).collect()
 }
@@ -361,7 +370,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, "application/json".parse().unwrap());
         let read = WebhookRequest::read(&headers, document.to_string().as_bytes());
-        read.map_err(|error| error.faults().iter().map(ToString::to_string).collect())
+        read.map(|(request, _)| request)
+            .map_err(|error| error.faults().iter().map(ToString::to_string).collect())
     }
 
     fn faults(document: &Value) -> Vec<String> {
@@ -420,33 +430,46 @@ mod tests {
     }
 
     #[test]
-    fn what_temporal_or_an_id_could_not_carry_is_refused() {
-        let mut deep = json!(1);
-        for _ in 0..70 {
-            deep = json!([deep]);
-        }
-        let document = json!({
-            "alerts": [
-                alert(json!({"data": {"filler": "x".repeat(600 << 10)}})),
-                alert(json!({"id": "a\u{0}b"})),
-                alert(json!({"data": {"deep": deep}})),
-            ],
-            "batch_id": "nightly#7",
-            "metadata": {"filler": "x".repeat(17 << 10)},
-        });
+    fn what_an_id_could_not_carry_is_refused() {
+        let document = json!({"alerts": [alert(json!({"id": "a\u{0}b"}))], "batch_id": "nightly#7"});
         let said = faults(&document);
-        for expected in [
-            "alerts[0]: has 614",
-            "alerts[1].id: \"a\\u0000b\" has control characters",
-            "alerts[2]: is nested 72 levels deep, more than 64",
-            "batch_id: \"nightly#7\" ends in ~ or #",
-            "metadata: has 174",
-        ] {
+        for expected in
+            ["alerts[0].id: \"a\\u0000b\" has control characters", "batch_id: \"nightly#7\" ends in ~ or #"]
+        {
             assert!(
                 said.iter().any(|fault| fault.starts_with(expected)),
                 "{expected} is missing in {said:#?}"
             );
         }
+    }
+
+    #[test]
+    fn one_bad_value_costs_itself() {
+        let alert =
+            alert(json!({"data": {"note": "half"}, "ends_at": "9999-12-31T23:59:59.9999999Z"})).to_string();
+        let alert = alert.replace("half", "half \\ud83d").replace(r#""low""#, r#""Warning""#);
+        let alert = alert.replace(r#""data":{"#, r#""data":{"wei":19876543210987654321000,"#);
+        let (read, odd) = read_alert(&alert, "alerts[3]").unwrap();
+        assert_eq!(
+            (&read.data["wei"], &read.data["note"]),
+            (&json!("19876543210987654321000"), &json!("half \u{fffd}"))
+        );
+        let paths: Vec<_> =
+            odd.iter().filter_map(|line| line.split_once(": ")).map(|(path, _)| path).collect();
+        assert_eq!(
+            paths,
+            ["alerts[3].data.wei", "alerts[3].data.note", "alerts[3].severity", "alerts[3].ends_at"]
+        );
+    }
+
+    #[test]
+    fn a_large_alert_of_a_source_is_cut_unless_it_holds_too_many_values() {
+        let large = alert(json!({"data": {"text": "x".repeat(3 << 20)}})).to_string();
+        let (_, odd) = read_alert(&large, "").unwrap();
+        assert!(odd[0].starts_with("data.text: the text was cut from 3145730"), "{odd:?}");
+        let many = alert(json!({"data": {"list": vec![[0; 2]; 400_000]}})).to_string();
+        let faults = read_alert(&many, "").unwrap_err();
+        assert!(faults[0].message.contains("values, more than 100000"), "{faults:?}");
     }
 
     #[test]

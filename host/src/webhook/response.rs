@@ -26,7 +26,7 @@ pub struct WebhookResponse {
     /// When this was answered: RFC 3339, UTC, with microseconds.
     #[schema(format = DateTime, example = "2023-12-01T14:30:22.123456Z")]
     pub timestamp: String,
-    /// What the source found odd about the request; the alerts' ledgers have it too.
+    /// What was odd about the request, and what was made of it; the alerts' ledgers have it too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Of a synchronous post: what became of each alert, in the order of the request.

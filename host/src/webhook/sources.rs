@@ -31,6 +31,7 @@ use crate::alert::Alert;
 use crate::fault::Fault;
 use crate::ledger::Retry;
 use crate::plugin::{CallError, Decoded, Plugin, Reason, Role, SourceReply, SourceRequest};
+use crate::shown;
 use crate::telemetry::metric;
 
 /// Headers that no source gets to see, besides those that keys come in.
@@ -92,7 +93,7 @@ async fn take(
     let arrival = received.arrival;
     let post = Post {
         known: received.known,
-        request: shown(&received.parts, split_key(below).1, received.body),
+        request: seen(&received.parts, split_key(below).1, received.body),
         arrival,
     };
     let answer = match (surroundings.spool_of(source), received.place) {
@@ -214,7 +215,7 @@ fn new_id() -> String {
 }
 
 /// The request as the source sees it: without credentials, and without what says how the body travelled.
-fn shown(parts: &Parts, below: &str, body: Bytes) -> SourceRequest {
+fn seen(parts: &Parts, below: &str, body: Bytes) -> SourceRequest {
     let headers =
         parts.headers.iter().filter(|(name, _)| !CREDENTIALS.contains(name) && !OF_THE_WAY.contains(name));
     SourceRequest {
@@ -292,21 +293,30 @@ fn understood(source: &str, mut arrival: Arrival, decoded: Decoded) -> Result<Fo
         let message = format!("{source} found {found} alerts in one request, more than {MOST_ALERTS}");
         return Err(ApiError::new(Code::TooManyAlerts, message).with_alerts(found));
     }
-    let mut faults = Vec::new();
-    let mut read =
-        |(index, text): (usize, &String)| alert(index, text).map_err(|found| faults.extend(found)).ok();
+    let (mut faults, mut odd) = (Vec::new(), Vec::new());
+    let mut read = |(index, text): (usize, &String)| match alert(index, text) {
+        Ok((alert, found)) => {
+            odd.extend(found);
+            Some(alert)
+        }
+        Err(found) => {
+            faults.extend(found);
+            None
+        }
+    };
     let alerts: Vec<Alert> = alerts.iter().enumerate().filter_map(&mut read).collect();
     if alerts.is_empty() && found > 0 {
         return Err(ApiError::invalid(faults).with_alerts(found));
     }
+    let left_out = faults.iter().map(|fault| format!("left out: {fault}"));
     arrival.warnings = warnings;
-    arrival.warnings.extend(faults.iter().map(|fault| format!("left out: {fault}")));
+    arrival.warnings.extend(shown::warnings(left_out.chain(odd).collect()));
     let request = WebhookRequest { alerts, batch_id: delivery_id, metadata: Default::default() };
     Ok(Found { arrival, request, reply })
 }
 
-fn alert(index: usize, text: &str) -> Result<Alert, Vec<Fault>> {
-    let read = request::read_alert(text);
+fn alert(index: usize, text: &str) -> Result<(Alert, Vec<String>), Vec<Fault>> {
+    let read = request::read_alert(text, &format!("alerts[{index}]"));
     read.map_err(|faults| faults.into_iter().map(|fault| request::of_alert(index, fault)).collect())
 }
 
@@ -326,6 +336,31 @@ fn answer(response: WebhookResponse, reply: Option<SourceReply>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_source_found_is_mended_before_it_is_left_out() {
+        let alert = |title: &str, severity: &str| {
+            let source = serde_json::json!({"name": "n", "type": "t"});
+            let alert = serde_json::json!({"title": title, "description": "", "type": "Custom", "severity": severity, "source": source});
+            alert.to_string().replace("half", r"\ud83d")
+        };
+        let large = alert(&"x".repeat(600 << 10), "high");
+        let alerts = vec![alert("half", "low"), alert("t", "bogus"), alert("t", "WARN"), large];
+        let decoded = Decoded { alerts, ..Decoded::default() };
+        let Found { arrival, request, .. } = understood("acme", Arrival::default(), decoded).unwrap();
+        assert_eq!(request.alerts.len(), 3);
+        assert_eq!(request.alerts[0].title, "\u{fffd}");
+        let expected = [
+            "left out: alerts[1].severity: \"bogus\" is not one of",
+            "alerts[0].title: half a character",
+            "alerts[2].severity: \"WARN\" was read as medium",
+            "alerts[3].title: has 614400 characters, more than 1024: it was cut",
+        ];
+        assert_eq!(arrival.warnings.len(), expected.len(), "{:#?}", arrival.warnings);
+        for (warning, expected) in arrival.warnings.iter().zip(expected) {
+            assert!(warning.starts_with(expected), "{warning}");
+        }
+    }
 
     #[test]
     fn a_reply_of_a_source_is_never_a_page_of_this_host() {

@@ -27,15 +27,15 @@ impl BodyLimits {
 
 /// What a body holds.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Weight {
-    values: usize,
+pub(super) struct Weight {
+    pub(super) values: usize,
     depth: usize,
 }
 
 impl Weight {
     /// Counts by the marks outside of texts, so that a body that is broken somewhere weighs no less: a list of n values has
     /// n - 1 commas. Readers of several documents one after the other find as many values as are counted here.
-    fn of(body: &[u8]) -> Self {
+    pub(super) fn of(body: &[u8]) -> Self {
         let mut weight = Self::default();
         let is_json = body.trim_ascii_start().first().is_some_and(|first| matches!(first, b'{' | b'['));
         let (mut level, mut is_new) = (0_usize, false);
