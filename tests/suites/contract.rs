@@ -104,6 +104,37 @@ async fn every_fault_of_a_request_is_listed_with_its_path_value_and_what_is_allo
     );
 }
 
+/// One bad value costs itself, a size no alert, and a typo is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_meant_plainly_is_taken_with_a_warning() {
+    let host = bare().await;
+    let large = with(alert("large"), json!({"severity": "PAGE", "data": {"text": "x".repeat(600 << 10)}}));
+    let endless =
+        with(alert("endless"), json!({"ends_at": "9999-12-31T23:59:59.9999999Z", "metrics": {"wei": 1}}));
+    let body = json!({"alerts": [large, endless], "batchid": "b"}).to_string();
+    let body = body.replace(r#""wei":1"#, r#""wei":19876543210987654321000"#);
+    let post = client().post(host.at("/webhook/alerts/sync")).header("content-type", "application/json");
+    let answer = host.request(post.body(body)).await.ok();
+    let warnings = answer["warnings"].as_array().expect("warnings");
+    let expected = [
+        "alerts[1].metrics.wei: 19876543210987654321000 does not fit an integer of 64 bits",
+        "batchid: is not a known key and was left out: did you mean `batch_id`?",
+        "alerts[0].severity: \"PAGE\" was read as critical",
+        "alerts[0].data.text: the text was cut from 614402 to ",
+        "alerts[1].ends_at: \"9999-12-31T23:59:59.9999999Z\" is later than 9999-12-30T22:00:00Z",
+    ];
+    assert_eq!(warnings.len(), expected.len(), "{warnings:#?}");
+    for (warning, expected) in warnings.iter().zip(expected) {
+        assert!(warning.as_str().is_some_and(|warning| warning.starts_with(expected)), "{warning}");
+    }
+    let alert = |index: usize| &answer["results"][index]["ledger"]["alert"];
+    assert_eq!(
+        (&alert(0)["severity"], &alert(1)["metrics"]["wei"]),
+        (&json!("critical"), &json!("19876543210987654321000"))
+    );
+    assert_eq!(answer["results"][0]["ledger"]["warnings"], answer["warnings"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_with_one_bad_alert_starts_nothing() {
     let receiver = Receiver::start().await;

@@ -107,6 +107,39 @@ async fn every_documented_request_of_every_vendor_is_taken() {
     }
 }
 
+/// Three alerts of a group, of which one has a cut emoji in its summary and one no end that a clock has.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_value_of_a_group_costs_itself() {
+    let host = host(&["alertmanager"]).await;
+    let mut odd = entry("Odd", "firing");
+    odd["annotations"]["summary"] = json!("great product half");
+    odd["annotations"]["wei"] = json!(1);
+    let mut endless = entry("Endless", "firing");
+    endless["endsAt"] = json!("9999-12-31T23:59:59Z");
+    let body = group(&[entry("Good", "firing"), odd, endless]).to_string();
+    let body = body.replace("half", r"\ud83d").replace(r#""wei":1"#, r#""wei":19876543210987654321000"#);
+    let request = client().post(host.at("/webhook/alertmanager")).body(body);
+    let answer = host.request(request).await.ok();
+    assert_eq!(answer["processed_count"], 3, "{answer}");
+    let mut warnings: Vec<_> =
+        answer["warnings"].as_array().expect("warnings").iter().map(Value::to_string).collect();
+    warnings.sort();
+    let expected = [
+        "\"alerts[1].annotations.summary: half a character",
+        "\"alerts[1].annotations.wei: 19876543210987654321000 does not fit",
+        "\"alerts[2].endsAt: \\\"9999-12-31T23:59:59Z\\\" is read as 9999-12-30T22:00:00Z",
+    ];
+    assert_eq!(warnings.len(), expected.len(), "{warnings:#?}");
+    for (warning, expected) in warnings.iter().zip(expected) {
+        assert!(warning.starts_with(expected), "{warning}");
+    }
+    let path = format!("/alerts/{}", ids(&answer)[1]);
+    let ledger =
+        until("the alert is done", async || host.get(&path).await.json().get("ledger").cloned()).await;
+    assert_eq!(ledger["alert"]["title"], "great product \u{fffd}");
+    assert_eq!(ledger["alert"]["data"]["annotations"]["wei"], "19876543210987654321000");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_source_finds_odd_is_in_the_answer_and_in_the_ledger() {
     let host = host(&["alertmanager"]).await;
