@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
+use campanile_lenient::key;
 use jiff::Timestamp;
 use jsonschema::Validator;
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,7 @@ pub(super) const MOST_ALERTS: usize = 1_000;
 pub(super) const MOST_METADATA: usize = 16 << 10;
 /// The most JSON values of an alert that is larger than it may be, and is cut: each takes memory many times its text.
 const MOST_VALUES: usize = 100_000;
-/// The headers that hold a request's id, and how long one may be.
+/// The headers that hold a request's id, and how long one is in ids of ours.
 const REQUEST_IDS: [&str; 2] = ["webhook-id", "idempotency-key"];
 const MOST_ID: usize = 200;
 /// The fields of an alert that may be absent.
@@ -124,14 +125,15 @@ impl WebhookRequest {
 pub(super) fn request_id(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let given = |name: &'static str| Some((name, headers.get(name)?));
     let Some((name, value)) = REQUEST_IDS.into_iter().find_map(given) else { return Ok(None) };
-    let text = value.to_str().ok().map(str::trim).filter(|text| (1..=MOST_ID).contains(&text.len()));
+    let text = value.to_str().ok().map(str::trim).filter(|text| !text.is_empty());
     match text {
         Some(text) if is_numbered(text) => {
             Err(ApiError::invalid(vec![fault_at(name, Some(&text.into()), NUMBERED.to_owned())]))
         }
-        Some(text) => Ok(Some(text.to_owned())),
+        // One that is too long ends in a hash of the whole.
+        Some(text) => Ok(Some(key(text, MOST_ID))),
         None => {
-            let message = format!("is not 1 to {MOST_ID} characters of plain ASCII");
+            let message = "is empty, or not plain ASCII such as nightly-42".to_owned();
             let value = Value::String(String::from_utf8_lossy(value.as_bytes()).into_owned());
             Err(ApiError::invalid(vec![fault_at(name, Some(&value), message)]))
         }
@@ -460,6 +462,17 @@ mod tests {
             paths,
             ["alerts[3].data.wei", "alerts[3].data.note", "alerts[3].severity", "alerts[3].ends_at"]
         );
+    }
+
+    #[test]
+    fn ids_of_requests_that_are_too_long_stay_apart() {
+        let id = |text: String| {
+            request_id(&HeaderMap::from_iter([("idempotency-key".parse().unwrap(), text.parse().unwrap())]))
+        };
+        let long = |end: &str| id(format!("{}{end}", "x".repeat(300))).unwrap().unwrap();
+        assert_eq!((long("a").len(), long("a") == long("b")), (MOST_ID, false));
+        assert_eq!(id("nightly-42".to_owned()).unwrap().as_deref(), Some("nightly-42"));
+        assert!(id(" ".to_owned()).is_err());
     }
 
     #[test]
