@@ -73,10 +73,8 @@ fn whole_numbers_keep_their_digits() {
     let mut document = document();
     document["data"] =
         json!({"trace": 15_912_487_216_748_294_321_u64, "low": i64::MIN, "wei": "19876543210987654321000"});
-    let source = "{{ data.trace }} {{ data.low }} {{ data.wei }} {{ data | json }}";
-    let whole = "15912487216748294321 -9223372036854775808 19876543210987654321000";
-    let (text, notes) = tried(source, &document);
-    assert!(text.starts_with(whole) && text.contains(":15912487216748294321"), "{text} {notes:?}");
+    let (text, _) = tried("{{ data.trace }} {{ data.low }} {{ data.wei }}", &document);
+    assert_eq!(text, "15912487216748294321 -9223372036854775808 19876543210987654321000");
 }
 
 #[test]
