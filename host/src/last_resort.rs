@@ -18,6 +18,7 @@ use crate::fault::Fault;
 use crate::plugin::{Credential, Registry, read_secret};
 use crate::telemetry::metric;
 use crate::temporal::Link;
+use crate::time;
 use crate::webhook::Spool;
 
 /// How often it is looked whether all is well.
@@ -123,7 +124,8 @@ impl LastResort {
 
     /// Whether the message got through. The `text` is what chat services show.
     async fn tell(&self, client: &Client, reason: &str, text: &str) -> bool {
-        let body = json!({"text": format!("campanile: {text}"), "reason": reason, "timestamp": jiff::Timestamp::now()});
+        let at = time::text(jiff::Timestamp::now());
+        let body = json!({"text": format!("campanile: {text}"), "reason": reason, "timestamp": at});
         match client.post(self.url.expose_secret()).json(&body).send().await {
             Ok(answer) if answer.status().is_success() => {
                 tracing::warn!(reason, "told the last resort: {text}");

@@ -70,6 +70,7 @@ pub struct Ledger {
     #[schema(value_type = Object)]
     pub metadata: Arc<Map<String, Value>>,
     /// When the webhook accepted it.
+    #[serde(with = "crate::time::required")]
     #[schema(value_type = String, format = DateTime)]
     pub received_at: jiff::Timestamp,
     /// The source that it was posted to: `grafana` of `/webhook/grafana`; absent for `/webhook/alerts`.
@@ -130,6 +131,7 @@ pub struct Acknowledgement {
     #[schema(nullable = false, max_length = 1024, example = "on it, restarting the pool")]
     pub note: Option<String>,
     /// When.
+    #[serde(with = "crate::time::required")]
     #[schema(value_type = String, format = DateTime)]
     pub at: jiff::Timestamp,
 }
@@ -253,7 +255,7 @@ pub struct Step {
     /// How many attempts were made.
     pub attempts: u32,
     /// When the last attempt began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "crate::time::optional", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<String>, format = DateTime)]
     pub at: Option<jiff::Timestamp>,
     /// How long the last attempt took, in milliseconds.
@@ -347,6 +349,7 @@ pub struct Attempt {
     /// Which one, counted from 1.
     pub number: u32,
     /// When it began.
+    #[serde(with = "crate::time::required")]
     #[schema(value_type = String, format = DateTime)]
     pub at: jiff::Timestamp,
     /// How long it took, in milliseconds.

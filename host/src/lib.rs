@@ -1,7 +1,8 @@
 //! Campanile: a WebAssembly plugin host where alert activities are sandboxed modules.
 //!
 //! `main → cli → app → {webhook, temporal, plugin, plan, config}`. Only [`app`] knows every wall; [`alert`],
-//! [`scope`], [`shown`], [`ledger`], [`fault`], [`condition`], [`routing`] and [`plan`] are the vocabulary and know none.
+//! [`scope`], [`shown`], [`time`], [`ledger`], [`fault`], [`condition`], [`routing`] and [`plan`] are the vocabulary and know
+//! none.
 
 pub mod alert;
 pub mod app;
@@ -20,5 +21,6 @@ pub mod scope;
 pub mod shown;
 pub mod telemetry;
 pub mod temporal;
+pub mod time;
 pub mod toml_file;
 pub mod webhook;

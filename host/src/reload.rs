@@ -28,6 +28,7 @@ pub struct RefusedRoutes {
     /// What is wrong with them.
     pub reason: String,
     /// Since when they are refused.
+    #[serde(with = "crate::time::required")]
     #[schema(value_type = String, format = DateTime)]
     pub since: jiff::Timestamp,
 }

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::condition::{Condition, Facts};
 use crate::plan::{PlanLimits, RetryConfig};
+use crate::time;
 use window::Window;
 
 pub use config::{MuteConfig, ReceiverConfig, RouteConfig, RoutesConfig, RoutingConfig, UpdaterConfig};
@@ -199,10 +200,11 @@ impl Router {
     fn muted(&self, facts: &Facts, at: Timestamp, failed: &mut Vec<String>) -> Option<String> {
         for Mute { when, until, reason } in self.mutes.iter().filter(|mute| at < mute.until) {
             match when.holds(facts) {
-                Ok(true) => return Some(format!("muted until {until}: {reason}")),
+                Ok(true) => return Some(format!("muted until {}: {reason}", time::text(*until))),
                 Ok(false) => {}
                 Err(error) => failed.push(format!(
-                    "mute until {until} ({reason}): mutes nothing, its `when` could not be evaluated: {error}"
+                    "mute until {} ({reason}): mutes nothing, its `when` could not be evaluated: {error}",
+                    time::text(*until)
                 )),
             }
         }

@@ -11,6 +11,7 @@ use super::output::{self, say};
 use super::table::Rows;
 use super::{Target, answered, no_answer};
 use crate::temporal::{AlertPage, ListedAlert};
+use crate::time;
 
 /// The host itself waits five seconds for Temporal, and twelve for the worker of an alert that is taken over.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -133,7 +134,7 @@ fn row(alert: &ListedAlert) -> [String; 7] {
     let outcome =
         alert.outcome.clone().or_else(|| serde_json::to_value(alert.state).ok()?.as_str().map(str::to_owned));
     [
-        format!("{:.0}", alert.accepted_at),
+        time::text(alert.accepted_at),
         text(&alert.severity),
         text(&alert.status),
         text(&outcome),
@@ -323,10 +324,10 @@ fn show_rest(step: &Value) {
     }
 }
 
-/// A time as people read it: to the millisecond.
+/// A time as people read it.
 fn time(value: &Value) -> String {
     let time = value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
-    time.map_or_else(|| "-".to_owned(), |time| format!("{time:.3}"))
+    time.map_or_else(|| "-".to_owned(), time::text)
 }
 
 fn show_attempts(attempts: &Value) {

@@ -12,6 +12,7 @@ use super::output::{self, say};
 use super::table::Rows;
 use super::{Target, answered, no_answer};
 use crate::temporal::{DeliveryPage, ParkedDelivery};
+use crate::time;
 
 /// The host itself waits five seconds for Temporal, and tells many one after the other.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -120,7 +121,7 @@ impl List {
 fn row(delivery: &ParkedDelivery) -> [String; 6] {
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     [
-        format!("{:.0}", delivery.parked_at),
+        time::text(delivery.parked_at),
         delivery.receiver.clone(),
         text(&delivery.error),
         text(&delivery.severity),

@@ -9,6 +9,7 @@ use super::output::say;
 use super::table::Rows;
 use super::{Target, answered, no_answer};
 use crate::plugin::{Inventory, QuarantineStatus, RefusedInput};
+use crate::time;
 
 #[derive(Args, Debug)]
 pub(super) struct Plugins {
@@ -61,7 +62,7 @@ impl Plugins {
             say!("refused: {}", refused.file);
             say!("  {}", refused.reason);
             if let Some(time) = refused.next_attempt {
-                say!("  this can pass: it is tried again at {time:.0}");
+                say!("  this can pass: it is tried again at {}", time::text(time));
             }
         }
         if !inventory.loading.is_empty() {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::output::{self, say};
 use super::table::Rows;
 use super::{Target, answered, no_answer};
+use crate::time;
 use crate::webhook::{SetAside, SpoolPage};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -73,7 +74,7 @@ impl List {
 
 fn row(request: &SetAside) -> [String; 7] {
     [
-        format!("{:.0}", request.received_at),
+        time::text(request.received_at),
         request.source.clone(),
         request.sender.clone(),
         request.failures.to_string(),

@@ -15,6 +15,7 @@ use super::error::one_line;
 use super::inventory::{FileWarning, Inventory, LoadedPlugin, RefusedFile};
 use super::load::Refusal;
 use super::loaded::Plugin;
+use crate::time;
 
 /// The longest reason of a refusal that is kept, in characters: a file's own names may be in it.
 const LONGEST_REASON: usize = 2_048;
@@ -109,7 +110,7 @@ impl Catalog {
             return;
         }
         let file = refusal.file;
-        let next = next_attempt.map(|time| time.to_string());
+        let next = next_attempt.map(time::text);
         match self.find(name) {
             Some(kept) => tracing::warn!(
                 file,

@@ -54,6 +54,7 @@ pub struct LoadedPlugin {
     /// Which load under this name it is since the host started, counted from 1.
     pub generation: u64,
     /// When it was loaded.
+    #[serde(with = "crate::time::required")]
     #[schema(value_type = String, format = DateTime)]
     pub since: jiff::Timestamp,
     /// Whether it is called.
@@ -119,10 +120,11 @@ pub struct RefusedFile {
     /// Why, and what would help.
     pub reason: String,
     /// Since when it is refused for this reason.
+    #[serde(with = "crate::time::required")]
     #[schema(value_type = String, format = DateTime)]
     pub since: jiff::Timestamp,
     /// When it is tried again without a change, if the reason can pass.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "crate::time::optional", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     pub next_attempt: Option<jiff::Timestamp>,
 }

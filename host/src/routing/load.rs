@@ -12,6 +12,7 @@ use super::{Mute, Receiver, Route, Router};
 use crate::condition::Condition;
 use crate::fault::Fault;
 use crate::plan::MOST_UPDATERS;
+use crate::time;
 
 /// The longest that the end of an alert is held back: longer, and people work on what is over.
 const LONGEST_HOLD_DOWN: SignedDuration = SignedDuration::from_hours(24);
@@ -328,7 +329,7 @@ impl Loading<'_> {
         for (index, MuteConfig { when, until, reason }) in self.config.mutes.iter().enumerate() {
             let at = format!("mutes[{index}]");
             if *until <= now {
-                self.odd(at.clone(), format!("has ended, at {until}: it can be removed"));
+                self.odd(at.clone(), format!("has ended, at {}: it can be removed", time::text(*until)));
             }
             if let Some(when) = self.condition(format!("{at}.when"), when) {
                 mutes.push(Mute { when, until: *until, reason: reason.clone() });

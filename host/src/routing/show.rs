@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Route, Routed, Router, Verdict, Visit, Window};
+use crate::time;
 
 impl fmt::Display for Router {
     /// The tree, a line for each route.
@@ -16,7 +17,7 @@ impl fmt::Display for Router {
             names => writeln!(f, "else → {}", names.join(", "))?,
         }
         for mute in &self.mutes {
-            writeln!(f, "muted until {}: {}", mute.until, mute.reason)?;
+            writeln!(f, "muted until {}: {}", time::text(mute.until), mute.reason)?;
         }
         Ok(())
     }

@@ -106,7 +106,7 @@ fn a_window_and_a_mute_tell_nobody_and_say_why() {
     let mute =
         "[[mutes]]\nwhen = \"alert.severity == 'low'\"\nuntil = '2026-11-27T11:00:00Z'\nreason = 'a move'\n";
     let muted = routed(&format!("{TREE}\n{mute}"), by_day);
-    assert_eq!(muted.muted.as_deref(), Some("muted until 2026-11-27T11:00:00Z: a move"));
+    assert_eq!(muted.muted.as_deref(), Some("muted until 2026-11-27T11:00:00.000000Z: a move"));
 }
 
 /// Conditions that go over one budget for [`large`] and stay within the other, and what is said of them.
@@ -152,7 +152,7 @@ fn a_mute_over_its_budget_mutes_nothing_and_says_so() {
         );
         let [said] = routed.failed_mutes.as_slice() else { panic!("{routed:?}") };
         let begin =
-            "mute until 2026-11-27T11:00:00Z (a move): mutes nothing, its `when` could not be evaluated";
+            "mute until 2026-11-27T11:00:00.000000Z (a move): mutes nothing, its `when` could not be evaluated";
         assert_eq!(said, &format!("{begin}: {why}"));
         assert!(routed.to_string().ends_with(said), "{routed}");
     }
@@ -193,7 +193,7 @@ fn what_works_but_is_odd_is_told() {
     .unwrap();
     let expected = [
         "routes[1]: is never reached: routes[0] takes every alert, and does not `continue`",
-        "mutes[0]: has ended, at 2020-01-01T00:00:00Z: it can be removed",
+        "mutes[0]: has ended, at 2020-01-01T00:00:00.000000Z: it can be removed",
         "receivers.unused: is in no route, no fallback and not the catch-all",
     ];
     assert_eq!(odd, expected);

@@ -319,8 +319,9 @@ impl Chain {
             return Err(refuse(format!("the patch sets `{ACKNOWLEDGEMENT}`, which is the host's alone")));
         }
         let changes = changes(&self.document, patch);
+        // As the alert is written everywhere: its times, for one, are the host's.
+        self.document = serde_json::to_value(&alert).unwrap_or(document);
         self.item = Arc::new(self.item.with(alert));
-        self.document = document;
         self.changed = true;
         Ok(changes)
     }

@@ -66,6 +66,7 @@ pub struct Continuation {
     /// The call, among those of the workflow.
     pub call: String,
     /// When it was begun.
+    #[serde(with = "crate::time::required")]
     pub at: Timestamp,
 }
 

@@ -124,6 +124,7 @@ pub struct ParkedDelivery {
     #[schema(nullable = false)]
     pub key: Option<String>,
     /// Since when it is parked.
+    #[serde(with = "crate::time::required")]
     #[schema(value_type = String, format = DateTime)]
     pub parked_at: Timestamp,
 }

@@ -124,10 +124,11 @@ pub struct ListedAlert {
     #[schema(nullable = false)]
     pub key: Option<String>,
     /// When Temporal took it.
+    #[serde(with = "crate::time::required")]
     #[schema(value_type = String, format = DateTime)]
     pub accepted_at: Timestamp,
     /// When it was done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "crate::time::optional", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<String>, format = DateTime)]
     pub closed_at: Option<Timestamp>,
 }

@@ -102,6 +102,7 @@ pub struct FoundAlert {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Came {
     /// When the webhook accepted it.
+    #[serde(with = "crate::time::required")]
     #[schema(value_type = String, format = DateTime)]
     pub received_at: Timestamp,
     /// The source that it was posted to; absent for `/webhook/alerts`.
@@ -128,7 +129,7 @@ pub struct Pending {
     /// The number of the next or running attempt, counted from 1 as far as it is known what came before.
     pub attempt: i32,
     /// When the next attempt is due.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "crate::time::optional", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_attempt_at: Option<Timestamp>,
     /// Why the last attempt failed.

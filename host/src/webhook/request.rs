@@ -154,6 +154,7 @@ pub(super) struct Known {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Arrival {
     /// When.
+    #[serde(with = "crate::time::required")]
     pub(super) received_at: Timestamp,
     /// The trace that it belongs to.
     pub(super) traceparent: String,

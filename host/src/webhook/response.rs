@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::fault::Fault;
 use crate::ledger::{Ledger, Outcome};
 use crate::temporal::Submitted;
+use crate::time;
 
 /// The answer to a post, and to everything that is refused.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -107,7 +108,7 @@ impl WebhookResponse {
     }
 }
 
-/// Now, with microseconds.
+/// Now.
 pub(super) fn now() -> String {
-    format!("{:.6}", Timestamp::now())
+    time::text(Timestamp::now())
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::ledger::{Activity, Attempt, Outcome, Step, StepError, StepResult};
 use crate::routing::Router;
 use crate::temporal::{FoundAlert, Pending};
+use crate::time;
 
 /// The answer, for a person. `router` is what is in force now, where this process knows it; the alert may have been routed by
 /// others.
@@ -51,7 +52,7 @@ fn of_pending(receiver: &str, pending: Option<&Pending>, first: Option<&Step>) -
     let more = pending.map_or(&[][..], |pending| &pending.before);
     says.extend(first.iter().chain(more).map(of_attempt));
     let next = pending.and_then(|pending| pending.next_attempt_at);
-    says.extend(next.map(|at| format!("The next attempt is due at {at:.0}.")));
+    says.extend(next.map(|at| format!("The next attempt is due at {}.", time::text(at))));
     says
 }
 
@@ -123,7 +124,7 @@ fn of_nobody(found: &FoundAlert, router: Option<&Router>, receiver: &str) -> Vec
 }
 
 fn attempt(step: &Step) -> String {
-    let at = step.at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
+    let at = step.at.map(|at| format!(" at {}", time::text(at))).unwrap_or_default();
     match step.attempts {
         0 => "without an attempt".to_owned(),
         number => format!("in attempt {number}{at} ({:.0} ms)", step.duration_ms),
@@ -132,7 +133,8 @@ fn attempt(step: &Step) -> String {
 
 fn of_attempt(attempt: &Attempt) -> String {
     let Attempt { number, at, duration_ms, code, message } = attempt;
-    format!("Attempt {number} at {at:.0} ({duration_ms:.0} ms) failed: {code}: {message}.")
+    let at = time::text(*at);
+    format!("Attempt {number} at {at} ({duration_ms:.0} ms) failed: {code}: {message}.")
 }
 
 #[cfg(test)]
@@ -176,8 +178,8 @@ mod tests {
         let ledger = json!({"steps": steps, "decisions": ["route ops: takes it"]});
         assert_eq!(
             asked(ledger, "slack"),
-            "slack was told, in attempt 2 at 2026-01-01T00:00:01Z (12 ms): posted. Its receipt is 17.2. \
-             Attempt 1 at 2026-01-01T00:00:00Z (3 ms) failed: http-503: busy. What chose it: route ops: takes it."
+            "slack was told, in attempt 2 at 2026-01-01T00:00:01.000000Z (12 ms): posted. Its receipt is 17.2. \
+             Attempt 1 at 2026-01-01T00:00:00.000000Z (3 ms) failed: http-503: busy. What chose it: route ops: takes it."
         );
     }
 

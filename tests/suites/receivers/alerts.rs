@@ -4,8 +4,8 @@ use harness::alerts::{identified, with};
 use serde_json::{Value, json};
 
 /// When [`raised`] alerts began, and [`ended`] ones ended.
-pub(super) const SINCE: &str = "2023-12-01T14:30:22Z";
-pub(super) const UNTIL: &str = "2023-12-01T14:45:00Z";
+pub(super) const SINCE: &str = "2023-12-01T14:30:22.000000Z";
+pub(super) const UNTIL: &str = "2023-12-01T14:45:00.000000Z";
 
 /// An alert with all that services show.
 pub(super) fn raised() -> Value {

@@ -56,7 +56,7 @@ async fn discord_gets_an_embed_that_the_end_turns_green() {
                 "fields": [
                     field("Severity", "Critical"), field("Type", "database"), field("Source", "Monitoring"),
                     field("Environment", "production"), field("Service", "payments"),
-                    field("Since", r"2023\-12\-01T14:30:22Z"),
+                    field("Since", r"2023\-12\-01T14:30:22.000000Z"),
                     field("Links", "[Runbook](https://run.example/db)"), field("team", "db"),
                 ],
                 "footer": {"text": fired["id"]},

@@ -50,7 +50,7 @@ async fn telegram_gets_a_message_that_the_end_replies_to() {
             "link_preview_options": {"is_disabled": true},
             "text": format!(
                 "🔴 <b>Critical: Pool &quot;db&quot; is full</b>\n\nAll connections in use\n\n<b>Type</b> database\n\
-                 <b>Source</b> Monitoring\n<b>Where</b> production/payments\n<b>Since</b> 2023-12-01T14:30:22Z\n\
+                 <b>Source</b> Monitoring\n<b>Where</b> production/payments\n<b>Since</b> 2023-12-01T14:30:22.000000Z\n\
                  <b>team</b> db\n<a href=\"https://run.example/db\">Runbook</a>\n\n<code>{id}</code>"
             ),
         })

@@ -21,6 +21,7 @@ pub struct SetAside {
     #[schema(example = "grafana")]
     pub source: String,
     /// When it came.
+    #[serde(with = "crate::time::required")]
     #[schema(value_type = String, format = DateTime)]
     pub received_at: Timestamp,
     /// Who sent it: a key, or an address.
