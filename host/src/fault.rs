@@ -1,6 +1,8 @@
 //! What is wrong with a document (an alert, a configuration file, a plugin's settings), fault by fault, each with its
 //! path, the value and what is allowed. One shape for all of them, made from a JSON Schema's verdict. No I/O.
 
+mod excerpt;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -11,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-/// The longest text of an offending value that is repeated to its sender, in characters.
-const SHOWN_VALUE: usize = 100;
+pub use excerpt::excerpt;
+
 /// How many faults are listed; a document with more is not worth a longer list.
 pub(crate) const MOST_FAULTS: usize = 100;
 
@@ -22,7 +24,7 @@ pub struct Fault {
     /// Where, such as `alerts[2].severity`; empty for the document as a whole.
     #[schema(example = "alerts[2].severity")]
     pub path: String,
-    /// What stands there, `null` if nothing does. Long values are cut.
+    /// What stands there, as it was posted; `null` if nothing does. Of what is long, the beginning.
     #[serde(default)]
     #[schema(value_type = Value, example = "urgent")]
     pub value: Option<Value>,
@@ -94,28 +96,26 @@ fn describe(error: &ValidationError<'_>) -> Vec<Fault> {
             .iter()
             .map(|name| Fault {
                 path: inside(name),
-                value: instance.get(name).map(shown),
+                value: instance.get(name).map(excerpt),
                 message: "is not a known key".to_owned(),
             })
             .collect(),
         kind => {
-            vec![Fault { path: at, value: Some(shown(instance)), message: message(kind, instance, error) }]
+            vec![Fault { path: at, value: Some(excerpt(instance)), message: message(kind, instance, error) }]
         }
     }
 }
 
 fn message(kind: &ValidationErrorKind, instance: &Value, error: &ValidationError<'_>) -> String {
-    let value = shown(instance);
+    let value = excerpt(instance);
     match kind {
         ValidationErrorKind::Enum { options } => format!("{value} is not one of {}", listed(options)),
-        ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
-            match alternatives(context) {
-                Some(options) => format!("{value} is not one of {}", listed(&Value::Array(options))),
-                None => error.to_string(),
-            }
-        }
-        ValidationErrorKind::Type { kind } => {
-            format!("{value} is {}, not {}", named(instance), expected(kind))
+        ValidationErrorKind::Type { kind } => not_of_type(&value, kind),
+        ValidationErrorKind::MinItems { limit } if length(instance) == 0 => {
+            format!(
+                "is empty: at least {limit} {} needed",
+                if *limit == 1 { "entry is" } else { "entries are" }
+            )
         }
         ValidationErrorKind::MinItems { limit } => {
             format!("has {} entries, fewer than {limit}", length(instance))
@@ -123,15 +123,39 @@ fn message(kind: &ValidationErrorKind, instance: &Value, error: &ValidationError
         ValidationErrorKind::MaxItems { limit } => {
             format!("has {} entries, more than {limit}", length(instance))
         }
-        ValidationErrorKind::MinLength { limit: 1 } => "is empty".to_owned(),
-        ValidationErrorKind::MinLength { limit } => format!("is shorter than {limit} characters"),
+        ValidationErrorKind::MinLength { limit: 1 } => "is empty: at least 1 character is needed".to_owned(),
+        ValidationErrorKind::MinLength { limit } => {
+            format!("{value} has {} characters, fewer than {limit}", length(instance))
+        }
         ValidationErrorKind::MaxLength { limit } => {
             format!("has {} characters, more than {limit}", length(instance))
         }
         ValidationErrorKind::Format { format } if format == "date-time" => {
             format!("{value} is not an RFC 3339 time such as 2023-12-01T14:30:22Z")
         }
-        _ => error.to_string(),
+        _ => error.masked_with(value.to_string()).to_string(),
+    }
+}
+
+fn not_of_type(value: &Value, expected: &TypeKind) -> String {
+    let expected = match expected {
+        TypeKind::Single(single) => with_article(&single.to_string()),
+        TypeKind::Multiple(several) => {
+            let names: Vec<_> = several.iter().map(|single| with_article(&single.to_string())).collect();
+            names.join(" or ")
+        }
+    };
+    match value {
+        Value::Null => format!("null is not {expected}"),
+        other => format!("{other} is {}, not {expected}", with_article(named(other))),
+    }
+}
+
+fn with_article(kind: &str) -> String {
+    match kind {
+        "null" => kind.to_owned(),
+        "array" | "integer" | "object" => format!("an {kind}"),
+        other => format!("a {other}"),
     }
 }
 
@@ -174,37 +198,11 @@ fn length(value: &Value) -> usize {
 fn named(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
-}
-
-fn expected(kind: &TypeKind) -> String {
-    match kind {
-        TypeKind::Single(single) => format!("of type {single}"),
-        TypeKind::Multiple(several) => {
-            let names: Vec<_> = several.iter().map(|single| single.to_string()).collect();
-            format!("of type {}", names.join(" or "))
-        }
-    }
-}
-
-/// The value as it is shown to its sender: a short text for what is large.
-fn shown(value: &Value) -> Value {
-    match value {
-        Value::Array(_) | Value::Object(_) => Value::String(cut(&value.to_string())),
-        Value::String(text) => Value::String(cut(text)),
-        scalar => scalar.clone(),
-    }
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_VALUE) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 
@@ -250,12 +248,32 @@ mod tests {
     }
 
     #[test]
-    fn described_values_are_listed_as_others_are() {
-        let described = json!({ "oneOf": [{ "enum": ["a", "b"] }, { "const": "c", "description": "…" }] });
-        assert_eq!(said(described, json!("x")), ["\"x\" is not one of a, b, c"]);
-        let optional =
-            json!({ "anyOf": [{ "oneOf": [{ "const": "c" }, { "const": "d" }] }, { "type": "null" }] });
-        assert_eq!(said(optional, json!(7)), ["7 is not one of c, d"]);
+    fn a_value_is_the_json_that_was_posted() {
+        let schema = json!({"properties": {
+            "a": {"type": "string"}, "b": {"enum": ["low", "high"]}, "c": {"type": ["integer", "null"]},
+            "d": {"type": "array", "minItems": 1}, "e": {"minLength": 1}, "f": {"pattern": "^x$"},
+        }});
+        let posted = json!({"a": null, "b": [], "c": {"d": [1]}, "d": [], "e": "", "f": "y".repeat(300)});
+        let schema = jsonschema::validator_for(&schema).unwrap();
+        let mut found = faults(&schema, &posted);
+        found.sort_by(|one, other| one.path.cmp(&other.path));
+        let cut = found.pop().unwrap();
+        assert_eq!(cut.value.as_ref().and_then(Value::as_str).map(|text| text.chars().count()), Some(101));
+        assert!(cut.message.contains("does not match \"^x$\"") && cut.message.len() < 200, "{cut}");
+        let said: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "a: null is not a string",
+                "b: [] is not one of low, high",
+                "c: {\"d\":[1]} is an object, not null or an integer",
+                "d: is empty: at least 1 entry is needed",
+                "e: is empty: at least 1 character is needed",
+            ]
+        );
+        for fault in found {
+            assert_eq!(fault.value.as_ref(), Some(&posted[&fault.path]), "{fault}");
+        }
     }
 
     #[test]

@@ -63,7 +63,11 @@ mod tests {
     fn again(at: &str) -> Value {
         let times: Times = serde_json::from_value(json!({"at": at, "end": at})).unwrap();
         let written = serde_json::to_value(&times).unwrap();
-        assert_eq!(times.at, written["at"].as_str().unwrap().parse().unwrap(), "{at} is read as it is written");
+        assert_eq!(
+            times.at,
+            written["at"].as_str().unwrap().parse().unwrap(),
+            "{at} is read as it is written"
+        );
         assert_eq!(written["at"], written["end"]);
         written["at"].clone()
     }
@@ -104,7 +108,9 @@ mod tests {
         let (mut is_written, mut attributes, mut found) = (false, String::new(), Vec::new());
         for line in text.lines().map(str::trim) {
             match line {
-                _ if line.starts_with("#[derive(") => is_written = line.contains("Serialize,") || line.contains("Serialize)"),
+                _ if line.starts_with("#[derive(") => {
+                    is_written = line.contains("Serialize,") || line.contains("Serialize)")
+                }
                 _ if line.starts_with("#[") => attributes.push_str(line),
                 _ if line.starts_with("///") => {}
                 _ => {

@@ -229,9 +229,9 @@ pub(crate) mod tests {
         assert_eq!(
             said,
             [
-                "first-name: 1 is a number, not of type string (line 1, column 1)",
+                "first-name: 1 is a number, not a string (line 1, column 1)",
                 "second: is not a known key (line 2, column 1)",
-                "tables.a.b.list[1]: \"x\" is a string, not of type integer (line 5, column 3)",
+                "tables.a.b.list[1]: \"x\" is a string, not an integer (line 5, column 3)",
                 "tables.c.lists: is not a known key (line 7, column 3)",
             ]
         );

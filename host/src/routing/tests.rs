@@ -151,8 +151,7 @@ fn a_mute_over_its_budget_mutes_nothing_and_says_so() {
             (None, ["log".to_owned()].as_slice())
         );
         let [said] = routed.failed_mutes.as_slice() else { panic!("{routed:?}") };
-        let begin =
-            "mute until 2026-11-27T11:00:00.000000Z (a move): mutes nothing, its `when` could not be evaluated";
+        let begin = "mute until 2026-11-27T11:00:00.000000Z (a move): mutes nothing, its `when` could not be evaluated";
         assert_eq!(said, &format!("{begin}: {why}"));
         assert!(routed.to_string().ends_with(said), "{routed}");
     }

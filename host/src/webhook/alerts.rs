@@ -22,7 +22,7 @@ use super::receive::{Received, overloaded, receive};
 use super::request::{Arrival, WebhookRequest};
 use super::response::{AlertResult, WebhookResponse, now};
 use super::why::why;
-use crate::fault::Fault;
+use crate::fault::{Fault, excerpt};
 use crate::ledger::Ledger;
 use crate::telemetry::metric;
 use crate::temporal::{
@@ -201,7 +201,7 @@ pub(super) async fn get_alerts(
 }
 
 fn fault_in(path: &str, value: Value, message: String) -> Fault {
-    Fault { path: path.to_owned(), value: Some(value), message }
+    Fault { path: path.to_owned(), value: Some(excerpt(&value)), message }
 }
 
 /// Ask what became of an alert.
@@ -356,8 +356,9 @@ fn timeout(query: Option<&str>, most: Duration) -> Result<Duration, Fault> {
     let Some(text) = given else { return Ok(SYNC_TIMEOUT.min(most)) };
     let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     parsed.map(|duration| duration.min(most)).ok_or_else(|| {
-        let message = format!("{text:?} is not a duration such as 30s, 1m30s or 500ms");
-        Fault { path: "timeout".to_owned(), value: Some(Value::String(text)), message }
+        let value = excerpt(&Value::String(text));
+        let message = format!("{value} is not a duration such as 30s, 1m30s or 500ms");
+        Fault { path: "timeout".to_owned(), value: Some(value), message }
     })
 }
 

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::Surroundings;
 use super::error::ApiError;
 use super::response::WebhookResponse;
-use crate::fault::Fault;
+use crate::fault::{Fault, excerpt};
 use crate::ledger::Acknowledgement;
 use crate::temporal::{self, DeliveryFilter, DeliveryPage, LARGEST_PAGE, Order, ParkedState};
 
@@ -95,7 +95,7 @@ fn text_fault(path: &str, text: &str, least: usize, most: usize) -> Option<Fault
     let count = text.chars().count();
     (!(least..=most).contains(&count)).then(|| Fault {
         path: path.to_owned(),
-        value: None,
+        value: Some(excerpt(&text.into())),
         message: format!("has {count} characters, not {least} to {most}"),
     })
 }
@@ -209,9 +209,9 @@ fn checked(filter: Result<Query<DeliveryFilter>, QueryRejection>) -> Result<Deli
     });
     let texts = [("receiver", &filter.receiver), ("id", &filter.id), ("error", &filter.error)];
     let nul = texts.into_iter().filter(|(_, text)| text.as_ref().is_some_and(|text| text.contains('\0')));
-    let nul = nul.map(|(path, _)| Fault {
+    let nul = nul.map(|(path, text)| Fault {
         path: path.to_owned(),
-        value: None,
+        value: text.as_deref().map(|text| excerpt(&text.into())),
         message: "has a NUL in it".to_owned(),
     });
     let faults: Vec<Fault> = limit.into_iter().chain(nul).collect();

@@ -265,20 +265,20 @@ fn alert_faults(alert: &Value) -> Vec<Fault> {
 }
 
 fn fault_at(path: &str, value: Option<&Value>, message: String) -> Fault {
-    Fault { path: path.to_owned(), value: value.cloned(), message }
+    Fault { path: path.to_owned(), value: value.map(fault::excerpt), message }
 }
 
 /// Databases, logs and URLs do without control characters.
 fn id_fault(parent: &Value, key: &str) -> Option<Fault> {
     let value = parent.get(key)?;
     let has_control = value.as_str()?.chars().any(char::is_control);
-    has_control.then(|| fault_at(key, Some(value), format!("{value} has control characters")))
+    has_control.then(|| fault_at(key, Some(value), format!("{} has control characters", fault::excerpt(value))))
 }
 
 /// `batch-<batch_id>` with such an end is how the host numbers the parts of a batch (`~2`) and the alerts in it (`#0`).
 fn numbered_fault(document: &Value) -> Option<Fault> {
     let value = document.get("batch_id")?;
-    is_numbered(value.as_str()?).then(|| fault_at("batch_id", Some(value), format!("{value} {NUMBERED}")))
+    is_numbered(value.as_str()?).then(|| fault_at("batch_id", Some(value), format!("{} {NUMBERED}", fault::excerpt(value))))
 }
 
 const NUMBERED: &str = "ends in ~ or # and a number, which has a meaning in ids: use - instead";
@@ -396,7 +396,7 @@ mod tests {
             json!({"alerts": [alert(json!({})), {"title": 7}, alert(json!({"severity": "urgent"}))]});
         let said = faults(&document);
         let expected = [
-            "alerts[1].title: 7 is a number, not of type string",
+            "alerts[1].title: 7 is a number, not a string",
             "alerts[1].description: is required",
             "alerts[2].severity: \"urgent\" is not one of low, medium, high, critical",
         ];
@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn an_empty_list_and_a_list_too_long_are_refused() {
-        assert_eq!(faults(&json!({"alerts": []})), ["alerts: has 0 entries, fewer than 1"]);
+        assert_eq!(faults(&json!({"alerts": []})), ["alerts: is empty: at least 1 entry is needed"]);
         let many: Vec<Value> = (0..1001).map(|_| alert(json!({}))).collect();
         assert_eq!(faults(&json!({"alerts": many})), ["alerts: has 1001 entries, more than 1000"]);
     }
