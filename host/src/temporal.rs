@@ -7,6 +7,7 @@ mod attempt;
 mod backlog;
 mod calls;
 mod carry;
+mod cause;
 mod chain;
 mod codec;
 mod completion;
@@ -52,6 +53,7 @@ pub use activities::AlertActivities;
 pub use afterwards::{AcknowledgementWorkflow, Closed, complete};
 pub use backlog::watch_backlog;
 pub use calls::Calls;
+pub use cause::Cause;
 pub use codec::{Codec, EncryptionConfig, EncryptionKeyConfig};
 pub use continued::{Answer, Continuation};
 pub use deliveries::{
@@ -66,7 +68,7 @@ pub use list::{AlertFilter, AlertPage, LARGEST_PAGE, ListError, ListedAlert, lis
 pub use lookup::{Found, FoundAlert, LookupError, Pending, State, batch_of, lookup, wait};
 pub use parked::{ParkedDeliveryWorkflow, Undelivered, Unparked};
 pub use receivers::Receivers;
-pub use submit::{BatchId, Carried, Submission, SubmitError, Submitted, submit};
+pub use submit::{BatchId, Carried, Submission, SubmitError, Submitted, only_id, submit};
 pub use worker::{Worker, WorkerError};
 pub use workflows::{
     AlertProcessingWorkflow, Batch, BatchAlert, BatchAlertProcessingWorkflow, BatchLedger, Child, Job,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use harness::cli::campanile;
 use harness::host::ids;
+use harness::senders::new_key;
 use harness::wait::until;
 use harness::web::{Reply, client};
 use harness::{Answer, Host, Plugin, Receiver, Server, Settings, Temporal, artifacts, project};
@@ -269,6 +270,33 @@ async fn what_cannot_be_read_is_refused_with_the_reason() {
     }
     let empty = host.post("/webhook/alertmanager", &group(&[])).await.ok();
     assert_eq!((&empty["success"], &empty["processed_count"]), (&json!(true), &json!(0)));
+}
+
+/// As `EventsAPIV2Error` of go-pagerduty and Alertmanager read it: a list of anything but texts is no error of PagerDuty's to them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_host_refuses_to_clients_of_pagerduty_has_its_shape() {
+    let (key, lines) = new_key("pd", &["--sources", "pagerduty-events", "--in-url"]);
+    let settings = Settings::new().and_config(&lines).plugin(Plugin::shipped("pagerduty-events"));
+    let host = settings.plugin(Plugin::shipped("grafana")).start().await;
+    let post = async |source: &str, key: &str, packed: bool| {
+        let request = client().post(host.at(&format!("/webhook/{source}/{key}/v2/enqueue"))).body("no gzip");
+        host.request(if packed { request.header("content-encoding", "gzip") } else { request }).await
+    };
+    let unknown = new_key("other", &["--sources", "*"]).0;
+    for (reply, status) in [
+        (post("pagerduty-events", &unknown, false).await, 401),
+        (post("pagerduty-events", &key, true).await, 400),
+        (post("pagerduty-events", &key, false).await, 400),
+    ] {
+        let body = reply.json();
+        assert_eq!((reply.status, &body["status"]), (status, &json!("invalid event")), "{reply:?}");
+        assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()), "{reply:?}");
+        assert!(body["errors"].as_array().expect("a list").iter().all(Value::is_string), "{reply:?}");
+    }
+    let packed = post("pagerduty-events", &key, true).await.json();
+    assert!(packed["errors"][0].as_str().is_some_and(|error| error.contains("not gzip")), "{packed}");
+    let ours = post("grafana", &unknown, false).await.json();
+    assert_eq!((&ours["status"], &ours["code"]), (&Value::Null, &json!("unauthenticated")), "{ours}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

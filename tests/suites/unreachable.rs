@@ -7,7 +7,7 @@ use harness::{Host, Plugin, Receiver, Server, Settings, Temporal, temporal, unti
 use rustix::process::Signal;
 use serde_json::json;
 
-async fn refuses(host: &Host) {
+async fn refuses(host: &Host, cause: &str) {
     let started = Instant::now();
     let reply = host.post("/webhook/alerts", &json!({"alerts": [alert("into the void")]})).await;
     let elapsed = started.elapsed();
@@ -18,6 +18,13 @@ async fn refuses(host: &Host) {
     assert_eq!(body["code"], "temporal-unavailable");
     assert_eq!(body["success"], false);
     assert_eq!(body["workflow_ids"], json!([]));
+    let error = &body["errors"][0];
+    assert_eq!(error["path"], "temporal", "{body}");
+    assert!(
+        error["value"].as_str().is_some_and(|address| address.starts_with("http://127.0.0.1:")),
+        "{body}"
+    );
+    assert!(error["message"].as_str().is_some_and(|message| message.starts_with(cause)), "{cause}: {body}");
     let health = host.get("/health").await;
     assert_eq!(health.status, 503, "{health:?}");
     assert_eq!(health.json()["temporal"]["reachable"], false);
@@ -31,7 +38,7 @@ async fn a_server_that_goes_away_is_said_so_and_missed_no_longer_than_it_is_away
     let host = settings.plugin(Plugin::recorder("pager", &receiver, "")).start().await;
     assert_eq!(host.ledger(alert("before")).await["outcome"], "delivered");
     server.kill().await;
-    refuses(&host).await;
+    refuses(&host, "it refused the connection (").await;
     server.restart().await;
     until("the host is healthy again", async || (host.get("/health").await.status == 200).then_some(()))
         .await;
@@ -43,7 +50,12 @@ async fn a_server_that_goes_away_is_said_so_and_missed_no_longer_than_it_is_away
 async fn a_webhook_whose_server_never_was_there_starts_and_refuses() {
     let nobody = format!("127.0.0.1:{}", temporal::free_port());
     let host = Host::listening(&Settings::new().server(Server::At(nobody)).role("webhook")).await;
-    refuses(&host).await;
+    until("the first attempt to connect", async || {
+        let reply = host.post("/webhook/alerts", &json!({"alerts": [alert("early")]})).await;
+        (!reply.text.contains("none was made yet")).then_some(())
+    })
+    .await;
+    refuses(&host, "it refused the connection (").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +63,7 @@ async fn a_server_that_hangs_is_as_good_as_none() {
     let server = Temporal::start().await;
     let host = Settings::new().server(Server::At(server.address())).role("webhook").start().await;
     server.signal(Signal::STOP);
-    refuses(&host).await;
+    refuses(&host, "it did not answer within 1510 ms").await;
     server.signal(Signal::CONT);
     until("the host is healthy again", async || (host.get("/health").await.status == 200).then_some(()))
         .await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::bindings::{self, Guest, processor::ProcessorPre, source::SourcePre};
@@ -63,6 +64,14 @@ impl Plugin {
     /// What it is for.
     pub fn role(&self) -> Role {
         self.compiled.contract.role
+    }
+
+    /// Of a source: what its vendor's clients want in a refusal, so that the host adds it to its own: `x-refusal` in the schema
+    /// for its settings.
+    pub fn refusal(&self) -> Option<Map<String, Value>> {
+        let schema: Map<String, Value> =
+            serde_json::from_str(&self.compiled.description.config_schema).ok()?;
+        schema.get("x-refusal")?.as_object().cloned()
     }
 
     /// `sha256:<hex>` of its file.

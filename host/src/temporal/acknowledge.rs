@@ -102,6 +102,6 @@ async fn leave_word(
     match carrier(client, workflow_id).signal(signal, Json(word), options).await {
         Ok(()) => Ok(Some(acknowledgement)),
         Err(WorkflowInteractionError::NotFound(_)) => Ok(None),
-        Err(error) => Err(LookupError::Unavailable(error.to_string())),
+        Err(error) => Err(lookup::interaction(workflow_id, &error)),
     }
 }

@@ -266,7 +266,9 @@ impl AlertActivities {
                 Ok(found) if found.state == State::Running => {
                     return Err(failure::later("it still runs", firing::PAUSE));
                 }
-                Err(LookupError::Unavailable(error)) => return Err(failure::later(&error, firing::PAUSE)),
+                Err(LookupError::Unavailable(cause)) => {
+                    return Err(failure::later(&cause.to_string(), firing::PAUSE));
+                }
                 found => found.ok(),
             };
         }

@@ -12,6 +12,7 @@ use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
 use super::carry::update_all;
+use super::cause::Cause;
 use super::completion::{Budgeted, CompletionBudget};
 use super::firing::{self, MOST_LIVES};
 use super::json::Json;
@@ -138,7 +139,7 @@ pub(super) async fn take_over(
             let before = lookup::told_so_far::<Closed>(client, &id).await;
             Ok(before.map_or(acknowledgement, |(before, _)| before.acknowledgement))
         }
-        Err(error) => Err(LookupError::Unavailable(error.to_string())),
+        Err(error) => Err(LookupError::Unavailable(Cause::of(&error))),
     }
 }
 

@@ -13,6 +13,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::CountWorkflow
 use temporalio_common::search_attributes::SearchAttributes;
 use utoipa::{IntoParams, ToSchema};
 
+use super::cause::Cause;
 use super::link::Link;
 use super::list::{self, ListError, is, quoted};
 use super::lookup::{self, LookupError};
@@ -216,14 +217,14 @@ async fn give(client: &Client, id: &str, order: &Order) -> Result<bool, LookupEr
     match given {
         Ok(()) => Ok(true),
         Err(Failed::NotFound(_)) => Ok(false),
-        Err(error) => Err(LookupError::Unavailable(error.to_string())),
+        Err(error) => Err(lookup::interaction(id, &error)),
     }
 }
 
 fn unavailable(error: ListError) -> LookupError {
     match error {
         ListError::Lookup(error) => error,
-        ListError::Cursor => LookupError::Unavailable(error.to_string()),
+        ListError::Cursor => LookupError::Unavailable(Cause::Unable(error.to_string())),
     }
 }
 

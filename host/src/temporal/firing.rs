@@ -46,7 +46,7 @@ pub(super) async fn of(link: &Link, item: &AlertItem) -> Result<Firing, String> 
         return Ok(Firing::Unknown);
     }
     let found = match lookup::lookup(link, firing_id(&item.id)).await {
-        Err(LookupError::Unavailable(error)) => return Err(error),
+        Err(LookupError::Unavailable(cause)) => return Err(cause.to_string()),
         Err(LookupError::NotFound(_)) if may_come(link, item).await => return Ok(Firing::Runs),
         Err(_) => return Ok(Firing::Unknown),
         Ok(found) => found,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use temporalio_client::errors::WorkflowUpdateError;
 use temporalio_client::{Client, WorkflowExecuteUpdateOptions, WorkflowHandle};
 
+use super::cause::Cause;
 use super::firing;
 use super::json::Json;
 use super::link::Link;
@@ -52,7 +53,7 @@ pub(super) async fn goes_on(
         Ok(Some(Predecessor { told: firing::told(&ledger), ledger: Box::new(ledger) }))
     };
     let asked = tokio::time::timeout(patience, asking).await;
-    asked.unwrap_or_else(|_| Err(LookupError::Unavailable(format!("no answer within {patience:?}"))))
+    asked.unwrap_or_else(|_| Err(LookupError::Unavailable(Cause::TimedOut(patience))))
 }
 
 /// Takes the end of an alert back; whether it had not been told yet.
@@ -66,6 +67,6 @@ async fn take_back(client: &Client, resolve: &str, again: &str) -> Result<bool, 
         Ok(Json(is_taken_back)) => Ok(is_taken_back),
         // There is no end, or it has been told.
         Err(WorkflowUpdateError::NotFound(_) | WorkflowUpdateError::Failed(_)) => Ok(false),
-        Err(error) => Err(LookupError::Unavailable(error.to_string())),
+        Err(error) => Err(LookupError::Unavailable(Cause::of(&error))),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{env, io};
 
+use parking_lot::Mutex;
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
 use temporalio_client::errors::ClientConnectError;
 use temporalio_client::tonic::{Code, IntoRequest, Status};
@@ -23,6 +24,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::backlog::Backlog;
+use super::cause::Cause;
 use super::codec::Codec;
 use super::search_attributes;
 use crate::operator_file;
@@ -121,6 +123,10 @@ pub struct Link {
     /// Whether what Temporal stores is encrypted.
     pub encrypts: bool,
     pub(super) backlog: Backlog,
+    /// Why there is no connection, until there is one.
+    trouble: Arc<Mutex<Cause>>,
+    /// When Temporal last answered.
+    answered: Arc<Mutex<Instant>>,
 }
 
 impl Link {
@@ -159,14 +165,31 @@ impl Link {
             ui: config.ui.map(Into::into),
             encrypts,
             backlog: Backlog::default(),
+            trouble: Arc::new(Mutex::new(Cause::NotConnected("none was made yet".to_owned()))),
+            answered: Arc::new(Mutex::new(Instant::now())),
         };
-        tokio::spawn(connect(connection, client, config.retention, sender));
+        tokio::spawn(connect(connection, client, config.retention, sender, link.trouble.clone()));
         Ok(link)
     }
 
     /// The client, if the connection was made. It reconnects by itself after that.
     pub fn client(&self) -> Option<Client> {
         self.client.borrow().clone()
+    }
+
+    /// Why there is no client.
+    pub(super) fn trouble(&self) -> Cause {
+        self.trouble.lock().clone()
+    }
+
+    /// Remembers that Temporal has answered.
+    pub(super) fn note_answer(&self) {
+        *self.answered.lock() = Instant::now();
+    }
+
+    /// Whether Temporal has answered anything since.
+    pub(super) fn has_answered_since(&self, began: Instant) -> bool {
+        *self.answered.lock() >= began
     }
 
     /// The client, as soon as the connection is made. `None` if the host is going down before.
@@ -208,7 +231,11 @@ impl Link {
                 answer => answer,
             }
         };
-        matches!(tokio::time::timeout(HEALTH_TIMEOUT, asked).await, Ok(Ok(_)))
+        let is_reachable = matches!(tokio::time::timeout(HEALTH_TIMEOUT, asked).await, Ok(Ok(_)));
+        if is_reachable {
+            self.note_answer();
+        }
+        is_reachable
     }
 }
 
@@ -230,6 +257,7 @@ async fn connect(
     client: ClientOptions,
     retention: Option<Duration>,
     sender: watch::Sender<Option<Client>>,
+    trouble: Arc<Mutex<Cause>>,
 ) {
     let address = connection.target.to_string();
     if retention.is_some() {
@@ -244,10 +272,16 @@ async fn connect(
                 // The client lives as long as somebody can ask for it.
                 return sender.closed().await;
             }
-            Err(error) if error.to_string() == said => {}
             Err(error) => {
-                said = error.to_string();
-                tracing::warn!(address, error = said, "temporal not connected: trying again");
+                *trouble.lock() = match Cause::of(&error) {
+                    Cause::Unable(text) => Cause::NotConnected(text),
+                    cause => cause,
+                };
+                let text = error.to_string();
+                if text != said {
+                    tracing::warn!(address, error = text, "temporal not connected: trying again");
+                    said = text;
+                }
             }
         }
         tokio::select! {

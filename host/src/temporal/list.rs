@@ -14,6 +14,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::ListWorkflowE
 use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes};
 use utoipa::{IntoParams, ToSchema};
 
+use super::cause::Cause;
 use super::link::Link;
 use super::lookup::{self, LookupError, State};
 use super::search_attributes::{KEY, OUTCOME, SEVERITY, SOURCE, STATUS, TITLE, TYPE};
@@ -185,7 +186,7 @@ pub(super) async fn firing_before(
     for _ in 0..MOST_PAGES {
         let (found, next) = page(client, query.clone(), size, token).await.map_err(|error| match error {
             ListError::Lookup(error) => error,
-            ListError::Cursor => LookupError::Unavailable(error.to_string()),
+            ListError::Cursor => LookupError::Unavailable(Cause::Unable(error.to_string())),
         })?;
         let latest = latest(found, &untimed_id(scope, key), this);
         if latest.is_some() || next.is_empty() {
@@ -259,8 +260,8 @@ pub(super) async fn page(
         }
         // A token that is none makes the server stumble, which it does not call an invalid argument.
         Ok(Err(status)) if has_cursor && is_about_request(&status) => Err(ListError::Cursor),
-        Ok(Err(status)) => Err(LookupError::Unavailable(status.to_string()).into()),
-        Err(_) => Err(LookupError::Unavailable(format!("no answer within {LIST_TIMEOUT:?}")).into()),
+        Ok(Err(status)) => Err(LookupError::Unavailable(Cause::of(&status)).into()),
+        Err(_) => Err(LookupError::Unavailable(Cause::TimedOut(LIST_TIMEOUT)).into()),
     }
 }
 

@@ -13,9 +13,10 @@ use jiff::Timestamp;
 use temporalio_client::errors::WorkflowInteractionError;
 use temporalio_client::{Client, UntypedWorkflow, WorkflowDescribeOptions, WorkflowHandle};
 
+use super::cause::Cause;
 use super::list;
 use super::search_attributes::SEVERITY;
-use super::submit::Submission;
+use super::submit::{Submission, waited_for};
 use super::workflows::BatchAlert;
 use crate::alert::{Alert, Origin, Severity, Status, resolve_id, timed_id};
 use crate::scope::Scope;
@@ -26,8 +27,8 @@ const AT_ONCE: usize = 16;
 /// is shorter in seconds.
 const MOST: i64 = 60;
 
-/// Temporal did not tell.
-pub(super) struct Unknown;
+/// Why Temporal did not say.
+pub(super) struct Unknown(pub(super) Cause);
 
 /// Which occurrences of a request are one: those of the same key and status.
 type Occurrence = (String, Status);
@@ -122,7 +123,7 @@ impl Lives<'_> {
             (Status::Resolved, None) => {
                 let earlier = list::latest_firing(self.client, self.task_queue, self.scope, key)
                     .await
-                    .map_err(|_| Unknown)?;
+                    .map_err(|error| Unknown(error.into()))?;
                 Ok(resolve_id(&earlier.unwrap_or_else(|| self.timed_id(key, second(start)))))
             }
             (Status::Firing, Some(last)) if self.is_repeat(&last, severity, at).await? => Ok(last.id),
@@ -157,7 +158,9 @@ impl Lives<'_> {
 
     async fn life(&self, id: String) -> Result<Option<Life>, Unknown> {
         let handle: WorkflowHandle<Client, UntypedWorkflow> = self.client.get_workflow_handle(&id);
-        match handle.describe(WorkflowDescribeOptions::default()).await {
+        let mut options = WorkflowDescribeOptions::default();
+        options.rpc_options = waited_for();
+        match handle.describe(options).await {
             Ok(found) => {
                 let started_at = found.start_time().unwrap_or(SystemTime::UNIX_EPOCH);
                 let severity = found.search_attributes().get(&SEVERITY);
@@ -168,7 +171,8 @@ impl Lives<'_> {
                 }))
             }
             Err(WorkflowInteractionError::NotFound(_)) => Ok(None),
-            Err(_) => Err(Unknown),
+            Err(WorkflowInteractionError::Rpc(status)) => Err(Unknown(Cause::of(&status))),
+            Err(error) => Err(Unknown(Cause::of(&error))),
         }
     }
 }

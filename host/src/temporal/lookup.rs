@@ -25,6 +25,7 @@ use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
 use utoipa::ToSchema;
 
 use super::activities::Processed;
+use super::cause::Cause;
 use super::failure;
 use super::link::Link;
 use super::parked::Unparked;
@@ -151,13 +152,22 @@ pub enum LookupError {
     NotFound(String),
     /// There is no connection, or no answer in time.
     #[error("temporal does not answer: {0}")]
-    Unavailable(String),
+    Unavailable(Cause),
     /// The workflow ended without a ledger.
     #[error("workflow {0:?} ended without a ledger: {1}")]
     NoLedger(String, String),
     /// What it holds is not ours.
     #[error("workflow {0:?} holds something other than alerts")]
     Foreign(String),
+}
+
+impl From<LookupError> for Cause {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Unavailable(cause) => cause,
+            other => Self::Unable(other.to_string()),
+        }
+    }
 }
 
 /// Everything that is known now of a workflow, or of one alert under its own id.
@@ -170,7 +180,7 @@ pub async fn lookup(link: &Link, id: &str) -> Result<Found, LookupError> {
         }
     };
     let found = tokio::time::timeout(LOOKUP_TIMEOUT, finding).await;
-    found.unwrap_or_else(|_| Err(LookupError::Unavailable(format!("no answer within {LOOKUP_TIMEOUT:?}"))))
+    found.unwrap_or_else(|_| Err(LookupError::Unavailable(Cause::TimedOut(LOOKUP_TIMEOUT))))
 }
 
 /// The batch workflow that an alert without an identity came in: its id is `<batch>#<index>`.
@@ -190,7 +200,7 @@ pub(super) async fn carrier<'a>(client: &Client, alert: &'a str) -> Result<&'a s
 }
 
 pub(super) fn client(link: &Link) -> Result<Client, LookupError> {
-    link.client().ok_or_else(|| LookupError::Unavailable(format!("no connection to {}", link.address)))
+    link.client().ok_or_else(|| LookupError::Unavailable(link.trouble()))
 }
 
 /// The ledgers of a workflow and the ids of its children, as soon as it is done. Waits for a workflow that a batch is about to
@@ -228,7 +238,7 @@ fn history<'a>(
         let mut event = event.map_err(|error| interaction(workflow_id, &error))?;
         let codec = client.options().data_converter.codec();
         let decoded = decode_payloads(&mut event, codec, &SerializationContextData::None).await;
-        decoded.map_err(|error| LookupError::Unavailable(error.to_string()))?;
+        decoded.map_err(|error| LookupError::Unavailable(Cause::Unable(error.to_string())))?;
         Ok(event)
     }))
 }
@@ -275,7 +285,7 @@ async fn result(handle: &Handle, workflow_id: &str) -> Result<(Vec<Ledger>, Vec<
             | Failed::TimedOut
             | Failed::ContinuedAsNew),
         ) => Err(LookupError::NoLedger(workflow_id.to_owned(), error.to_string())),
-        Err(error) => Err(LookupError::Unavailable(error.to_string())),
+        Err(error) => Err(LookupError::Unavailable(Cause::of(&error))),
     }
 }
 
@@ -455,7 +465,8 @@ fn decode<T: for<'de> Deserialize<'de>>(payload: &Payload) -> Option<T> {
 pub(super) fn interaction(workflow_id: &str, error: &WorkflowInteractionError) -> LookupError {
     match error {
         WorkflowInteractionError::NotFound(_) => LookupError::NotFound(workflow_id.to_owned()),
-        error => LookupError::Unavailable(error.to_string()),
+        WorkflowInteractionError::Rpc(status) => LookupError::Unavailable(Cause::of(status)),
+        error => LookupError::Unavailable(Cause::Unable(error.to_string())),
     }
 }
 

@@ -295,6 +295,7 @@ pub(super) async fn accept(
     let alerts = request.alerts.len();
     metric::received(alerts);
     let _places = surroundings.places.take_for(alerts, &arrival.sender());
+    let id = request.batch_id.clone();
     let submission = request.into_submission(arrival);
     let Surroundings { link, activities, repeat_window, .. } = surroundings;
     let began = Instant::now();
@@ -303,7 +304,8 @@ pub(super) async fn accept(
     if alerts <= FEW_ALERTS {
         surroundings.places.notice(began.elapsed());
     }
-    let submitted = submitted.map_err(|error| ApiError::from(error).with_alerts(alerts))?;
+    let submitted =
+        submitted.map_err(|error| ApiError::from(error).of_request(id.as_deref()).with_alerts(alerts))?;
     metric::accepted(submitted.alerts.len());
     for carried in &submitted.alerts {
         tracing::info!(alert = carried.id, workflow = carried.workflow_id, "accepted");

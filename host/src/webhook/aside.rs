@@ -9,7 +9,6 @@ use std::thread::available_parallelism;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::code::Code;
 use super::error::ApiError;
 use crate::alert::Sender;
 
@@ -61,7 +60,7 @@ impl Turn {
             let _held = held;
             work()
         });
-        done.await.map_err(|error| ApiError::new(Code::Internal, format!("reading the body failed: {error}")))
+        done.await.map_err(|error| ApiError::internal(format!("reading the body failed: {error}")))
     }
 }
 

@@ -19,6 +19,7 @@ use axum::{Extension, Json};
 use futures::FutureExt;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::code::Code;
@@ -26,9 +27,9 @@ use super::peer::Peer;
 use super::response::WebhookResponse;
 use super::spool::SpoolError;
 use super::{BODY_PAUSE, access};
-use crate::fault::Fault;
+use crate::fault::{Fault, excerpt};
 use crate::telemetry::metric;
-use crate::temporal::{LookupError, SubmitError};
+use crate::temporal::{Cause, LookupError, SubmitError};
 
 /// The header by which a request is found in the log.
 const REQUEST_ID: &str = "x-request-id";
@@ -51,13 +52,23 @@ pub(super) struct ApiError {
     retry_after: Option<u64>,
     /// How many alerts the request brought, as far as that is known.
     alerts: usize,
+    /// What a vendor's clients want in it besides.
+    vendor: Option<Map<String, Value>>,
 }
 
 impl ApiError {
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
         let status = code.status();
         let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS);
-        Self { status, code, message: message.into(), faults: Vec::new(), retry_after, alerts: 0 }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            faults: Vec::new(),
+            retry_after,
+            alerts: 0,
+            vendor: None,
+        }
     }
 
     /// The same refusal with `retry-after`, in seconds.
@@ -65,8 +76,9 @@ impl ApiError {
         Self { retry_after: Some(seconds), ..self }
     }
 
-    /// The same refusal as senders to a source take it.
-    pub(super) fn for_source(mut self) -> Self {
+    /// The same refusal as senders to a source take it; `vendor` is what the clients of its vendor want in it.
+    pub(super) fn for_source(mut self, vendor: Option<Map<String, Value>>) -> Self {
+        self.vendor = vendor;
         self.status = self.code.status_of_source();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             self.retry_after = self.retry_after.or(Some(RETRY_AFTER_SECONDS));
@@ -97,6 +109,7 @@ impl ApiError {
         matches!(
             self.code,
             Code::TemporalUnavailable
+                | Code::Overloaded
                 | Code::TemporalRefused
                 | Code::SourceUnavailable
                 | Code::SourceFailed
@@ -188,12 +201,29 @@ impl ApiError {
         Self::new(Code::MethodNotAllowed, message)
     }
 
-    fn temporal_unavailable(message: String) -> Self {
-        Self::new(Code::TemporalUnavailable, message).retry_after(RETRY_AFTER_SECONDS)
+    /// Temporal did not do what it was asked for.
+    fn unanswered(cause: &Cause, address: Option<String>, message: String) -> Self {
+        let code = match cause {
+            Cause::Busy(_) => Code::Overloaded,
+            _ => Code::TemporalUnavailable,
+        };
+        let faults = vec![of_temporal(address, format!("{cause}: {}", cause.advice()))];
+        Self { faults, ..Self::new(code, message) }.retry_after(RETRY_AFTER_SECONDS)
     }
 
-    fn internal(message: impl Into<String>) -> Self {
-        Self::new(Code::Internal, message)
+    /// The host has a fault: `message` says which.
+    pub(super) fn internal(message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { faults: vec![Fault::whole(&*message)], ..Self::new(Code::Internal, message) }
+    }
+
+    /// The same refusal of a request that had this id, if it is about that.
+    pub(super) fn of_request(mut self, id: Option<&str>) -> Self {
+        if self.code == Code::BatchIdReused {
+            let value = id.map(|id| excerpt(&id.into()));
+            self.faults.iter_mut().for_each(|fault| fault.value.clone_from(&value));
+        }
+        self
     }
 
     #[cfg(test)]
@@ -204,7 +234,10 @@ impl ApiError {
     fn render(self, request_id: &str) -> Response {
         metric::refused(self.code.as_str(), self.alerts);
         let body = WebhookResponse::refused(self.message, self.faults, self.code.as_str(), request_id);
-        let mut response = (self.status, Json(body)).into_response();
+        let mut response = match self.vendor {
+            None => (self.status, Json(body)).into_response(),
+            Some(members) => (self.status, Json(with_members(&body, members))).into_response(),
+        };
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
             if self.code == Code::RateLimited
@@ -229,32 +262,49 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// What a sender does where it is not known whether its alerts are there.
+const AGAIN: &str =
+    "nothing is confirmed, send it again; with an `id` and `starts_at`, or a `batch_id`, nothing runs twice";
+
 impl From<SubmitError> for ApiError {
     fn from(error: SubmitError) -> Self {
-        match &error {
-            SubmitError::Unavailable { .. } => Self::temporal_unavailable(format!(
-                "{error}: nothing is confirmed, send it again; with an `id` and `starts_at`, or a `batch_id`, \
-                 nothing runs twice"
-            )),
-            SubmitError::Refused { is_final, source, .. } => {
-                tracing::error!(%error, %source, "alerts not accepted");
-                let message = format!("{error}: {source}");
-                match is_final {
-                    true => Self::new(Code::TemporalRefused, message),
-                    false => Self::internal(message).retry_after(RETRY_AFTER_SECONDS),
-                }
+        let message = error.to_string();
+        match error {
+            SubmitError::Unavailable { address, cause } => {
+                Self::unanswered(&cause, Some(address), format!("{message}: {AGAIN}"))
             }
-            SubmitError::Reused { batch_id } => {
+            SubmitError::Overloaded { address, cause } => {
+                let faults = vec![of_temporal(Some(address), format!("{cause}: {}", Cause::OVERLOADED))];
+                Self { faults, ..Self::new(Code::Overloaded, format!("{message}: {AGAIN}")) }
+            }
+            SubmitError::Rejected { address, is_final, answer } => {
+                tracing::error!(address, answer, "alerts not accepted");
+                let (code, advice) = match is_final {
+                    true => {
+                        (Code::TemporalRefused, "it will reject the same alerts again: change what it names")
+                    }
+                    false => (Code::Internal, "send it again; if that does not help, look at its log"),
+                };
+                let faults =
+                    vec![of_temporal(Some(address), format!("it rejected the alerts: {answer}: {advice}"))];
+                let refusal = Self { faults, ..Self::new(code, message) };
+                if is_final { refusal } else { refusal.retry_after(RETRY_AFTER_SECONDS) }
+            }
+            SubmitError::Reused { .. } => {
                 let fault = Fault {
                     path: "batch_id".to_owned(),
-                    value: batch_id.strip_prefix("batch-").map(Into::into),
+                    value: None,
                     message: "was used before, for other alerts: use another one".to_owned(),
                 };
-                let message = error.to_string();
                 Self { faults: vec![fault], ..Self::new(Code::BatchIdReused, message) }
             }
         }
     }
+}
+
+/// What is wrong with Temporal, at its address.
+fn of_temporal(address: Option<String>, message: String) -> Fault {
+    Fault { path: "temporal".to_owned(), value: address.map(Into::into), message }
 }
 
 impl From<PathRejection> for ApiError {
@@ -283,10 +333,21 @@ impl From<LookupError> for ApiError {
         let message = error.to_string();
         match error {
             LookupError::NotFound(_) | LookupError::Foreign(_) => Self::new(Code::NotFound, message),
-            LookupError::Unavailable(_) => Self::temporal_unavailable(message),
+            LookupError::Unavailable(cause) => Self::unanswered(&cause, None, message),
             LookupError::NoLedger(..) => Self::internal(message),
         }
     }
+}
+
+/// A refusal with what a vendor's clients want in it. They take `errors` for texts.
+fn with_members(body: &WebhookResponse, members: Map<String, Value>) -> Map<String, Value> {
+    let Ok(Value::Object(mut refusal)) = serde_json::to_value(body) else { return members };
+    let errors = body.errors.iter().map(|fault| fault.to_string().into());
+    refusal.insert("errors".to_owned(), Value::Array(errors.collect()));
+    for (name, value) in members {
+        refusal.entry(name).or_insert(value);
+    }
+    refusal
 }
 
 /// Gives every request an id, and every refusal its body.
@@ -431,4 +492,90 @@ pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     tracing::error!(panic = text, "a request handler panicked");
     ApiError::internal("the host has a fault: its log says more").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    async fn body(error: ApiError) -> Value {
+        let body = error.render("r-1").into_body().collect().await.unwrap().to_bytes();
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    /// What a refused submission is answered with: status, code, and the first of its errors.
+    async fn answer(error: SubmitError) -> (u16, String, String) {
+        let error = ApiError::from(error);
+        let status = error.status.as_u16();
+        let body = body(error).await;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        assert_eq!(
+            (&body["errors"][0]["path"], &body["errors"][0]["value"]),
+            (&json!("temporal"), &json!("http://t"))
+        );
+        (status, text(&body["code"]), text(&body["errors"][0]["message"]))
+    }
+
+    #[tokio::test]
+    async fn an_error_of_temporal_has_its_cause() {
+        let address = || "http://t".to_owned();
+        let unavailable = |cause| SubmitError::Unavailable { address: address(), cause };
+        let rejected = |is_final| SubmitError::Rejected {
+            address: address(),
+            is_final,
+            answer: "Internal: x".to_owned(),
+        };
+        let refused = Cause::Refused("os error 111".to_owned());
+        let slow = Cause::TimedOut(Duration::from_millis(1_500));
+        let overloaded = SubmitError::Overloaded { address: address(), cause: slow.clone() };
+        for (error, status, code, begins) in [
+            (
+                unavailable(refused),
+                500,
+                "temporal-unavailable",
+                "it refused the connection (os error 111): start it",
+            ),
+            (unavailable(slow), 500, "temporal-unavailable", "it did not answer within 1500 ms: it hangs"),
+            (overloaded, 503, "overloaded", "it did not answer within 1500 ms: send it again later"),
+            (rejected(true), 500, "temporal-refused", "it rejected the alerts: Internal: x: it will reject"),
+            (rejected(false), 500, "internal", "it rejected the alerts: Internal: x: send it again"),
+        ] {
+            let (was, named, text) = answer(error).await;
+            assert_eq!((was, named.as_str()), (status, code), "{text}");
+            assert!(text.starts_with(begins), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_500_has_its_cause() {
+        let busy = LookupError::Unavailable(Cause::Busy("x".to_owned()));
+        assert_eq!(ApiError::from(busy).status, StatusCode::SERVICE_UNAVAILABLE);
+        let disk = SpoolError::Disk(Box::new(redb::Error::Io(std::io::Error::other("the disk is full"))));
+        for (error, cause) in [
+            (LookupError::Unavailable(Cause::TimedOut(Duration::from_secs(5))).into(), "within 5000 ms"),
+            (LookupError::NoLedger("a".to_owned(), "it was terminated".to_owned()).into(), "was terminated"),
+            (ApiError::from(disk), "the disk is full"),
+        ] {
+            assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR);
+            let errors = body(error).await["errors"].to_string();
+            assert!(errors.contains(cause), "{errors}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_vendors_clients_get_their_members_and_errors_as_texts() {
+        let faults =
+            || vec![Fault { path: "a".to_owned(), value: Some(json!([])), message: "is wrong".to_owned() }];
+        let members = json!({"status": "invalid event", "message": "theirs"}).as_object().cloned();
+        let theirs = body(ApiError::invalid(faults()).for_source(members)).await;
+        assert_eq!(
+            (&theirs["status"], &theirs["errors"]),
+            (&json!("invalid event"), &json!(["a: is wrong"]))
+        );
+        assert_eq!((&theirs["message"], &theirs["code"]), (&json!("a: is wrong"), &json!("invalid-request")));
+        let ours = body(ApiError::invalid(faults()).for_source(None)).await;
+        assert_eq!((&ours["status"], &ours["errors"][0]["value"]), (&Value::Null, &json!([])));
+    }
 }

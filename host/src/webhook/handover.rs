@@ -54,7 +54,7 @@ enum Verdict {
     Failed(String),
     /// Its source cannot be called now.
     Later,
-    /// Temporal cannot be reached.
+    /// Temporal cannot be reached, or is overloaded.
     NothingNow,
 }
 
@@ -187,7 +187,7 @@ async fn hand_over(surroundings: &Surroundings, spool: &Spool, spooled: &Spooled
 fn verdict(error: &ApiError) -> Verdict {
     let text = || format!("{}: {}", error.code().as_str(), error.message());
     match error.code() {
-        Code::TemporalUnavailable => Verdict::NothingNow,
+        Code::TemporalUnavailable | Code::Overloaded => Verdict::NothingNow,
         _ if error.is_failure_of_source() => Verdict::Failed(text()),
         Code::TemporalRefused => Verdict::Never(text()),
         Code::UnknownSource => Verdict::Later,

@@ -22,8 +22,7 @@ use super::weight::Weight;
 use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, Origin, Sender, stamp};
 use crate::fault::{self, Fault, MOST_FAULTS};
 use crate::scope::Scope;
-use crate::shown;
-use crate::temporal::{BatchAlert, BatchId, Submission};
+use crate::temporal::{BatchAlert, BatchId, Submission, only_id};
 
 /// The most alerts of one request.
 pub(super) const MOST_ALERTS: usize = 1_000;
@@ -91,7 +90,7 @@ impl WebhookRequest {
             alert.extra.remove(ACKNOWLEDGEMENT);
             let id = match (alert.identity(), is_batch, &named) {
                 (None, true, _) => String::new(),
-                (None, false, Some(batch)) => batch.clone(),
+                (None, false, Some(batch)) => only_id(batch),
                 _ => alert.workflow_id(of_alerts, received_at, || Uuid::new_v4().simple().to_string()),
             };
             BatchAlert { id, alert }
@@ -272,13 +271,15 @@ fn fault_at(path: &str, value: Option<&Value>, message: String) -> Fault {
 fn id_fault(parent: &Value, key: &str) -> Option<Fault> {
     let value = parent.get(key)?;
     let has_control = value.as_str()?.chars().any(char::is_control);
-    has_control.then(|| fault_at(key, Some(value), format!("{} has control characters", fault::excerpt(value))))
+    has_control
+        .then(|| fault_at(key, Some(value), format!("{} has control characters", fault::excerpt(value))))
 }
 
 /// `batch-<batch_id>` with such an end is how the host numbers the parts of a batch (`~2`) and the alerts in it (`#0`).
 fn numbered_fault(document: &Value) -> Option<Fault> {
     let value = document.get("batch_id")?;
-    is_numbered(value.as_str()?).then(|| fault_at("batch_id", Some(value), format!("{} {NUMBERED}", fault::excerpt(value))))
+    is_numbered(value.as_str()?)
+        .then(|| fault_at("batch_id", Some(value), format!("{} {NUMBERED}", fault::excerpt(value))))
 }
 
 const NUMBERED: &str = "ends in ~ or # and a number, which has a meaning in ids: use - instead";
@@ -493,7 +494,10 @@ mod tests {
         let (batch, several) = ids(&json!({"alerts": [known, unknown], "batch_id": "b"}));
         assert_eq!(batch.as_deref(), Some("batch-b"));
         assert_eq!(several, ["alert-a-20231201-143022", ""]);
-        assert_eq!(ids(&json!({"alerts": [unknown], "batch_id": "b"})), (None, vec!["batch-b".to_owned()]));
+        assert_eq!(
+            ids(&json!({"alerts": [unknown], "batch_id": "b"})),
+            (None, vec!["alert-b-00000000-000000".to_owned()])
+        );
         assert_eq!(
             ids(&json!({"alerts": [known], "batch_id": "b"})),
             (None, vec!["alert-a-20231201-143022".to_owned()])

@@ -15,6 +15,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::Surroundings;
@@ -68,7 +69,13 @@ pub(super) async fn post_source(
     request: Request,
 ) -> Result<Response, ApiError> {
     let Path(address) = address?;
-    take(&surroundings, &address, request).await.map_err(ApiError::for_source)
+    let refused = |error: ApiError| error.for_source(members_of_refusal(&surroundings, &address.source));
+    take(&surroundings, &address, request).await.map_err(refused)
+}
+
+/// What the source's vendor wants in a refusal.
+fn members_of_refusal(surroundings: &Surroundings, source: &str) -> Option<Map<String, Value>> {
+    surroundings.registry.get(Role::Source, plugin_of(surroundings, source)).ok()?.refusal()
 }
 
 /// What stands behind `/webhook/`.
@@ -238,10 +245,15 @@ fn path(below: &str, query: Option<&str>) -> String {
     path
 }
 
+/// The name of the plugin that decodes for a source.
+fn plugin_of<'a>(surroundings: &'a Surroundings, source: &'a str) -> &'a str {
+    let named = surroundings.sources.get(source);
+    named.and_then(|source| source.plugin.as_deref()).unwrap_or(source)
+}
+
 fn plugin(surroundings: &Surroundings, source: &str) -> Result<Arc<Plugin>, ApiError> {
     let registry = &surroundings.registry;
-    let named = surroundings.sources.get(source);
-    let plugin = named.and_then(|source| source.plugin.as_deref()).unwrap_or(source);
+    let (named, plugin) = (surroundings.sources.get(source), plugin_of(surroundings, source));
     match registry.get(Role::Source, plugin) {
         Ok(plugin) => Ok(plugin),
         Err(error) if registry.is_loading(plugin) => {

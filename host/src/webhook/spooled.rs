@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Surroundings;
-use super::code::Code;
 use super::error::ApiError;
 use super::response::WebhookResponse;
 use super::spool::{SetAside, Spool, SpoolStatus, Spooled};
@@ -138,7 +137,7 @@ async fn on_disk<T: Send + 'static>(
     spool: Spool,
     work: impl FnOnce(&Spool) -> Result<T, redb::Error> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let failed = |error: String| ApiError::new(Code::Internal, format!("the spool cannot be read: {error}"));
+    let failed = |error: String| ApiError::internal(format!("the spool cannot be read: {error}"));
     let done = tokio::task::spawn_blocking(move || work(&spool)).await;
     done.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
 }
