@@ -43,6 +43,7 @@ async fn each_example_is_answered_with_its_ledger_when_the_sender_waits() {
         assert_eq!(result["completed"], true, "{name}: {answer}");
         assert_eq!(result["outcome"], "delivered");
         assert_eq!(result["workflow_id"], answer["workflow_ids"][0]);
+        assert_eq!(answer["message"], "1 of 1 alert delivered");
         let step = &result["ledger"]["steps"][0];
         assert_eq!(step["activity"], "send_notification");
         assert_eq!(step["plugin"], "pager");

@@ -68,7 +68,9 @@ impl WebhookResponse {
         let count = submitted.alerts.len();
         Self {
             success: true,
-            message: format!("Processed {count} alerts successfully"),
+            message: results
+                .as_deref()
+                .map_or_else(|| format!("Processed {count} alerts successfully"), outcomes),
             processed_count: count,
             workflow_ids: submitted.alerts.into_iter().map(|carried| carried.workflow_id).collect(),
             errors: Vec::new(),
@@ -108,7 +110,60 @@ impl WebhookResponse {
     }
 }
 
+/// What became of the alerts, such as `1 of 2 alerts delivered, 1 failed`.
+fn outcomes(results: &[AlertResult]) -> String {
+    let of = |outcome| results.iter().filter(|result| result.outcome == outcome).count();
+    let others = [
+        (Some(Outcome::Partial), "delivered in part"),
+        (Some(Outcome::Failed), "failed"),
+        (Some(Outcome::Dropped), "dropped"),
+        (Some(Outcome::Unrouted), "unrouted"),
+        (None, "not done yet"),
+    ];
+    let alerts = if results.len() == 1 { "alert" } else { "alerts" };
+    let first = format!("{} of {} {alerts} delivered", of(Some(Outcome::Delivered)), results.len());
+    let others =
+        others.into_iter().map(|(outcome, words)| (of(outcome), words)).filter(|(count, _)| *count > 0);
+    others.fold(first, |message, (count, words)| format!("{message}, {count} {words}"))
+}
+
 /// Now.
 pub(super) fn now() -> String {
     time::text(Timestamp::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::temporal::Carried;
+
+    fn message(outcomes: &[Option<Outcome>]) -> String {
+        let id = String::new;
+        let result = |outcome: &Option<Outcome>| AlertResult {
+            workflow_id: id(),
+            id: id(),
+            completed: outcome.is_some(),
+            outcome: *outcome,
+            ledger: None,
+        };
+        let alerts = outcomes.iter().map(|_| Carried { workflow_id: id(), id: id() }).collect();
+        let results = outcomes.iter().map(result).collect();
+        let answer = WebhookResponse::accepted(Submitted { alerts }, Some(results));
+        assert!(answer.success && answer.processed_count == outcomes.len(), "all are accepted");
+        answer.message
+    }
+
+    #[test]
+    fn a_synchronous_answer_counts_what_became_of_the_alerts() {
+        let [delivered, partial, failed, dropped, unrouted] =
+            [Outcome::Delivered, Outcome::Partial, Outcome::Failed, Outcome::Dropped, Outcome::Unrouted]
+                .map(Some);
+        assert_eq!(message(&[delivered]), "1 of 1 alert delivered");
+        assert_eq!(message(&[failed, delivered]), "1 of 2 alerts delivered, 1 failed");
+        assert_eq!(message(&[None, dropped, None]), "0 of 3 alerts delivered, 1 dropped, 2 not done yet");
+        assert_eq!(
+            message(&[unrouted, partial, failed, delivered]),
+            "1 of 4 alerts delivered, 1 delivered in part, 1 failed, 1 unrouted"
+        );
+    }
 }
