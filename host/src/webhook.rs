@@ -10,6 +10,7 @@ mod connections;
 mod deliveries;
 mod error;
 mod explained;
+mod front;
 mod handover;
 mod listen;
 mod mend;
@@ -156,6 +157,7 @@ impl Surroundings {
         spooled::get_spool,
         spooled::post_spool_retry,
         spooled::post_spool_discard,
+        front::get_front,
         status::get_health,
         status::get_livez,
         status::get_readyz,
@@ -200,6 +202,7 @@ pub async fn hand_over(surroundings: Surroundings) {
 /// All routes.
 pub fn router(surroundings: Surroundings) -> Router {
     let mut open = Router::new()
+        .route("/", get(front::get_front))
         .route("/health", get(status::get_health))
         .route("/livez", get(status::get_livez))
         .route("/readyz", get(status::get_readyz))
@@ -267,12 +270,16 @@ async fn admin(
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
+/// What of its own a request may have: a key, an id, a signature by Standard Webhooks.
+const ASKED: [&str; 5] =
+    ["x-api-key", "idempotency-key", "webhook-id", "webhook-timestamp", "webhook-signature"];
+
 /// What pages of these origins may do in a browser; others may do nothing.
 fn cors(origins: &[HeaderValue]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins.to_vec())
         .allow_methods([Method::GET, Method::POST, Method::PUT])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("x-api-key")])
+        .allow_headers([&[AUTHORIZATION, CONTENT_TYPE][..], &ASKED.map(HeaderName::from_static)].concat())
         .expose_headers([HeaderName::from_static("x-request-id"), RETRY_AFTER])
 }
 

@@ -296,15 +296,28 @@ async fn a_webhook_that_asks_clients_for_certificates_is_open_to_those_who_have_
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_other_origins_may_do_nothing_unless_they_are_named() {
     const ORIGIN: &str = "https://status.example.com";
+    const ASKED: [&str; 7] = [
+        "authorization",
+        "content-type",
+        "x-api-key",
+        "idempotency-key",
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+    ];
     let named = Settings::new().and_config(&format!("\n[webhook]\ncors-origins = [\"{ORIGIN}\"]\n"));
     for (settings, allowed) in [(Settings::new(), ""), (named, ORIGIN)] {
         let host = Host::listening(&settings.role("webhook")).await;
         let asked = |origin: &'static str| {
             let request = client().request(reqwest::Method::OPTIONS, host.at("/webhook/alerts"));
-            request.header("origin", origin).header("access-control-request-method", "POST")
+            let request = request.header("origin", origin).header("access-control-request-method", "POST");
+            request.header("access-control-request-headers", ASKED.join(","))
         };
         let reply = host.request(asked(ORIGIN)).await;
         assert_eq!(reply.header("access-control-allow-origin"), allowed, "{reply:?}");
+        let headers = reply.header("access-control-allow-headers").to_owned();
+        let is_allowed = |name: &&str| headers.split(',').any(|allowed| allowed.trim() == *name);
+        assert_eq!(ASKED.iter().all(is_allowed), !allowed.is_empty(), "{headers:?}");
         let reply = host.request(asked("https://evil.example")).await;
         assert_eq!(reply.header("access-control-allow-origin"), "", "{reply:?}");
         assert_eq!(host.request(client().head(host.at("/livez"))).await.status, 200, "HEAD is taken for GET");

@@ -46,6 +46,104 @@ async fn an_answer_has_all_its_fields_in_their_shapes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_root_leads_to_what_there_is() {
+    let receiver = Receiver::start().await;
+    let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));
+    let (host, worker) = (bare().await, settings.role("worker").start().await);
+    let plain = host.get("/").await;
+    assert!(plain.header("content-type").starts_with("text/plain"), "{plain:?}");
+    let browser = client().get(host.at("/")).header("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    let page = host.request(browser).await;
+    assert!(page.header("content-type").starts_with("text/html"), "{page:?}");
+    for path in ["/docs", "/openapi.json", "/health", "/metrics"] {
+        assert!(plain.text.contains(path), "{plain:?}");
+        assert!(page.text.contains(&format!("href=\"{}\"", &path[1..])), "{page:?}");
+        assert_eq!(host.get(path).await.status, 200, "{path}");
+    }
+    let of_worker = worker.get("/").await;
+    assert!(of_worker.text.contains("/health") && !of_worker.text.contains("/docs"), "{of_worker:?}");
+}
+
+/// Every time in a document, with its place.
+fn times<'a>(at: &str, value: &'a Value, found: &mut Vec<(String, &'a Value)>) {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, value)| times(&format!("{at}.{name}"), value, found))
+        }
+        Value::Array(items) => items.iter().for_each(|item| times(at, item, found)),
+        Value::String(text) if text.parse::<jiff::Timestamp>().is_ok() => found.push((at.to_owned(), value)),
+        _ => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_time_has_microseconds() {
+    let receiver = Receiver::start().await;
+    let patch = r#"{"ends_at": "2023-12-01T15:00:00Z"}"#;
+    let patch = Plugin::guest("echo").sidecar(&format!("[config]\npatch = '{patch}'\n"));
+    let host = Settings::new().plugin(patch).plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let exact = with(identified("exact"), json!({"starts_at": "2023-12-01T14:30:22.123456789Z"}));
+    let post = async || host.post("/webhook/alerts/sync", &json!({"alerts": [exact]})).await.ok();
+    let first = post().await;
+    assert_eq!(host::ids(&first), host::ids(&post().await), "a repeat is equal to what is held");
+    let id = host::ids(&first).remove(0);
+    let told = receiver.wait_for("/pager", 1).await[0].json();
+    assert_eq!(told["alert"]["document"]["starts_at"], "2023-12-01T14:30:22.123456Z");
+    assert_eq!(told["alert"]["document"]["ends_at"], "2023-12-01T15:00:00.000000Z");
+    let acked = host.post(&format!("/alerts/{id}/ack"), &json!({"by": "alice"})).await.ok();
+    let shown = host.get(&format!("/alerts/{id}")).await.ok();
+    let listed = host.get("/alerts").await.ok();
+    let (health, plugins) = (host.get("/health").await.ok(), host.get("/plugins").await.ok());
+    let mut found = Vec::new();
+    for document in [&first, &told, &acked, &shown, &listed, &health, &plugins] {
+        times("", document, &mut found);
+    }
+    for place in ["received_at", "starts_at", "ends_at", ".at", "accepted_at", "since", "timestamp"] {
+        assert!(found.iter().any(|(at, _)| at.ends_with(place)), "{place} is not among {found:?}");
+    }
+    found.iter().for_each(|(_, time)| assert_microseconds(time));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_only_alert_of_a_request_has_an_id_and_a_workflow_of_an_alert() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let post = async |body: Value, key: Option<&str>| {
+        let request = client().post(host.at("/webhook/alerts")).json(&body);
+        let keyed = key.iter().fold(request, |request, key| request.header("idempotency-key", *key));
+        host::ids(&host.request(keyed).await.ok()).remove(0)
+    };
+    let (batch, key) = (unique("only-"), unique("only-"));
+    let named = json!({"alerts": [alert("in a batch")], "batch_id": batch});
+    let keyed = json!({"alerts": [alert("by a key")]});
+    let dated = json!({"alerts": [identified("dated")], "batch_id": unique("dated-")});
+    let undated =
+        json!({"alerts": [with(alert("undated"), json!({"id": unique("u-")}))], "batch_id": unique("u-")});
+    for (body, key) in [(named, None), (keyed, Some(key.as_str())), (dated, None), (undated, None)] {
+        let id = post(body.clone(), key).await;
+        let parts: Vec<&str> = id.rsplitn(3, '-').collect();
+        assert_eq!((id.starts_with("alert-"), parts[0].len(), parts[1].len()), (true, 6, 8), "{id}");
+        assert_eq!(post(body, key).await, id, "the same request again");
+        let held = host.completed(&id).await;
+        assert_eq!((&held["workflow_id"], &held["outcome"]), (&json!(id), &json!("delivered")), "{held}");
+    }
+    assert_eq!(receiver.received("/pager").len(), 4, "each was told once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_in_errors_is_the_json_that_was_posted() {
+    let host = bare().await;
+    let wrong = [json!([]), json!(null), json!({"a": [1, null]}), json!(7), json!("")];
+    let alerts: Vec<_> = wrong.iter().map(|value| with(alert("x"), json!({"severity": value}))).collect();
+    let reply = host.post("/webhook/alerts", &json!({"alerts": alerts})).await;
+    let body = assert_refused(&reply, 400, "invalid-request");
+    let values: Vec<_> =
+        body["errors"].as_array().expect("a list").iter().map(|fault| fault["value"].clone()).collect();
+    assert_eq!(values, wrong, "{body}");
+    assert_eq!(body["errors"][0]["message"], "[] is not one of low, medium, high, critical");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ids_are_made_of_identity_and_start_in_utc() {
     let host = bare().await;
     let (id, key) = (unique("id"), unique("key"));
