@@ -58,7 +58,7 @@ async fn the_root_leads_to_what_there_is() {
     for path in ["/docs", "/openapi.json", "/health", "/metrics"] {
         assert!(plain.text.contains(path), "{plain:?}");
         assert!(page.text.contains(&format!("href=\"{}\"", &path[1..])), "{page:?}");
-        assert_eq!(host.get(path).await.status, 200, "{path}");
+        assert!(host.get(path).await.status < 400, "{path}");
     }
     let of_worker = worker.get("/").await;
     assert!(of_worker.text.contains("/health") && !of_worker.text.contains("/docs"), "{of_worker:?}");
