@@ -53,7 +53,7 @@ pub(super) struct ApiError {
     /// How many alerts the request brought, as far as that is known.
     alerts: usize,
     /// What a vendor's clients want in it besides.
-    vendor: Option<Map<String, Value>>,
+    vendor: Option<Box<Map<String, Value>>>,
 }
 
 impl ApiError {
@@ -78,7 +78,7 @@ impl ApiError {
 
     /// The same refusal as senders to a source take it; `vendor` is what the clients of its vendor want in it.
     pub(super) fn for_source(mut self, vendor: Option<Map<String, Value>>) -> Self {
-        self.vendor = vendor;
+        self.vendor = vendor.map(Box::new);
         self.status = self.code.status_of_source();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             self.retry_after = self.retry_after.or(Some(RETRY_AFTER_SECONDS));
@@ -236,7 +236,7 @@ impl ApiError {
         let body = WebhookResponse::refused(self.message, self.faults, self.code.as_str(), request_id);
         let mut response = match self.vendor {
             None => (self.status, Json(body)).into_response(),
-            Some(members) => (self.status, Json(with_members(&body, members))).into_response(),
+            Some(members) => (self.status, Json(with_members(&body, *members))).into_response(),
         };
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
