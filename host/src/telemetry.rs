@@ -77,7 +77,9 @@ pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<(), Telemetr
     let text = filter.unwrap_or(DEFAULT_FILTER);
     let filter = EnvFilter::try_new(text);
     let filter = filter.map_err(|source| TelemetryError::Filter { filter: text.to_owned(), source })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| OneLine(io::stderr()));
+    // A line that nobody reads any more is lost; to report that on the same closed pipe would be a panic.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false);
+    let builder = builder.with_env_filter(filter).with_writer(|| OneLine(io::stderr()));
     let result = match format {
         LogFormat::Text => builder.with_target(false).with_ansi(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
