@@ -286,16 +286,16 @@ pub(super) struct UnreadableFile {
 
 /// Reads a plugin's files, once, as the look at them found them: a sidecar that was there is not done without.
 pub(super) fn read(directory: &Path, name: &str, stamps: &Stamps) -> Result<PluginFile, UnreadableFile> {
-    let read = |file: String, limit| {
-        let bytes = operator_file::read(&directory.join(&file), limit);
-        bytes.map_err(|source| UnreadableFile { file, source })
+    let file = format!("{name}.wasm");
+    let component = match operator_file::read(&directory.join(&file), LARGEST_COMPONENT) {
+        Ok(bytes) => bytes,
+        Err(error) => return Err(unreadable(directory, file, error)),
     };
-    let component = read(format!("{name}.wasm"), LARGEST_COMPONENT)?;
     let file = format!("{name}.toml");
     let sidecar = match operator_file::read_text(&directory.join(&file), LARGEST_SIDECAR) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !stamps.has(Part::Sidecar) => None,
-        Err(source) => return Err(UnreadableFile { file, source }),
+        Err(error) => return Err(unreadable(directory, file, error)),
     };
     Ok(PluginFile { name: name.to_owned(), component: component.into(), sidecar })
 }
@@ -306,8 +306,28 @@ pub(super) fn read_signature(directory: &Path, file: &str) -> Result<Option<Stri
     match operator_file::read(&directory.join(&file), LARGEST_SIGNATURE) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(UnreadableFile { file, source }),
+        Err(error) => Err(unreadable(directory, file, error)),
     }
+}
+
+fn unreadable(directory: &Path, file: String, error: io::Error) -> UnreadableFile {
+    let source = match error.kind() {
+        io::ErrorKind::PermissionDenied => denied(&directory.join(&file), &error),
+        _ => error,
+    };
+    UnreadableFile { file, source }
+}
+
+/// The same error, with whose the file is, who may read it, and what helps.
+fn denied(path: &Path, error: &io::Error) -> io::Error {
+    let Ok(metadata) = fs::metadata(path) else { return io::Error::new(error.kind(), error.to_string()) };
+    let (mode, owner, own) = (metadata.mode() & 0o7777, metadata.uid(), rustix::process::geteuid().as_raw());
+    let path = path.display();
+    let text = format!(
+        "{error}: its mode is {mode:04o}, it belongs to uid {owner}, and the host runs as uid {own}: chmod 644 {path} \
+         (`cargo component build` writes files of mode 0600)"
+    );
+    io::Error::new(error.kind(), text)
 }
 
 /// Writes a file so that nobody sees half of it: aside first, hidden, then renamed into place.

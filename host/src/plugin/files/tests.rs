@@ -154,6 +154,29 @@ fn a_sidecar_that_was_there_is_not_done_without() {
 }
 
 #[test]
+fn a_file_that_its_owner_alone_may_read_is_named_with_what_helps() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pager.wasm");
+    fs::write(&path, "").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let owner = fs::metadata(&path).unwrap().uid();
+    let error =
+        |code| unreadable(directory.path(), "pager.wasm".to_owned(), io::Error::from_raw_os_error(code));
+    let text = error(13).to_string();
+    for part in [
+        "pager.wasm cannot be read: Permission denied".to_owned(),
+        format!("its mode is 0600, it belongs to uid {owner}, and the host runs as uid "),
+        format!("chmod 644 {}", path.display()),
+        "`cargo component build`".to_owned(),
+    ] {
+        assert!(text.contains(&part), "{part}: {text}");
+    }
+    assert!(operator_file::can_pass(&error(13).source), "it is read once its mode is changed");
+    assert!(!error(5).to_string().contains("chmod"), "{}", error(5));
+}
+
+#[test]
 fn a_change_of_any_file_is_seen_and_a_signature_alone_is_no_plugin() {
     let (directory, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let lock = outside.path().join("campanile.lock");
