@@ -13,6 +13,7 @@ mod parse;
 mod pattern;
 mod tree;
 mod value;
+mod values;
 
 use std::sync::LazyLock;
 
@@ -79,6 +80,11 @@ impl Condition {
             Ok(other) => Err(not_a_verdict(&other)),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// What it reads of an alert: `alert.severity is "low", alert.labels.team is absent`.
+    pub fn values(&self, facts: &Facts<'_>) -> String {
+        values::values(&self.expression, facts.alert).join(", ")
     }
 }
 

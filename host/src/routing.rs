@@ -94,6 +94,8 @@ pub struct Visit<'a> {
     pub depth: usize,
     /// What was decided there.
     pub verdict: Verdict<'a>,
+    /// By what.
+    when: Option<&'a Condition>,
 }
 
 /// A decision of one route.
@@ -168,28 +170,31 @@ impl Router {
         (routed, visits)
     }
 
-    /// What these routes mean for a receiver and an alert at a time, one line each: whether it would be told, what the routes that
-    /// name it decide, and for whom it stands in.
+    /// What these routes mean for a receiver and an alert at a time, one line each: whether the receiver would be notified, what
+    /// each route that was asked decides and by which values, which routes that name the receiver are not asked, and for whom
+    /// it is a fallback.
     pub fn about(&self, receiver: &str, alert: &Value, at: Timestamp) -> Vec<String> {
         let (routed, visits) = self.route(alert, at);
         let names = |list: &[String]| list.iter().any(|name| name == receiver);
-        let mut lines = Vec::new();
-        if let Some(muted) = &routed.muted {
-            lines.push(muted.clone());
-        } else if names(&routed.receivers) {
-            lines.push("it would be told".to_owned());
+        let mut lines: Vec<String> = routed.muted.iter().cloned().collect();
+        if names(&routed.receivers) {
+            lines.push("it would be notified".to_owned());
         }
+        lines.extend(visits.iter().map(|visit| visit.explained(alert)));
         let mut naming = Vec::new();
         self.routes.iter().for_each(|route| route.find(receiver, &mut Vec::new(), &mut naming));
         let is_left_out = routed.muted.is_none() && !names(&routed.receivers);
-        lines.extend(naming.into_iter().map(|way| said(&way, &visits, is_left_out)));
+        lines.extend(naming.iter().filter_map(|way| passed_over(way, &visits, is_left_out)));
         let stands_in = |(_, other): &(&String, &Arc<Receiver>)| names(&other.fallback);
-        let others = self.receivers.iter().filter(stands_in);
-        lines.extend(others.map(|(other, _)| format!("it is told when {other} is given up")));
-        if names(&self.catch_all) {
-            lines.push("it is told of what no route takes".to_owned());
+        let others: Vec<_> = self.receivers.iter().filter(stands_in).map(|(other, _)| other).collect();
+        lines.extend(
+            others.iter().map(|other| format!("it is notified when {other} has exhausted its retries")),
+        );
+        let is_last = names(&self.catch_all);
+        if is_last {
+            lines.push("it is notified of what no route takes".to_owned());
         }
-        if lines.is_empty() {
+        if naming.is_empty() && others.is_empty() && !is_last {
             lines.push("no route names it".to_owned());
         }
         lines.extend(routed.failed_mutes);
@@ -212,22 +217,21 @@ impl Router {
     }
 }
 
-/// What became of an alert on the way to a route.
-fn said(way: &[&Route], visits: &[Visit<'_>], is_left_out: bool) -> String {
-    let visit = |route: &&Route| visits.iter().find(|visit| std::ptr::eq(visit.route, route.name.as_str()));
+/// Why a route that names a receiver is not asked, or does not count although it takes the alert.
+fn passed_over(way: &[&Route], visits: &[Visit<'_>], is_left_out: bool) -> Option<String> {
+    let visit = |route: &Route| visits.iter().find(|visit| std::ptr::eq(visit.route, route.name.as_str()));
     let last = way.iter().rev().find_map(|route| Some((route, visit(route)?)));
-    let name = way.last().map_or("", |route| route.name.as_str());
+    let takes = |visit: &Visit<'_>| matches!(visit.verdict, Verdict::Taken | Verdict::Failed(_));
+    let name = &way.last()?.name;
     match last {
-        Some((at, visit)) if at.name == name => match (&visit.verdict, is_left_out) {
-            (Verdict::Taken | Verdict::Failed(_), true) => {
-                format!("{visit}, and one below it takes its place")
-            }
-            _ => visit.to_string(),
-        },
-        Some((_, Visit { verdict: Verdict::Taken | Verdict::Failed(_), .. })) | None => {
-            format!("route {name}: is not asked, since another takes the alert first")
+        Some((at, visit)) if at.name == *name => {
+            (is_left_out && takes(visit)).then(|| format!("route {name}: one below it takes its place"))
         }
-        Some((_, visit)) => format!("route {name}: is not asked, since {visit}"),
+        Some((at, visit)) if !takes(visit) => Some(format!(
+            "route {name}: is not asked, since route {} above it does not pass the alert on",
+            at.name
+        )),
+        _ => Some(format!("route {name}: is not asked, since another takes the alert first")),
     }
 }
 
@@ -254,7 +258,8 @@ impl<'a> Walk<'a, '_> {
         for route in routes {
             let verdict = route.verdict(self.facts, self.at);
             let has_failed = matches!(verdict, Verdict::Failed(_));
-            self.visits.push(Visit { route: &route.name, depth, verdict: verdict.clone() });
+            let when = route.when.as_ref().map(|(_, condition)| condition);
+            self.visits.push(Visit { route: &route.name, depth, verdict: verdict.clone(), when });
             match verdict {
                 Verdict::Left(_) => continue,
                 Verdict::Silent(window) => {

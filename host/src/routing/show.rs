@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 use super::{Route, Routed, Router, Verdict, Visit, Window};
-use crate::time;
+use crate::condition::Facts;
 
 impl fmt::Display for Router {
     /// The tree, a line for each route.
@@ -77,5 +79,13 @@ impl fmt::Display for Visit<'_> {
             Verdict::Left(when) => write!(f, "leaves it: {when} is false"),
             Verdict::Silent(window) => write!(f, "takes it, and tells nobody now: window {window}"),
         }
+    }
+}
+
+impl Visit<'_> {
+    /// What was decided, and what the route's condition read of the alert.
+    pub fn explained(&self, alert: &Value) -> String {
+        let values = self.when.map(|when| when.values(&Facts::of(alert))).filter(|values| !values.is_empty());
+        values.map_or_else(|| self.to_string(), |values| format!("{self} ({values})"))
     }
 }
