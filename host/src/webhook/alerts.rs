@@ -138,10 +138,10 @@ pub(super) struct AlertAnswer {
     children: Vec<String>,
     /// What is being tried again.
     pending: Vec<Pending>,
-    /// Why the receiver that was asked for was, or was not, told.
+    /// Why the receiver that was asked for was, or was not, told: what decided, line by line.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    why: Option<String>,
+    why: Option<Vec<String>>,
     /// Its page in Temporal's web UI, where the host knows one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -247,9 +247,12 @@ pub(super) struct Question {
     why: Option<String>,
 }
 
-fn answer(surroundings: &Surroundings, found: &Found, receiver: &str) -> String {
+fn answer(surroundings: &Surroundings, found: &Found, receiver: &str) -> Vec<String> {
     let [alert] = found.alerts.as_slice() else {
-        return format!("{} is a batch: ask it of one of its alerts, by its own id.", found.workflow_id);
+        return vec![format!(
+            "{} is a batch: ask it of one of its alerts, by its own id.",
+            found.workflow_id
+        )];
     };
     // Only who works on alerts reads the routes.
     let router = surroundings.works.then(|| surroundings.routing.current());
@@ -257,7 +260,7 @@ fn answer(surroundings: &Surroundings, found: &Found, receiver: &str) -> String 
 }
 
 impl AlertAnswer {
-    fn new(found: Found, why: Option<String>, link: &Link) -> Self {
+    fn new(found: Found, why: Option<Vec<String>>, link: &Link) -> Self {
         let Found { workflow_id, state, mut alerts, children, pending } = found;
         let carried = match alerts.pop() {
             Some(alert) if alerts.is_empty() && children.is_empty() => Carried::One(Box::new(alert)),

@@ -1,6 +1,7 @@
-//! Why a receiver was, or was not, told of an alert: one paragraph, out of the alert's story and the routes.
+//! Why a receiver was, or was not, told of an alert: line by line, out of the alert's story and the routes.
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::ledger::{Activity, Attempt, Outcome, Step, StepError, StepResult};
 use crate::routing::Router;
@@ -14,20 +15,20 @@ pub(super) fn why(
     pending: &[Pending],
     router: Option<&Router>,
     receiver: &str,
-) -> String {
+) -> Vec<String> {
     let step = notified(found).filter(|step| step.name() == receiver).last();
     let own = format!("{}/{receiver}", found.id);
     let waits = pending.iter().find(|one| one.id == own || one.id.starts_with(&format!("{own}-for-")));
     let mut says = match (step, waits) {
         (step, Some(pending)) => of_pending(receiver, Some(pending), step),
         (Some(step), None) if goes_on(found, pending, step) => of_pending(receiver, None, Some(step)),
-        (Some(step), None) => of_step(found, receiver, step),
+        (Some(step), None) => of_step(found, router, receiver, step),
         (None, None) => of_nobody(found, router, receiver),
     };
     if let Some(other) = step.and_then(|step| step.instead_of.as_ref()) {
         says.push(format!("It stood in for {other}, which was given up."));
     }
-    says.join(" ")
+    says
 }
 
 /// Whether another attempt is to come, as far as the history tells.
@@ -56,7 +57,7 @@ fn of_pending(receiver: &str, pending: Option<&Pending>, first: Option<&Step>) -
     says
 }
 
-fn of_step(found: &FoundAlert, receiver: &str, step: &Step) -> Vec<String> {
+fn of_step(found: &FoundAlert, router: Option<&Router>, receiver: &str, step: &Step) -> Vec<String> {
     let said = step.message.as_deref().unwrap_or_default();
     let mut says = vec![match (step.result, &step.error) {
         (StepResult::Ok, _) => format!("{receiver} was told, {}: {said}.", attempt(step)),
@@ -71,7 +72,7 @@ fn of_step(found: &FoundAlert, receiver: &str, step: &Step) -> Vec<String> {
     says.extend(step.receipt_id.as_ref().map(|id| format!("Its receipt is {id}.")));
     says.extend(step.warnings.iter().map(|warning| format!("Warning: {warning}.")));
     says.extend(step.before.iter().map(of_attempt));
-    says.extend(chosen(found));
+    says.extend(chosen(found, router));
     let stand_ins = notified(found).filter(|other| other.instead_of.as_deref() == Some(receiver));
     says.extend(stand_ins.map(|other| match other.result {
         StepResult::Ok => format!("{} was told in its place.", other.name()),
@@ -85,41 +86,63 @@ fn of_step(found: &FoundAlert, receiver: &str, step: &Step) -> Vec<String> {
     says
 }
 
-/// What chose those who are told.
-fn chosen(found: &FoundAlert) -> Option<String> {
-    let lines: Vec<&str> =
-        decisions(found).iter().map(String::as_str).filter(|line| is_choice(line)).collect();
-    (!lines.is_empty()).then(|| format!("What chose it: {}.", lines.join("; ")))
+/// What chose those who are told, a line for each route and mute.
+fn chosen(found: &FoundAlert, router: Option<&Router>) -> Vec<String> {
+    explained(found, router, decisions(found).iter().filter(|line| is_choice(line)))
+}
+
+/// Decisions, with what a route's condition read where the route is still the same.
+fn explained<'a>(
+    found: &FoundAlert,
+    router: Option<&Router>,
+    lines: impl Iterator<Item = &'a String>,
+) -> Vec<String> {
+    let alert = document(found);
+    let visits = router.map(|router| router.route(&alert, Timestamp::now()).1).unwrap_or_default();
+    let explained = |line: &String| {
+        let visit = visits.iter().find(|visit| visit.to_string() == *line);
+        visit.map_or_else(|| line.clone(), |visit| visit.explained(&alert))
+    };
+    lines.map(explained).collect()
 }
 
 fn is_choice(line: &str) -> bool {
-    line.starts_with("route ") || line.starts_with("no receiver took") || line.starts_with("goes to those")
+    const BEGINS: [&str; 5] = ["route ", "no receiver took", "goes to those", "mute until ", "muted until "];
+    BEGINS.iter().any(|begin| line.starts_with(begin))
+}
+
+/// The alert as routes see it. It came from JSON, so it goes back into JSON.
+fn document(found: &FoundAlert) -> Value {
+    serde_json::to_value(&found.alert).unwrap_or_default()
 }
 
 fn of_nobody(found: &FoundAlert, router: Option<&Router>, receiver: &str) -> Vec<String> {
     let lines = decisions(found);
-    let own: Vec<&str> =
-        lines.iter().filter_map(|line| line.strip_prefix(&format!("{receiver}: "))).collect();
+    let own = lines.iter().filter_map(|line| line.strip_prefix(&format!("{receiver}: ")));
+    let own: Vec<String> = own.map(str::to_owned).collect();
     if found.ledger.is_none() && notified(found).next().is_none() && lines.is_empty() {
         return vec![format!(
             "{receiver} is not told yet, as far as is known: the alert is still under way."
         )];
     }
+    let because = |head: String, lines: Vec<String>| [vec![head], lines].concat();
     if found.is_held {
-        return vec![format!("{receiver} is not told of the end yet: {}.", lines.join("; "))];
+        let all = explained(found, router, lines.iter());
+        return because(format!("{receiver} is not told of the end yet:"), all);
     }
     if found.outcome == Some(Outcome::Dropped) {
-        return vec![format!("{receiver} was not told, and nobody was: {}.", lines.join("; "))];
+        let all = explained(found, router, lines.iter());
+        return because(format!("{receiver} was not told, and nobody was:"), all);
     }
     if !own.is_empty() {
-        return vec![format!("{receiver} was not told: {}.", own.join("; "))];
+        return because(format!("{receiver} was not told:"), own);
     }
-    let mut says = vec![format!("{receiver} was not told: nothing that took the alert names it.")];
-    says.extend(chosen(found).map(|text| text.replace("What chose it", "What decided")));
-    // An alert came from JSON, so it goes back into JSON.
-    let alert = serde_json::to_value(&found.alert).unwrap_or_default();
-    let now = router.map(|router| router.about(receiver, &alert, Timestamp::now()).join("; "));
-    says.extend(now.map(|now| format!("By the configuration as it is now: {now}.")));
+    let head = format!("{receiver} was not told: nothing that took the alert names it.");
+    let mut says = because(head, chosen(found, router));
+    if let Some(router) = router {
+        says.push("By the configuration as it is now:".to_owned());
+        says.extend(router.about(receiver, &document(found), Timestamp::now()));
+    }
     says
 }
 
@@ -139,7 +162,7 @@ fn of_attempt(attempt: &Attempt) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -165,7 +188,7 @@ mod tests {
         step
     }
 
-    fn asked(ledger: Value, receiver: &str) -> String {
+    fn asked(ledger: Value, receiver: &str) -> Vec<String> {
         why(&found(ledger), &[], Some(&Router::default()), receiver)
     }
 
@@ -178,8 +201,12 @@ mod tests {
         let ledger = json!({"steps": steps, "decisions": ["route ops: takes it"]});
         assert_eq!(
             asked(ledger, "slack"),
-            "slack was told, in attempt 2 at 2026-01-01T00:00:01.000000Z (12 ms): posted. Its receipt is 17.2. \
-             Attempt 1 at 2026-01-01T00:00:00.000000Z (3 ms) failed: http-503: busy. What chose it: route ops: takes it."
+            [
+                "slack was told, in attempt 2 at 2026-01-01T00:00:01Z (12 ms): posted.",
+                "Its receipt is 17.2.",
+                "Attempt 1 at 2026-01-01T00:00:00Z (3 ms) failed: http-503: busy.",
+                "route ops: takes it",
+            ]
         );
     }
 
@@ -189,7 +216,7 @@ mod tests {
         let failed = json!({"result": "failed", "error": error, "parked": "alert-1/slack"});
         let steps = [step("slack", failed), step("mail", json!({"instead_of": "slack"}))];
         let ledger = json!({"steps": steps});
-        let text = asked(ledger.clone(), "slack");
+        let text = asked(ledger.clone(), "slack").join("\n");
         for part in [
             "was given up, in attempt 1",
             "http-404: no such hook",
@@ -198,21 +225,38 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        assert!(asked(ledger, "mail").ends_with("It stood in for slack, which was given up."));
+        assert!(asked(ledger, "mail").ends_with(&["It stood in for slack, which was given up.".to_owned()]));
     }
 
     #[test]
     fn who_was_not_meant_is_told_what_decided() {
         let left = json!({"steps": [step("mail", json!({}))], "decisions": ["slack: left out: its `when` is false"]});
-        assert_eq!(asked(left, "slack"), "slack was not told: left out: its `when` is false.");
+        assert_eq!(asked(left, "slack"), ["slack was not told:", "left out: its `when` is false"]);
         let muted = json!({"outcome": "dropped", "decisions": ["muted until tomorrow: the move"]});
         assert_eq!(
             asked(muted, "slack"),
-            "slack was not told, and nobody was: muted until tomorrow: the move."
+            ["slack was not told, and nobody was:", "muted until tomorrow: the move"]
         );
         let other = json!({"steps": [step("mail", json!({}))], "decisions": ["route ops: takes it"]});
-        let text = asked(other, "slack");
-        assert!(text.contains("What decided: route ops: takes it."), "{text}");
-        assert!(text.contains("no route names it"), "{text}");
+        let lines = asked(other, "slack");
+        assert_eq!(
+            lines[1..],
+            ["route ops: takes it", "By the configuration as it is now:", "no route names it"]
+        );
+    }
+
+    #[test]
+    fn what_decided_is_listed_with_the_values_that_decided() {
+        let toml = "[[routes]]\nname = 'night'\nwhen = \"alert.severity == 'critical'\"\nreceivers = ['slack']\n\
+                    [[routes]]\nname = 'rest'\nwhen = \"alert.labels['team'] != 'x' || alert.type == 'custom'\"\nreceivers = ['mail']";
+        let config = toml::from_str(toml).unwrap();
+        let (router, _) = Router::load(&config, &|_: &str| true, true, Timestamp::now()).ok().unwrap();
+        let ledger = json!({"steps": [step("mail", json!({}))], "decisions": ["mute until z (a move): fails", "route rest: takes it"]});
+        let asked = |receiver| why(&found(ledger.clone()), &[], Some(&router), receiver);
+        let rest = "route rest: takes it (alert.labels.team is absent, alert.type is \"custom\")";
+        assert_eq!(asked("mail")[1..], ["mute until z (a move): fails", rest]);
+        let night =
+            "route night: leaves it: alert.severity == 'critical' is false (alert.severity is \"low\")";
+        assert_eq!(asked("slack")[3..], ["By the configuration as it is now:", night, rest]);
     }
 }
