@@ -57,7 +57,8 @@ pub use cause::Cause;
 pub use codec::{Codec, EncryptionConfig, EncryptionKeyConfig};
 pub use continued::{Answer, Continuation};
 pub use deliveries::{
-    DeliveryFilter, DeliveryPage, Order, ParkedDelivery, ParkedState, count_parked, deliveries, order,
+    DeliveryEnd, DeliveryFilter, DeliveryPage, Fate, Order, ParkedDelivery, ParkedState, count_parked,
+    deliveries, order,
 };
 pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
 pub use json::Json;

@@ -1,6 +1,7 @@
 //! The parked deliveries: what nobody could deliver, found through Temporal's visibility, and tried again when somebody says
 //! so.
 
+use std::fmt;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -17,7 +18,7 @@ use super::cause::Cause;
 use super::link::Link;
 use super::list::{self, ListError, is, quoted};
 use super::lookup::{self, LookupError};
-use super::parked::ParkedDeliveryWorkflow;
+use super::parked::{ParkedDeliveryWorkflow, Unparked};
 use super::search_attributes::{ERROR, KEY, RECEIVER, SEVERITY, SOURCE, STATUS, TITLE};
 use crate::alert::{self, Severity};
 use crate::telemetry::metric;
@@ -26,6 +27,8 @@ use crate::telemetry::metric;
 const AT_ONCE: i32 = 500;
 /// How many are told to try again at once.
 const TOLD_AT_ONCE: usize = 16;
+/// How long it may take to look up how many ended.
+const ENDS_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often they are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -128,6 +131,79 @@ pub struct ParkedDelivery {
     #[serde(with = "crate::time::required")]
     #[schema(value_type = String, format = DateTime)]
     pub parked_at: Timestamp,
+    /// How it came to its end, once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub end: Option<DeliveryEnd>,
+}
+
+/// How a parked delivery came to its end.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeliveryEnd {
+    /// What became of it.
+    pub how: Fate,
+    /// How many attempts were made in all; absent where its workflow has no result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub attempts: Option<u32>,
+    /// Why it was discarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub reason: Option<String>,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<String>, format = DateTime)]
+    pub at: Option<Timestamp>,
+}
+
+/// What became of a parked delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Fate {
+    /// A retry delivered it.
+    Delivered,
+    /// It is not wanted any more.
+    Discarded,
+    /// It was parked for 30 days.
+    Expired,
+    /// Its workflow was ended in Temporal itself.
+    Aborted,
+    /// The result of its workflow cannot be read, such as one that is encrypted with a key that is gone.
+    Unknown,
+}
+
+impl fmt::Display for DeliveryEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.how {
+            Fate::Delivered => "delivered",
+            Fate::Discarded => "discarded",
+            Fate::Expired => "expired",
+            Fate::Aborted => "its workflow was ended in Temporal",
+            Fate::Unknown => "its result cannot be read",
+        })?;
+        match (self.how, self.attempts, &self.reason) {
+            (Fate::Delivered, Some(attempts), _) => write!(f, " in attempt {attempts}"),
+            (_, _, Some(reason)) => write!(f, ": {reason}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl DeliveryEnd {
+    /// An end of which only this is known.
+    fn at(how: Fate, at: Option<Timestamp>) -> Self {
+        Self { how, attempts: None, reason: None, at }
+    }
+
+    /// The same end, with what its workflow says of it.
+    fn with_result(self, ended: Unparked) -> Self {
+        let how = match (ended.delivered, &ended.discarded) {
+            (true, _) => Fate::Delivered,
+            (false, Some(_)) => Fate::Discarded,
+            (false, None) => Fate::Expired,
+        };
+        Self { how, attempts: Some(ended.step.attempts), reason: ended.discarded, at: self.at }
+    }
 }
 
 /// What is to be done with parked deliveries.
@@ -146,10 +222,24 @@ pub enum Order {
 /// Temporal does not tell.
 pub async fn deliveries(link: &Link, filter: &DeliveryFilter) -> Result<DeliveryPage, LookupError> {
     let size = i32::from(filter.limit.unwrap_or(list::PAGE).clamp(1, list::LARGEST_PAGE));
-    let (found, next) = list::page(&lookup::client(link)?, query(&link.task_queue, filter), size, Vec::new())
-        .await
-        .map_err(unavailable)?;
-    Ok(DeliveryPage { deliveries: found.into_iter().filter_map(parked).collect(), more: !next.is_empty() })
+    let client = lookup::client(link)?;
+    let query = query(&link.task_queue, filter);
+    let (found, next) = list::page(&client, query, size, Vec::new()).await.map_err(unavailable)?;
+    let ending = found.into_iter().filter_map(parked).map(async |delivery| with_end(&client, delivery).await);
+    let deliveries = stream::iter(ending).buffered(TOLD_AT_ONCE).collect();
+    let deliveries = tokio::time::timeout(ENDS_TIMEOUT, deliveries).await;
+    let deliveries = deliveries
+        .map_err(|_| LookupError::Unavailable(format!("the ends are not known within {ENDS_TIMEOUT:?}")))?;
+    Ok(DeliveryPage { deliveries, more: !next.is_empty() })
+}
+
+/// The delivery, with what its workflow says of its end if that has come.
+async fn with_end(client: &Client, delivery: ParkedDelivery) -> ParkedDelivery {
+    let Some(end) = delivery.end.clone().filter(|end| end.how == Fate::Unknown) else { return delivery };
+    match lookup::unparked(client, &delivery.id).await {
+        Some(ended) => ParkedDelivery { end: Some(end.with_result(ended)), ..delivery },
+        None => delivery,
+    }
 }
 
 /// Gives an order to all parked deliveries that a filter takes, and tells to which.
@@ -250,9 +340,11 @@ fn query(task_queue: &str, filter: &DeliveryFilter) -> String {
 }
 
 fn parked(info: WorkflowExecutionInfo) -> Option<ParkedDelivery> {
-    use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus::Running;
+    use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus::{Completed, Running};
+    let how = if info.status() == Completed { Fate::Unknown } else { Fate::Aborted };
     let state = if info.status() == Running { ParkedState::Parked } else { ParkedState::Ended };
     let at = info.start_time?;
+    let closed_at = info.close_time.and_then(|time| Timestamp::new(time.seconds, time.nanos).ok());
     let attributes = SearchAttributes::from(info.search_attributes.unwrap_or_default());
     let get = |key| attributes.get(key);
     let id = info.execution?.workflow_id;
@@ -269,6 +361,7 @@ fn parked(info: WorkflowExecutionInfo) -> Option<ParkedDelivery> {
         source: get(&SOURCE),
         key: get(&KEY),
         parked_at: Timestamp::new(at.seconds, at.nanos).ok()?,
+        end: (state == ParkedState::Ended).then(|| DeliveryEnd::at(how, closed_at)),
         id,
     })
 }
@@ -276,6 +369,7 @@ fn parked(info: WorkflowExecutionInfo) -> Option<ParkedDelivery> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::{Activity, Step};
 
     #[test]
     fn a_filter_becomes_a_query_that_no_text_breaks_out_of() {
@@ -292,5 +386,23 @@ mod tests {
              AND (WorkflowId = 'alert-1' OR WorkflowId STARTS_WITH 'alert-1/') \
              AND StartTime >= '2023-12-01T14:30:22Z'"
         );
+    }
+
+    #[test]
+    fn an_end_says_how_and_why() {
+        let at = "2026-11-30T10:00:00Z".parse().ok();
+        let end = |delivered, discarded: Option<&str>| {
+            let step = Step { attempts: 9, ..Step::untried(Activity::SendNotification, "chat") };
+            let ended = Unparked { step, delivered, discarded: discarded.map(str::to_owned) };
+            DeliveryEnd::at(Fate::Unknown, at).with_result(ended)
+        };
+        for (end, how, said) in [
+            (end(true, None), Fate::Delivered, "delivered in attempt 9"),
+            (end(false, Some("an operator did")), Fate::Discarded, "discarded: an operator did"),
+            (end(false, None), Fate::Expired, "expired"),
+            (DeliveryEnd::at(Fate::Aborted, at), Fate::Aborted, "its workflow was ended in Temporal"),
+        ] {
+            assert_eq!((end.how, end.to_string().as_str(), end.at), (how, said, at));
+        }
     }
 }

@@ -180,7 +180,7 @@ pub(super) async fn post_discard(
     State(surroundings): State<Surroundings>,
     filter: Result<Query<DeliveryFilter>, QueryRejection>,
 ) -> Result<Json<Ordered>, ApiError> {
-    ordered(&surroundings, filter, &Order::Discard("discarded by a person".to_owned())).await
+    ordered(&surroundings, filter, &Order::Discard("an operator ordered it".to_owned())).await
 }
 
 async fn ordered(
