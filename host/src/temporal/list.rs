@@ -96,6 +96,8 @@ pub struct ListedAlert {
     pub workflow_id: String,
     /// Where it stands.
     pub state: State,
+    /// Whether it is a batch: its alerts run in it, or on their own.
+    pub is_batch: bool,
     /// The headline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -300,9 +302,11 @@ fn listed(info: WorkflowExecutionInfo) -> Option<ListedAlert> {
     let (accepted_at, closed_at) = (info.start_time?, info.close_time);
     let attributes = SearchAttributes::from(info.search_attributes.unwrap_or_default());
     let get = |key| attributes.get(key);
+    let is_batch = info.r#type.is_some_and(|workflow| workflow.name == "BatchAlertProcessingWorkflow");
     Some(ListedAlert {
         workflow_id: info.execution?.workflow_id,
         state,
+        is_batch,
         title: get(&TITLE),
         outcome: get(&OUTCOME),
         status: get(&STATUS),
