@@ -8,6 +8,7 @@ mod body;
 mod code;
 mod connections;
 mod deliveries;
+mod dry_run;
 mod error;
 mod explained;
 mod front;
@@ -63,6 +64,7 @@ use crate::temporal::{ActivityConfig, Link};
 
 pub(crate) use access::scrubbed;
 pub use access::{Access, KeyConfig, NewKey, SourceConfig};
+pub use dry_run::{DryRun, Refused, read_body, read_decoded, read_posted};
 pub use listen::{Door, Listen};
 pub use places::Places;
 pub use request::read_alert;

@@ -226,7 +226,7 @@ impl ApiError {
         self
     }
 
-    #[cfg(test)]
+    /// What is wrong with the content.
     pub(super) fn faults(&self) -> &[Fault] {
         &self.faults
     }

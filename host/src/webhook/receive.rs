@@ -152,7 +152,7 @@ pub(super) fn overloaded() -> ApiError {
 }
 
 /// The body as the sender meant it; at most `most` bytes.
-fn unpacked(headers: &HeaderMap, raw: Bytes, most: usize) -> Result<Bytes, ApiError> {
+pub(super) fn unpacked(headers: &HeaderMap, raw: Bytes, most: usize) -> Result<Bytes, ApiError> {
     let encodings: Vec<_> = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.as_bytes()).collect();
     let encoding = String::from_utf8_lossy(&encodings.join(&b", "[..])).into_owned();
     match encoding.trim().to_ascii_lowercase().as_str() {

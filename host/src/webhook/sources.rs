@@ -298,7 +298,7 @@ fn refusal(source: &str, error: &CallError) -> ApiError {
 
 /// Checks what the source found. An alert that cannot be used becomes a warning; only if none is left is the request
 /// refused.
-fn understood(source: &str, mut arrival: Arrival, decoded: Decoded) -> Result<Found, ApiError> {
+pub(super) fn understood(source: &str, mut arrival: Arrival, decoded: Decoded) -> Result<Found, ApiError> {
     let Decoded { alerts, warnings, delivery_id, reply } = decoded;
     let found = alerts.len();
     if found > MOST_ALERTS {
