@@ -8,16 +8,31 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::output::{self, say};
-use super::table::Rows;
+use super::table::Column::{Text, Whole};
+use super::table::{Column, Rows};
 use super::{Target, answered, no_answer};
-use crate::temporal::{AlertPage, ListedAlert};
-use crate::time;
+use crate::temporal::{AlertPage, ListedAlert, State};
 
 /// The host itself waits five seconds for Temporal, and twelve for the worker of an alert that is taken over.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// How many characters of a source and of a title a table shows.
-const SOURCE: usize = 24;
-const TITLE: usize = 48;
+const COLUMNS: [Column; 7] = [
+    Whole("ACCEPTED"),
+    Whole("SEVERITY"),
+    Whole("STATUS"),
+    Whole("OUTCOME"),
+    Text("SOURCE"),
+    Text("TITLE"),
+    Whole("ALERT"),
+];
+const STEPS: [Column; 7] = [
+    Whole("AT"),
+    Text("STEP"),
+    Text("WHO"),
+    Whole("RESULT"),
+    Whole("ATTEMPTS"),
+    Whole("MS"),
+    Whole("WHAT IT SAID"),
+];
 
 #[derive(Args, Debug)]
 pub(super) struct Alerts {
@@ -28,10 +43,15 @@ pub(super) struct Alerts {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List alerts, newest first
+    #[command(after_help = "Example:\n  campanile alerts list --severity critical --since 2h")]
     List(Box<List>),
     /// Show all that is known of one alert or batch
+    #[command(after_help = "Example:\n  campanile alerts show alert-disk-20261126-052419 --why payments")]
     Show(Show),
     /// Take an alert over: nobody else is told of it any more
+    #[command(
+        after_help = "Example:\n  campanile alerts ack alert-disk-20261126-052419 --by alice --note rebooting"
+    )]
     Ack(Ack),
 }
 
@@ -49,16 +69,16 @@ impl Alerts {
 #[derive(Args, Debug)]
 struct List {
     /// delivered, partial, failed, dropped or unrouted
-    #[arg(long)]
+    #[arg(long, value_parser = super::word)]
     outcome: Option<String>,
     /// firing or resolved
-    #[arg(long)]
+    #[arg(long, value_parser = super::word)]
     status: Option<String>,
     /// low, medium, high or critical
-    #[arg(long)]
+    #[arg(long, value_parser = super::word)]
     severity: Option<String>,
     /// security, performance, infrastructure, application, network, database, availability or custom
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(long = "type", value_name = "TYPE", value_parser = super::word)]
     kind: Option<String>,
     /// The name of their source
     #[arg(long)]
@@ -67,7 +87,7 @@ struct List {
     #[arg(long, value_name = "ID")]
     dedup_key: Option<String>,
     /// running, completed, failed, canceled, terminated or timed_out
-    #[arg(long)]
+    #[arg(long, value_parser = super::word)]
     state: Option<String>,
     /// Accepted then or later, such as 2h or 2023-12-01T14:30:22Z
     #[arg(long, value_name = "TIME")]
@@ -118,7 +138,7 @@ impl List {
 }
 
 fn show_page(page: &AlertPage) {
-    let mut rows = Rows::new(&["ACCEPTED", "SEVERITY", "STATUS", "OUTCOME", "SOURCE", "TITLE", "ALERT"]);
+    let mut rows = Rows::new(&COLUMNS);
     for alert in &page.alerts {
         rows.add(row(alert));
     }
@@ -131,25 +151,33 @@ fn show_page(page: &AlertPage) {
 
 fn row(alert: &ListedAlert) -> [String; 7] {
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-    let outcome =
-        alert.outcome.clone().or_else(|| serde_json::to_value(alert.state).ok()?.as_str().map(str::to_owned));
     [
         time::text(alert.accepted_at),
         text(&alert.severity),
         text(&alert.status),
-        text(&outcome),
-        text(&alert.source).chars().take(SOURCE).collect(),
+        outcome(alert),
+        text(&alert.source),
         title(alert),
         alert.workflow_id.clone(),
     ]
 }
 
-/// A batch whose alerts have nothing in common, or that only started them, has no title.
-fn title(alert: &ListedAlert) -> String {
-    match &alert.title {
-        Some(title) => title.chars().take(TITLE).collect(),
-        None => "(several alerts)".to_owned(),
+/// A batch that only started its alerts has no outcome of its own.
+fn outcome(alert: &ListedAlert) -> String {
+    match (&alert.outcome, alert.state, alert.is_batch) {
+        (Some(outcome), ..) => outcome.clone(),
+        (None, State::Completed, true) => "handed on".to_owned(),
+        (None, state, _) => serde_json::to_value(state)
+            .ok()
+            .and_then(|name| name.as_str().map(str::to_owned))
+            .unwrap_or_default(),
     }
+}
+
+/// A batch whose alerts have different titles has none. Every alert has a title: one that is not shown is encrypted.
+fn title(alert: &ListedAlert) -> String {
+    let otherwise = if alert.is_batch { "(several alerts)" } else { "(encrypted)" };
+    alert.title.clone().unwrap_or_else(|| otherwise.to_owned())
 }
 
 #[derive(Args, Debug)]
@@ -176,9 +204,9 @@ impl Show {
             url.query_pairs_mut().append_pair("why", receiver);
         }
         let value: Value = get(&self.target, url).await?;
-        match (self.json, value["why"].as_str()) {
+        match (self.json, value["why"].as_array()) {
             (true, _) => output::json(&value),
-            (false, Some(why)) => say!("{why}"),
+            (false, Some(why)) => why.iter().filter_map(Value::as_str).for_each(output::line),
             (false, None) => show(&value),
         }
         Ok(ExitCode::SUCCESS)
@@ -287,7 +315,7 @@ fn show_alert(found: &Value) {
         say!("taken over by {by}, {}{note}", time(&ledger["acknowledged"]["at"]));
     }
     let steps = if ledger.is_object() { &ledger["steps"] } else { &found["steps"] };
-    let mut rows = Rows::new(&["AT", "STEP", "WHO", "RESULT", "ATTEMPTS", "MS", "WHAT IT SAID"]);
+    let mut rows = Rows::new(&STEPS);
     for step in steps.as_array().into_iter().flatten() {
         let said = step["error"]["message"].as_str().or(step["message"].as_str()).unwrap_or_default();
         rows.add([
@@ -296,7 +324,7 @@ fn show_alert(found: &Value) {
             step["receiver"].as_str().map_or_else(|| text(&step["plugin"]), str::to_owned),
             text(&step["result"]),
             step["attempts"].to_string(),
-            step["duration_ms"].to_string(),
+            format!("{:.0}", step["duration_ms"].as_f64().unwrap_or_default()),
             said.to_owned(),
         ]);
     }
@@ -335,5 +363,29 @@ fn show_attempts(attempts: &Value) {
         let text = |name: &str| attempt[name].as_str().unwrap_or("-");
         let (number, ms) = (&attempt["number"], &attempt["duration_ms"]);
         say!("  {number}. {} ({ms} ms): {}: {}", time(&attempt["at"]), text("code"), text("message"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_without_a_title_or_an_outcome_says_what_it_is() {
+        let listed = |is_batch: bool, more: Value| {
+            let mut alert = json!({"workflow_id": "w", "state": "completed", "is_batch": is_batch, "accepted_at": "2026-11-26T06:08:35Z"});
+            alert.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let row = row(&serde_json::from_value(alert).unwrap());
+            (row[3].clone(), row[5].clone())
+        };
+        for (is_batch, more, outcome, title) in [
+            (false, json!({"outcome": "delivered"}), "delivered", "(encrypted)"),
+            (false, json!({"state": "timed_out", "title": "t"}), "timed_out", "t"),
+            (true, json!({}), "handed on", "(several alerts)"),
+            (true, json!({"state": "running"}), "running", "(several alerts)"),
+            (true, json!({"outcome": "partial", "title": "t"}), "partial", "t"),
+        ] {
+            assert_eq!(listed(is_batch, more.clone()), (outcome.to_owned(), title.to_owned()), "{more}");
+        }
     }
 }

@@ -1,20 +1,35 @@
 //! `campanile check`: everything that `campanile serve` would stop at or complain about, without starting anything.
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::output::say;
 use crate::app::{Kept, check_door, plugin_config};
-use crate::config::{Config, ConfigFile, Flags};
+use crate::config::{self, Config, ConfigFile, Flags};
 use crate::plugin::{Checked, CheckedDirectory, Checker, PluginConfig, Role};
 use crate::reload::misfits;
+use crate::webhook::Listen;
 
 #[derive(Args, Debug)]
 pub(super) struct Check {
-    #[command(flatten)]
-    flags: Flags,
+    /// Configuration file
+    #[arg(long, env = "CAMPANILE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Plugin directory [default: plugins.d]
+    #[arg(long, env = "CAMPANILE_PLUGINS", value_name = "DIR")]
+    plugins: Option<PathBuf>,
+    /// A file with keys, as `serve` takes it
+    #[arg(long, env = "CAMPANILE_KEYS_FILE", value_name = "FILE")]
+    keys_file: Option<PathBuf>,
+    /// Where the host would listen [default: 127.0.0.1:8000]
+    #[arg(long, env = "CAMPANILE_LISTEN", value_name = "ADDRESS")]
+    listen: Option<Listen>,
+    /// What the host would do [default: all]
+    #[arg(long, env = "CAMPANILE_ROLE", value_name = "ROLE")]
+    role: Option<config::Role>,
     /// Leave out the values of secrets, rarely at hand in CI: of plugins, the mail server, signatures, the last resort, and the files for TLS
     #[arg(long)]
     without_secrets: bool,
@@ -22,8 +37,9 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let config = Config::load(self.flags)?;
-        let (plugins, mut faults) = tables(&config, self.without_secrets);
+        let Self { config, plugins, keys_file, listen, role, without_secrets } = self;
+        let config = Config::load(Flags { config, plugins, keys_file, listen, role, ..Flags::default() })?;
+        let (plugins, mut faults) = tables(&config, without_secrets);
         // Something is wrong with the tables otherwise, and is listed.
         let checked = match plugins {
             Some(plugins) => look(plugins, config.role.works()).await,

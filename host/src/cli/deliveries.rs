@@ -9,15 +9,18 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::output::{self, say};
-use super::table::Rows;
+use super::table::Column::{Text, Whole};
+use super::table::{Column, Rows};
 use super::{Target, answered, no_answer};
 use crate::temporal::{DeliveryPage, ParkedDelivery};
 use crate::time;
 
 /// The host itself waits five seconds for Temporal, and tells many one after the other.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How many characters of a title a table shows.
-const TITLE: usize = 40;
+const PARKED: [Column; 6] =
+    [Whole("PARKED"), Text("RECEIVER"), Text("ERROR"), Whole("SEVERITY"), Text("TITLE"), Whole("DELIVERY")];
+const ENDED: [Column; 6] =
+    [Whole("ENDED"), Text("HOW"), Text("RECEIVER"), Whole("SEVERITY"), Text("TITLE"), Whole("DELIVERY")];
 
 #[derive(Args, Debug)]
 pub(super) struct Deliveries {
@@ -28,10 +31,13 @@ pub(super) struct Deliveries {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List deliveries that nobody could make, the latest first
+    #[command(after_help = "Example:\n  campanile deliveries list --receiver payments --since 2h")]
     List(List),
     /// Try parked deliveries again, each under its own id
+    #[command(after_help = "Example:\n  campanile deliveries retry alert-disk-20261126-052419/payments")]
     Retry(Order),
     /// Never try parked deliveries again
+    #[command(after_help = "Example:\n  campanile deliveries discard --error http-404")]
     Discard(Order),
 }
 
@@ -57,7 +63,7 @@ struct Filter {
     #[arg(long)]
     error: Option<String>,
     /// low, medium, high or critical
-    #[arg(long)]
+    #[arg(long, value_parser = super::word)]
     severity: Option<String>,
     /// Parked then or later, such as 2h or 2023-12-01T14:30:22Z
     #[arg(long, value_name = "TIME")]
@@ -105,9 +111,9 @@ impl List {
             return Ok(ExitCode::SUCCESS);
         }
         let page: DeliveryPage = serde_json::from_value(value)?;
-        let mut rows = Rows::new(&["PARKED", "RECEIVER", "ERROR", "SEVERITY", "TITLE", "DELIVERY"]);
+        let mut rows = Rows::new(if self.ended { &ENDED } else { &PARKED });
         for delivery in &page.deliveries {
-            rows.add(row(delivery));
+            rows.add(if self.ended { ended(delivery) } else { parked(delivery) });
         }
         rows.print();
         if page.more {
@@ -118,16 +124,31 @@ impl List {
     }
 }
 
-fn row(delivery: &ParkedDelivery) -> [String; 6] {
-    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+fn parked(delivery: &ParkedDelivery) -> [String; 6] {
     [
         time::text(delivery.parked_at),
         delivery.receiver.clone(),
-        text(&delivery.error),
-        text(&delivery.severity),
-        text(&delivery.title).chars().take(TITLE).collect(),
+        text(delivery.error.as_ref()),
+        text(delivery.severity.as_ref()),
+        text(delivery.title.as_ref()),
         delivery.id.clone(),
     ]
+}
+
+fn ended(delivery: &ParkedDelivery) -> [String; 6] {
+    let end = delivery.end.as_ref();
+    [
+        text(end.and_then(|end| end.at).map(|at| format!("{at:.0}")).as_ref()),
+        text(end.map(ToString::to_string).as_ref()),
+        delivery.receiver.clone(),
+        text(delivery.severity.as_ref()),
+        text(delivery.title.as_ref()),
+        delivery.id.clone(),
+    ]
+}
+
+fn text(value: Option<&String>) -> String {
+    value.cloned().unwrap_or_else(|| "-".to_owned())
 }
 
 #[derive(Args, Debug)]

@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 
 use super::output::say;
 use crate::alert::{Alert, Sender, Status, resolve_id, timed_id};
 use crate::app::{Kept, plugin_config, unusable};
 use crate::config::{Config, Flags};
+use crate::fault::Fault;
 use crate::plugin::{Decoded, PluginConfig, Registry, Role, SourceRequest};
 use crate::routing::Router;
 use crate::scope::Scope;
-use crate::webhook::read_alert;
+use crate::webhook::{DryRun, read_body, read_decoded, read_posted};
 
 /// The name of what `/webhook/alerts` takes, which needs no plugin.
 const ALERTS: &str = "alerts";
@@ -36,37 +38,56 @@ pub(super) struct Explain {
     #[arg(long, value_name = "PATH", default_value = "/")]
     path: String,
     /// A header of the request, as `name: value`; can be given several times
-    #[arg(long = "header", value_name = "HEADER")]
-    headers: Vec<String>,
-    #[command(flatten)]
-    flags: Flags,
+    #[arg(long = "header", value_name = "HEADER", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Configuration file
+    #[arg(long, env = "CAMPANILE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Plugin directory [default: plugins.d]
+    #[arg(long, env = "CAMPANILE_PLUGINS", value_name = "DIR")]
+    plugins: Option<PathBuf>,
+}
+
+/// Reads `name: value`.
+fn header(text: &str) -> anyhow::Result<(HeaderName, HeaderValue)> {
+    let named = text.split_once(':').and_then(|(name, value)| {
+        Some((HeaderName::try_from(name.trim()).ok()?, HeaderValue::try_from(value.trim()).ok()?))
+    });
+    named.with_context(|| format!("{text:?} is not a header such as `content-type: application/json`"))
 }
 
 impl Explain {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let body =
             std::fs::read(&self.file).with_context(|| format!("{} cannot be read", self.file.display()))?;
-        let config = Config::load(self.flags.clone())?;
-        let window = config.file.webhook.repeat_window;
+        let (config, plugins) = (self.config.clone(), self.plugins.clone());
+        let config = Config::load(Flags { config, plugins, ..Flags::default() })?;
         let (router, _) = config.router(false).map_err(|faults| unusable(&faults))?;
-        let decoded = match self.source.as_str() {
-            ALERTS => posted(&body)?,
-            _ => self.decode(&config, body).await?,
-        };
-        for warning in &decoded.warnings {
+        let DryRun { alerts, warnings, delivery_id } = self.read(&config, body).await?;
+        for warning in &warnings {
             say!("warning: {warning}");
         }
-        if let Some(id) = &decoded.delivery_id {
+        if let Some(id) = &delivery_id {
             say!("the delivery is {id}: a repeat of it is recognised, and runs nothing again");
         }
-        say!("alerts: {}", decoded.alerts.len());
-        let mut is_good = true;
-        for (index, text) in decoded.alerts.iter().enumerate() {
+        say!("alerts: {}", alerts.len());
+        for (index, alert) in alerts.iter().enumerate() {
             say!();
             say!("alerts[{index}]");
-            is_good &= self.explain(text, decoded.delivery_id.is_some(), window, &router);
+            self.explain(alert, delivery_id.is_some(), config.file.webhook.repeat_window, &router);
         }
+        let is_good = alerts.iter().all(Result::is_ok);
         Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Reads the request as the webhook does.
+    async fn read(&self, config: &Config, body: Vec<u8>) -> anyhow::Result<DryRun> {
+        let (webhook, headers) = (&config.file.webhook, HeaderMap::from_iter(self.headers.clone()));
+        let body = read_body(&headers, body, webhook.body_limit, webhook.body_limits())?;
+        match self.source.as_str() {
+            ALERTS => Ok(read_posted(&headers, &body)?),
+            source => Ok(read_decoded(source, self.decode(config, body.into()).await?)?),
+        }
     }
 
     async fn decode(&self, config: &Config, body: Vec<u8>) -> anyhow::Result<Decoded> {
@@ -81,12 +102,11 @@ impl Explain {
             }
         }
         let plugin = registry.get(Role::Source, name)?;
-        let headers = self.headers.iter().map(|header| match header.split_once(':') {
-            Some((name, value)) => Ok((name.trim().to_ascii_lowercase(), value.trim().as_bytes().to_vec())),
-            None => bail!("{header:?} is not a header such as `content-type: application/json`"),
-        });
-        let headers = headers.collect::<anyhow::Result<_>>()?;
-        let request = SourceRequest { method: "POST".to_owned(), path: self.path.clone(), headers, body };
+        // The body is unpacked already.
+        let headers = self.headers.iter().filter(|(name, _)| name != CONTENT_ENCODING);
+        let headers = headers.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
+        let (method, path) = ("POST".to_owned(), self.path.clone());
+        let request = SourceRequest { method, path, headers: headers.collect(), body };
         plugin
             .decode(request, Sender::host(), "explain")
             .await
@@ -94,20 +114,20 @@ impl Explain {
             .with_context(|| format!("{name} cannot read this"))
     }
 
-    /// Whether the alert can be used.
-    fn explain(&self, text: &str, is_delivery_known: bool, window: SignedDuration, router: &Router) -> bool {
-        match read_alert(text, "") {
-            Ok((alert, odd)) => {
-                odd.iter().for_each(|line| say!("  warning: {line}"));
+    fn explain(
+        &self,
+        alert: &Result<Alert, Vec<Fault>>,
+        is_delivery_known: bool,
+        window: SignedDuration,
+        router: &Router,
+    ) {
+        match alert {
+            Ok(alert) => {
                 say!("  {}, {}: {}", alert.severity, alert.status, alert.title);
-                say!("  {}", identity(self.scope(), &alert, is_delivery_known, window));
-                explain_routes(router, &alert);
-                true
+                say!("  {}", identity(self.scope(), alert, is_delivery_known, window));
+                explain_routes(router, alert);
             }
-            Err(faults) => {
-                faults.iter().for_each(|fault| say!("  left out: {fault}"));
-                false
-            }
+            Err(faults) => faults.iter().for_each(|fault| say!("  left out: {fault}")),
         }
     }
 
@@ -115,18 +135,6 @@ impl Explain {
     fn scope(&self) -> Scope<'_> {
         Scope::of_alerts((self.source != ALERTS).then_some(&*self.source))
     }
-}
-
-/// The alerts of a request to `/webhook/alerts`.
-fn posted(body: &[u8]) -> anyhow::Result<Decoded> {
-    let (document, warnings) = campanile_lenient::read(body).context("the body is not JSON")?;
-    let alerts = match &document["alerts"] {
-        Value::Array(alerts) => alerts.clone(),
-        _ => vec![document.clone()],
-    };
-    let delivery_id = document["batch_id"].as_str().map(str::to_owned);
-    let alerts = alerts.iter().map(Value::to_string).collect();
-    Ok(Decoded { alerts, warnings, delivery_id, ..Decoded::default() })
 }
 
 /// Each route that is asked, as if no processor changed the alert.
@@ -138,7 +146,7 @@ fn explain_routes(router: &Router, alert: &Alert) {
     let document = serde_json::to_value(alert).unwrap_or_default();
     let (routed, visits) = router.route(&document, Timestamp::now());
     for visit in &visits {
-        say!("  {:indent$}{visit}", "", indent = 2 * visit.depth);
+        say!("  {:indent$}{}", "", visit.explained(&document), indent = 2 * visit.depth);
     }
     say!("  → {routed}");
 }

@@ -22,7 +22,8 @@ pub(super) struct Keys {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a key: it is shown once, with the lines that go into the configuration
+    /// Make a key: it is printed once, alone on standard output; standard error has the lines for the configuration
+    #[command(after_help = "Example:\n  KEY=$(campanile keys new prometheus-eu --sources alertmanager)")]
     New(New),
 }
 
@@ -71,20 +72,22 @@ impl New {
             if !self.if_missing {
                 bail!("{text}");
             }
-            say!("{text}");
+            output::note(text);
             return Ok(ExitCode::SUCCESS);
         }
         let NewKey { key, hash } = NewKey::make();
-        output::lines(format_args!("the key, which is shown this once:\n\n  {key}\n"));
+        if let Some(file) = &self.file {
+            self.add(file, &hash).with_context(|| format!("{} cannot be written", file.display()))?;
+        }
+        say!("{key}");
+        output::note("this is the only time that the key is shown; the host keeps its hash");
         match &self.file {
-            None => {
-                let lines = self.lines(&hash);
-                output::lines(format_args!("for the host's configuration:\n\n[keys.{}]\n{lines}", self.name));
-            }
-            Some(file) => {
-                self.add(file, &hash).with_context(|| format!("{} cannot be written", file.display()))?;
-                say!("added to {}", file.display());
-            }
+            None => output::note(format_args!(
+                "for the host's configuration:\n\n[keys.{}]\n{}",
+                self.name,
+                self.lines(&hash)
+            )),
+            Some(file) => output::note(format_args!("added to {}", file.display())),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -2,12 +2,18 @@
 //! control characters and in one direction.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
+use std::sync::OnceLock;
 
+use rustix::stdio::stdout;
+use rustix::termios::tcgetwinsize;
 use serde_json::Value;
 
 use crate::shown;
 use crate::webhook::scrubbed;
+
+/// Why standard output did not take a line.
+static LOST: OnceLock<io::Error> = OnceLock::new();
 
 /// Prints one line to standard output, as `println!` does.
 macro_rules! say {
@@ -19,7 +25,7 @@ pub(super) use say;
 /// Prints a line.
 pub(super) fn line(text: impl Display) {
     let text = text.to_string();
-    print(&mut io::stdout().lock(), &shown::line(&text));
+    answer(&shown::line(&text));
 }
 
 /// Prints a text of ours that has several lines.
@@ -27,24 +33,50 @@ pub(super) fn lines(text: impl Display) {
     text.to_string().lines().for_each(line);
 }
 
+/// Prints a line of cells for programs, with tabs between them.
+pub(super) fn cells(cells: &[String]) {
+    let cells: Vec<_> = cells.iter().map(|cell| shown::line(cell)).collect();
+    answer(&cells.join("\t"));
+}
+
 /// Prints JSON for programs.
 pub(super) fn json(value: &Value) {
     lines(format_args!("{value:#}"));
 }
 
-/// Prints to standard error why a command failed, without the keys that it was given.
-pub(super) fn error(text: impl Display) {
+/// Prints to standard error what is beside the answer, or why there is none, without the keys that the command was given.
+pub(super) fn note(text: impl Display) {
     let text = scrubbed(&text.to_string());
-    text.lines().for_each(|text| print(&mut io::stderr().lock(), &shown::line(text)));
+    // Where this cannot be printed, no other place is left.
+    text.lines().for_each(|text| _ = print(&mut io::stderr().lock(), &shown::line(text)));
 }
 
-fn print(to: &mut impl Write, line: &str) {
+/// The width of the terminal that standard output goes to; `None` if it goes elsewhere.
+pub(super) fn terminal_width() -> Option<usize> {
+    let size = tcgetwinsize(stdout()).ok()?;
+    // A terminal that does not know its width has the one of a teletype.
+    Some(if size.ws_col == 0 { 80 } else { size.ws_col.into() })
+}
+
+/// Why a part of the answer was lost, if it was.
+pub(super) fn lost() -> Option<&'static io::Error> {
+    LOST.get()
+}
+
+fn answer(line: &str) {
+    match print(&mut io::stdout().lock(), line) {
+        // A reader that has gone, such as `head`, has read enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => _ = LOST.set(error),
+        _ => {}
+    }
+}
+
+fn print(to: &mut impl Write, line: &str) -> io::Result<()> {
     #[cfg(test)]
     if tests::keep(line) {
-        return;
+        return Ok(());
     }
-    // A reader that has gone, such as `head`, has read enough.
-    _ = writeln!(to, "{line}");
+    writeln!(to, "{line}")
 }
 
 #[cfg(test)]

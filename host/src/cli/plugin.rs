@@ -23,16 +23,22 @@ pub(super) struct Plugin {
 enum Command {
     /// Check components with the sidecars beside them as a host would load them, and show what they ask for, what they get
     /// and which lines would grant the rest; exit code 0 if a host would load them
+    #[command(after_help = "Example:\n  campanile plugin check plugins.d/slack.wasm --config campanile.toml")]
     Check(check::Check),
     /// Make a key to sign plugins with, and show what hosts need to trust it
+    #[command(after_help = "Example:\n  campanile plugin keygen --key campanile.key")]
     Keygen(keygen::Keygen),
     /// Sign components and sidecars
+    #[command(after_help = "Example:\n  campanile plugin sign slack.wasm slack.toml --key campanile.key")]
     Sign(sign::Sign),
     /// Verify the signatures of components and sidecars
+    #[command(after_help = "Example:\n  campanile plugin verify slack.wasm --config campanile.toml")]
     Verify(verify::Verify),
     /// Write the lock file, so that it admits what is in the plugin directory now and nothing else
+    #[command(after_help = "Example:\n  campanile plugin lock --config campanile.toml")]
     Lock(lock::Lock),
     /// End the quarantine of a plugin in a running host
+    #[command(after_help = "Example:\n  campanile plugin release slack")]
     Release(release::Release),
 }
 

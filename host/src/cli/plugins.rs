@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::output::say;
+use super::table::Column::{Text, Whole};
 use super::table::Rows;
 use super::{Target, answered, no_answer};
 use crate::plugin::{Inventory, QuarantineStatus, RefusedInput};
@@ -23,7 +24,14 @@ impl Plugins {
         let response = self.target.http(Duration::from_secs(5))?.get(url.clone()).send().await;
         let response = response.map_err(|error| no_answer(&url, error))?;
         let inventory: Inventory = answered(response).await?;
-        let mut loaded = Rows::new(&["PLUGIN", "ROLE", "VERSION", "GENERATION", "DIGEST", "FILE"]);
+        let mut loaded = Rows::new(&[
+            Whole("PLUGIN"),
+            Text("ROLE"),
+            Text("VERSION"),
+            Whole("GENERATION"),
+            Text("DIGEST"),
+            Whole("FILE"),
+        ]);
         for plugin in &inventory.loaded {
             let name = match (&plugin.quarantine, plugin.enabled) {
                 (_, false) => format!("{} (disabled)", plugin.name),

@@ -25,10 +25,13 @@ pub(super) struct Routes {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show the routes as a tree
+    #[command(after_help = "Example:\n  campanile routes show --config campanile.toml")]
     Show(Show),
     /// Show where alerts go, and why
+    #[command(after_help = "Example:\n  campanile routes test alert.json --at 2026-11-28T03:00:00Z")]
     Test(Test),
     /// Check a directory of cases, each an alert and who has to get it; exit code 0 if all are right
+    #[command(after_help = "Example:\n  campanile routes check cases/ --config campanile.toml")]
     Check(Check),
 }
 
@@ -45,12 +48,12 @@ impl Routes {
 #[derive(Args, Debug)]
 struct Show {
     #[command(flatten)]
-    flags: Flags,
+    source: Source,
 }
 
 impl Show {
     fn run(self) -> anyhow::Result<ExitCode> {
-        output::lines(router(self.flags)?);
+        output::lines(self.source.router()?);
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -64,18 +67,18 @@ struct Test {
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
     #[command(flatten)]
-    flags: Flags,
+    source: Source,
 }
 
 impl Test {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let (router, at) = (router(self.flags)?, self.at.unwrap_or_else(Timestamp::now));
+        let (router, at) = (self.source.router()?, self.at.unwrap_or_else(Timestamp::now));
         for file in &self.files {
             for alert in alerts(file)? {
                 say!("{}: {}", file.display(), alert["title"].as_str().unwrap_or("an alert"));
                 let (routed, visits) = router.route(&alert, at);
                 for visit in &visits {
-                    say!("{:indent$}{visit}", "", indent = 2 + 2 * visit.depth);
+                    say!("{:indent$}{}", "", visit.explained(&alert), indent = 2 + 2 * visit.depth);
                 }
                 say!("  → {routed}");
             }
@@ -90,7 +93,7 @@ struct Check {
     #[arg(value_name = "CASES_DIR")]
     directory: PathBuf,
     #[command(flatten)]
-    flags: Flags,
+    source: Source,
 }
 
 /// One case.
@@ -111,7 +114,7 @@ struct Case {
 
 impl Check {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let router = router(self.flags)?;
+        let router = self.source.router()?;
         let files = cases(&self.directory)?;
         let mut wrong = 0;
         for file in &files {
@@ -160,15 +163,26 @@ fn check(router: &Router, file: &Path) -> anyhow::Result<Option<(String, Vec<Str
     let written = case.updaters.filter(|expected| *expected != updaters);
     let written = written
         .map(|expected| format!("is written back by [{}], not by [{}]", list(&updaters), list(&expected)));
-    let visits = visits.iter().map(ToString::to_string);
+    let visits = visits.iter().map(|visit| visit.explained(&alert));
     Ok(told.or(written).map(|why| (why, visits.chain(routed.failed_mutes).collect())))
 }
 
-/// The routes that are configured; says what is odd about them.
-pub(super) fn router(flags: Flags) -> anyhow::Result<Router> {
-    let (router, odd) = Config::load(flags)?.router(false).map_err(|faults| unusable(&faults))?;
-    odd.iter().for_each(|fault| say!("warning: {fault}"));
-    Ok(router)
+/// Where the routes are.
+#[derive(Args, Debug)]
+struct Source {
+    /// Configuration file
+    #[arg(long, env = "CAMPANILE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Source {
+    /// The routes that are configured; says what is odd about them.
+    fn router(self) -> anyhow::Result<Router> {
+        let config = Config::load(Flags { config: self.config, ..Flags::default() })?;
+        let (router, odd) = config.router(false).map_err(|faults| unusable(&faults))?;
+        odd.iter().for_each(|fault| say!("warning: {fault}"));
+        Ok(router)
+    }
 }
 
 fn json(file: &Path) -> anyhow::Result<Value> {

@@ -8,18 +8,16 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use jiff::SignedDuration;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::output::{self, say};
+use super::table::Column::{Text, Whole};
 use super::table::Rows;
 use super::{Target, no_answer};
-use crate::ledger::{Ledger, Outcome, StepResult};
+use crate::ledger::{Activity, Ledger, Outcome, Step, StepResult};
 use crate::shown::line as shown_line;
 use crate::webhook::{AlertResult, WebhookResponse};
 
-/// What in an id has a meaning in a URL.
-const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// How much longer than the host the command waits.
 const MARGIN: Duration = Duration::from_secs(10);
 
@@ -41,11 +39,7 @@ pub(super) struct Send {
 impl Send {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let client = self.target.http(self.timeout.unsigned_abs() + MARGIN)?;
-        let mut table = if self.sync {
-            Rows::new(&["FILE", "ALERT", "OUTCOME", "STEPS"])
-        } else {
-            Rows::new(&["FILE", "WORKFLOW"])
-        };
+        let mut table = Rows::new(&[Text("FILE"), Whole("WORKFLOW")]);
         let mut is_good = true;
         // First all files, then the host: a mistake in the last one is found before the first one is sent.
         let requests = self.files.iter().map(|file| Ok((file, request(file)?)));
@@ -54,7 +48,7 @@ impl Send {
                 Ok(response) => response,
                 Err(error) => {
                     // Which names the address, in which there may be a key.
-                    output::error(shown_line(&format!("{}: {error:#}", file.display())));
+                    output::note(shown_line(&format!("{}: {error:#}", file.display())));
                     is_good = false;
                     continue;
                 }
@@ -65,10 +59,15 @@ impl Send {
                 is_good = false;
                 continue;
             }
-            for line in &response.warnings {
-                output::error(format_args!("warning: {}: {line}", file.display()));
+            match &response.results {
+                None => {
+                    response.workflow_ids.iter().for_each(|id| table.add([&file.display().to_string(), id]))
+                }
+                Some(results) => {
+                    results.iter().for_each(|result| show(file, result));
+                    is_good &= results.iter().all(|result| is_well(result.outcome));
+                }
             }
-            is_good &= add_rows(&mut table, file, &response);
         }
         if !table.is_empty() {
             table.print();
@@ -111,48 +110,74 @@ fn read(file: &Path) -> std::io::Result<String> {
     std::fs::read_to_string(file)
 }
 
-/// Adds a response's alerts. Returns whether all is well with them.
-fn add_rows(table: &mut Rows, file: &Path, response: &WebhookResponse) -> bool {
-    let file = file.display().to_string();
-    match &response.results {
-        None => {
-            for id in &response.workflow_ids {
-                table.add([&file, id]);
-            }
-            true
-        }
-        Some(results) => {
-            for result in results {
-                let (outcome, steps) = shown(result);
-                table.add([&file, &result.id, &outcome, steps.first().unwrap_or(&String::new())]);
-                steps.iter().skip(1).for_each(|step| table.add(["", "", "", step]));
-            }
-            results.iter().all(|result| !matches!(result.outcome, None | Some(Outcome::Failed)))
+fn is_well(outcome: Option<Outcome>) -> bool {
+    !matches!(outcome, None | Some(Outcome::Failed))
+}
+
+/// Prints what became of an alert, and below it of each receiver.
+fn show(file: &Path, AlertResult { id, ledger, .. }: &AlertResult) {
+    let file = file.display();
+    match ledger {
+        None => say!("{file}: {id}: not completed yet: campanile alerts show {id}"),
+        Some(ledger) => {
+            say!("{file}: {id}: {}", ledger.outcome.as_str());
+            lines(ledger).iter().for_each(|line| say!("  {line}"));
         }
     }
 }
 
-/// Its outcome and its steps.
-fn shown(result: &AlertResult) -> (String, Vec<String>) {
-    match &result.ledger {
-        None => {
-            let id = utf8_percent_encode(&result.workflow_id, IN_PATH);
-            ("not completed yet".to_owned(), vec![format!("ask for /alerts/{id}")])
-        }
-        Some(ledger) => (ledger.outcome.as_str().to_owned(), steps(ledger)),
+/// What became of each call; where nobody was notified, why.
+fn lines(ledger: &Ledger) -> Vec<String> {
+    let mut lines: Vec<String> = ledger.steps.iter().map(said).collect();
+    if !ledger.steps.iter().any(|step| step.activity == Activity::SendNotification) {
+        lines.push("no receiver was notified".to_owned());
+        lines.extend(ledger.decisions.iter().cloned());
     }
+    lines
 }
 
-fn steps(ledger: &Ledger) -> Vec<String> {
-    let line = |step: &crate::ledger::Step| {
-        let attempts =
-            if step.attempts > 1 { format!(" after {} attempts", step.attempts) } else { String::new() };
-        match (step.result, &step.error) {
-            (StepResult::Failed, Some(error)) => {
-                format!("{}: {}{attempts}: {}", step.plugin, error.code, error.message)
-            }
-            _ => format!("{}: {}{attempts}", step.plugin, step.message.as_deref().unwrap_or("ok")),
-        }
+fn said(step: &Step) -> String {
+    let result = match (step.activity, step.result) {
+        (_, StepResult::Failed) => "failed",
+        (Activity::ProcessAlert, StepResult::Ok) => "processed",
+        (Activity::SendNotification, StepResult::Ok) => "delivered",
+        (Activity::UpdateAlertStatus, StepResult::Ok) => "updated",
     };
-    ledger.steps.iter().map(line).collect()
+    let fallback = step.instead_of.iter().map(|other| format!(" as the fallback for {other}"));
+    let attempts = (step.attempts > 1).then(|| format!(" after {} attempts", step.attempts));
+    let why = match &step.error {
+        Some(error) => Some(format!(": {}: {}", error.code, error.message)),
+        None => step.message.as_ref().map(|message| format!(": {message}")),
+    };
+    let retry = step.parked.iter().map(|id| format!(" (campanile deliveries retry {id})"));
+    let more: String = fallback.chain(attempts).chain(why).chain(retry).collect();
+    format!("{}: {result}{more}", step.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Retry, StepError};
+
+    #[test]
+    fn each_receiver_is_named_with_what_became_of_it() {
+        let sent = |receiver: &str| Step {
+            receiver: Some(receiver.to_owned()),
+            attempts: 1,
+            ..Step::untried(Activity::SendNotification, "slack")
+        };
+        let error =
+            StepError { code: "http-410".to_owned(), message: "gone".to_owned(), retry: Retry::Never };
+        let failed =
+            Step { attempts: 3, error: Some(error), parked: Some("alert-1/ops".to_owned()), ..sent("ops") };
+        let delivered = Step { result: StepResult::Ok, message: Some("posted".to_owned()), ..sent("night") };
+        let instead = Step { instead_of: Some("ops".to_owned()), ..delivered.clone() };
+        for (step, line) in [
+            (failed, "ops: failed after 3 attempts: http-410: gone (campanile deliveries retry alert-1/ops)"),
+            (delivered, "night: delivered: posted"),
+            (instead, "night: delivered as the fallback for ops: posted"),
+        ] {
+            assert_eq!(said(&step), line);
+        }
+    }
 }

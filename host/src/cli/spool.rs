@@ -9,14 +9,22 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::output::{self, say};
-use super::table::Rows;
+use super::table::Column::{Text, Whole};
+use super::table::{Column, Rows};
 use super::{Target, answered, no_answer};
 use crate::time;
 use crate::webhook::{SetAside, SpoolPage};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How many characters of an error a table shows.
-const ERROR: usize = 80;
+const COLUMNS: [Column; 7] = [
+    Whole("RECEIVED"),
+    Text("SOURCE"),
+    Text("SENDER"),
+    Whole("FAILURES"),
+    Whole("BYTES"),
+    Text("ERROR"),
+    Whole("REQUEST"),
+];
 
 #[derive(Args, Debug)]
 pub(super) struct Spool {
@@ -27,10 +35,13 @@ pub(super) struct Spool {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List requests that were set aside since they failed by their content, the latest first
+    #[command(after_help = "Example:\n  campanile spool list --json")]
     List(List),
     /// Hand them over again, behind all that waits
+    #[command(after_help = "Example:\n  campanile spool retry --source cloudwatch-sns")]
     Retry(Order),
     /// Drop them
+    #[command(after_help = "Example:\n  campanile spool discard grafana-0d9a7f3e5a0c4c0f9b392f3c1d1f6a55")]
     Discard(Order),
 }
 
@@ -61,7 +72,7 @@ impl List {
             return Ok(ExitCode::SUCCESS);
         }
         let SpoolPage { status, set_aside } = serde_json::from_value(value)?;
-        let mut rows = Rows::new(&["RECEIVED", "SOURCE", "SENDER", "FAILURES", "BYTES", "ERROR", "REQUEST"]);
+        let mut rows = Rows::new(&COLUMNS);
         for request in &set_aside {
             rows.add(row(request));
         }
@@ -79,7 +90,7 @@ fn row(request: &SetAside) -> [String; 7] {
         request.sender.clone(),
         request.failures.to_string(),
         request.bytes.to_string(),
-        request.error.chars().take(ERROR).collect(),
+        request.error.clone(),
         request.id.clone(),
     ]
 }

@@ -210,7 +210,13 @@ fn no_text_of_others_becomes_a_row_or_steers_the_terminal() {
                 !lines.is_empty() && lines.len() == expected.len(),
                 "{nasty:?} ({status}): {lines:#?}\n{expected:#?}"
             );
-            let odd = lines.iter().find(|line| line.contains(shown::is_unprintable));
+            let cells =
+                |lines: &[String]| lines.iter().map(|line| line.split('\t').count()).collect::<Vec<_>>();
+            assert_eq!(cells(&lines), cells(&expected), "{nasty:?}");
+            let odd = lines
+                .iter()
+                .flat_map(|line| line.split('\t'))
+                .find(|cell| cell.contains(shown::is_unprintable));
             assert_eq!(odd, None, "{nasty:?}");
             // It says only what it was asked to do.
             let is_silent = status == 200 && nasty.contains(&"release".to_owned());
@@ -263,4 +269,80 @@ fn what_is_typed_wrong_is_repeated_without_control_characters() {
     assert!(text.contains("unexpected argument") && !text.contains("cmp_"), "{text}");
     let odd = lines.iter().find(|line| line.contains(shown::is_unprintable));
     assert_eq!(odd, None);
+}
+
+#[test]
+fn every_command_has_an_example_that_it_takes() {
+    for (words, mut command) in commands().into_iter().filter(|(_, command)| !command.is_hide_set()) {
+        for help in [command.render_help(), command.render_long_help()].map(|help| help.to_string()) {
+            let (_, example) =
+                help.split_once("\nExample:\n  ").unwrap_or_else(|| panic!("{words:?}: {help}"));
+            let typed = &example[example.find("campanile").unwrap()..].trim_end().trim_end_matches(')');
+            assert!(typed.starts_with(&words.join(" ")) && !typed.contains('\n'), "{words:?}: {example}");
+            let read = Cli::try_parse_from(typed.split_whitespace());
+            assert!(read.is_ok(), "{words:?}: {}", read.unwrap_err());
+        }
+    }
+}
+
+#[test]
+fn the_options_of_serve_and_of_a_host_are_where_they_do_something() {
+    for (words, command) in commands() {
+        let has = |option: &str| command.get_arguments().any(|arg| arg.get_long() == Some(option));
+        let serves = words[1] == "serve";
+        for option in
+            ["data-dir", "temporal-address", "temporal-cli", "namespace", "task-queue", "log-format"]
+        {
+            assert_eq!(has(option), serves, "{words:?}: --{option}");
+        }
+        let asks = match words[1].as_str() {
+            "send" | "alerts" | "deliveries" | "spool" | "plugins" | "healthcheck" => true,
+            "plugin" => words[2] == "release",
+            _ => false,
+        };
+        for option in ["url", "cacert", "insecure", "cert", "cert-key"] {
+            assert_eq!(has(option), asks, "{words:?}: --{option}");
+        }
+    }
+}
+
+#[test]
+fn words_of_a_list_are_taken_in_any_case() {
+    let stub = Stub::start(200, "x");
+    for typed in [
+        "alerts list --severity CRITICAL --status Firing --outcome Failed --type Security --state RUNNING",
+        "deliveries list --severity High",
+    ] {
+        let typed = format!("campanile {typed} --url {}", stub.url);
+        said(&typed.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    }
+    let asked = stub.asked.lock().unwrap();
+    let query = |head: &String| head.split([' ', '?']).nth(2).unwrap().to_owned();
+    assert_eq!(
+        asked.iter().map(query).collect::<Vec<_>>(),
+        [
+            "outcome=failed&status=firing&severity=critical&type=security&state=running&limit=50",
+            "severity=high&limit=50&state=parked"
+        ]
+    );
+}
+
+#[test]
+fn files_for_tls_that_cannot_be_used_are_named_with_their_option() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(path("empty.pem"), "").unwrap();
+    let (empty, missing) = (path("empty.pem"), path("missing.pem"));
+    for (options, said_of_it) in [
+        (vec!["--cacert", &missing], format!("--cacert: {missing} cannot be read")),
+        (vec!["--cacert", &empty], format!("--cacert: {empty} holds no certificate")),
+        (vec!["--cert", &missing], format!("--cert: {missing} cannot be read")),
+        (vec!["--cert", &empty], format!("{empty}: no certificate with its private key")),
+        (vec!["--cert", &empty, "--cert-key", &missing], format!("--cert-key: {missing} cannot be read")),
+        (vec!["--cert-key", &empty], "--cert <FILE>".to_owned()),
+    ] {
+        let typed = [vec!["campanile", "plugins", "--url", "https://127.0.0.1:9"], options].concat();
+        let lines = said(&typed.into_iter().map(str::to_owned).collect::<Vec<_>>()).join("\n");
+        assert!(lines.contains(&said_of_it), "{said_of_it}: {lines}");
+    }
 }
