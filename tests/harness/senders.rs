@@ -119,8 +119,8 @@ pub fn total(page: &str, counter: &str) -> f64 {
 /// Makes a key with the command that operators use; gives the key and the lines for the configuration.
 pub fn new_key(name: &str, more: &[&str]) -> (String, String) {
     let output = command().args(["keys", "new", name]).args(more).output().expect("the command runs");
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let key = text.lines().map(str::trim).find(|line| line.starts_with("cmp_")).expect("a key").to_owned();
+    let [key, text] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("UTF-8"));
+    let key = key.strip_suffix('\n').expect("a line").to_owned();
     let lines = text.split_once(&format!("[keys.{name}]")).expect("lines for the configuration").1;
     (key, format!("\n[keys.{name}]{lines}"))
 }

@@ -5,8 +5,8 @@ use std::process::Stdio;
 
 use harness::alerts::{alert, identified, unique, with};
 use harness::cli::campanile;
-use harness::{Plugin, Receiver, Settings, artifacts, project, temporal};
-use serde_json::json;
+use harness::{Answer, Plugin, Receiver, Settings, artifacts, project, temporal};
+use serde_json::{Value, json};
 
 fn example(name: &str) -> String {
     project::root().join("examples").join(name).display().to_string()
@@ -28,6 +28,55 @@ async fn send_posts_the_examples_and_shows_a_table() {
     let ran = campanile(&["send", &files[0], "--sync", "--url", host.url()]).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stdout.contains("delivered") && ran.stdout.contains("pager"), "{}", ran.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_names_each_receiver_with_what_became_of_it() {
+    let receiver = Receiver::start().await;
+    receiver.always("/ops", Answer::status(410));
+    let table = |name: &str, more: &str| {
+        let url = receiver.url(&format!("/{name}"));
+        format!("\n[receivers.{name}]\nplugin = \"pager\"\nconfig = {{ url = \"{url}\" }}\n{more}\n")
+    };
+    let tables = [table("ops", "fallback = [\"night\"]"), table("night", ""), table("desk", "")].concat();
+    let config = format!("{tables}[[routes]]\nreceivers = [\"ops\", \"desk\"]\n");
+    let pager = Plugin::recorder("pager", &receiver, "");
+    let host = Settings::new().and_config(&config).plugin(pager).start().await;
+    let ran = campanile(&["send", &example("security-login.json"), "--sync", "--url", host.url()]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for line in
+        ["\n  ops: failed: http-410: ", "\n  night: delivered as the fallback for ops", "\n  desk: delivered"]
+    {
+        assert!(ran.stdout.contains(line), "{line:?}: {}", ran.stdout);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_alert_refuses_what_the_webhook_refuses() {
+    let settings = Settings::new().and_config("\n[webhook]\nbody-values = 1000\n").role("webhook");
+    let host = settings.start().await;
+    let config = settings.write("campanile.toml", settings.config_text()).display().to_string();
+    let bad = with(alert("bad"), json!({"severity": "urgent", "starts_at": "yesterday"}));
+    for body in [
+        json!({"alerts": [alert("good"), bad]}),
+        json!({"alerts": [alert("good")], "batch_id": "nightly#7", "metadata": []}),
+        json!({"alerts": []}),
+        json!({"alerts": [with(alert("large"), json!({"data": {"list": vec![0; 1000]}}))]}),
+        alert("alone"),
+    ] {
+        let file = settings.write("body.json", &body.to_string()).display().to_string();
+        let ran = campanile(&["explain-alert", &file, "--config", &config]).await;
+        let refused = host.post("/webhook/alerts", &body).await;
+        assert_eq!((ran.code, refused.status / 100), (Some(1), 4), "{body}: {ran:?} {refused:?}");
+        let answer = refused.json();
+        let faults = answer["errors"].as_array().expect("a list").iter().map(|fault| &fault["message"]);
+        for said in faults.chain([&answer["code"]]).filter_map(Value::as_str) {
+            assert!(ran.stderr.contains(said), "{said:?}: {ran:?}");
+        }
+    }
+    let good = settings.write("body.json", &json!({"alerts": [alert("good")]}).to_string());
+    let ran = campanile(&["explain-alert", &good.display().to_string(), "--config", &config]).await;
+    assert!(ran.code == Some(0) && ran.stdout.contains("high, firing: good"), "{ran:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

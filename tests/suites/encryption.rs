@@ -3,6 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use harness::alerts::{alert, identified, with};
+use harness::cli::campanile;
+use harness::wait::until;
 use harness::{Answer, Plugin, Receiver, Server, Settings, Temporal};
 use serde_json::json;
 
@@ -42,6 +44,12 @@ async fn temporal_holds_no_word_of_an_alert_and_everything_works() {
     let listed = host.get("/alerts").await.ok();
     assert!(listed["alerts"].as_array().is_some_and(|alerts| alerts.len() >= 3), "{listed}");
     assert!(listed["alerts"][0]["title"].is_null(), "{listed}");
+    until("each is listed as what it is", async || {
+        let listed = campanile(&["alerts", "list", "--url", host.url()]).await.stdout;
+        let said = |title: &str| listed.matches(&format!("\t{title}\t")).count();
+        (said("(encrypted)") == 3 && said("(several alerts)") == 1).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

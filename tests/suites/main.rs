@@ -5,6 +5,7 @@ mod access;
 mod batches;
 mod calls;
 mod check;
+mod command_line;
 mod commands;
 mod containers;
 mod continued;

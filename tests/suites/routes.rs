@@ -157,7 +157,10 @@ async fn what_nobody_could_deliver_is_parked_and_made_later_under_the_same_id() 
     assert_eq!(ids, vec![json!(id); 9], "the same each time");
     assert_eq!(received[8].json()["attempt"], 9);
     let ran = deliveries(&host, &["list", "--ended", "--receiver", &name]).await;
-    assert!(ran.stdout.contains(&id), "{ran:?}");
+    assert!(ran.stdout.contains(&id) && ran.stdout.contains("\tdelivered in attempt 9\t"), "{ran:?}");
+    let page = host.get(&format!("/deliveries?state=ended&receiver={name}")).await.ok();
+    let end = &page["deliveries"][0]["end"];
+    assert!(end["how"] == "delivered" && end["at"].is_string(), "{page}");
     let ran = deliveries(&host, &["retry"]).await;
     assert!(ran.code == Some(1) && ran.stderr.contains("--all"), "{ran:?}");
 }
@@ -199,7 +202,7 @@ async fn what_is_delivered_after_all_is_in_the_story_and_the_updaters_hear_of_it
     })
     .await;
     assert!(
-        found["why"].as_str().is_some_and(|why| why.starts_with("chat was told, in attempt 2")),
+        found["why"][0].as_str().is_some_and(|why| why.starts_with("chat was told, in attempt 2")),
         "{found}"
     );
     assert_eq!(found["outcome"], "delivered", "{found}");
