@@ -6,6 +6,7 @@ mod largest;
 mod live;
 mod load;
 mod show;
+mod silenced;
 mod window;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::config::{MuteConfig, RouteConfig, RoutesConfig};
 use super::largest;
+use super::silenced::silenced;
 use super::window::Window;
 use super::{Mute, Receiver, Route, Router};
 use crate::condition::Condition;
@@ -43,6 +44,7 @@ impl Router {
         };
         loading.read_windows();
         let routes = loading.routes("routes", "", &config.routes, &[], &[]);
+        loading.odd.extend(silenced(&config.routes));
         loading.check_names(&receivers);
         loading.check_updaters(&updaters);
         let mutes = loading.mutes(now);
@@ -199,6 +201,7 @@ impl Loading<'_> {
         receivers: &[String],
         updaters: &[String],
     ) -> Route {
+        let has_none_above = receivers.is_empty();
         let receivers = config.receivers.as_deref().unwrap_or(receivers);
         let updaters = config.updaters.as_deref().unwrap_or(updaters);
         for (key, names) in [("receivers", &config.receivers), ("updaters", &config.updaters)] {
@@ -206,7 +209,7 @@ impl Loading<'_> {
                 self.check_name(format!("{at}.{key}[{index}]"), key, name);
             }
         }
-        if receivers.is_empty() && config.routes.is_empty() {
+        if has_none_above && receivers.is_empty() && config.routes.is_empty() {
             self.odd(at.to_owned(), "tells nobody: it has no `receivers`, and none above it");
         }
         Route {

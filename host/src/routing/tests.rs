@@ -231,6 +231,34 @@ fn two_receivers_of_one_task_queue_have_one_limit() {
     assert_eq!(routed("[[routes]]\nreceivers = ['log']", json!({})).receivers, ["log"]);
 }
 
+/// The first example of the guide.
+fn guide() -> Router {
+    let text = include_str!("../../../docs/delivery.md");
+    let toml = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let config: RoutesConfig = toml::from_str(toml).unwrap();
+    let (router, odd) = Router::load(&config, &|_| true, true, NOW.parse().unwrap()).unwrap();
+    assert!(odd.is_empty(), "{odd:?}");
+    router
+}
+
+#[test]
+fn the_guides_example_pages_at_every_hour() {
+    let router = guide();
+    let [office, night] = ["2026-11-27T10:00:00Z", "2026-11-27T23:00:00Z"].map(|at| at.parse().unwrap());
+    for (severity, at, expected) in [
+        ("critical", office, vec!["payments"]),
+        ("critical", night, vec!["email-oncall", "payments"]),
+        ("high", night, vec!["payments"]),
+        ("low", office, vec!["email-oncall"]),
+    ] {
+        let alert =
+            json!({"severity": severity, "labels": {"team": "payments"}, "source": {"name": "prometheus"}});
+        let (routed, _) = router.route(&alert, at);
+        assert_eq!(routed.receivers, expected, "{severity} at {at}");
+        assert_eq!(routed.updaters, ["http-status"]);
+    }
+}
+
 #[test]
 fn the_tree_is_shown() {
     let shown = load(TREE).unwrap().0.to_string();
