@@ -16,18 +16,19 @@ use tokio::task::JoinHandle;
 use crate::config::{Config, PLUGIN_POLL, Role, list};
 use crate::fault::Fault;
 use crate::last_resort::{LastResort, Watched};
+use crate::live::{Live, check_reach};
 use crate::operator_file;
 use crate::plugin::{
-    self, EgressConfig, FIRST_PASS, MailSetup, Mailer, OffLimits, PluginConfig, Registry, Secrets, Trust,
+    self, EgressConfig, FIRST_PASS, MailSetup, Mailer, OffLimits, PluginConfig, Registry, Trust,
 };
-use crate::reload::{Reloads, misfits};
+use crate::reload::{InForce, Reloads, doubts, misfits};
 use crate::routing::{Router, Routing};
 use crate::telemetry::Metrics;
 use crate::temporal::{
     self, ActivityConfig, AlertActivities, Calls, Codec, Embedded, EmbeddedConfig, EmbeddedError, Link,
     LinkConfig, Receivers, Worker,
 };
-use crate::webhook::{self, Access, Door, Listen, Places, Room, Spool, Surroundings, Tls};
+use crate::webhook::{self, Door, Listen, LiveAccess, Places, Room, Spool, Surroundings, Tls};
 
 /// How long open requests may go on after the host was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -42,9 +43,8 @@ const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// webhook, and the keys to what Temporal stores.
 #[derive(Default)]
 pub struct Kept {
-    secrets: Secrets,
+    live: Live,
     mail: Option<MailSetup>,
-    access: Arc<Access>,
     last_resort: Option<LastResort>,
     codec: Option<Codec>,
 }
@@ -58,25 +58,25 @@ impl Kept {
     /// Everything that is wrong with the tables `secrets` and `mail`, or cannot be read.
     pub fn read(config: &Config) -> Result<Self, Vec<Fault>> {
         let file = &config.file;
-        let access = Access::load(&file.keys, &file.sources, &file.egress).map(Arc::new);
-        let (secrets, mail) = match config.role.works() {
-            true => (Secrets::load(file.secrets.clone()), file.mail.clone().map(MailSetup::read).transpose()),
-            false => (Ok(Secrets::default()), Ok(None)),
+        let live = Live::read(config);
+        let mail = match config.role.works() {
+            true => file.mail.clone().map(MailSetup::read).transpose(),
+            false => Ok(None),
         };
         let last_resort = file.last_resort.as_ref().map(LastResort::read).transpose();
         let codec = file.temporal.encryption.as_ref().map(Codec::read).transpose();
-        match (secrets, mail, access, last_resort, codec) {
-            (Ok(secrets), Ok(mail), Ok(access), Ok(last_resort), Ok(codec)) => {
+        match (live, mail, last_resort, codec) {
+            (Ok(mut live), Ok(mail), Ok(last_resort), Ok(codec)) => {
                 let credentials = [
                     mail.as_ref().and_then(MailSetup::credential),
                     last_resort.as_ref().and_then(LastResort::credential),
                 ];
-                let secrets = secrets.and_credentials(credentials.into_iter().flatten());
-                Ok(Self { secrets, mail, access, last_resort, codec })
+                live.secrets = live.secrets.and_credentials(credentials.into_iter().flatten());
+                Ok(Self { live, mail, last_resort, codec })
             }
-            (secrets, mail, access, last_resort, codec) => {
+            (live, mail, last_resort, codec) => {
                 let last_resort = last_resort.err().map(|fault| vec![fault]);
-                let faults = [secrets.err(), mail.err(), access.err(), last_resort, codec.err()];
+                let faults = [live.err(), mail.err(), last_resort, codec.err()];
                 Err(faults.into_iter().flatten().flatten().collect())
             }
         }
@@ -95,7 +95,7 @@ pub struct App {
     link: Link,
     activities: ActivityConfig,
     routing: Routing,
-    access: Arc<Access>,
+    access: LiveAccess,
     spool: Option<Spool>,
     last_resort: Option<LastResort>,
 }
@@ -106,7 +106,7 @@ impl App {
     pub async fn build(config: Config, mut kept: Kept) -> anyhow::Result<Self> {
         check_door(&config, &kept).map_err(|fault| unusable(&[fault]))?;
         let router = routes(&config)?;
-        let access = kept.access.clone();
+        let access = LiveAccess::from(std::mem::take(&mut kept.live.access));
         let (metrics, runtime, meter) = Metrics::init()?;
         let tls = config.file.tls.clone().map(Tls::start).transpose().map_err(|fault| unusable(&[fault]))?;
         let door = Door::bind(&config.listen).await.with_context(|| {
@@ -156,8 +156,7 @@ impl App {
             started: Instant::now(),
             reloads: Reloads::default(),
             routing: self.routing.clone(),
-            access: self.access,
-            sources: Arc::new(self.config.file.sources.clone()),
+            access: self.access.clone(),
             spool: self.spool,
             places: Places::new(self.config.file.webhook.concurrency),
             room: Room::new(BODIES.max(3 * self.config.file.webhook.body_limit)),
@@ -182,7 +181,13 @@ impl App {
         }
         let (reloads, config) = (surroundings.reloads.clone(), self.config.clone());
         tokio::spawn(report_misfits(config.clone(), self.registry.clone()));
-        tokio::spawn(reloads.follow(config, self.routing.clone(), self.registry.clone()));
+        let in_force = InForce {
+            routing: self.routing.clone(),
+            registry: self.registry.clone(),
+            access: self.access,
+            can_spool: surroundings.spool.is_some(),
+        };
+        tokio::spawn(reloads.follow(config, in_force));
         if self.config.role.works() {
             tokio::spawn(temporal::count_parked(self.link.clone()));
             tokio::spawn(temporal::watch_backlog(self.link.clone()));
@@ -281,12 +286,13 @@ fn keep_files_private(data_dir: &Path) {
     }
 }
 
-/// Logs what is wrong with receivers and updaters once their plugins are there.
+/// Logs what is wrong with receivers, updaters and keys once the plugins are there.
 async fn report_misfits(config: Config, registry: Registry) {
     registry.first_pass().await;
     for misfit in misfits(&config.file, &|name| registry.find(name)) {
         tracing::error!("what goes to it fails until this is mended: {misfit}");
     }
+    doubts(&config, &registry).iter().for_each(|doubt| tracing::warn!("configuration: {doubt}"));
 }
 
 /// Returns only if the embedded server does not come to answer.
@@ -309,24 +315,14 @@ fn routes(config: &Config) -> anyhow::Result<Router> {
     Ok(router)
 }
 
-/// Nobody opens a webhook to others by accident.
+/// Whether the webhook can be opened.
 ///
 /// # Errors
 ///
 /// Others could post without being asked anything, or a file for TLS cannot be used.
 pub fn check_door(config: &Config, kept: &Kept) -> Result<(), Fault> {
-    let file = &config.file;
-    let is_reachable = !config.listen.is_local();
-    let has_clients = file.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-    let is_meant = kept.access.asks() || has_clients || file.webhook.anybody_may_post;
-    if config.role.accepts() && is_reachable && !is_meant {
-        return Err(Fault::whole(format!(
-            "listening on {} lets everybody post who can reach it: `campanile keys new NAME` makes a key and prints what to \
-             put into the configuration; or say `anybody-may-post = true` under [webhook]",
-            config.listen
-        )));
-    }
-    file.tls.as_ref().map_or(Ok(()), Tls::check)
+    check_reach(config, &kept.live.access)?;
+    config.file.tls.as_ref().map_or(Ok(()), Tls::check)
 }
 
 /// The certificate authorities that the operator added to those of the system.
@@ -372,12 +368,11 @@ pub fn plugin_config(config: &Config, kept: Kept) -> Result<PluginConfig, Vec<Fa
         executable: executable()?,
         compilation: file.compilation.clone(),
         calls: file.calls.clone(),
-        limits: file.limits.clone(),
-        secrets: kept.secrets,
+        settings: file.plugin_settings(),
+        secrets: kept.live.secrets,
         mail: kept.mail.map(Mailer::new),
         egress: file.egress.clone(),
         off_limits: OffLimits::default(),
-        set_up_elsewhere: file.routes().plugins(),
         roles: match config.role {
             Role::All => &plugin::Role::ALL,
             Role::Webhook => &plugin::Role::RECEIVING,

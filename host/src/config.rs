@@ -1,5 +1,7 @@
 //! Configuration: flags and environment (one derive), then the file, then defaults; one valid value at the end.
 
+mod effect;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,15 +11,16 @@ use clap::{Args, ValueEnum};
 use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
-use serde::Deserialize;
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fault::Fault;
 use crate::last_resort::LastResortConfig;
 use crate::operator_file;
 use crate::plan::{MOST_RECEIVERS, PlanLimits};
 use crate::plugin::{
-    CallsConfig, CompilationConfig, EgressConfig, Limits, MailConfig, SecretConfig, TrustConfig,
+    CallsConfig, CompilationConfig, EgressConfig, Limits, MailConfig, PluginSettings, SecretConfig,
+    TrustConfig,
 };
 use crate::routing::{
     MuteConfig, ReceiverConfig, RouteConfig, Router, RoutesConfig, RoutingConfig, UpdaterConfig, WindowConfig,
@@ -185,7 +188,7 @@ pub struct LogConfig {
 }
 
 /// `[webhook]`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct WebhookConfig {
     /// The largest request body, in bytes.
@@ -280,12 +283,20 @@ pub struct Config {
     pub temporal_upgrade: bool,
     /// Where the lock file of the plugins is, if there is one.
     pub lock: PathBuf,
-    /// The configuration file, if there is one.
-    pub path: Option<PathBuf>,
-    /// When that was last changed, as it was read.
-    pub stamp: Option<SystemTime>,
+    /// The files that it was read from, or that it names and that are read again with it.
+    pub stamps: Stamps,
+    /// The flags that it was read with.
+    pub flags: Flags,
     /// The rest of the file, with the flags that concern Temporal in place.
     pub file: ConfigFile,
+}
+
+/// Files, each with the time of its last change as it was when it was read, or before.
+pub type Stamps = BTreeMap<PathBuf, Option<SystemTime>>;
+
+/// When each of these files was last changed.
+pub fn stamps<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Stamps {
+    paths.into_iter().map(|path| (path.clone(), modified(path))).collect()
 }
 
 /// Why a configuration cannot be used.
@@ -317,8 +328,9 @@ pub fn list(faults: &[Fault]) -> String {
 impl Config {
     /// Puts flags, environment, file and defaults together.
     pub fn load(flags: Flags) -> Result<Self, ConfigError> {
-        // Before it is read: what is changed from then on is another file.
-        let stamp = flags.config.as_deref().and_then(modified);
+        let given = flags.clone();
+        // Before they are read: what is changed from then on is another file.
+        let mut stamps = stamps(&flags.config);
         let mut file = match &flags.config {
             Some(path) => read(path)?,
             None => ConfigFile::default(),
@@ -331,8 +343,10 @@ impl Config {
         replace(&mut temporal.namespace, flags.namespace);
         replace(&mut temporal.task_queue, flags.task_queue);
         if let Some(path) = flags.keys_file.or(file.keys_file.take()) {
+            stamps.extend(self::stamps([&path]));
             file.keys.extend(keys(&path)?);
         }
+        stamps.extend(self::stamps(file.secret_files()));
         let default_listen = Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8000)));
         Ok(Self {
             listen: flags.listen.or(file.listen.take()).unwrap_or(default_listen),
@@ -343,8 +357,8 @@ impl Config {
             log: flags.log.or(file.log.filter.take()),
             temporal_upgrade: flags.temporal_upgrade,
             lock: file.trust.lock_file(flags.config.as_deref()),
-            path: flags.config,
-            stamp,
+            stamps,
+            flags: given,
             file,
         })
     }
@@ -363,16 +377,13 @@ impl Config {
         Router::load(&self.file.routes(), &has_plugin, complete, Timestamp::now())
     }
 
-    /// The same configuration with the routes as they stand in the file now.
+    /// What the files say now, under the same flags.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or is not valid.
+    /// A file cannot be read, or is not valid.
     pub fn reread(&self) -> Result<Self, ConfigError> {
-        let Some(path) = &self.path else { return Ok(self.clone()) };
-        let ConfigFile { routing, routes, receivers, updaters, windows, mutes, .. } = read(path)?;
-        let file = ConfigFile { routing, routes, receivers, updaters, windows, mutes, ..self.file.clone() };
-        Ok(Self { file, ..self.clone() })
+        Self::load(self.flags.clone())
     }
 }
 
@@ -390,6 +401,26 @@ impl ConfigFile {
                 receivers: self.limits.receivers.map_or(MOST_RECEIVERS, |most| most as usize),
             },
         }
+    }
+
+    /// What it says of plugins, besides their own files.
+    pub fn plugin_settings(&self) -> PluginSettings {
+        let routes = self.routes();
+        PluginSettings {
+            limits: self.limits.clone(),
+            set_up_elsewhere: routes.plugins(),
+            secrets_in_use: routes.secrets(),
+        }
+    }
+
+    /// The files of the values that are read again with it.
+    fn secret_files(&self) -> BTreeSet<&PathBuf> {
+        let secrets = self.secrets.values();
+        let of_plugins = secrets.flat_map(|secret| [&secret.file, &secret.session_token_file]).flatten();
+        let signatures = self.sources.values().flat_map(|source| &source.signature);
+        let of_signatures =
+            signatures.flat_map(|signature| &signature.secrets).flat_map(|secret| &secret.file);
+        of_plugins.chain(of_signatures).collect()
     }
 
     /// What is wrong with it beyond its schema.
@@ -417,7 +448,7 @@ fn replace<T>(value: &mut Option<T>, flag: Option<T>) {
 }
 
 /// When a file was last changed.
-pub fn modified(path: &Path) -> Option<SystemTime> {
+fn modified(path: &Path) -> Option<SystemTime> {
     operator_file::state(path).ok()??.modified().ok()
 }
 

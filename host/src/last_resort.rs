@@ -10,7 +10,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Url};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::Position;
 
@@ -29,7 +29,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// `[last-resort]`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LastResortConfig {
     /// The environment variable that holds the URL. Either this or `file`.

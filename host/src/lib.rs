@@ -12,6 +12,7 @@ pub mod config;
 pub mod fault;
 pub mod last_resort;
 pub mod ledger;
+pub mod live;
 pub mod operator_file;
 pub mod plan;
 pub mod plugin;

@@ -240,7 +240,7 @@ pub struct RetryPolicy {
 }
 
 /// A retry policy as an operator sets it: whatever is absent keeps its default.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RetryConfig {
     /// The longest that one attempt may take, such as `30s`.

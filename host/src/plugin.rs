@@ -34,6 +34,7 @@ mod mail;
 mod meter;
 mod output;
 mod quarantine;
+mod reach;
 mod registry;
 mod sample;
 mod schema;
@@ -93,8 +94,8 @@ pub struct PluginConfig {
     pub compilation: CompilationConfig,
     /// What all calls together may take.
     pub calls: CallsConfig,
-    /// The limits of plugins whose own file says nothing.
-    pub limits: Limits,
+    /// What can change while the host runs.
+    pub settings: PluginSettings,
     /// The secrets that plugins may be granted.
     pub secrets: Secrets,
     /// The way out for mail, if there is one.
@@ -105,11 +106,20 @@ pub struct PluginConfig {
     pub off_limits: OffLimits,
     /// What is asked of plugins before they are loaded.
     pub trust: Trust,
+    /// Which plugins this process loads; the others in the directory are none of its business.
+    pub roles: &'static [Role],
+}
+
+/// What the host's configuration says of plugins, besides their own files.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PluginSettings {
+    /// The limits of plugins whose own file says nothing.
+    pub limits: Limits,
     /// Plugins that have receivers or updaters with settings of their own: their own files need not have all that they cannot
     /// do without.
     pub set_up_elsewhere: BTreeSet<String>,
-    /// Which plugins this process loads; the others in the directory are none of its business.
-    pub roles: &'static [Role],
+    /// The secrets that receivers and updaters use, besides those that their plugins are granted.
+    pub secrets_in_use: BTreeSet<String>,
 }
 
 /// What a plugin is for.

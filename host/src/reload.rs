@@ -1,5 +1,8 @@
-//! Following the configuration file: routes that were changed are taken over while the host runs, all of them or none. What is
-//! not usable is refused, and those before stay.
+//! Following the configuration: what was changed in its files is taken over while the host runs, all of it or none. What is not
+//! usable is refused, and what was before stays; what takes effect with the next start is named.
+
+mod doubts;
+mod misfits;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,47 +12,77 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use utoipa::ToSchema;
 
-use crate::config::{Config, ConfigFile, list, modified};
+use crate::config::{Config, Stamps, list, stamps};
 use crate::fault::Fault;
-use crate::plugin::{Plugin, Registry, Role};
-use crate::routing::{RouteConfig, Routing};
+use crate::live::{Live, check_reach};
+use crate::plugin::Registry;
+use crate::routing::{Router, Routing};
 use crate::telemetry::metric;
+use crate::webhook::LiveAccess;
 
-/// How often the file is looked at.
+pub use doubts::{doubts, ungranted, unknown_sources};
+pub use misfits::misfits;
+
+/// How often the files are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How the routes stand. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct Reloads(Arc<Mutex<Option<RefusedRoutes>>>);
+/// What is replaced while the host runs.
+#[derive(Clone)]
+pub struct InForce {
+    /// The routes, receivers and updaters.
+    pub routing: Routing,
+    /// The plugins, with their limits and secrets.
+    pub registry: Registry,
+    /// Who may post, ask and steer, and what is particular to sources.
+    pub access: LiveAccess,
+    /// Whether there is a spool; one is opened at the start alone.
+    pub can_spool: bool,
+}
 
-/// Routes in the configuration file that are not in force, since they are not usable.
+/// How the configuration stands. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Reloads(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    refused: Option<RefusedConfiguration>,
+    needs_restart: Vec<String>,
+}
+
+/// A configuration that is in the files and not in force, since it is not usable.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct RefusedRoutes {
-    /// What is wrong with them.
+pub struct RefusedConfiguration {
+    /// What is wrong with it.
     pub reason: String,
-    /// Since when they are refused.
-    #[serde(with = "crate::time::required")]
+    /// Since when it is refused.
     #[schema(value_type = String, format = DateTime)]
     pub since: jiff::Timestamp,
 }
 
+/// What was read, and is usable as a whole.
+struct Ready {
+    /// `None` where this process has no use for routes.
+    router: Option<Router>,
+    live: Live,
+    odd: Vec<Fault>,
+}
+
 impl Reloads {
-    /// What is in the file and was refused; `None` if what is in the file is in force.
-    pub fn refused(&self) -> Option<RefusedRoutes> {
-        self.0.lock().clone()
+    /// What is in the files and was refused; `None` if what is in the files is in force.
+    pub fn refused(&self) -> Option<RefusedConfiguration> {
+        self.0.lock().refused.clone()
     }
 
-    /// Follows the file as long as the process runs: on SIGHUP, and when it has changed.
-    pub async fn follow(self, config: Config, routing: Routing, registry: Registry) {
+    /// The keys that were changed since the start and take effect with the next one.
+    pub fn needs_restart(&self) -> Vec<String> {
+        self.0.lock().needs_restart.clone()
+    }
+
+    /// Follows the files as long as the process runs: on SIGHUP, and when one has changed.
+    pub async fn follow(self, config: Config, in_force: InForce) {
         // Installed in any case: without it, the signal would end the process.
         let mut hangups = signal(SignalKind::hangup()).ok();
-        let path = config.path.clone().filter(|_| config.role.works());
-        let stamp = async || {
-            let path = path.clone();
-            let looked = tokio::task::spawn_blocking(move || path.as_deref().and_then(modified)).await;
-            looked.ok().flatten()
-        };
-        let (mut taken, mut seen) = (config.stamp, config.stamp);
+        let (mut taken, mut seen) = (config.stamps.clone(), config.stamps.clone());
         loop {
             let hangup = async {
                 match &mut hangups {
@@ -60,123 +93,103 @@ impl Reloads {
             tokio::select! {
                 () = hangup => {}
                 () = tokio::time::sleep(INTERVAL) => {
-                    let before = std::mem::replace(&mut seen, stamp().await);
+                    let before = std::mem::replace(&mut seen, look(taken.clone()).await);
                     // What changed just now may still be being written.
                     if seen == taken || seen != before {
                         continue;
                     }
                 }
             }
-            taken = stamp().await;
-            if path.is_some() {
-                let (reloads, config) = (self.clone(), config.clone());
-                let (routing, registry) = (routing.clone(), registry.clone());
-                let take = move || reloads.take(&config, &routing, &registry);
-                // A panic over one file must not end the following.
-                let _ = tokio::task::spawn_blocking(take).await;
+            if taken.is_empty() {
+                continue;
             }
+            let now = look(taken).await;
+            let (reloads, config, in_force) = (self.clone(), config.clone(), in_force.clone());
+            let take = move || reloads.take(&config, &in_force);
+            // A panic over one file must not end the following.
+            let read = tokio::task::spawn_blocking(take).await.ok().flatten();
+            taken = read.unwrap_or(now);
+            seen = taken.clone();
         }
     }
 
-    fn take(&self, config: &Config, routing: &Routing, registry: &Registry) {
-        let read = config.reread().map_err(|error| error.to_string());
-        let routes = read.and_then(|config| {
-            let routes = config.router(true).map_err(|faults| list(&faults))?;
-            let misfits = misfits(&config.file, &|name| registry.find(name));
-            if misfits.is_empty() {
-                Ok((routes, config.file.routes().plugins()))
-            } else {
-                Err(list(&misfits))
-            }
-        });
-        match routes {
-            Ok(((router, odd), plugins)) => {
-                odd.iter().for_each(|fault| tracing::warn!("routes: {fault}"));
-                routing.replace(router);
-                registry.set_up_elsewhere(plugins);
-                *self.0.lock() = None;
-                tracing::info!("routes taken over from the configuration file");
-            }
-            Err(reason) => {
-                let faults: Vec<_> = reason.lines().map(str::trim).collect();
-                let reason = faults.join("; ");
-                tracing::error!("routes refused, those before stay: {reason}");
-                let since = jiff::Timestamp::now();
-                *self.0.lock() = Some(RefusedRoutes { reason, since });
-            }
+    /// Reads the files and takes over what they say; returns their state before, if they could be read.
+    fn take(&self, config: &Config, in_force: &InForce) -> Option<Stamps> {
+        let next = config.reread().map_err(|error| self.refuse(&error.to_string())).ok()?;
+        self.note_restart(needs_restart(config, &next, in_force));
+        let merged = config.with_live(next);
+        match ready(&merged, in_force) {
+            Ok(ready) => self.put_in_force(&merged, ready, in_force),
+            Err(faults) => self.refuse(&list(&faults)),
         }
-        metric::routes_refused(self.refused().is_some());
+        Some(merged.stamps)
+    }
+
+    fn put_in_force(&self, config: &Config, Ready { router, live, odd }: Ready, in_force: &InForce) {
+        odd.iter().for_each(|fault| tracing::warn!("configuration: {fault}"));
+        in_force.access.replace(live.access);
+        in_force.registry.take_over(config.file.plugin_settings(), live.secrets);
+        router.into_iter().for_each(|router| in_force.routing.replace(router));
+        self.0.lock().refused = None;
+        metric::configuration_refused(false);
+        tracing::info!("configuration taken over from its files");
+    }
+
+    fn refuse(&self, reason: &str) {
+        let faults: Vec<_> = reason.lines().map(str::trim).collect();
+        let reason = faults.join("; ");
+        tracing::error!("configuration refused, the one before stays: {reason}");
+        let since = jiff::Timestamp::now();
+        self.0.lock().refused = Some(RefusedConfiguration { reason, since });
+        metric::configuration_refused(true);
+    }
+
+    fn note_restart(&self, keys: Vec<String>) {
+        let before = std::mem::replace(&mut self.0.lock().needs_restart, keys.clone());
+        if keys.is_empty() && !before.is_empty() {
+            tracing::info!("nothing in the configuration waits for a restart any more");
+        } else if keys != before {
+            tracing::warn!("changed, and in effect only after a restart of the host: {}", keys.join(", "));
+        }
     }
 }
 
-/// What is wrong with receivers and updaters beyond the configuration itself, as far as their plugins are there: settings do not
-/// fit the plugin, a plugin is for something else, or a secret is not there.
-pub fn misfits(file: &ConfigFile, find: &dyn Fn(&str) -> Option<Arc<Plugin>>) -> Vec<Fault> {
-    let mut faults = unfit_settings(file, find);
-    let mut named = Vec::new();
-    named_in("routes", &file.routes, &mut named);
-    let catch_all = file.routing.catch_all.iter().enumerate();
-    let catch_all =
-        catch_all.map(|(index, name)| (format!("routing.catch-all[{index}]"), Role::Notifier, name));
-    for (path, role, name) in named.into_iter().chain(catch_all) {
-        let is_set_up = match role {
-            Role::Notifier => file.receivers.contains_key(name),
-            _ => file.updaters.contains_key(name),
-        };
-        if !is_set_up && let Some(plugin) = find(name) {
-            faults.extend(other_role(path, &plugin, role));
-        }
-    }
-    faults
+/// The state of files now.
+async fn look(files: Stamps) -> Stamps {
+    let now = tokio::task::spawn_blocking(move || stamps(files.keys())).await;
+    now.unwrap_or_default()
 }
 
-/// The same of `[receivers]` and `[updaters]`.
-fn unfit_settings(file: &ConfigFile, find: &dyn Fn(&str) -> Option<Arc<Plugin>>) -> Vec<Fault> {
-    let receivers = file.receivers.iter().map(|(name, config)| {
-        let plugin = config.plugin.as_ref().unwrap_or(name);
-        (format!("receivers.{name}"), Role::Notifier, plugin, &config.config, &config.secrets)
-    });
-    let updaters = file.updaters.iter().map(|(name, config)| {
-        let plugin = config.plugin.as_ref().unwrap_or(name);
-        (format!("updaters.{name}"), Role::StatusUpdater, plugin, &config.config, &config.secrets)
-    });
+/// What `next` says otherwise than the configuration that the host was started with, and is not taken over while it runs.
+fn needs_restart(started: &Config, next: &Config, in_force: &InForce) -> Vec<String> {
+    let mut keys = started.needs_restart(next);
+    let sources = next.file.sources.iter().filter(|(_, source)| source.spool);
+    let is_missing = started.role.accepts() && !in_force.can_spool;
+    keys.extend(sources.filter(|_| is_missing).map(|(name, _)| format!("sources.{name}.spool")));
+    keys
+}
+
+/// All that is needed to put a configuration in force; everything that is wrong with it otherwise.
+fn ready(config: &Config, in_force: &InForce) -> Result<Ready, Vec<Fault>> {
     let mut faults = Vec::new();
-    for (path, role, name, config, secrets) in receivers.chain(updaters) {
-        let unknown = secrets.iter().filter(|secret| !file.secrets.contains_key(*secret));
-        let missing = |secret| format!("the configuration has no [secrets.{secret}]");
-        faults.extend(unknown.map(|secret| fault(format!("{path}.secrets"), missing(secret))));
-        let Some(plugin) = find(name) else { continue };
-        if let Some(fault) = other_role(format!("{path}.plugin"), &plugin, role) {
-            faults.push(fault);
-        } else if let Err(more) = plugin.setup(config, secrets) {
-            let below = |fault: Fault| Fault { path: format!("{path}.{}", fault.path), ..fault };
-            faults.extend(more.into_iter().map(below));
+    let live = Live::read(config).map_err(|found| faults.extend(found)).ok();
+    faults.extend(live.as_ref().and_then(|live| check_reach(config, &live.access).err()));
+    let routes = config.role.works().then(|| routes(config, &in_force.registry)).transpose();
+    let routes = routes.map_err(|found| faults.extend(found)).ok();
+    match (live, routes) {
+        (Some(live), Some(routes)) if faults.is_empty() => {
+            let (router, mut odd) = routes.map_or((None, Vec::new()), |(router, odd)| (Some(router), odd));
+            odd.extend(doubts(config, &in_force.registry));
+            Ok(Ready { router, live, odd })
         }
+        _ => Err(faults),
     }
-    faults
 }
 
-fn other_role(path: String, plugin: &Plugin, role: Role) -> Option<Fault> {
-    let is = plugin.role();
-    (is != role).then(|| fault(path, format!("{} is a {is}, not a {role}", plugin.name())))
-}
-
-fn fault(path: String, message: String) -> Fault {
-    Fault { path, value: None, message }
-}
-
-/// Who is named in routes, each with the place.
-fn named_in<'a>(at: &str, routes: &'a [RouteConfig], found: &mut Vec<(String, Role, &'a String)>) {
-    for (index, route) in routes.iter().enumerate() {
-        let at = format!("{at}[{index}]");
-        let lists = [
-            ("receivers", Role::Notifier, &route.receivers),
-            ("updaters", Role::StatusUpdater, &route.updaters),
-        ];
-        for (list, role, names) in lists {
-            let names = names.iter().flatten().enumerate();
-            found.extend(names.map(|(index, name)| (format!("{at}.{list}[{index}]"), role, name)));
-        }
-        named_in(&format!("{at}.routes"), &route.routes, found);
+fn routes(config: &Config, registry: &Registry) -> Result<(Router, Vec<Fault>), Vec<Fault>> {
+    let routes = config.router(true)?;
+    match misfits(&config.file, &|name| registry.find(name)) {
+        misfits if misfits.is_empty() => Ok(routes),
+        misfits => Err(misfits),
     }
 }

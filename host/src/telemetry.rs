@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use temporalio_common::telemetry::metrics::{CoreMeter, NewAttributes, TemporalMeter};
 use temporalio_common::telemetry::{TaskQueueLabelStrategy, TelemetryOptions};
 use temporalio_sdk::Runtime;
@@ -40,7 +40,7 @@ const BYTE_BUCKETS: [f64; 8] = [
 ];
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
@@ -159,7 +159,7 @@ pub mod metric {
     const GIVEN_UP: &str = "campanile_deliveries_given_up_total";
     const PARKED: &str = "campanile_deliveries_parked_total";
     const PARKED_NOW: &str = "campanile_deliveries_parked";
-    const ROUTES_REFUSED: &str = "campanile_routes_refused";
+    const CONFIGURATION_REFUSED: &str = "campanile_configuration_refused";
     static GIVEN_UP_SO_FAR: AtomicU64 = AtomicU64::new(0);
     const REPEATED: &str = "campanile_workflows_repeated_total";
     const UNROUTED: &str = "campanile_alerts_unrouted_total";
@@ -204,8 +204,8 @@ pub mod metric {
         describe_counter!(PARKED, "Deliveries that were parked, since nobody could make them, by receiver.");
         describe_gauge!(PARKED_NOW, "Deliveries that are parked now.");
         describe_gauge!(
-            ROUTES_REFUSED,
-            "1 if the routes in the configuration file are refused, and those before in force."
+            CONFIGURATION_REFUSED,
+            "1 if what the configuration files say is refused, and what was before is in force."
         );
         describe_counter!(GIVEN_UP, "Receivers and updaters that were given up, after their last attempt.");
         describe_counter!(
@@ -277,9 +277,9 @@ pub mod metric {
         gauge!(PARKED_NOW).set(count as f64);
     }
 
-    /// Whether what the configuration file says of routes was refused.
-    pub fn routes_refused(refused: bool) {
-        gauge!(ROUTES_REFUSED).set(if refused { 1.0 } else { 0.0 });
+    /// Whether what the configuration files say was refused.
+    pub fn configuration_refused(refused: bool) {
+        gauge!(CONFIGURATION_REFUSED).set(if refused { 1.0 } else { 0.0 });
     }
 
     /// How many were given up since the process started.

@@ -79,7 +79,7 @@ pub use workflows::{
 const SHORTEST_RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
 /// `[temporal]` of the configuration file. Flags and environment come before it.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TemporalConfig {
     /// A Temporal server or Temporal Cloud, `host:port` or a URL. Absent: an embedded server is started.
@@ -116,7 +116,7 @@ impl TemporalConfig {
 }
 
 /// `[activities]` of the configuration file: retry policies where they differ from the defaults.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ActivitiesConfig {
     /// Of `process_alert`. Processors that fail are passed over at once; this is for a worker that does not answer. After the

@@ -32,7 +32,6 @@ mod tls;
 mod weight;
 mod why;
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,9 +61,8 @@ use crate::routing::Routing;
 use crate::telemetry::Metrics;
 use crate::temporal::{ActivityConfig, Link};
 
-pub(crate) use access::scrubbed;
-pub use access::{Access, KeyConfig, NewKey, SourceConfig};
-pub use dry_run::{DryRun, Refused, read_body, read_decoded, read_posted};
+pub(crate) use access::{ALERTS, scrubbed};
+pub use access::{Access, KeyConfig, LiveAccess, NewKey, SourceConfig};
 pub use listen::{Door, Listen};
 pub use places::Places;
 pub use request::read_alert;
@@ -103,9 +101,7 @@ pub struct Surroundings {
     /// The routes in force.
     pub routing: Routing,
     /// Who may post, ask and steer.
-    pub access: Arc<Access>,
-    /// What is particular to a source.
-    pub sources: Arc<BTreeMap<String, SourceConfig>>,
+    pub access: LiveAccess,
     /// Where requests wait while Temporal is away, if there are sources for which they do.
     pub spool: Option<Spool>,
     /// Places for requests that are worked on.
@@ -127,7 +123,7 @@ pub struct Surroundings {
 impl Surroundings {
     /// Where the requests of a source wait.
     fn spool_of(&self, source: &str) -> Option<&Spool> {
-        self.sources.get(source).filter(|source| source.spool).and(self.spool.as_ref())
+        self.spool.as_ref().filter(|_| self.access.current().spools(source))
     }
 
     /// Whether this process's worker polls; `None` if this process is not to have one.
@@ -268,7 +264,7 @@ async fn admin(
     next: Next,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    surroundings.access.admit_admin(&parts)?;
+    surroundings.access.current().admit_admin(&parts)?;
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 

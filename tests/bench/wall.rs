@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use campanile::alert::{AlertItem, Origin};
 use campanile::plugin::{
-    CallsConfig, CompilationConfig, EgressConfig, Limits, OffLimits, Plugin, PluginConfig, Registry, Role,
-    Secrets, Trust,
+    CallsConfig, CompilationConfig, EgressConfig, OffLimits, Plugin, PluginConfig, PluginSettings, Registry,
+    Role, Secrets, Trust,
 };
 use harness::alerts::{alert, labelled, unique};
 use tempfile::TempDir;
@@ -68,13 +68,12 @@ pub(crate) fn config(directory: &Path) -> PluginConfig {
         executable: harness::host::binary(),
         compilation: CompilationConfig::default(),
         calls: CallsConfig::default(),
-        limits: Limits::default(),
+        settings: PluginSettings::default(),
         secrets: Secrets::load(BTreeMap::new()).expect("no secrets, no faults"),
         mail: None,
         egress: EgressConfig::default(),
         off_limits: OffLimits::default(),
         trust: Trust::default(),
-        set_up_elsewhere: std::collections::BTreeSet::new(),
         roles: &Role::ALL,
     }
 }

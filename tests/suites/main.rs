@@ -7,6 +7,7 @@ mod calls;
 mod check;
 mod command_line;
 mod commands;
+mod configuration;
 mod containers;
 mod continued;
 mod contract;

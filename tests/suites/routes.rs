@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// What the host says when it has read its routes again.
-const TAKEN: &str = "routes taken over from the configuration file";
+const TAKEN: &str = "configuration taken over from its files";
 
 /// Receivers of one plugin, each posting to a path of its name.
 fn receivers(receiver: &Receiver, names: &[(&str, &str)]) -> String {
@@ -274,7 +274,7 @@ async fn routes_are_taken_over_while_the_host_runs_all_or_none() {
     host.settings().write("campanile.toml", to("nobody").config_text());
     let refused = until("the routes are refused", async || {
         let health = host.get("/health").await.ok();
-        health["refused_routes"]["reason"].as_str().map(str::to_owned)
+        health["refused_configuration"]["reason"].as_str().map(str::to_owned)
     })
     .await;
     assert!(refused.contains("routes[0].receivers[0]: nobody is neither"), "{refused}");
@@ -282,7 +282,7 @@ async fn routes_are_taken_over_while_the_host_runs_all_or_none() {
         to("two").and_config("[receivers.three]\nplugin = \"pager\"\nconfig = { colour = \"red\" }\n");
     host.settings().write("campanile.toml", misfit.config_text());
     until("settings that do not fit are refused, too", async || {
-        let reason = host.get("/health").await.ok()["refused_routes"]["reason"].to_string();
+        let reason = host.get("/health").await.ok()["refused_configuration"]["reason"].to_string();
         reason.contains("receivers.three.config.colour").then_some(())
     })
     .await;
@@ -291,7 +291,7 @@ async fn routes_are_taken_over_while_the_host_runs_all_or_none() {
 
     host.settings().write("campanile.toml", to("two").config_text());
     until("the routes are in force", async || {
-        host.get("/health").await.ok()["refused_routes"].is_null().then_some(())
+        host.get("/health").await.ok()["refused_configuration"].is_null().then_some(())
     })
     .await;
     host.ledger(alert("after")).await;

@@ -147,6 +147,12 @@ impl Catalog {
         self.pages.load().refused.keys().cloned().collect()
     }
 
+    /// The names of plugins of which it is not known what they are for: they are refused, or not loaded yet.
+    pub(super) fn unknown_names(&self) -> BTreeSet<String> {
+        let pages = self.pages.load();
+        pages.refused.keys().chain(pages.expected.iter().flatten()).cloned().collect()
+    }
+
     /// What runs, what was refused and what may be a mistake.
     pub(super) fn inventory(&self) -> Inventory {
         let pages = self.pages.load();

@@ -107,8 +107,8 @@ impl Checker {
     pub fn open(config: PluginConfig) -> Result<Self, OpenError> {
         // Who checks may be another user than who runs the host: the host's cache is left alone.
         let config = PluginConfig { cache_dir: None, ..config };
-        let elsewhere = watch::channel(config.set_up_elsewhere.clone()).1;
-        let loader = registry::loader(&config, elsewhere)?;
+        let settings = watch::channel(config.settings.clone()).1;
+        let loader = registry::loader(&config, settings)?;
         Ok(Self { loader, trust: config.trust, directory: config.directory })
     }
 

@@ -39,8 +39,9 @@ use self::outgoing::{Outgoing, announced_length};
 use self::request_body::{drain, read_whole};
 use super::grants::Grants;
 use super::limits::HttpBounds;
-use super::secrets::{Scrubber, Secrets};
+use super::secrets::{LiveSecrets, Scrubber};
 
+pub(super) use self::addresses::special;
 pub(super) use self::call::EgressCall;
 pub(super) use self::connect::{Connector, read_roots};
 pub use self::fetch::Fetcher;
@@ -74,7 +75,7 @@ impl Default for EgressConfig {
 pub(super) struct Egress {
     plugin: Arc<str>,
     grants: Grants,
-    secrets: Secrets,
+    secrets: LiveSecrets,
     bounds: HttpBounds,
     places: Arc<Semaphore>,
     connector: Connector,
@@ -85,12 +86,12 @@ impl Egress {
     pub(super) fn new(
         plugin: &str,
         grants: Grants,
-        secrets: Secrets,
+        secrets: impl Into<LiveSecrets>,
         bounds: HttpBounds,
         connector: Connector,
     ) -> Self {
         let places = Arc::new(Semaphore::new(bounds.connections as usize));
-        Self { plugin: plugin.into(), grants, secrets, bounds, places, connector }
+        Self { plugin: plugin.into(), grants, secrets: secrets.into(), bounds, places, connector }
     }
 
     /// The same way out, and its places, with these secrets besides.
@@ -110,9 +111,14 @@ impl Egress {
         &self.grants
     }
 
+    /// The host's secrets, of which the grants pick.
+    pub(super) fn secrets(&self) -> &LiveSecrets {
+        &self.secrets
+    }
+
     /// What keeps secrets out of the answers of this host.
     pub(super) fn scrubber(&self, host: Option<&Host<String>>) -> Scrubber {
-        self.secrets.scrubber(&self.grants, host)
+        self.secrets.current().scrubber(&self.grants, host)
     }
 
     fn journal(&self, alert: Arc<str>) -> Journal {
@@ -128,7 +134,7 @@ impl Egress {
     ) -> Result<Response<WasiBody>, Failure> {
         let (head, body) = request.into_parts();
         let announced = announced_length(&head.headers);
-        let prepared = admitted.and_then(|()| Outgoing::prepare(head, &self.grants, &self.secrets));
+        let prepared = admitted.and_then(|()| Outgoing::prepare(head, &self.grants, entry.secrets()));
         let mut outgoing = match prepared {
             Ok(outgoing) => outgoing,
             Err(failure) => {
@@ -139,7 +145,7 @@ impl Egress {
         };
         let most = self.bounds.request_body;
         let body = read_whole(body, announced, most, times.deadline).await?;
-        let body = outgoing.fill_body(body, &self.grants, &self.secrets, entry.mark(), most)?;
+        let body = outgoing.fill_body(body, &self.grants, entry.secrets(), entry.mark(), most)?;
         if entry.scrubber().is_needed() {
             outgoing.ask_for_searchable_answer();
         }

@@ -2,6 +2,7 @@
 //! Nothing is granted that is not listed. No I/O.
 
 mod covers;
+mod reach;
 mod segment;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,8 @@ use url::{Host, Url};
 use self::segment::{Segment, is_in_place, is_one};
 use super::secrets::placeholder;
 use crate::fault::Fault;
+
+pub(super) use self::reach::methods;
 
 /// The `[grants]` table as it is written. Every list is empty unless given, and an empty list grants nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -188,12 +191,17 @@ impl HttpGrant {
 
     fn matches(&self, method: &Method, url: &Url) -> bool {
         self.methods.as_ref().is_none_or(|methods| methods.contains(method))
-            && url.scheme() == self.scheme
+            && self.is_at(url)
+            && path_matches(&self.path, url.path())
+    }
+
+    /// Whether the URL leads to its server.
+    fn is_at(&self, url: &Url) -> bool {
+        url.scheme() == self.scheme
             && url.port_or_known_default() == Some(self.port)
             && url.username().is_empty()
             && url.password().is_none()
             && self.host.matches(url)
-            && path_matches(&self.path, url.path())
     }
 }
 

@@ -216,6 +216,7 @@ mod tests {
     use crate::plugin::grants::{Grants, GrantsConfig};
     use crate::plugin::limits::Limits;
     use crate::plugin::mail::MailSetup;
+    use crate::plugin::secrets::Secrets;
 
     /// A call whose mail goes to a server that is not there.
     fn state(limits: &str) -> HostState {
@@ -230,7 +231,7 @@ mod tests {
             alert: "".into(),
             deadline: Duration::from_secs(9),
             settings: Arc::default(),
-            egress: Arc::new(Egress::new("mailer", grants, Default::default(), bounds.http, connector)),
+            egress: Arc::new(Egress::new("mailer", grants, Secrets::default(), bounds.http, connector)),
             bounds,
             retired: Default::default(),
             permit: None,

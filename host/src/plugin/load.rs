@@ -1,7 +1,6 @@
 //! From the bytes of a file to a [`Plugin`]: is it one, does it compile, do its imports and exports have the right
 //! types, does it describe itself, and does the operator's file fit it. Any "no" is a text for the operator.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Component, InstancePre};
 
-use super::Role;
 use super::bindings::{Description, Guest};
 use super::bindings::{
     notifier::NotifierPre, processor::ProcessorPre, source::SourcePre, status_updater::StatusUpdaterPre,
@@ -28,9 +26,10 @@ use super::limits::{Bounds, ByteSize, Limits};
 use super::loaded::Plugin;
 use super::meter::Meter;
 use super::quarantine::Breaker;
-use super::schema::Schema;
-use super::secrets::Secrets;
+use super::reach::ungranted_addresses;
+use super::secrets::LiveSecrets;
 use super::sidecar::Sidecar;
+use super::{PluginSettings, Role};
 use crate::fault::Fault;
 use crate::operator_file;
 use crate::toml_file;
@@ -134,12 +133,11 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 /// Turns files into plugins.
 pub(super) struct Loader {
     pub runtime: Arc<Runtime>,
-    limits: Limits,
-    secrets: Secrets,
+    pub secrets: LiveSecrets,
     connector: Connector,
     compiler: Compiler,
-    /// As in `PluginConfig`, but as it is now.
-    pub set_up_elsewhere: watch::Receiver<BTreeSet<String>>,
+    /// As they are now.
+    pub settings: watch::Receiver<PluginSettings>,
     roles: &'static [Role],
 }
 
@@ -147,13 +145,17 @@ impl Loader {
     pub(super) fn new(
         runtime: Arc<Runtime>,
         compiler: Compiler,
-        limits: Limits,
-        secrets: Secrets,
+        secrets: LiveSecrets,
         connector: Connector,
-        set_up_elsewhere: watch::Receiver<BTreeSet<String>>,
+        settings: watch::Receiver<PluginSettings>,
         roles: &'static [Role],
     ) -> Self {
-        Self { runtime, limits, secrets, connector, compiler, set_up_elsewhere, roles }
+        Self { runtime, secrets, connector, compiler, settings, roles }
+    }
+
+    /// The limits of plugins that set none of their own.
+    fn limits(&self) -> Limits {
+        self.settings.borrow().limits.clone()
     }
 
     /// Whether a file is a plugin of a role that other processes load. What is no plugin is everybody's business.
@@ -162,7 +164,7 @@ impl Loader {
     }
 
     /// Makes a plugin of its files, as the given generation. `previous` is what runs under this name: if only its
-    /// sidecar changed nothing is compiled, and if nothing changed there is nothing new.
+    /// sidecar or the host's limits changed nothing is compiled, and if nothing changed there is nothing new.
     pub(super) async fn load(
         &self,
         file: PluginFile,
@@ -171,7 +173,7 @@ impl Loader {
     ) -> Result<Option<Plugin>, Refusal> {
         let compiled = match previous {
             Some(plugin) if plugin.digest() == digest(&file.component) => {
-                if plugin.sidecar_text == file.sidecar {
+                if plugin.sidecar_text == file.sidecar && plugin.is_bounded_by(&self.limits()) {
                     return Ok(None);
                 }
                 plugin.compiled.clone()
@@ -226,9 +228,9 @@ impl Loader {
 
     fn sidecar(&self, file: &PluginFile, compiled: &Compiled) -> Result<Sidecar, Vec<Fault>> {
         let text = file.sidecar.as_deref();
-        let mut sidecar = Sidecar::read(text, compiled.contract.role, &self.limits)?;
-        let is_whole = !self.set_up_elsewhere.borrow().contains(&file.name);
-        sidecar.check_settings(&compiled.schema, is_whole, text)?;
+        let sidecar = Sidecar::read(text, compiled.contract.role, &self.limits())?;
+        let is_whole = !self.settings.borrow().set_up_elsewhere.contains(&file.name);
+        sidecar.check_settings(&compiled.description.config_schema, is_whole, text)?;
         self.check_budget(&sidecar, text)?;
         Ok(sidecar)
     }
@@ -264,10 +266,12 @@ impl Loader {
         sidecar: Sidecar,
     ) -> Plugin {
         let grants = sidecar.grants.clone();
-        self.secrets.say_undeclared(&file.name, &grants);
+        self.secrets.current().say_undeclared(&file.name, &grants);
         let role = compiled.contract.role;
         let is_fed_by_senders = matches!(role, Role::Source | Role::Processor);
+        let settings = &sidecar.config.config;
         Plugin {
+            ungranted: ungranted_addresses(&file.name, &compiled.description, settings, &grants),
             generation,
             loaded_at: jiff::Timestamp::now(),
             egress: self.egress(&file.name, grants, &sidecar.bounds),
@@ -318,7 +322,7 @@ impl Loader {
     }
 
     fn describe_terms(&self, name: &str, role: Role) -> Terms {
-        let bounds = Arc::new(Limits::default().over(&self.limits, role));
+        let bounds = Arc::new(Limits::default().over(&self.limits(), role));
         Terms {
             plugin: name.into(),
             role,

@@ -12,7 +12,7 @@ use super::call::{self, Ended, Runtime, Terms};
 use super::egress::Egress;
 use super::error::{Blame, CallError, Reason, one_line};
 use super::imports::HostState;
-use super::limits::ByteSize;
+use super::limits::{ByteSize, Limits};
 use super::load::Compiled;
 use super::meter::Meter;
 use super::quarantine::{Breaker, Conduct, Input};
@@ -42,6 +42,8 @@ pub struct Plugin {
     pub(super) sidecar: Sidecar,
     /// The text of the sidecar, to see whether it changed.
     pub(super) sidecar_text: Option<String>,
+    /// Which addresses in its own file are not granted.
+    pub(super) ungranted: Vec<String>,
     pub(super) egress: Arc<Egress>,
     pub(super) meter: Meter,
     pub(super) breaker: Breaker,
@@ -97,6 +99,11 @@ impl Plugin {
     /// The longest that one call of it may take.
     pub fn deadline(&self) -> Duration {
         self.sidecar.bounds.deadline
+    }
+
+    /// Whether these are the host's limits that it was loaded with, or make no difference to it.
+    pub(super) fn is_bounded_by(&self, host: &Limits) -> bool {
+        self.sidecar.config.limits.over(host, self.role()) == *self.sidecar.bounds
     }
 
     /// Its place in the row.

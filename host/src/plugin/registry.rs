@@ -23,9 +23,10 @@ use super::load::Loader;
 use super::loaded::Plugin;
 use super::mail::Mailer;
 use super::meter;
+use super::secrets::{LiveSecrets, Secrets};
 use super::threads::Threads;
 use super::watch::Watcher;
-use super::{PluginConfig, Role};
+use super::{PluginConfig, PluginSettings, Role};
 
 /// How long a host waits at its start for plugins that are being compiled.
 pub const FIRST_PASS: Duration = Duration::from_secs(30);
@@ -34,7 +35,8 @@ pub const FIRST_PASS: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Registry {
     catalog: Arc<Catalog>,
-    set_up_elsewhere: watch::Sender<BTreeSet<String>>,
+    settings: watch::Sender<PluginSettings>,
+    secrets: LiveSecrets,
     first_pass: watch::Receiver<bool>,
     started: Instant,
     threads: Handle,
@@ -49,14 +51,15 @@ impl Registry {
     /// The engine cannot be made, or what `config` says about the way out cannot be used.
     pub fn open(config: PluginConfig) -> Result<Self, OpenError> {
         meter::describe();
-        let (set_up_elsewhere, elsewhere) = watch::channel(config.set_up_elsewhere.clone());
-        let loader = loader(&config, elsewhere)?;
+        let (settings, current) = watch::channel(config.settings.clone());
+        let loader = loader(&config, current)?;
+        let secrets = loader.secrets.clone();
         let threads = loader.runtime.threads.handle().clone();
         let catalog = Arc::new(Catalog::new(config.directory, config.calls.drain));
         let (pass, first_pass) = watch::channel(false);
-        let watcher = Watcher::new(loader, config.trust, config.secrets, config.poll_interval, pass);
+        let watcher = Watcher::new(loader, config.trust, config.poll_interval, pass);
         tokio::spawn(watcher.run(Arc::downgrade(&catalog)));
-        Ok(Self { catalog, set_up_elsewhere, first_pass, started: Instant::now(), threads })
+        Ok(Self { catalog, settings, secrets, first_pass, started: Instant::now(), threads })
     }
 
     /// Returns once everything that was in the directory at the start is loaded or refused.
@@ -140,9 +143,19 @@ impl Registry {
         found.is_some_and(|plugin| plugin.role() == Role::Source) || self.catalog.has_refused(name)
     }
 
-    /// Says anew which plugins have receivers or updaters with settings of their own. Those that were refused are looked at again.
-    pub fn set_up_elsewhere(&self, plugins: BTreeSet<String>) {
-        self.set_up_elsewhere.send_replace(plugins);
+    /// The names under which there is a source, or may be one: what is loaded, refused, or still to be loaded.
+    pub fn source_names(&self) -> BTreeSet<String> {
+        let mut names = self.catalog.unknown_names();
+        let plugins = self.catalog.plugins();
+        let sources = plugins.iter().filter(|plugin| plugin.role() == Role::Source);
+        names.extend(sources.map(|plugin| plugin.name().to_owned()));
+        names
+    }
+
+    /// Uses other secrets and settings from now on. Plugins that were refused, or have other limits now, are loaded again.
+    pub fn take_over(&self, settings: PluginSettings, secrets: Secrets) {
+        self.secrets.replace(secrets);
+        self.settings.send_replace(settings);
     }
 
     /// Ends the quarantine of a plugin. Whether it was in one; `None` if no such plugin is loaded.
@@ -156,18 +169,18 @@ impl Registry {
     }
 }
 
-/// What turns files into plugins, as `config` says; `elsewhere` follows what it says of plugins that are set up elsewhere.
+/// What turns files into plugins, as `config` says; `settings` follows what can change of that.
 pub(super) fn loader(
     config: &PluginConfig,
-    elsewhere: watch::Receiver<BTreeSet<String>>,
+    settings: watch::Receiver<PluginSettings>,
 ) -> Result<Loader, OpenError> {
     let connector = Connector::new(&config.egress).map_err(OpenError::Egress)?;
     let connector = connector.avoiding(config.off_limits.clone());
     let engine = engine::open(config.calls.concurrency)?;
     let compiler = Compiler::new(&engine, config)?;
     let runtime = Arc::new(runtime(engine, config.mail.clone(), &config.calls)?);
-    let (limits, secrets) = (config.limits.clone(), config.secrets.clone());
-    Ok(Loader::new(runtime, compiler, limits, secrets, connector, elsewhere, config.roles))
+    let secrets = config.secrets.clone().into();
+    Ok(Loader::new(runtime, compiler, secrets, connector, settings, config.roles))
 }
 
 fn runtime(engine: Engine, mail: Option<Mailer>, calls: &CallsConfig) -> Result<Runtime, OpenError> {
@@ -196,13 +209,12 @@ pub(super) mod tests {
             executable: "no executable is needed".into(),
             compilation: Default::default(),
             calls: CallsConfig { concurrency: 2, ..CallsConfig::default() },
-            limits: Default::default(),
+            settings: Default::default(),
             secrets: Default::default(),
             mail: None,
             egress: Default::default(),
             off_limits: Default::default(),
             trust: Default::default(),
-            set_up_elsewhere: Default::default(),
             roles: &Role::ALL,
         }
     }

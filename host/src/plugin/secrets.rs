@@ -16,6 +16,7 @@ mod cache;
 mod destination;
 mod fill;
 mod forms;
+mod live;
 mod mark;
 mod read;
 mod scrub;
@@ -39,7 +40,8 @@ use super::grants::Grants;
 use crate::fault::Fault;
 
 pub(super) use destination::is_loopback;
-pub(super) use fill::placeholder;
+pub(super) use fill::{placeholder, placeholders};
+pub(super) use live::LiveSecrets;
 pub(super) use mark::Mark;
 pub use read::read_secret;
 pub(super) use read::{SPACE_AROUND, from_environment, has_space_around};
@@ -196,13 +198,22 @@ impl Secrets {
         }
     }
 
-    /// Says which secrets are declared and granted to none of the plugins: there may be a typing error.
-    pub(super) fn say_unused<'a>(&self, grants: impl Iterator<Item = &'a Grants>) {
+    /// The secrets that are declared and granted to none of the plugins, nor to the receivers that use `elsewhere`: there may be a
+    /// typing error.
+    pub(super) fn unused<'a>(
+        &'a self,
+        grants: impl Iterator<Item = &'a Grants>,
+        elsewhere: &BTreeSet<String>,
+    ) -> Vec<&'a str> {
         let used: BTreeSet<_> = grants.flat_map(Grants::secrets).collect();
-        let declared = self.secrets.iter().filter(|(_, secret)| !matches!(secret.usage, Usage::Internal));
-        for (name, _) in declared.filter(|(name, _)| !used.contains(name.as_str())) {
-            tracing::info!("secret {name} is declared but granted to no plugin");
-        }
+        let is_unused =
+            |name: &&str| !name.contains('.') && !used.contains(name) && !elsewhere.contains(*name);
+        self.secrets.keys().map(String::as_str).filter(is_unused).collect()
+    }
+
+    /// Whether a secret of this name is declared.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.secrets.contains_key(name)
     }
 
     /// What keeps secrets out of an answer of `host` to a plugin with these grants: every secret that may go to that host,

@@ -22,9 +22,8 @@ impl Plugin {
     ///
     /// The settings do not fit the plugin's schema; paths begin with `config.`
     pub fn setup(&self, config: &Map<String, Value>, secrets: &[String]) -> Result<Setup, Vec<Fault>> {
-        let mut merged = self.sidecar.config.config.clone();
-        merged.extend(config.iter().map(|(key, value)| (key.clone(), value.clone())));
-        sidecar::check(&mut merged, &self.compiled.description.config_schema)?;
+        let merged = sidecar::merged(&self.sidecar.config.config, config);
+        sidecar::check(&merged, &self.compiled.description.config_schema)?;
         let settings = sidecar::settings(&merged)?;
         Ok(Setup { settings, egress: Arc::new(self.egress.with_secrets(secrets)) })
     }

@@ -193,6 +193,13 @@ fn below_config(faults: Vec<Fault>) -> Vec<Fault> {
     faults.into_iter().map(|fault| Fault { path: path(&fault.path), ..fault }).collect()
 }
 
+/// Settings of a receiver over those of the plugin's file.
+pub(super) fn merged(own: &Map<String, Value>, over: &Map<String, Value>) -> Map<String, Value> {
+    let mut merged = own.clone();
+    merged.extend(over.iter().map(|(key, value)| (key.clone(), value.clone())));
+    merged
+}
+
 /// Settings as the plugin reads them.
 pub(super) fn settings(config: &Map<String, Value>) -> Result<Settings, Vec<Fault>> {
     let (mut pairs, mut faults) = (Vec::new(), Vec::new());

@@ -22,9 +22,8 @@ use super::catalog::Catalog;
 use super::files::{self, Scan, Stamps};
 use super::load::{Loader, Refusal};
 use super::loaded::Plugin;
-use super::secrets::Secrets;
 use super::trust::Trust;
-use super::{doors, intake};
+use super::{PluginSettings, doors, intake};
 use crate::operator_file;
 
 /// How long files must have stayed as they are before they are read.
@@ -41,9 +40,8 @@ const LOADED_AT_ONCE: usize = 4;
 pub(super) struct Watcher {
     loader: Arc<Loader>,
     trust: Trust,
-    secrets: Secrets,
     poll: Duration,
-    set_up_elsewhere: watch::Receiver<BTreeSet<String>>,
+    settings: watch::Receiver<PluginSettings>,
     /// The files as they were when they were last loaded or refused.
     seen: BTreeMap<String, Stamps>,
     /// Files that have changed too recently, and since when they are as they are.
@@ -79,18 +77,11 @@ enum Outcome {
 
 impl Watcher {
     /// `first_pass` becomes true once everything that was there at the start is loaded or refused.
-    pub(super) fn new(
-        loader: Loader,
-        trust: Trust,
-        secrets: Secrets,
-        poll: Duration,
-        first_pass: watch::Sender<bool>,
-    ) -> Self {
+    pub(super) fn new(loader: Loader, trust: Trust, poll: Duration, first_pass: watch::Sender<bool>) -> Self {
         Self {
-            set_up_elsewhere: loader.set_up_elsewhere.clone(),
+            settings: loader.settings.clone(),
             loader: Arc::new(loader),
             trust,
-            secrets,
             poll,
             seen: BTreeMap::new(),
             settling: BTreeMap::new(),
@@ -126,13 +117,24 @@ impl Watcher {
                         self.finish(&catalog, loaded);
                     }
                 }
-                changed = self.set_up_elsewhere.changed() => {
+                changed = self.settings.changed() => {
                     if let (Some(catalog), Ok(())) = (weak.upgrade(), changed) {
-                        self.again.extend(catalog.refused_names());
+                        self.look_again(&catalog);
                     }
                 }
             }
         }
+    }
+
+    /// Has those loaded once more for whom the host's settings may make a difference: what was refused, what is being loaded, and
+    /// what has other limits now.
+    fn look_again(&mut self, catalog: &Catalog) {
+        let limits = self.settings.borrow().limits.clone();
+        let plugins = catalog.plugins();
+        let other = plugins.iter().filter(|plugin| !plugin.is_bounded_by(&limits));
+        self.again.extend(other.map(|plugin| plugin.name().to_owned()));
+        self.again.extend(catalog.refused_names());
+        self.again.extend(self.under_way.keys().cloned());
     }
 
     fn longest_wait(&self) -> Duration {
@@ -292,7 +294,11 @@ impl Watcher {
         let is_over = is_settled && self.under_way.is_empty();
         if is_over && !self.first_pass.send_replace(true) {
             let plugins = catalog.plugins();
-            self.secrets.say_unused(plugins.iter().map(|plugin| plugin.egress.grants()));
+            let (secrets, settings) = (self.loader.secrets.current(), self.settings.borrow());
+            let grants = plugins.iter().map(|plugin| plugin.egress.grants());
+            for name in secrets.unused(grants, &settings.secrets_in_use) {
+                tracing::info!("secret {name} is declared, but granted to no plugin, receiver or updater");
+            }
         }
     }
 }

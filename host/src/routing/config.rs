@@ -39,6 +39,13 @@ impl RoutesConfig {
         let updaters = self.updaters.iter().map(|(name, config)| config.plugin.as_ref().unwrap_or(name));
         receivers.chain(updaters).cloned().collect()
     }
+
+    /// The secrets that receivers and updaters use, besides those that the plugins' own files grant.
+    pub fn secrets(&self) -> BTreeSet<String> {
+        let receivers = self.receivers.values().flat_map(|config| &config.secrets);
+        let updaters = self.updaters.values().flat_map(|config| &config.secrets);
+        receivers.chain(updaters).cloned().collect()
+    }
 }
 
 /// `[routing]`.

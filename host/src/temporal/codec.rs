@@ -14,7 +14,7 @@ use prost::Message;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use temporalio_common::data_converters::{
     DataConverter, DefaultFailureConverter, PayloadCodec, PayloadConversionError, PayloadConverter,
     SerializationContextData,
@@ -31,7 +31,7 @@ const ENCRYPTED: &[u8] = b"binary/encrypted";
 const KEY_ID: &str = "encryption-key-id";
 
 /// `[temporal.encryption]`: what Temporal stores is encrypted.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct EncryptionConfig {
     /// The keys: the first one encrypts, all of them decrypt. A key that is replaced stays as long as Temporal keeps what it
@@ -40,7 +40,7 @@ pub struct EncryptionConfig {
 }
 
 /// One of `[[temporal.encryption.keys]]`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct EncryptionKeyConfig {
     /// Its name, which Temporal stores beside what it encrypts.

@@ -3,6 +3,7 @@
 
 mod config;
 mod key;
+mod live;
 mod signature;
 mod sns;
 
@@ -24,13 +25,14 @@ pub use config::{KeyConfig, SourceConfig};
 pub use key::NewKey;
 pub(crate) use key::scrubbed;
 pub(super) use key::{Rate, has_key, split_key};
+pub use live::LiveAccess;
 
 use key::{Key, Presented};
 use signature::Verifier;
 use sns::SnsVerifier;
 
 /// The name under which keys are let to `/webhook/alerts` and `/webhook/alerts/sync`.
-pub(super) const ALERTS: &str = "alerts";
+pub(crate) const ALERTS: &str = "alerts";
 
 /// What stands in ledgers and ids in place of a key's name where a signature let the request in.
 const BY_SIGNATURE: &str = "signature";
@@ -43,9 +45,11 @@ pub struct Access {
     sources: BTreeMap<String, Source>,
 }
 
-/// What is asked of those who post to one source, besides keys.
+/// What is particular to one source, and what is asked of those who post to it, besides keys.
 #[derive(Debug)]
 struct Source {
+    plugin: Option<String>,
+    spool: bool,
     signature: Option<Verifier>,
     sns: Option<SnsVerifier>,
 }
@@ -76,6 +80,7 @@ impl Access {
             .iter()
             .filter_map(|(name, config)| Key::new(name, config).map_err(|found| faults.extend(found)).ok())
             .collect();
+        faults.extend(key::same_hashes(&keys));
         let mut read = BTreeMap::new();
         for (name, config) in sources {
             let at = format!("sources.{name}");
@@ -92,13 +97,34 @@ impl Access {
                 .map(|config| SnsVerifier::new(&at, config, Fetcher::new(egress)?))
                 .transpose();
             match (signature, sns) {
-                (Ok(signature), Ok(sns)) => _ = read.insert(name.clone(), Source { signature, sns }),
+                (Ok(signature), Ok(sns)) => {
+                    let SourceConfig { plugin, spool, .. } = config.clone();
+                    read.insert(name.clone(), Source { plugin, spool, signature, sns });
+                }
                 (signature, sns) => {
                     faults.extend([signature.err(), sns.err()].into_iter().flatten().flatten())
                 }
             }
         }
         if faults.is_empty() { Ok(Self { keys, sources: read }) } else { Err(faults) }
+    }
+
+    /// Takes over what the keys of `before` have used up of their rates.
+    fn keep_rates(&mut self, before: &Access) {
+        for key in &mut self.keys {
+            before.keys.iter().for_each(|other| key.keep_rate(other));
+        }
+    }
+
+    /// The plugin that the configuration names for a source, which is that of its own name unless set; `None` for a source that it
+    /// does not have.
+    pub(super) fn plugin_of<'a>(&'a self, source: &'a str) -> Option<&'a str> {
+        self.sources.get(source).map(|given| given.plugin.as_deref().unwrap_or(source))
+    }
+
+    /// Whether the requests of a source are kept while they cannot be handed over.
+    pub(super) fn spools(&self, source: &str) -> bool {
+        self.sources.get(source).is_some_and(|source| source.spool)
     }
 
     /// Whether anything is asked of those who post.

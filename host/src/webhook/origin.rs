@@ -24,7 +24,7 @@ pub(super) async fn refuse_foreign(
     next: Next,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    match fault(&parts, &surroundings.cors_origins, surroundings.access.asks()) {
+    match fault(&parts, &surroundings.cors_origins, surroundings.access.current().asks()) {
         None => Ok(next.run(Request::from_parts(parts, body)).await),
         Some(message) => Err(ApiError::new(Code::ForeignOrigin, message)),
     }

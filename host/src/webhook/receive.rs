@@ -52,7 +52,8 @@ pub(super) async fn receive(
     request: Request,
 ) -> Result<Received, ApiError> {
     let (parts, body) = request.into_parts();
-    let visitor = surroundings.access.visitor(source, &parts, below)?;
+    let access = surroundings.access.current();
+    let visitor = access.visitor(source, &parts, below)?;
     let headers = paced(&visitor)?;
     let announced =
         parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -64,7 +65,7 @@ pub(super) async fn receive(
     let verified = async {
         let read = tokio::time::timeout(BODY_TIME, whole(body, surroundings.body_limit, &share)).await;
         let raw = read.unwrap_or_else(|_| Err(ApiError::body_timeout()))?;
-        surroundings.access.verify(source, &visitor, &parts, &raw).await.map(|()| raw)
+        access.verify(source, &visitor, &parts, &raw).await.map(|()| raw)
     };
     let raw = tokio::select! {
         raw = verified => raw?,

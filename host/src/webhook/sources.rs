@@ -253,7 +253,9 @@ fn plugin_of<'a>(surroundings: &'a Surroundings, source: &'a str) -> &'a str {
 
 fn plugin(surroundings: &Surroundings, source: &str) -> Result<Arc<Plugin>, ApiError> {
     let registry = &surroundings.registry;
-    let (named, plugin) = (surroundings.sources.get(source), plugin_of(surroundings, source));
+    let access = surroundings.access.current();
+    let named = access.plugin_of(source);
+    let plugin = named.unwrap_or(source);
     match registry.get(Role::Source, plugin) {
         Ok(plugin) => Ok(plugin),
         Err(error) if registry.is_loading(plugin) => {

@@ -30,7 +30,7 @@ const WAITING: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("waiting")
 const SET_ASIDE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("set-aside");
 
 /// `[spool]`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct SpoolConfig {
     /// How many requests it holds at most, half of them of one sender; as many again are set aside.

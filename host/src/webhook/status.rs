@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::response::WebhookResponse;
 use super::spool::{Spool, SpoolStatus};
 use crate::plugin::Inventory;
-use crate::reload::RefusedRoutes;
+use crate::reload::RefusedConfiguration;
 
 /// Whether the host can do its work now.
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,10 +29,12 @@ pub(super) struct Health {
     temporal: TemporalHealth,
     /// The plugins.
     plugins: PluginHealth,
-    /// The routes in the configuration file, where they are refused, and those before in force.
+    /// The configuration in the files, where it is refused, and the one before in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    refused_routes: Option<RefusedRoutes>,
+    refused_configuration: Option<RefusedConfiguration>,
+    /// Keys of the configuration that were changed since the start and take effect with the next one.
+    needs_restart: Vec<String>,
     /// The spool, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -94,7 +96,8 @@ pub(super) async fn get_health(State(surroundings): State<Surroundings>) -> impl
             worker_polling,
         },
         plugins: surroundings.registry.inventory().into(),
-        refused_routes: surroundings.reloads.refused(),
+        refused_configuration: surroundings.reloads.refused(),
+        needs_restart: surroundings.reloads.needs_restart(),
         spool: surroundings.spool.as_ref().map(Spool::status),
     };
     (status(is_ok), Json(health))

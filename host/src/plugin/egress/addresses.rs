@@ -64,7 +64,7 @@ fn network<N: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> N {
 }
 
 /// What keeps an address out of the public internet; nothing if it is part of it.
-pub(super) fn special(address: IpAddr) -> Option<&'static str> {
+pub(in crate::plugin) fn special(address: IpAddr) -> Option<&'static str> {
     match address.to_canonical() {
         IpAddr::V4(address) => special_v4(address),
         IpAddr::V6(address) => special_v6(address),

@@ -100,8 +100,10 @@ impl EgressCall {
 
     /// Enters a request into the books of the call.
     fn note(&mut self, request: &Request<WasiBody>) -> Entry {
-        let scrubber = self.egress.scrubber(host_asked_for(request.uri()).as_ref());
-        let entry = Entry::new(self.journal.clone(), &shown(request.method(), request.uri()), scrubber);
+        let secrets = self.egress.secrets.current();
+        let scrubber = secrets.scrubber(&self.egress.grants, host_asked_for(request.uri()).as_ref());
+        let requested = shown(request.method(), request.uri());
+        let entry = Entry::new(self.journal.clone(), &requested, secrets, scrubber);
         self.latest = Some(self.requested.len());
         self.requested.push(Requested { entry: entry.clone(), future: None });
         entry

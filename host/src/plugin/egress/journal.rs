@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use wasmtime_wasi_http::Error;
 
 use super::failure::Failure;
-use crate::plugin::secrets::{Mark, Scrubber};
+use crate::plugin::secrets::{Mark, Scrubber, Secrets};
 
 /// What a call's requests amount to so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,14 +99,22 @@ pub(super) struct Entry {
     journal: Arc<Journal>,
     /// How the operator knows it: its method and URL.
     requested: Arc<str>,
+    /// Those in force when it began.
+    secrets: Secrets,
     scrubber: Scrubber,
     progress: Arc<Mutex<Progress>>,
 }
 
 impl Entry {
-    pub(super) fn new(journal: Arc<Journal>, requested: &str, scrubber: Scrubber) -> Self {
+    /// `scrubber` searches for those of `secrets` that may come back.
+    pub(super) fn new(journal: Arc<Journal>, requested: &str, secrets: Secrets, scrubber: Scrubber) -> Self {
         let requested = scrubber.text(&journal.mark.remove(requested)).into();
-        Self { journal, requested, scrubber, progress: Arc::new(Mutex::new(Progress::Pending)) }
+        Self { journal, requested, secrets, scrubber, progress: Arc::new(Mutex::new(Progress::Pending)) }
+    }
+
+    /// What may be filled into it.
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// What keeps secrets out of the answer.

@@ -35,7 +35,7 @@ use super::*;
 use crate::plugin::Role;
 use crate::plugin::grants::GrantsConfig;
 use crate::plugin::limits::Limits;
-use crate::plugin::secrets::SecretConfig;
+use crate::plugin::secrets::{SecretConfig, Secrets};
 
 /// Answers with the request as it came: its line, headers and body.
 async fn echo(request: AxumRequest) -> String {

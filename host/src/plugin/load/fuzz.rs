@@ -1,7 +1,7 @@
 //! Components and modules at random: what cannot be loaded is refused in so many words, and a call of what can be ends
 //! with an answer or a typed failure, within its limits.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -54,12 +54,13 @@ impl Rig {
         let directory = tempfile::tempdir().unwrap();
         let limits =
             Limits { memory: Some(ByteSize(MEMORY)), log_lines: Some(LOG_LINES), ..Limits::default() };
-        let config = crate::plugin::PluginConfig { limits, ..registry::tests::config(directory.path()) };
+        let config = registry::tests::config(directory.path());
+        let settings = PluginSettings { limits, ..PluginSettings::default() };
         let mut resolve = Resolve::default();
         let (package, _) = resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit")).unwrap();
         let world = resolve.select_world(&[package], Some("campanile:processor/plugin@0.1.0")).unwrap();
         Self {
-            loader: registry::loader(&config, watch::channel(BTreeSet::new()).1).unwrap(),
+            loader: registry::loader(&config, watch::channel(settings).1).unwrap(),
             compiling: engine::for_compiling().unwrap(),
             tokio: Tokio::new().unwrap(),
             resolve,

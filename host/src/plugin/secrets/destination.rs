@@ -6,7 +6,7 @@ use super::read::Faults;
 use crate::plugin::grants::{HostPattern, canonical, host_of};
 
 /// One entry of `hosts`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Destination {
     host: HostPattern,
     /// Any port if absent.

@@ -109,7 +109,7 @@ pub(in crate::plugin) fn placeholder(text: &str) -> Option<Placeholder<'_>> {
 }
 
 /// Every placeholder of a text.
-pub(super) fn placeholders(text: &str) -> impl Iterator<Item = Placeholder<'_>> {
+pub(in crate::plugin) fn placeholders(text: &str) -> impl Iterator<Item = Placeholder<'_>> {
     let mut end = 0;
     let starts = text.bytes().enumerate().filter(|(_, byte)| matches!(byte, b'$' | b'%'));
     starts.filter_map(move |(start, _)| {

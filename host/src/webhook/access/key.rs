@@ -1,5 +1,6 @@
 //! API keys: made, kept as hashes, found in requests, recognised in constant time.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ pub(in crate::webhook) struct Key {
     pub(super) admin: bool,
     pub(super) in_url: bool,
     /// Requests a second.
-    limit: Option<(u32, Limiter)>,
+    limit: Option<(u32, Arc<Limiter>)>,
 }
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
@@ -73,7 +74,8 @@ impl Key {
                 "names nothing that the key opens: sources = [\"alerts\"], sources = [\"*\"] or admin = true";
             return Err(vec![fault("sources", "", message)]);
         }
-        let limit = config.rate_limit.and_then(|rate| Some((rate, limiter(NonZeroU32::new(rate)?))));
+        let limit =
+            config.rate_limit.and_then(|rate| Some((rate, Arc::new(limiter(NonZeroU32::new(rate)?)))));
         let KeyConfig { sources, admin, in_url, .. } = config.clone();
         Ok(Self { name: name.into(), hash, sources, admin, in_url, limit })
     }
@@ -81,6 +83,16 @@ impl Key {
     pub(super) fn is(&self, presented: &Presented) -> bool {
         let is_named = presented.name.as_ref().is_none_or(|name| **name == *self.name);
         is_named & bool::from(self.hash.ct_eq(&presented.hash))
+    }
+
+    /// Goes on with the count of `other` if that is this key, with the same limit.
+    pub(super) fn keep_rate(&mut self, other: &Key) {
+        if self.name == other.name
+            && let (Some((limit, counted)), Some((before, counting))) = (&mut self.limit, &other.limit)
+            && limit == before
+        {
+            *counted = counting.clone();
+        }
     }
 
     /// Counts one request; `None` if the key has no limit.
@@ -98,6 +110,24 @@ impl Key {
     pub(super) fn opens(&self, source: &str) -> bool {
         self.sources.iter().any(|open| open == "*" || open == source)
     }
+}
+
+/// One key under two names: what it opens, and whom a ledger names, would depend on the order of names.
+pub(super) fn same_hashes(keys: &[Key]) -> Vec<Fault> {
+    let mut first: BTreeMap<[u8; 32], &str> = BTreeMap::new();
+    let mut faults = Vec::new();
+    for key in keys {
+        if let Some(other) = first.get(&key.hash) {
+            let name = &key.name;
+            let message = format!(
+                "is the hash of keys.{other}, too: give each sender a key of its own (`campanile keys new {name}`), or one table \
+                 the `sources` of both"
+            );
+            faults.push(Fault { path: format!("keys.{name}.hash"), value: None, message });
+        }
+        first.entry(key.hash).or_insert(&key.name);
+    }
+    faults
 }
 
 fn limiter(rate: NonZeroU32) -> Limiter {

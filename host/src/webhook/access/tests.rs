@@ -392,3 +392,31 @@ fn a_key_is_found_wherever_it_hides() {
     assert!(!key::has_key("/webhook/alerts") && !key::has_key("%2525252525"));
     assert_eq!(scrubbed("no cmp_A-b_9: stop"), "no ***: stop");
 }
+
+#[test]
+fn one_hash_under_two_names_is_a_fault_that_names_both() {
+    let made = NewKey::make();
+    let key = |name: &str| format!("[keys.{name}]\nhash = '{}'\nsources = ['alerts']\n", made.hash);
+    let faults = load(&(key("eu") + &key("us"))).unwrap_err();
+    let begin = "keys.us.hash: is the hash of keys.eu, too: give each sender a key of its own";
+    assert!(faults.len() == 1 && faults[0].starts_with(begin), "{faults:?}");
+    assert!(load(&key("eu")).is_ok());
+}
+
+#[test]
+fn what_is_replaced_counts_from_the_next_request_and_used_up_rates_stay() {
+    let made: [NewKey; 2] = std::array::from_fn(|_| NewKey::make());
+    let table = |key: &NewKey, rate: u32| {
+        load(&format!("[keys.a]\nhash = '{}'\nsources = ['alerts']\nrate-limit = {rate}", key.hash)).unwrap()
+    };
+    let live = LiveAccess::from(table(&made[0], 1));
+    let remaining = || live.current().keys[0].count().map(|rate| rate.remaining);
+    assert_eq!((remaining(), remaining()), (Some(1), Some(0)));
+    live.replace(table(&made[1], 1));
+    assert!(live.current().keys[0].count().unwrap().wait.is_some(), "it has used up its rate");
+    let parts = |key: &NewKey| parts("/webhook/alerts", &[("x-api-key", &key.key)]);
+    assert_eq!(verdict(&live.current(), "alerts", &parts(&made[0]), ""), "unauthenticated");
+    assert_eq!(verdict(&live.current(), "alerts", &parts(&made[1]), ""), "a");
+    live.replace(table(&made[1], 5));
+    assert_eq!(remaining(), Some(9), "another limit counts anew");
+}

@@ -132,13 +132,13 @@ async fn read(stream: Box<dyn Stream>, secret: String, seen: Seen) {
     let egress = egress(everything(address), token(&secret), "");
     let journal = Arc::new(egress.journal("a".into()));
     let scrubber = egress.scrubber(Some(&Host::Ipv4([127, 0, 0, 1].into())));
-    let entry = Entry::new(journal.clone(), "GET http://127.0.0.1/", scrubber);
+    let entry = Entry::new(journal.clone(), "GET http://127.0.0.1/", Default::default(), scrubber);
     let long = Duration::from_secs(60);
     let times =
         Times { deadline: Instant::now() + long, connect: long, first_byte: long, between_bytes: long };
     let place = egress.places.clone().acquire_owned().await.unwrap();
     let (head, ()) = Request::get("http://127.0.0.1/").body(()).unwrap().into_parts();
-    let outgoing = Outgoing::prepare(head, &egress.grants, &egress.secrets).unwrap();
+    let outgoing = Outgoing::prepare(head, &egress.grants, &egress.secrets.current()).unwrap();
     let exchange = Exchange { bounds: &egress.bounds, times, entry: &entry };
     match exchange.run(stream, place, outgoing.into_request(Bytes::new()).unwrap()).await {
         Err(failure) => see(format!("{:?}", entry.fail(failure))),

@@ -1,0 +1,107 @@
+//! What the host can run with, and what will fail all the same: addresses of receivers that are not granted, and keys for sources that
+//! are not there.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::config::{Config, ConfigFile};
+use crate::fault::Fault;
+use crate::plugin::{Plugin, Registry};
+use crate::webhook::ALERTS;
+
+/// How many letters may be wrong in a name that was mistyped; of three letters, one.
+const MOST_EDITS: usize = 2;
+const LETTERS: usize = 3;
+
+/// All of it, by the plugins that are loaded.
+pub fn doubts(config: &Config, registry: &Registry) -> Vec<Fault> {
+    let mut doubts = match config.role.works() {
+        true => ungranted(&config.file, &|name| registry.find(name)),
+        false => Vec::new(),
+    };
+    // Before, it is not known which sources there are.
+    if config.role.accepts() && registry.is_first_pass_over() {
+        doubts.extend(unknown_sources(&config.file, &registry.source_names()));
+    }
+    doubts
+}
+
+/// Settings of receivers and updaters with an address or a secret that their plugins' grants do not cover.
+pub fn ungranted(file: &ConfigFile, find: &dyn Fn(&str) -> Option<Arc<Plugin>>) -> Vec<Fault> {
+    let receivers = file.receivers.iter().map(|(name, config)| {
+        ("receivers", name, config.plugin.as_ref().unwrap_or(name), &config.config, &config.secrets)
+    });
+    let updaters = file.updaters.iter().map(|(name, config)| {
+        ("updaters", name, config.plugin.as_ref().unwrap_or(name), &config.config, &config.secrets)
+    });
+    let mut faults = Vec::new();
+    for (kind, name, plugin, config, secrets) in receivers.chain(updaters) {
+        let found = find(plugin).map(|plugin| plugin.ungranted(config, secrets)).unwrap_or_default();
+        let below = |fault: Fault| Fault { path: format!("{kind}.{name}.{}", fault.path), ..fault };
+        faults.extend(found.into_iter().map(below));
+    }
+    faults
+}
+
+/// Sources that the configuration names and that are not there, where `plugins` are the names of those that are.
+pub fn unknown_sources(file: &ConfigFile, plugins: &BTreeSet<String>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (name, source) in file.sources.iter().filter(|(name, _)| *name != ALERTS) {
+        let (key, plugin) = source.plugin.as_ref().map_or(("", name), |plugin| (".plugin", plugin));
+        let known = plugins.iter().map(String::as_str);
+        let what = "in the plugin directory";
+        faults.extend(unknown(format!("sources.{name}{key}"), plugin, what, known));
+    }
+    for (name, key) in &file.keys {
+        for (index, source) in key.sources.iter().enumerate() {
+            let known = plugins.iter().chain(file.sources.keys()).map(String::as_str).chain([ALERTS, "*"]);
+            let what = "in the plugin directory or under [sources]";
+            faults.extend(unknown(format!("keys.{name}.sources[{index}]"), source, what, known));
+        }
+    }
+    faults
+}
+
+fn unknown<'a>(
+    path: String,
+    source: &str,
+    place: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> Option<Fault> {
+    let known: BTreeSet<&str> = known.collect();
+    if known.contains(source) {
+        return None;
+    }
+    let edits = known.iter().map(|other| (strsim::damerau_levenshtein(source, other), *other));
+    let most = MOST_EDITS.min(source.chars().count() / LETTERS);
+    let near = edits.filter(|(edits, _)| *edits <= most).min();
+    let hint = near.map(|(_, other)| format!(": did you mean {other}?"));
+    let message = format!("there is no source {source} {place}{}", hint.unwrap_or_default());
+    Some(Fault { path, value: Some(source.into()), message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(toml: &str) -> Vec<String> {
+        let file: ConfigFile = toml::from_str(toml).unwrap();
+        let plugins = ["grafana", "sentry"].map(str::to_owned).into();
+        unknown_sources(&file, &plugins).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_mistyped_source_is_named_with_the_one_that_was_meant() {
+        let text = "[keys.a]\nhash = ''\nsources = ['grafnaa', 'grafana', 'alerts', 'eu', 'nagios']\n\
+                    [keys.b]\nhash = ''\nsources = ['*']\n[keys.c]\nhash = ''\nadmin = true\n[sources.eu]\nplugin = 'sentri'\n\
+                    [sources.sentry]\nspool = true\n[sources.grafanna]\n[sources.alerts]\n";
+        let expected = [
+            "sources.eu.plugin: there is no source sentri in the plugin directory: did you mean sentry?",
+            "sources.grafanna: there is no source grafanna in the plugin directory: did you mean grafana?",
+            "keys.a.sources[0]: there is no source grafnaa in the plugin directory or under [sources]: did you mean grafana?",
+            "keys.a.sources[4]: there is no source nagios in the plugin directory or under [sources]",
+        ];
+        assert_eq!(said(text), expected);
+        assert!(said("[keys.a]\nhash = ''\nsources = ['grafana', 'alerts']").is_empty());
+    }
+}
