@@ -6,6 +6,7 @@ use std::path::Path;
 
 use harness::alerts::alert;
 use harness::cli::{Ran, campanile};
+use harness::senders::new_key;
 use harness::{Plugin, Receiver, Settings, artifacts};
 
 fn text(path: impl AsRef<Path>) -> String {
@@ -162,4 +163,50 @@ async fn what_is_not_trusted_is_not_checked_any_further() {
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stdout.contains("campanile.lock cannot be read"), "{}", ran.stdout);
     assert!(!ran.stdout.contains("processor"), "nobody has looked into it: {}", ran.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_will_fail_is_named_with_what_mends_it() {
+    let receiver = Receiver::start().await;
+    let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));
+    let hook = text(settings.write("hook", "T000/B000/hush-hush"));
+    let (_, key) = new_key("prometheus", &["--sources", "grafnaa"]);
+    let spare = key.replace("keys.prometheus", "keys.spare").replace("grafnaa", "alerts");
+    let config = format!(
+        "{key}{spare}\n[receivers.chat]\nplugin = \"pager\"\nsecrets = [\"HOOK\"]\n\
+         config = {{ url = \"https://chat.example.com/hooks/${{secret:HOOK}}\" }}\n\
+         [receivers.bare]\nplugin = \"pager\"\nconfig = {{ url = \"{bare}/${{secret:HOOK}}\" }}\n\
+         [secrets.HOOK]\nfile = \"{hook}\"\nhosts = [\"chat.example.com\", \"127.0.0.1\"]\n\
+         [secrets.SPARE]\nfile = \"{hook}\"\nhosts = [\"chat.example.com\"]\n\
+         [[routes]]\nreceivers = [\"chat\", \"bare\"]\n[[routes.routes]]\nmute = [\"office\"]\n\
+         [windows.office]\ntimes = []\n",
+        bare = receiver.url(""),
+    );
+    let bad = settings.clone().and_config(&config).plugin(Plugin::shipped("grafana"));
+    let ran = check(&bad, &[]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    for words in [
+        "receivers.chat.config.url: is not granted; to allow it, add to [grants] of pager.toml: \
+         http = [\"POST https://chat.example.com/hooks/**\"]",
+        "receivers.bare.config.url: the secret HOOK is not granted; to allow it, add",
+        "keys.prometheus.sources[0]: there is no source grafnaa in the plugin directory or under [sources]: did you mean grafana?",
+        "keys.spare.hash: is the hash of keys.prometheus, too",
+        "warning: secrets.SPARE: is granted to no plugin, receiver or updater",
+        "warning: routes[0].routes[0]: notifies no receiver in window office, and then routes[0] does not notify chat, bare",
+    ] {
+        assert!(ran.stdout.contains(words), "{words:?} is missing in:\n{}", ran.stdout);
+    }
+    assert!(!ran.stdout.contains("secrets.HOOK:"), "a receiver uses it: {}", ran.stdout);
+    let without = check(&bad, &["--without-secrets"]).await;
+    assert!(without.stdout.contains("receivers.chat.config.url: is not granted"), "{}", without.stdout);
+
+    let good = bad
+        .replace_in_config("grafnaa", "grafana")
+        .replace_in_config(&spare.replace("grafnaa", "grafana"), "\n")
+        .replace_in_config("https://chat.example.com/hooks", &receiver.url("/hooks"))
+        .replace_in_config("[receivers.bare]\n", "[receivers.bare]\nsecrets = [\"HOOK\"]\n");
+    for more in [&[][..], &["--without-secrets"]] {
+        let ran = check(&good, more).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
 }

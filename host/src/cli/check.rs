@@ -1,5 +1,6 @@
 //! `campanile check`: everything that `campanile serve` would stop at or complain about, without starting anything.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,8 +11,7 @@ use super::output::say;
 use crate::app::{Kept, check_door, plugin_config};
 use crate::config::{self, Config, ConfigFile, Flags};
 use crate::plugin::{Checked, CheckedDirectory, Checker, PluginConfig, Role};
-use crate::reload::misfits;
-use crate::webhook::Listen;
+use crate::reload::{misfits, ungranted, unknown_sources};
 
 #[derive(Args, Debug)]
 pub(super) struct Check {
@@ -37,9 +37,9 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { config, plugins, keys_file, listen, role, without_secrets } = self;
-        let config = Config::load(Flags { config, plugins, keys_file, listen, role, ..Flags::default() })?;
-        let (plugins, mut faults) = tables(&config, without_secrets);
+        let config = Config::load(self.flags)?;
+        let (plugins, mut faults) = tables(&config, self.without_secrets);
+        let is_complete = plugins.is_some();
         // Something is wrong with the tables otherwise, and is listed.
         let checked = match plugins {
             Some(plugins) => look(plugins, config.role.works()).await,
@@ -47,11 +47,21 @@ impl Check {
         };
         let count = checked.as_ref().map_or(0, Vec::len);
         let notifiers = checked.iter().flatten().filter(|plugin| notifies(plugin)).count();
+        if let Ok(checked) = &checked
+            && is_complete
+            && config.role.accepts()
+        {
+            faults.extend(unknown_sources(&config.file, &sources(checked)).iter().map(ToString::to_string));
+        }
         match checked {
             Ok(checked) if config.role.works() => {
+                for name in unused_secrets(&checked, &config.file) {
+                    say!("warning: secrets.{name}: is granted to no plugin, receiver or updater");
+                }
                 faults.extend(plugin_faults(&checked, &config.file));
                 let find = |name: &str| checked.iter().find(|plugin| plugin.name == name)?.plugin.clone();
-                faults.extend(misfits(&config.file, &find).iter().map(ToString::to_string));
+                let found = [misfits(&config.file, &find), ungranted(&config.file, &find)];
+                faults.extend(found.iter().flatten().map(ToString::to_string));
             }
             Ok(checked) => faults.extend(refused(&checked)),
             Err(fault) => faults.push(fault),
@@ -128,11 +138,10 @@ fn refused(checked: &[Checked]) -> Vec<String> {
 fn plugin_faults(checked: &[Checked], file: &ConfigFile) -> Vec<String> {
     let mut faults = refused(checked);
     for plugin in checked {
-        let granted = plugin.profile.iter().flat_map(|profile| &profile.sidecar.grants.secrets);
-        let unknown = granted.filter(|secret| !file.secrets.contains_key(*secret));
-        faults.extend(unknown.map(|secret| {
-            format!("{}.toml: grants.secrets: the configuration has no [secrets.{secret}]", plugin.name)
-        }));
+        for (key, secret) in granted(plugin).filter(|(_, secret)| !file.secrets.contains_key(*secret)) {
+            let name = &plugin.name;
+            faults.push(format!("{name}.toml: grants.{key}: the configuration has no [secrets.{secret}]"));
+        }
     }
     let is_there = |name: &String| file.receivers.contains_key(name) || may_notify(checked, name);
     let missing = file.routing.catch_all.iter().enumerate().filter(|(_, name)| !is_there(name));
@@ -140,6 +149,32 @@ fn plugin_faults(checked: &[Checked], file: &ConfigFile) -> Vec<String> {
         format!("routing.catch-all[{index}]: there is no notifier {name} in the plugin directory")
     }));
     faults
+}
+
+/// The secrets that a plugin's own file grants, each with the list that it is in.
+fn granted(plugin: &Checked) -> impl Iterator<Item = (&'static str, &String)> {
+    plugin.profile.iter().flat_map(|profile| {
+        let grants = &profile.sidecar.grants;
+        let lists = [("secrets", &grants.secrets), ("secrets-in-body", &grants.secrets_in_body)];
+        lists.into_iter().flat_map(|(key, names)| names.iter().map(move |name| (key, name)))
+    })
+}
+
+/// The secrets that are declared and used nowhere, if all plugins could be asked what they use.
+fn unused_secrets<'a>(checked: &[Checked], file: &'a ConfigFile) -> Vec<&'a String> {
+    if checked.iter().any(|plugin| plugin.profile.is_none()) {
+        return Vec::new();
+    }
+    let mut used = file.routes().secrets();
+    used.extend(checked.iter().flat_map(granted).map(|(_, name)| name.clone()));
+    file.secrets.keys().filter(|name| !used.contains(*name)).collect()
+}
+
+/// The names of sources, and of plugins that could not be asked whether they are one.
+fn sources(checked: &[Checked]) -> BTreeSet<String> {
+    let may_be =
+        |plugin: &&Checked| plugin.profile.as_ref().is_none_or(|profile| profile.role == Role::Source);
+    checked.iter().filter(may_be).map(|plugin| plugin.name.clone()).collect()
 }
 
 /// Whether there is a notifier of this name. A plugin that could not be asked might be one, and what is good but for something else

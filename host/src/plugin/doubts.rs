@@ -1,5 +1,5 @@
 //! What works and may be a mistake: plugins that are there twice, since a copy that was left beside a plugin is a plugin of its own
-//! and is called as well, and conditions that read what alerts do not have.
+//! and is called as well, conditions that read what alerts do not have, and addresses that are not granted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,15 +32,15 @@ pub(super) fn copies<'a>(plugins: impl IntoIterator<Item = &'a Arc<Plugin>>) -> 
     warnings
 }
 
-/// A warning for each field of a plugin's `when` that alerts do not have.
+/// A warning for each field of a plugin's `when` that alerts do not have, and for each address in its settings that it may not ask.
 pub(super) fn doubts<'a>(plugins: impl IntoIterator<Item = &'a Arc<Plugin>>) -> Vec<FileWarning> {
     let mut warnings = Vec::new();
     for plugin in plugins {
         let doubts = plugin.sidecar.when.iter().flat_map(Condition::doubts);
-        warnings.extend(doubts.map(|doubt| FileWarning {
-            file: format!("{}.toml", plugin.name()),
-            message: format!("when: {doubt}"),
-        }));
+        let doubts = doubts.map(|doubt| format!("when: {doubt}"));
+        let ungranted = plugin.ungranted.iter().filter(|_| is_called_unasked(plugin)).cloned();
+        let file = format!("{}.toml", plugin.name());
+        warnings.extend(doubts.chain(ungranted).map(|message| FileWarning { file: file.clone(), message }));
     }
     warnings
 }
