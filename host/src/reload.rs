@@ -193,3 +193,6 @@ fn routes(config: &Config, registry: &Registry) -> Result<(Router, Vec<Fault>), 
         misfits => Err(misfits),
     }
 }
+
+#[cfg(test)]
+mod tests;
