@@ -1,6 +1,8 @@
 //! The embedded Temporal server: the official development server as a supervised child process, for a laptop or a
 //! small team. Restarted with backoff when it dies; gone when the host is gone.
 
+mod database;
+
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 
+use self::database::Database;
 use super::listeners::Listeners;
 use super::search_attributes;
 use crate::plugin::OffLimits;
@@ -21,11 +24,9 @@ use crate::plugin::OffLimits;
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long it may take to stop before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// The delay before the first restart; doubled up to [`LONGEST_BACKOFF`] while it keeps dying.
+/// The delay before the first restart; doubled up to [`LONGEST_BACKOFF`] while it dies before it answers.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-/// A server that lived this long gets the first backoff again.
-const HEALTHY: Duration = Duration::from_secs(60);
 /// How often the supervisor looks at its child.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -102,9 +103,54 @@ pub enum EmbeddedError {
         /// What would open it.
         this: String,
     },
+    /// The database is gone.
+    #[error("{} is missing, but {} says that it was there: {way_out}", .path.display(), .marker.display())]
+    Missing {
+        /// The database.
+        path: PathBuf,
+        /// What says so.
+        marker: PathBuf,
+        /// What an operator can do.
+        way_out: String,
+    },
+    /// It is not known who wrote the database.
+    #[error(
+        "{} is there without {}, which says who wrote it: restore that file from its backup, or pass --temporal-upgrade to \
+         back the database up and open it with {this}",
+        .path.display(), .marker.display()
+    )]
+    Unmarked {
+        /// The database.
+        path: PathBuf,
+        /// What is missing.
+        marker: PathBuf,
+        /// What would open it.
+        this: String,
+    },
+    /// The database cannot be used.
+    #[error("{} is damaged: {what}; {way_out}", .path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What an operator can do.
+        way_out: String,
+    },
     /// It does not answer.
-    #[error("the temporal server did not answer on {0} within 30 s: its log lines are above")]
-    NotReady(SocketAddr),
+    #[error(
+        "the temporal server did not answer on {address} within 30 s: its log lines are above; if they say that the database \
+         {} is malformed or not a database, {way_out}",
+        .database.display()
+    )]
+    NotReady {
+        /// Where it was to answer.
+        address: SocketAddr,
+        /// Its database.
+        database: PathBuf,
+        /// What an operator can do about a damaged one.
+        way_out: String,
+    },
     /// The file system.
     #[error("{}", .path.display())]
     Io {
@@ -122,6 +168,7 @@ pub struct Embedded {
     /// Its UI's address.
     pub ui: SocketAddr,
     version: String,
+    database: Database,
     stop: Sender<()>,
     supervisor: Option<JoinHandle<()>>,
     // Held open: the lock goes with it.
@@ -136,7 +183,8 @@ impl Embedded {
         fs::create_dir_all(&directory).map_err(io(&directory))?;
         let lock = lock(&directory)?;
         let version = version(&executable)?;
-        guard_version(&directory, &version, config.upgrade)?;
+        let database = Database::of(&directory);
+        database.prepare(&version, config.upgrade)?;
         let ports = Ports::take(&config)?;
         let Ports { address, ui, .. } = ports;
         let EmbeddedConfig { data_dir, namespace, off_limits, .. } = config;
@@ -148,7 +196,12 @@ impl Embedded {
             .name("temporal-supervisor".to_owned())
             .spawn(move || supervise(&launch, &stopped))
             .map_err(io(&data_dir))?;
-        Ok(Self { address, ui, version, stop, supervisor: Some(supervisor), _lock: lock })
+        Ok(Self { address, ui, version, database, stop, supervisor: Some(supervisor), _lock: lock })
+    }
+
+    /// The file that has to be written for anything to be accepted.
+    pub fn database(&self) -> &Path {
+        &self.database.file
     }
 
     /// Returns once the server answers.
@@ -164,7 +217,14 @@ impl Embedded {
             }
         };
         let in_time = tokio::time::timeout(START_TIMEOUT, connect).await;
-        in_time.map_err(|_| EmbeddedError::NotReady(address))?;
+        in_time.map_err(|_| EmbeddedError::NotReady {
+            address,
+            database: self.database.file.clone(),
+            way_out: self.database.way_out(),
+        })?;
+        let database = self.database.clone();
+        // A panic there costs a line in the log.
+        let _ = tokio::task::spawn_blocking(move || database.settle()).await;
         let (ui, version) = (format!("http://{}", self.ui), &self.version);
         tracing::info!(%address, ui, version, "temporal server ready");
         Ok(())
@@ -256,6 +316,8 @@ impl Launch {
         }
         // Nothing of the host's environment, in which secrets may be, is handed on.
         command.env_clear().env("HOME", &self.directory).env("PATH", "/usr/bin:/bin");
+        // It asks for its user's name, which a user id without an entry in /etc/passwd does not have.
+        command.env("USER", "campanile");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
         // A group of its own: Ctrl-C at a terminal is for the host, which stops the server last.
         command.process_group(0);
@@ -288,53 +350,81 @@ fn die_with_parent(command: &mut Command) {
 #[cfg(not(target_os = "linux"))]
 fn die_with_parent(_command: &mut Command) {}
 
+/// The delays between restarts.
+struct Backoff(Duration);
+
+impl Backoff {
+    /// The delay after a server has died: the first one if it had answered, else twice the last one.
+    fn next(&mut self, was_up: bool) -> Duration {
+        let delay = if was_up { FIRST_BACKOFF } else { self.0 };
+        self.0 = (delay * 2).min(LONGEST_BACKOFF);
+        delay
+    }
+}
+
 /// Keeps one server running until told to stop.
 fn supervise(launch: &Launch, stopped: &Receiver<()>) {
-    let mut backoff = FIRST_BACKOFF;
+    let mut backoff = Backoff(FIRST_BACKOFF);
     loop {
-        let started = Instant::now();
-        match launch.command().spawn() {
-            Ok(mut child) => {
-                if watch(&mut child, &launch.off_limits, stopped) {
-                    return;
-                }
+        let was_up = match launch.command().spawn() {
+            Ok(mut child) => match watch(&mut child, launch, stopped) {
+                End::Asked => return,
+                End::Died { was_up } => was_up,
+            },
+            Err(error) => {
+                tracing::error!(%error, "temporal server cannot be started");
+                false
             }
-            Err(error) => tracing::error!(%error, "temporal server cannot be started"),
-        }
-        if started.elapsed() > HEALTHY {
-            backoff = FIRST_BACKOFF;
-        }
-        tracing::error!(restart_in_ms = backoff.as_millis(), "temporal server is down: restarting");
-        match stopped.recv_timeout(backoff) {
-            Err(RecvTimeoutError::Timeout) => backoff = (backoff * 2).min(LONGEST_BACKOFF),
+        };
+        let delay = backoff.next(was_up);
+        tracing::error!(restart_in_ms = delay.as_millis(), "temporal server is down: restarting");
+        match stopped.recv_timeout(delay) {
+            Err(RecvTimeoutError::Timeout) => {}
             _ => return,
         }
     }
 }
 
-/// Watches one server. Returns whether the supervisor is to end (true) or the server died by itself.
-fn watch(child: &mut Child, off_limits: &OffLimits, stopped: &Receiver<()>) -> bool {
-    let mut listeners = Listeners::of(child.id(), off_limits);
+/// How the watch over a server ended.
+enum End {
+    /// The supervisor is to end, and has ended the server.
+    Asked,
+    /// The server died by itself.
+    Died {
+        /// Whether it had answered.
+        was_up: bool,
+    },
+}
+
+/// Watches one server.
+fn watch(child: &mut Child, launch: &Launch, stopped: &Receiver<()>) -> End {
+    let mut listeners = Listeners::of(child.id(), &launch.off_limits);
+    let mut was_up = false;
     loop {
         match child.try_wait() {
             Ok(None) => listeners.look(),
             Ok(Some(status)) => {
                 tracing::error!(%status, "temporal server died");
-                return false;
+                return End::Died { was_up };
             }
             Err(error) => {
                 tracing::error!(%error, "temporal server cannot be watched");
-                return false;
+                return End::Died { was_up };
             }
         }
+        was_up = was_up || answers(launch.ports.address);
         match stopped.recv_timeout(LOOK) {
             Err(RecvTimeoutError::Timeout) => {}
             _ => {
                 end(child);
-                return true;
+                return End::Asked;
             }
         }
     }
+}
+
+fn answers(address: SocketAddr) -> bool {
+    std::net::TcpStream::connect_timeout(&address, LOOK).is_ok()
 }
 
 fn end(child: &mut Child) {
@@ -390,36 +480,6 @@ fn lock(directory: &Path) -> Result<File, EmbeddedError> {
     }
 }
 
-/// A database is opened by the version that wrote it, or after a backup.
-fn guard_version(directory: &Path, this: &str, upgrade: bool) -> Result<(), EmbeddedError> {
-    let database = directory.join("temporal.db");
-    let marker = directory.join("version");
-    if database.exists() {
-        let found = fs::read_to_string(&marker).unwrap_or_else(|_| "an unknown version".to_owned());
-        if found != this {
-            if !upgrade {
-                return Err(EmbeddedError::OtherVersion { path: database, found, this: this.to_owned() });
-            }
-            back_up(directory)?;
-        }
-    }
-    fs::write(&marker, this).map_err(io(&marker))
-}
-
-/// Copies the database files into a directory of their own beside them.
-fn back_up(directory: &Path) -> Result<(), EmbeddedError> {
-    let to = directory.join(format!("backup-{}", crate::alert::stamp(jiff::Timestamp::now())));
-    fs::create_dir_all(&to).map_err(io(&to))?;
-    for name in ["temporal.db", "temporal.db-wal", "temporal.db-shm", "version"] {
-        let from = directory.join(name);
-        if from.exists() {
-            fs::copy(&from, to.join(name)).map_err(io(&from))?;
-        }
-    }
-    tracing::warn!(backup = %to.display(), "temporal database backed up before the upgrade");
-    Ok(())
-}
-
 /// The port that is asked for if it is free, or any free one; taken while the listener is held.
 fn free(port: u16, flag: &'static str) -> Result<(TcpListener, SocketAddr), EmbeddedError> {
     let listening = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
@@ -432,4 +492,20 @@ fn free(port: u16, flag: &'static str) -> Result<(TcpListener, SocketAddr), Embe
 
 fn io(path: &Path) -> impl Fn(std::io::Error) -> EmbeddedError {
     move |source| EmbeddedError::Io { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restarts_back_off_until_the_server_has_answered() {
+        let mut backoff = Backoff(FIRST_BACKOFF);
+        let delays = |backoff: &mut Backoff, ups: &[bool]| -> Vec<u128> {
+            ups.iter().map(|up| backoff.next(*up).as_millis()).collect()
+        };
+        assert_eq!(delays(&mut backoff, &[false, false, false]), [500, 1000, 2000]);
+        assert_eq!(delays(&mut backoff, &[true, true, false]), [500, 500, 1000]);
+        assert_eq!(delays(&mut backoff, &[false; 8])[7], 30_000);
+    }
 }
