@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, PLUGIN_POLL, Role, list};
+use crate::disk::{Disks, Place};
 use crate::fault::Fault;
 use crate::last_resort::{LastResort, Watched};
 use crate::live::{Live, check_reach};
@@ -28,7 +29,7 @@ use crate::temporal::{
     self, ActivityConfig, AlertActivities, Calls, Codec, Embedded, EmbeddedConfig, EmbeddedError, Link,
     LinkConfig, Receivers, Worker,
 };
-use crate::webhook::{self, Door, Listen, LiveAccess, Places, Room, Spool, Surroundings, Tls};
+use crate::webhook::{self, Access, Door, Front, Listen, Places, Room, Spool, Surroundings, Tls};
 
 /// How long open requests may go on after the host was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -83,10 +84,9 @@ impl Kept {
     }
 }
 
-/// A host, built and bound but not yet serving.
+/// A host, built and bound, which answers that it lives and is not ready yet.
 pub struct App {
-    door: Door,
-    tls: Option<Tls>,
+    front: Front,
     config: Config,
     metrics: Metrics,
     runtime: Arc<Runtime>,
@@ -98,11 +98,12 @@ pub struct App {
     access: LiveAccess,
     spool: Option<Spool>,
     last_resort: Option<LastResort>,
+    disks: Disks,
 }
 
 impl App {
-    /// Builds the process: listener, plugins, Temporal. Fails on what an operator has to mend; a plugin that
-    /// cannot be loaded or a Temporal that cannot be reached is not among that.
+    /// Builds the process: listener, plugins, Temporal. The listener answers from the first moment. Fails on what an
+    /// operator has to mend; a plugin that cannot be loaded or a Temporal that cannot be reached is not among that.
     pub async fn build(config: Config, mut kept: Kept) -> anyhow::Result<Self> {
         check_door(&config, &kept).map_err(|fault| unusable(&[fault]))?;
         let router = routes(&config)?;
@@ -112,22 +113,27 @@ impl App {
         let door = Door::bind(&config.listen).await.with_context(|| {
             format!("cannot listen on {}: choose another address with --listen", config.listen)
         })?;
+        let front = Front::open(door, tls);
         keep_files_private(&config.data_dir);
         let (last_resort, codec) = (kept.last_resort.take(), kept.codec.take());
+        front.at_stage("opening the spool");
         let spool = open_spool(&config)?;
         let off_limits = OffLimits::default();
-        if let Listen::Tcp(address) = door.address() {
+        if let Listen::Tcp(address) = front.address() {
             off_limits.add_listener("this host itself", *address);
         }
+        front.at_stage("making the plugin engine");
         let registry = open_plugins(&config, kept, off_limits.clone())?;
+        front.at_stage("looking at Temporal's database and starting its server");
         let embedded = start_embedded(&config, off_limits.clone()).await?;
         let link = connect(&config, embedded.as_ref(), codec, meter)?;
         off_limits.add_url("Temporal", &link.address);
         link.ui().into_iter().for_each(|ui| off_limits.add_url("Temporal's web UI", ui));
         let activities = ActivityConfig::from(&config.file.activities);
+        let disks = Disks::default();
+        tokio::spawn(disks.clone().watch(places(&config, embedded.as_ref(), spool.is_some())));
         Ok(Self {
-            door,
-            tls,
+            front,
             config,
             metrics,
             runtime: Arc::new(runtime),
@@ -139,6 +145,7 @@ impl App {
             access,
             spool,
             last_resort,
+            disks,
         })
     }
 
@@ -153,6 +160,7 @@ impl App {
             accepts: self.config.role.accepts(),
             works: self.config.role.works(),
             polling: polling.clone(),
+            disks: self.disks,
             started: Instant::now(),
             reloads: Reloads::default(),
             routing: self.routing.clone(),
@@ -166,16 +174,15 @@ impl App {
             cors_origins: self.config.file.webhook.origins().flatten().collect(),
             sync_timeout_max: self.config.file.webhook.sync_timeout_max.unsigned_abs(),
         };
-        let (stop_serving, not_serving) = watch::channel(false);
         let (stop_working, not_working) = watch::channel(false);
-        let address = self.door.address().to_string();
-        let mut not_serving = not_serving;
+        let address = self.front.address().to_string();
         let spooled = tokio::spawn(webhook::hand_over(surroundings.clone()));
         if let Some(last_resort) = self.last_resort {
             let watched = Watched {
                 link: surroundings.link.clone(),
                 registry: surroundings.registry.clone(),
                 spool: surroundings.spool.clone(),
+                disks: surroundings.disks.clone(),
             };
             tokio::spawn(last_resort.watch(watched, roots(&self.config.file.egress)?));
         }
@@ -190,12 +197,9 @@ impl App {
         tokio::spawn(reloads.follow(config, in_force));
         if self.config.role.works() {
             tokio::spawn(temporal::count_parked(self.link.clone()));
-            tokio::spawn(temporal::watch_backlog(self.link.clone()));
         }
-        let router = webhook::router(surroundings);
-        let mut server = Some(tokio::spawn(async move {
-            webhook::serve(self.door, self.tls, router, told(&mut not_serving)).await;
-        }));
+        tokio::spawn(temporal::watch_backlog(self.link.clone(), self.config.role.works()));
+        let (stop_serving, mut server) = self.front.show(webhook::router(surroundings));
         tracing::info!(
             address,
             role = self.config.role.as_str(),
@@ -286,7 +290,15 @@ fn keep_files_private(data_dir: &Path) {
     }
 }
 
-/// Logs what is wrong with receivers, updaters and keys once the plugins are there.
+/// What has to be written to: the embedded server's database, and the spool.
+fn places(config: &Config, embedded: Option<&Embedded>, has_spool: bool) -> Vec<Place> {
+    let database = embedded.map(|server| server.database().to_owned());
+    let spool = has_spool.then(|| spool_file(config));
+    let files = database.into_iter().chain(spool);
+    files.filter_map(|file| Some(Place { directory: file.parent()?.to_owned(), file })).collect()
+}
+
+/// Logs what is wrong with receivers and updaters once their plugins are there.
 async fn report_misfits(config: Config, registry: Registry) {
     registry.first_pass().await;
     for misfit in misfits(&config.file, &|name| registry.find(name)) {
@@ -336,9 +348,13 @@ fn roots(egress: &EgressConfig) -> anyhow::Result<Vec<reqwest::Certificate>> {
     Ok(roots)
 }
 
+fn spool_file(config: &Config) -> PathBuf {
+    config.data_dir.join("spool.redb")
+}
+
 /// The spool, if a source asks for one, or one was left with something in it.
 fn open_spool(config: &Config) -> anyhow::Result<Option<Spool>> {
-    let file = config.data_dir.join("spool.redb");
+    let file = spool_file(config);
     let is_wanted = config.file.sources.values().any(|source| source.spool);
     if !config.role.accepts() || !(is_wanted || file.exists()) {
         return Ok(None);

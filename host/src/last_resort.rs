@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::Position;
 
+use crate::disk::Disks;
 use crate::fault::Fault;
 use crate::plugin::{Credential, Registry, read_secret};
 use crate::telemetry::metric;
@@ -158,6 +159,8 @@ pub struct Watched {
     pub registry: Registry,
     /// The spool, if there is one.
     pub spool: Option<Spool>,
+    /// What has to be written to.
+    pub disks: Disks,
 }
 
 /// What was seen and said so far.
@@ -176,6 +179,7 @@ struct Memory {
 
 const AWAY: &str = "temporal-unreachable";
 const STUCK: &str = "spool-stuck";
+const DISK: &str = "disk-not-writable";
 const QUARANTINED: &str = "plugin-quarantined";
 const GIVEN_UP: &str = "deliveries-given-up";
 const SPOOL_FAILED: &str = "spool-failed";
@@ -217,6 +221,10 @@ impl Watched {
                 "temporal at {address} has not answered for {seconds} s: no alert can be handed over; {waiting} requests wait in the spool"
             );
             reasons.push((AWAY, text));
+        }
+        let faults = self.disks.faults();
+        if !faults.is_empty() {
+            reasons.push((DISK, format!("no alert can be taken: {}", faults.join("; "))));
         }
         match spool.requests {
             0 => memory.waiting_since = None,

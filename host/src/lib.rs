@@ -9,6 +9,7 @@ pub mod app;
 pub mod cli;
 pub mod condition;
 pub mod config;
+pub mod disk;
 pub mod fault;
 pub mod last_resort;
 pub mod ledger;

@@ -66,6 +66,8 @@ pub use inventory::{FileWarning, Inventory, LoadedPlugin, QuarantineStatus, Refu
 pub use limits::{ByteSize, Limits};
 pub use loaded::Plugin;
 pub use mail::{MailConfig, MailSetup, Mailer};
+#[cfg(test)]
+pub(crate) use meter::describe as describe_metrics;
 pub use registry::{FIRST_PASS, Registry};
 pub use secrets::{Credential, SecretConfig, Secrets, read_secret};
 pub use setup::Setup;

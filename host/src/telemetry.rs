@@ -1,5 +1,6 @@
 //! What is seen from outside: logs, and metrics in Prometheus' form, the Temporal SDK's own included.
 
+mod process;
 mod sdk;
 
 use std::io::{self, Write};
@@ -38,6 +39,13 @@ const BYTE_BUCKETS: [f64; 8] = [
     268_435_456.0,
     1_073_741_824.0,
 ];
+
+/// The same of what is counted for every single plugin: a page has room for few of them.
+const CALL_BUCKETS: [f64; 7] = [0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 30.0];
+const CPU_BUCKETS: [f64; 5] = [0.0005, 0.005, 0.05, 0.5, 5.0];
+const MEMORY_BUCKETS: [f64; 4] = [2_097_152.0, 16_777_216.0, 67_108_864.0, 268_435_456.0];
+/// The labels that a large installation has thousands of values of.
+const MANY: [&str; 4] = ["{plugin=\"", ",plugin=\"", "{receiver=\"", ",receiver=\""];
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
@@ -109,10 +117,7 @@ pub struct Metrics(PrometheusHandle);
 impl Metrics {
     /// Sets up the recorder, and the Temporal SDK's runtime and the meter of its client, which report to it. Needs a tokio runtime.
     pub fn init() -> Result<(Self, Runtime, TemporalMeter), TelemetryError> {
-        let recorder = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?
-            .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTE_BUCKETS)?
-            .build_recorder();
+        let recorder = builder()?.build_recorder();
         let ours = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Twice)?;
         metric::describe();
@@ -133,10 +138,31 @@ impl Metrics {
         Ok((Self(ours), runtime.map_err(|error| failed(&error))?, temporal))
     }
 
-    /// All metrics in Prometheus' text form.
-    pub fn render(&self) -> String {
-        self.0.render()
+    /// All metrics in Prometheus' text form, or without those of single `plugins` and receivers.
+    pub fn render(&self, plugins: bool) -> String {
+        let mut page = self.0.render();
+        if !plugins {
+            page = without_many(&page);
+        }
+        page + &process::page()
     }
+}
+
+pub(crate) fn builder() -> Result<PrometheusBuilder, BuildError> {
+    let full = |name: &str| Matcher::Full(name.to_owned());
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?
+        .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTE_BUCKETS)?
+        .set_buckets_for_metric(full("campanile_plugin_call_duration_seconds"), &CALL_BUCKETS)?
+        .set_buckets_for_metric(full("campanile_plugin_cpu_seconds"), &CPU_BUCKETS)?
+        .set_buckets_for_metric(full("campanile_plugin_memory_bytes"), &MEMORY_BUCKETS)
+}
+
+/// A page without the samples of single plugins and receivers.
+pub(crate) fn without_many(page: &str) -> String {
+    let is_one_of_many = |line: &str| MANY.iter().any(|label| line.contains(label));
+    let kept = page.lines().filter(|line| line.starts_with('#') || !is_one_of_many(line));
+    kept.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// The metrics that are counted outside the plugin wall, which counts its own.
@@ -164,10 +190,17 @@ pub mod metric {
     const REPEATED: &str = "campanile_workflows_repeated_total";
     const UNROUTED: &str = "campanile_alerts_unrouted_total";
     const FLAPPED: &str = "campanile_alerts_flapped_total";
+    const READY: &str = "campanile_ready";
+    const REQUEST: &str = "campanile_http_request_duration_seconds";
+    const DISK_WRITABLE: &str = "campanile_disk_writable";
+    const DISK_FREE: &str = "campanile_disk_free_bytes";
+    const QUEUE_BACKLOG: &str = "campanile_task_queue_backlog";
+    const QUEUE_POLLERS: &str = "campanile_task_queue_pollers";
+    const TEMPORAL_RESTARTS: &str = "campanile_temporal_restarts_total";
     const ACTIVITY: &str = "campanile_activity_duration_seconds";
     const DELIVERY: &str = "campanile_delivery_latency_seconds";
     /// The codes of refusals that concern alerts.
-    const CODES: [&str; 19] = [
+    const CODES: [&str; 20] = [
         "invalid-request",
         "undecodable",
         "unauthenticated",
@@ -178,6 +211,7 @@ pub mod metric {
         "rate-limited",
         "source-unavailable",
         "plugin-loading",
+        "starting",
         "overloaded",
         "batch-id-reused",
         "body-too-large",
@@ -220,8 +254,25 @@ pub mod metric {
             "Duration of activity attempts, by activity and result."
         );
         describe_histogram!(DELIVERY, Unit::Seconds, "Time from acceptance to delivery, by receiver.");
+        describe_gauge!(READY, "1 if the host is ready, as `/readyz` says.");
+        describe_histogram!(
+            REQUEST,
+            Unit::Seconds,
+            "Time from the head of a request to that of its answer, by method, route and status."
+        );
+        describe_gauge!(DISK_WRITABLE, "1 if the directory can be written and has free space.");
+        describe_gauge!(DISK_FREE, Unit::Bytes, "Free space where the directory is.");
+        describe_gauge!(
+            QUEUE_BACKLOG,
+            "Workflow tasks that wait in the host's task queue, as Temporal estimates."
+        );
+        describe_gauge!(
+            QUEUE_POLLERS,
+            "Pollers of the host's task queue that Temporal has seen in the last two minutes."
+        );
+        describe_counter!(TEMPORAL_RESTARTS, "Restarts of the embedded Temporal server.");
         // A counter that is there before its first event can be alerted on.
-        for name in [RECEIVED, ACCEPTED, REPEATED, UNROUTED, FLAPPED, SPOOLED, GIVEN_UP] {
+        for name in [RECEIVED, ACCEPTED, REPEATED, UNROUTED, FLAPPED, SPOOLED, GIVEN_UP, TEMPORAL_RESTARTS] {
             counter!(name).increment(0);
         }
         for code in CODES {
@@ -247,6 +298,37 @@ pub mod metric {
     fn refuse(code: &'static str, requests: u64, alerts: usize) {
         counter!(REFUSED, "code" => code).increment(requests);
         counter!(ALERTS_REFUSED, "code" => code).increment(alerts as u64);
+    }
+
+    /// Whether the host is ready.
+    pub fn ready(is_ready: bool) {
+        gauge!(READY).set(if is_ready { 1.0 } else { 0.0 });
+    }
+
+    /// A request was answered. The route is a template.
+    pub fn request(route: &str, method: &'static str, status: u16, duration: Duration) {
+        let labels =
+            [("method", method.to_owned()), ("route", route.to_owned()), ("status", status.to_string())];
+        histogram!(REQUEST, &labels).record(duration);
+    }
+
+    /// How a directory is that the host writes to.
+    pub fn disk(directory: &str, free: Option<u64>, is_writable: bool) {
+        gauge!(DISK_WRITABLE, "directory" => directory.to_owned()).set(if is_writable { 1.0 } else { 0.0 });
+        if let Some(free) = free {
+            gauge!(DISK_FREE, "directory" => directory.to_owned()).set(free as f64);
+        }
+    }
+
+    /// What waits in the host's task queue, and how many poll it.
+    pub fn task_queue(backlog: i64, pollers: usize) {
+        gauge!(QUEUE_BACKLOG).set(backlog as f64);
+        gauge!(QUEUE_POLLERS).set(pollers as f64);
+    }
+
+    /// The embedded Temporal server is started again.
+    pub fn temporal_restarted() {
+        counter!(TEMPORAL_RESTARTS).increment(1);
     }
 
     /// How full the spool is.
@@ -319,6 +401,10 @@ pub mod metric {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+
     use super::*;
 
     struct Log(Arc<parking_lot::Mutex<Vec<u8>>>);
@@ -332,6 +418,61 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// Listens to what is described, and records nothing.
+    #[derive(Default)]
+    struct Described(parking_lot::Mutex<BTreeSet<String>>);
+
+    impl Recorder for Described {
+        fn describe_counter(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+            self.0.lock().insert(name.as_str().to_owned());
+        }
+
+        fn describe_gauge(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+            self.0.lock().insert(name.as_str().to_owned());
+        }
+
+        fn describe_histogram(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+            self.0.lock().insert(name.as_str().to_owned());
+        }
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    /// The names in the tables of the documentation.
+    fn documented(document: &str) -> BTreeSet<String> {
+        let cells = document.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+        let names = cells.flat_map(|cell| cell.split(['`', ',', ' ']));
+        let ours = names.filter(|name| name.starts_with("campanile_") || name.starts_with("process_"));
+        ours.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_documentation_lists_every_metric_and_no_other() {
+        let described = Described::default();
+        metrics::with_local_recorder(&described, || {
+            metric::describe();
+            crate::plugin::describe_metrics();
+        });
+        let mut names = described.0.into_inner();
+        let process = process::page();
+        names.extend(
+            process
+                .lines()
+                .filter_map(|line| Some(line.strip_prefix("# TYPE ")?.split(' ').next()?.to_owned())),
+        );
+        assert_eq!(documented(include_str!("../../docs/metrics.md")), names);
     }
 
     #[test]

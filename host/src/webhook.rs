@@ -28,6 +28,7 @@ mod sources;
 mod spool;
 mod spooled;
 mod status;
+mod timing;
 mod tls;
 mod weight;
 mod why;
@@ -55,20 +56,21 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use error::ApiError;
 
+use crate::disk::Disks;
 use crate::plugin::Registry;
 use crate::reload::Reloads;
 use crate::routing::Routing;
 use crate::telemetry::Metrics;
 use crate::temporal::{ActivityConfig, Link};
 
-pub(crate) use access::{ALERTS, scrubbed};
-pub use access::{Access, KeyConfig, LiveAccess, NewKey, SourceConfig};
+pub(crate) use access::scrubbed;
+pub use access::{Access, KeyConfig, NewKey, SourceConfig};
+pub use front::Front;
 pub use listen::{Door, Listen};
 pub use places::Places;
 pub use request::read_alert;
 pub use response::{AlertResult, WebhookResponse};
 pub use room::Room;
-pub use serve::serve;
 pub use spool::{SetAside, Spool, SpoolConfig, SpoolStatus};
 pub use spooled::SpoolPage;
 pub use tls::{Tls, TlsConfig};
@@ -94,6 +96,8 @@ pub struct Surroundings {
     pub works: bool,
     /// Whether this process's worker polls.
     pub polling: Arc<AtomicBool>,
+    /// What has to be written to.
+    pub disks: Disks,
     /// When the process started.
     pub started: Instant,
     /// Whether the routes in the configuration file are in force.
@@ -225,9 +229,11 @@ pub fn router(surroundings: Surroundings) -> Router {
             .route("/spool/retry", post(spooled::post_spool_retry))
             .route("/spool/discard", post(spooled::post_spool_discard));
         pages = pages.merge(SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", openapi()));
+        pages = pages.route_layer(middleware::from_fn(timing::name));
     }
     let routes = open
         .merge(closed.route_layer(middleware::from_fn_with_state(surroundings.clone(), admin)))
+        .route_layer(middleware::from_fn(timing::name))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .with_state(surroundings.clone());
@@ -242,7 +248,7 @@ pub fn router(surroundings: Surroundings) -> Router {
         [] => router,
         origins => router.layer(cors(origins)),
     };
-    router.layer(middleware::from_fn(error::finish))
+    router.layer(middleware::from_fn(error::finish)).layer(middleware::from_fn(timing::measure))
 }
 
 /// An alert, and taking it over: its id may have slashes in it, so that both have one address to the router.

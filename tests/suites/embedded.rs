@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use harness::alerts::{alert, identified};
 use harness::process::{children, runs};
-use harness::tools::temporal_cli;
+use harness::tools::{self, temporal_cli};
 use harness::wait::until_within;
-use harness::web::client;
+use harness::web::{client, send};
 use harness::{Host, Plugin, Receiver, Server, Settings, artifacts, until};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -84,6 +85,142 @@ async fn a_server_that_dies_is_missed_and_started_again() {
         .await;
     assert_ne!(temporal_of(&host), first);
     assert_eq!(host.ledger(alert("after the restart")).await["outcome"], "delivered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_had_answered_is_started_again_at_once() {
+    let host = embedded().start().await;
+    let is_restart = |event: &serde_json::Value| says(event, "temporal server is down");
+    for deaths in 1..=3 {
+        let server = temporal_of(&host);
+        kill_process(Pid::from_raw(server).expect("a process id"), Signal::KILL).expect("it runs");
+        let delays = until("the restart is said", async || {
+            let events = host.log().events().into_iter().filter(is_restart);
+            let delays: Vec<_> = events.map(|event| event["restart_in_ms"].clone()).collect();
+            (delays.len() == deaths).then_some(delays)
+        })
+        .await;
+        assert_eq!(delays, vec!["500"; deaths], "no death counts against a server that had answered");
+        until("the host is healthy", async || (host.get("/health").await.status == 200).then_some(())).await;
+    }
+    let page = host.get("/metrics").await.text;
+    assert!(page.contains("\ncampanile_temporal_restarts_total 3"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_database_is_named_before_anything_is_started() {
+    let settings = embedded();
+    let host = settings.start().await;
+    let ids = host.submit(&[identified("kept")]).await;
+    host.completed(&ids[0]).await;
+    // Killed, it leaves what is in its log there: that is no damage.
+    let server = temporal_of(&host);
+    host.kill9().await;
+    gone(server).await;
+    let host = settings.start().await;
+    assert_eq!(host.completed(&ids[0]).await["outcome"], "unrouted");
+    assert!(host.stop().await.success());
+    let directory = settings.data().join("temporal");
+    let database = directory.join("temporal.db");
+    let log = directory.join("temporal.db-wal");
+    let [whole, kept] = [&database, &log].map(|file| fs::read(file).unwrap_or_default());
+    let cut = &whole[..whole.len() / 2];
+    fs::write(&log, "").expect("it is ours");
+    for (damaged, words) in
+        [(cut, "is missing"), (&[b'x'; 8192][..], "SQLite database"), (&[][..], "0 bytes")]
+    {
+        fs::write(&database, damaged).expect("it is ours");
+        refused(&settings, &database, words).await;
+    }
+    fs::remove_file(&database).expect("it is there");
+    refused(&settings, &database, "is missing").await;
+    fs::write(&database, &whole).expect("it is ours");
+    fs::write(&log, &kept).expect("it is ours");
+    fs::rename(directory.join("version"), directory.join("kept")).expect("one directory");
+    refused(&settings, &database, "--temporal-upgrade").await;
+    fs::rename(directory.join("kept"), directory.join("version")).expect("one directory");
+    let host = settings.start().await;
+    assert_eq!(host.completed(&ids[0]).await["outcome"], "unrouted", "what was restored is all there");
+}
+
+/// A host refuses to start, names the file and the way out, and starts no server.
+async fn refused(settings: &Settings, database: &Path, words: &str) {
+    let (status, log) = Host::refusing(settings).await;
+    let text = log.tail();
+    assert!(!status.success(), "{text}");
+    let names = [&database.display().to_string(), words, "restore"];
+    assert!(names.iter().all(|name| text.contains(*name)), "{names:?} are not in:\n{text}");
+    let was_started = |event: &serde_json::Value| {
+        ["temporal server ready", "temporal server died"].iter().any(|words| says(event, words))
+    };
+    assert!(!log.has(was_started), "a server was started:\n{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_lives_before_its_server_is_there() {
+    let settings = embedded();
+    let gate = settings.directory().join("gate");
+    let slow = format!(
+        "#!/bin/sh\n[ \"$1\" = --version ] && until [ -e {} ]; do sleep 0.1; done\nexec {} \"$@\"\n",
+        gate.display(),
+        temporal_cli().display()
+    );
+    let slow = settings.write("temporal", &slow);
+    fs::set_permissions(&slow, Permissions::from_mode(0o755)).expect("it is ours");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = free.local_addr().expect("an address").to_string();
+    drop(free);
+    let settings = settings.argument("--temporal-cli").argument(&slow.display().to_string());
+    let settings = settings.argument("--listen").argument(&address);
+    let (_process, _log) = Host::launched(&settings).await;
+    let get = async |path: &str| send(client().get(format!("http://{address}{path}"))).await.ok();
+    let live = until("/livez answers", async || get("/livez").await).await;
+    assert_eq!(live.status, 200, "{}", live.text);
+    let ready = until("/readyz says what it waits for", async || {
+        get("/readyz").await.filter(|reply| reply.text.contains("Temporal"))
+    })
+    .await;
+    assert_eq!(ready.status, 503, "{}", ready.text);
+    let post = client().post(format!("http://{address}/webhook/alerts"));
+    let refused = send(post.json(&serde_json::json!({"alerts": [alert("early")]}))).await.expect("an answer");
+    assert_eq!((refused.status, &refused.json()["code"]), (503, &"starting".into()), "{}", refused.text);
+    fs::write(&gate, "").expect("the directory is writable");
+    until("the host is ready", async || get("/readyz").await.filter(|reply| reply.status == 200)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_without_an_entry_in_passwd_can_run_the_server() {
+    const USER: u32 = 54_321;
+    let settings = embedded();
+    let (directory, data) = (settings.directory().to_owned(), settings.data());
+    let server = data.join("temporal");
+    fs::create_dir_all(&server).expect("the directory is writable");
+    if chown(&server, Some(USER), Some(USER)).is_err() {
+        return tools::skipped("a server of a user without an entry in /etc/passwd: it takes root");
+    }
+    for place in [&directory, &data] {
+        fs::set_permissions(place, Permissions::from_mode(0o755)).expect("it is ours");
+    }
+    // Where that user can reach it.
+    let program = directory.join("temporal-program");
+    fs::copy(temporal_cli(), &program).expect("there is room");
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("it is ours");
+    let as_user = format!(
+        "#!/bin/sh\nexec setpriv --reuid {USER} --regid {USER} --clear-groups --pdeathsig KILL {} \"$@\"\n",
+        program.display()
+    );
+    let as_user = settings.write("temporal", &as_user);
+    fs::set_permissions(&as_user, Permissions::from_mode(0o755)).expect("it is ours");
+    // As the host does: without a home, whose files that user may not read.
+    let tried = Command::new(&as_user).arg("--version").env_clear().output();
+    if !tried.is_ok_and(|output| output.status.success()) {
+        return tools::skipped("a server of a user without an entry in /etc/passwd: setpriv cannot be used");
+    }
+    let settings = settings.argument("--temporal-cli").argument(&as_user.display().to_string());
+    let host = settings.start().await;
+    let status = fs::read_to_string(format!("/proc/{}/status", temporal_of(&host))).expect("it runs");
+    assert!(status.contains(&format!("Uid:\t{USER}")), "{status}");
+    assert_eq!(host.ledger(alert("unnamed")).await["outcome"], "unrouted");
 }
 
 fn says(event: &serde_json::Value, words: &str) -> bool {
@@ -197,7 +334,7 @@ async fn the_server_gets_nothing_of_the_environment() {
     let environment = String::from_utf8_lossy(&environment);
     let names: Vec<_> =
         environment.split_terminator('\0').filter_map(|pair| pair.split('=').next()).collect();
-    assert_eq!(names, ["HOME", "PATH"], "{environment}");
+    assert_eq!(names, ["HOME", "PATH", "USER"], "{environment}");
     let own = fs::read(format!("/proc/{}/environ", host.process().id())).expect("it runs");
     assert!(String::from_utf8_lossy(&own).contains("hush-hush"), "the host had it to hand on");
 }

@@ -13,6 +13,7 @@ mod continued;
 mod contract;
 mod delivery;
 mod directory;
+mod disk;
 mod docs;
 mod documents;
 mod door;

@@ -1,9 +1,9 @@
 //! Seen from outside: health, logs, metrics, and an API description that is true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use harness::alerts::{alert, identified, labelled, unique};
-use harness::{Plugin, Receiver, Settings, artifacts, until};
+use harness::{Plugin, Receiver, Settings, artifacts, project, until};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,6 +121,82 @@ async fn metrics_keep_prometheus_conventions() {
     }
     let families = reply.text.lines().filter(|line| line.starts_with("# TYPE ")).count();
     assert_eq!(families, kinds.len(), "each family is described once");
+}
+
+/// The names of metrics in a text: of the host, of its process and of the SDK.
+pub(crate) fn metric_names(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let is_name =
+        |word: &&str| ["campanile_", "process_", "temporal_"].iter().any(|prefix| word.starts_with(prefix));
+    words.filter(is_name).map(str::to_owned).collect()
+}
+
+/// The names in the tables of `docs/metrics.md`.
+pub(crate) fn documented() -> BTreeSet<String> {
+    let text = project::text("docs/metrics.md");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    rows.flat_map(metric_names).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_that_is_exposed_is_documented() {
+    let receiver = Receiver::start().await;
+    receiver.always("/gone", harness::Answer::status(410));
+    let settings = Settings::new().plugin(Plugin::guest("misbehave")).plugin(Plugin::shipped("grafana"));
+    let settings = settings.and_config("\n[sources.grafana]\nspool = true\n");
+    let settings = settings.plugin(Plugin::recorder("pager", &receiver, ""));
+    let host = settings.plugin(Plugin::recorder("gone", &receiver, "")).start().await;
+    host.submit_sync(&[labelled(alert("two"), "do", "trap"), identified("three")]).await;
+    let documented = documented();
+    let page = until("dead letters are counted", async || {
+        let page = host.get("/metrics").await.text;
+        page.contains("\ncampanile_deliveries_parked_total{").then_some(page)
+    })
+    .await;
+    let exposed: BTreeSet<_> = comments(&page, "TYPE").into_keys().collect();
+    let missing: Vec<_> = exposed.iter().filter(|name| !documented.contains(**name)).collect();
+    assert!(missing.is_empty(), "docs/metrics.md lacks {missing:#?}");
+    // That nothing is in the document that a host does not have, a test of the host's own checks.
+    let process = exposed.iter().filter(|name| name.starts_with("process_")).count();
+    assert!(process >= 6, "{exposed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_timed_by_their_route_and_status() {
+    let (id, path) = (unique("secret-"), "campanile_http_request_duration_seconds_count");
+    let host = Settings::new().start().await;
+    host.submit(&[alert("timed")]).await;
+    host.post("/webhook/alerts", &json!({"alerts": []})).await;
+    host.get(&format!("/alerts/{id}")).await;
+    host.get(&format!("/{id}")).await;
+    host.get("/docs/").await;
+    let page = host.get("/metrics").await.text;
+    let samples = samples(&page);
+    for (labels, least) in [
+        ("method=\"POST\",route=\"/webhook/alerts\",status=\"200\"", 1.0),
+        ("method=\"POST\",route=\"/webhook/alerts\",status=\"400\"", 1.0),
+        ("method=\"GET\",route=\"/alerts/{*workflow_id}\",status=\"404\"", 1.0),
+        ("method=\"GET\",route=\"none\",status=\"404\"", 1.0),
+        ("method=\"GET\",route=\"/readyz\",status=\"200\"", 1.0),
+    ] {
+        let key = format!("{path}{{{labels}}}");
+        assert!(samples.get(key.as_str()).is_some_and(|count| *count >= least), "{key}\n{page}");
+    }
+    assert!(!page.contains(&id), "what is in a path became a label:\n{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn series_of_single_plugins_can_be_left_out() {
+    let receiver = Receiver::start().await;
+    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let series = |page: &str| page.contains("plugin=\"pager\"") || page.contains("receiver=\"pager\"");
+    let calls = "campanile_plugin_call_duration_seconds";
+    assert!(!host.get("/metrics").await.text.contains(calls), "a plugin that was not called has no series");
+    host.submit_sync(&[alert("seen")]).await;
+    let (all, few) = (host.get("/metrics").await.text, host.get("/metrics?plugins=false").await.text);
+    assert!(series(&all) && all.contains(calls), "{all}");
+    assert!(!series(&few) && few.contains("\ncampanile_alerts_accepted_total 1"), "{few}");
+    assert_eq!(host.get("/metrics?plugins=perhaps").await.status, 400);
 }
 
 fn comments<'a>(text: &'a str, kind: &str) -> BTreeMap<&'a str, &'a str> {

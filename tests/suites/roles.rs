@@ -1,7 +1,7 @@
 //! Roles: what a process of each serves, and the configuration that leads there.
 
 use harness::alerts::alert;
-use harness::{Host, Plugin, Receiver, Settings};
+use harness::{Host, Plugin, Receiver, Settings, until};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,6 +22,24 @@ async fn a_webhook_needs_no_plugins_and_is_healthy_without_a_worker() {
     let health = host.get("/health").await.ok();
     assert_eq!(health["temporal"]["reachable"], true, "{health}");
     assert_eq!(host.submit(&[alert("taken")]).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_says_whether_any_worker_polls_its_queue() {
+    let settings = Settings::new();
+    let webhook = settings.clone().role("webhook").start().await;
+    let polled = async |is: bool| {
+        until(&format!("the webhook says queue_polled: {is}"), async || {
+            let health = webhook.get("/health").await.ok();
+            (health["temporal"]["queue_polled"] == is).then_some(())
+        })
+        .await;
+    };
+    polled(false).await;
+    let page = webhook.get("/metrics").await.text;
+    assert!(page.contains("\ncampanile_task_queue_pollers 0"), "{page}");
+    let _worker = settings.role("worker").start().await;
+    polled(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,7 @@ use self::database::Database;
 use super::listeners::Listeners;
 use super::search_attributes;
 use crate::plugin::OffLimits;
+use crate::telemetry::metric;
 
 /// How long the server may take until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -379,7 +380,7 @@ fn supervise(launch: &Launch, stopped: &Receiver<()>) {
         let delay = backoff.next(was_up);
         tracing::error!(restart_in_ms = delay.as_millis(), "temporal server is down: restarting");
         match stopped.recv_timeout(delay) {
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => metric::temporal_restarted(),
             _ => return,
         }
     }

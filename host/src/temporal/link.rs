@@ -202,6 +202,11 @@ impl Link {
         self.ui.as_deref()
     }
 
+    /// Whether any worker polls the task queue; `None` if that is not known now.
+    pub fn is_queue_polled(&self) -> Option<bool> {
+        self.backlog.is_polled()
+    }
+
     /// The page of a workflow in Temporal's web UI.
     pub fn page(&self, workflow_id: &str) -> Option<String> {
         let mut url = Url::parse(self.ui.as_ref()?).ok()?;

@@ -19,6 +19,7 @@ use tower::ServiceExt;
 use super::body;
 use super::connections::{Connection, Connections};
 use super::explained::Explained;
+use super::front::Routes;
 use super::listen::{Door, Stream};
 use super::peer::Peer;
 use super::tls::Tls;
@@ -34,8 +35,8 @@ const MOST_STREAMS: u32 = 128;
 /// How long to wait after a connection could not be accepted, or while all that are open have requests that are worked on.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, then until the open requests have ended.
-pub async fn serve(door: Door, tls: Option<Tls>, router: Router, stop: impl Future<Output = ()>) {
+/// Serves until `stop`, then until the open requests have ended. Each request is answered by the routes of its moment.
+pub(super) async fn serve(door: Door, tls: Option<Tls>, routes: Routes, stop: impl Future<Output = ()>) {
     let graceful = GracefulShutdown::new();
     let connections = Connections::new(most_connections());
     let accepting = async {
@@ -47,10 +48,10 @@ pub async fn serve(door: Door, tls: Option<Tls>, router: Router, stop: impl Futu
                     None => tokio::time::sleep(PAUSE).await,
                 }
             };
-            let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
+            let (tls, routes, watcher) = (tls.clone(), routes.clone(), graceful.watcher());
             tokio::spawn(async move {
                 tokio::select! {
-                    () = serve_one(stream, peer, tls, router, watcher, connection) => {}
+                    () = serve_one(stream, peer, tls, routes, watcher, connection) => {}
                     _ = closed => tracing::debug!(?peer, "a connection that waited was closed: there are too many"),
                 }
             });
@@ -88,7 +89,7 @@ async fn serve_one(
     stream: Box<dyn Stream>,
     peer: Peer,
     tls: Option<Tls>,
-    router: Router,
+    routes: Routes,
     watcher: Watcher,
     connection: Connection,
 ) {
@@ -103,7 +104,7 @@ async fn serve_one(
     let (seen, connection) = (traffic.clone(), Arc::new(connection));
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        answer(router.clone(), request, connection.clone(), seen.clone().begin())
+        answer(Router::clone(&routes.load()), request, connection.clone(), seen.clone().begin())
     });
     let builder = builder();
     let connection = builder.serve_connection(TokioIo::new(Explained::new(stream)), service);

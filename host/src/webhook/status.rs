@@ -1,20 +1,23 @@
 //! How the host itself is: health, plugins, metrics.
 
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::Surroundings;
 use super::error::ApiError;
 use super::response::WebhookResponse;
 use super::spool::{Spool, SpoolStatus};
+use crate::disk::Disk;
+use crate::fault::Fault;
 use crate::plugin::Inventory;
-use crate::reload::RefusedConfiguration;
+use crate::reload::RefusedRoutes;
+use crate::telemetry::metric;
 
 /// Whether the host can do its work now.
 #[derive(Debug, Serialize, ToSchema)]
@@ -32,9 +35,10 @@ pub(super) struct Health {
     /// The configuration in the files, where it is refused, and the one before in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    refused_configuration: Option<RefusedConfiguration>,
-    /// Keys of the configuration that were changed since the start and take effect with the next one.
-    needs_restart: Vec<String>,
+    refused_routes: Option<RefusedRoutes>,
+    /// The directories that have to be written to: those of the embedded Temporal server and of the spool, where there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    disks: Vec<Disk>,
     /// The spool, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -55,6 +59,11 @@ struct TemporalHealth {
     /// Whether this process's worker polls it; absent where this process has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     worker_polling: Option<bool>,
+    /// Whether any worker polls it, as Temporal has seen in the last two minutes; absent if Temporal was not asked yet, or
+    /// does not answer. Alerts are taken without one, and wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    queue_polled: Option<bool>,
 }
 
 /// The plugins, counted; `/plugins` has them in full.
@@ -76,14 +85,19 @@ struct PluginHealth {
     security(()),
     responses(
         (status = 200, description = "It can do its work", body = Health),
-        (status = 503, description = "It cannot: Temporal does not answer, or no worker polls", body = Health),
+        (
+            status = 503,
+            description = "It cannot: Temporal does not answer, no worker polls, or the disk cannot be written",
+            body = Health
+        ),
     )
 )]
 pub(super) async fn get_health(State(surroundings): State<Surroundings>) -> impl IntoResponse {
     let link = &surroundings.link;
     let reachable = link.is_reachable().await;
     let worker_polling = surroundings.is_polling();
-    let is_ok = reachable && worker_polling.unwrap_or(true);
+    let can_write = surroundings.disks.faults().is_empty();
+    let is_ok = reachable && worker_polling.unwrap_or(true) && can_write;
     let health = Health {
         status: if is_ok { "ok" } else { "unavailable" },
         version: env!("CARGO_PKG_VERSION"),
@@ -94,10 +108,11 @@ pub(super) async fn get_health(State(surroundings): State<Surroundings>) -> impl
             reachable,
             task_queue: link.task_queue.to_string(),
             worker_polling,
+            queue_polled: link.is_queue_polled().filter(|_| reachable),
         },
         plugins: surroundings.registry.inventory().into(),
-        refused_configuration: surroundings.reloads.refused(),
-        needs_restart: surroundings.reloads.needs_restart(),
+        refused_routes: surroundings.reloads.refused(),
+        disks: surroundings.disks.seen(),
         spool: surroundings.spool.as_ref().map(Spool::status),
     };
     (status(is_ok), Json(health))
@@ -117,7 +132,7 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    fn answer(reasons: Vec<String>) -> (StatusCode, Json<Self>) {
+    pub(super) fn answer(reasons: Vec<String>) -> (StatusCode, Json<Self>) {
         let is_ok = reasons.is_empty();
         (status(is_ok), Json(Self { status: if is_ok { "ok" } else { "unavailable" }, reasons }))
     }
@@ -135,7 +150,8 @@ pub(super) async fn get_livez() -> impl IntoResponse {
     Probe::answer(Vec::new())
 }
 
-/// Ask whether the host is ready: its plugins are loaded, its worker polls, and what is posted can be taken.
+/// Ask whether the host is ready: its plugins are loaded, its worker polls, what is posted can be taken, and the disk can be
+/// written.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -147,8 +163,13 @@ pub(super) async fn get_livez() -> impl IntoResponse {
     )
 )]
 pub(super) async fn get_readyz(State(surroundings): State<Surroundings>) -> impl IntoResponse {
+    Probe::answer(missing(&surroundings).await)
+}
+
+/// What the host lacks to be ready, one line each.
+async fn missing(surroundings: &Surroundings) -> Vec<String> {
     let link = &surroundings.link;
-    let mut reasons = Vec::new();
+    let mut reasons = surroundings.disks.faults();
     if !surroundings.registry.is_first_pass_over() {
         reasons.push(surroundings.registry.why_waiting());
     }
@@ -159,7 +180,7 @@ pub(super) async fn get_readyz(State(surroundings): State<Surroundings>) -> impl
     if needs_temporal && !link.is_reachable().await {
         reasons.push(format!("temporal at {} does not answer", link.address));
     }
-    Probe::answer(reasons)
+    reasons
 }
 
 impl From<Inventory> for PluginHealth {
@@ -223,14 +244,35 @@ pub(super) async fn post_release(
     }
 }
 
+/// Which metrics are asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Scrape {
+    /// `false` leaves out what is counted for single plugins and receivers: with thousands of them that is megabytes.
+    #[param(example = true)]
+    plugins: Option<bool>,
+}
+
 /// Metrics in Prometheus' text form.
 #[utoipa::path(
     get,
     path = "/metrics",
     tag = "host",
     security(()),
-    responses((status = 200, description = "All metrics", body = String, content_type = "text/plain"))
+    params(Scrape),
+    responses(
+        (status = 200, description = "All metrics", body = String, content_type = "text/plain"),
+        (status = 400, description = "A parameter is wrong", body = WebhookResponse),
+    )
 )]
-pub(super) async fn get_metrics(State(surroundings): State<Surroundings>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], surroundings.metrics.render())
+pub(super) async fn get_metrics(
+    State(surroundings): State<Surroundings>,
+    scrape: Result<Query<Scrape>, QueryRejection>,
+) -> Result<impl IntoResponse, ApiError> {
+    let Query(Scrape { plugins }) =
+        scrape.map_err(|rejection| ApiError::invalid(vec![Fault::whole(rejection.body_text())]))?;
+    metric::ready(missing(&surroundings).await.is_empty());
+    let page = surroundings.metrics.render(plugins.unwrap_or(true));
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page))
 }

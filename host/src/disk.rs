@@ -1,0 +1,222 @@
+//! The disk under the host: whether what has to be written can be written now. A full disk, a file system that became
+//! read-only or a database that is gone takes no alerts, whatever the processes that use it answer meanwhile.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::operator_file::within;
+use crate::telemetry::metric;
+
+/// How often the host looks.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// How long a look may take: the disk syncs a small file.
+const LIMIT: Duration = Duration::from_secs(10);
+/// With less free space than this, in bytes, a database is about to fail.
+const RESERVE: u64 = 16 << 20;
+/// The file that is written for the test, and removed.
+const PROBE: &str = ".probe";
+
+/// A directory that the host has to write to.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The directory.
+    pub directory: PathBuf,
+    /// The file in it that matters, once it is there.
+    pub file: PathBuf,
+}
+
+/// A directory that the host has to write to, as it was at the last look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Disk {
+    /// The directory.
+    directory: String,
+    /// The free space there, in bytes; absent if the file system does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    free_bytes: Option<u64>,
+    /// Which file cannot be written, and why; absent if all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    fault: Option<String>,
+}
+
+/// All of them. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Disks(Arc<Mutex<Vec<Disk>>>);
+
+impl Disks {
+    /// What was seen last.
+    pub fn seen(&self) -> Vec<Disk> {
+        self.0.lock().clone()
+    }
+
+    /// What cannot be written now, one line each.
+    pub fn faults(&self) -> Vec<String> {
+        self.0.lock().iter().filter_map(|disk| disk.fault.clone()).collect()
+    }
+
+    /// Looks again and again, as long as the process runs.
+    pub async fn watch(self, places: Vec<Place>) {
+        let mut places: Vec<_> = places.into_iter().map(|place| (place, false)).collect();
+        while !places.is_empty() {
+            let looked = tokio::task::spawn_blocking(move || {
+                let disks = places.iter_mut().map(|(place, was_there)| look(place, was_there)).collect();
+                (places, disks)
+            });
+            let Ok((same, disks)) = looked.await else {
+                return tracing::error!("the disk is no longer watched");
+            };
+            self.note(disks);
+            places = same;
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    fn note(&self, disks: Vec<Disk>) {
+        for disk in &disks {
+            let before = self.0.lock().iter().find(|known| known.directory == disk.directory).cloned();
+            let before = before.and_then(|known| known.fault);
+            match &disk.fault {
+                Some(fault) if before.as_ref() != Some(fault) => tracing::error!("not ready: {fault}"),
+                None if before.is_some() => tracing::info!("{} can be written again", disk.directory),
+                _ => {}
+            }
+            metric::disk(&disk.directory, disk.free_bytes, disk.fault.is_none());
+        }
+        *self.0.lock() = disks;
+    }
+}
+
+/// Looks at one directory; `was_there` remembers that its file was.
+fn look(place: &Place, was_there: &mut bool) -> Disk {
+    let Place { directory, file } = place;
+    let (asked, probed) = (directory.clone(), directory.clone());
+    let free = within(LIMIT, directory, move || free_bytes(&asked)).ok();
+    let written = within(LIMIT, directory, move || probe(&probed));
+    let written = written.map_err(|error| (directory.as_path(), error));
+    let fault = written.and_then(|()| open(file, was_there).map_err(|error| (file.as_path(), error))).err();
+    let fault = fault.map(|(path, error)| format!("{} cannot be written: {error}", path.display()));
+    Disk {
+        directory: directory.display().to_string(),
+        free_bytes: free,
+        fault: fault.or_else(|| low(directory, free?)),
+    }
+}
+
+fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(directory)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+fn low(directory: &Path, free: u64) -> Option<String> {
+    let text = || {
+        let (directory, free) = (directory.display(), free >> 10);
+        format!("{directory} has {free} KiB of free space: at least {} MiB are needed", RESERVE >> 20)
+    };
+    (free < RESERVE).then(text)
+}
+
+/// Writes a new file as a database would, and has the disk keep it.
+fn probe(directory: &Path) -> io::Result<()> {
+    let path = directory.join(PROBE);
+    let written = File::create(&path).and_then(|mut file| {
+        file.write_all(&[0; 4096])?;
+        file.sync_all()
+    });
+    let removed = fs::remove_file(&path);
+    written.and(removed)
+}
+
+/// Opens the file for writing, and writes nothing: it is another process's.
+fn open(file: &Path, was_there: &mut bool) -> io::Result<()> {
+    let path = file.to_owned();
+    let opened = within(LIMIT, file, move || File::options().write(true).open(&path).map(drop));
+    match opened {
+        Err(error) if error.kind() == ErrorKind::NotFound && !*was_there => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(io::Error::new(ErrorKind::NotFound, "it was removed while it was in use"))
+        }
+        opened => {
+            *was_there = true;
+            opened
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(directory: &Path) -> Place {
+        Place { directory: directory.to_owned(), file: directory.join("temporal.db") }
+    }
+
+    #[test]
+    fn a_directory_that_can_be_written_has_no_fault() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = look(&place(directory.path()), &mut false);
+        assert_eq!(disk.fault, None);
+        assert!(disk.free_bytes.is_some_and(|free| free > RESERVE), "{disk:?}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "the probe is gone");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_named_until_it_can() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("temporal");
+        // A file in the directory's place: it holds for root, too.
+        fs::write(&directory, "").unwrap();
+        let disk = look(&place(&directory), &mut false);
+        let fault = disk.fault.unwrap();
+        assert!(
+            fault.starts_with(&format!("{} cannot be written: Not a directory", directory.display())),
+            "{fault}"
+        );
+        fs::remove_file(&directory).unwrap();
+        fs::create_dir(&directory).unwrap();
+        assert_eq!(look(&place(&directory), &mut false).fault, None);
+    }
+
+    #[test]
+    fn a_database_that_is_removed_is_missed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (place, mut was_there) = (place(directory.path()), false);
+        assert_eq!(look(&place, &mut was_there).fault, None, "it is not there yet");
+        fs::write(&place.file, "").unwrap();
+        assert_eq!(look(&place, &mut was_there).fault, None);
+        fs::remove_file(&place.file).unwrap();
+        let fault = look(&place, &mut was_there).fault.unwrap();
+        assert!(fault.contains("temporal.db") && fault.contains("removed"), "{fault}");
+        fs::create_dir(&place.file).unwrap();
+        assert!(look(&place, &mut was_there).fault.unwrap().contains("Is a directory"));
+    }
+
+    #[test]
+    fn little_free_space_is_a_fault() {
+        let directory = Path::new("/data/temporal");
+        assert_eq!(low(directory, RESERVE), None);
+        let text = low(directory, RESERVE - 1).unwrap();
+        assert!(text.starts_with("/data/temporal has 16383 KiB") && text.contains("16 MiB"), "{text}");
+    }
+
+    #[test]
+    fn faults_are_listed_and_forgotten() {
+        let disk = |fault: Option<&str>| Disk {
+            directory: "/data".to_owned(),
+            free_bytes: None,
+            fault: fault.map(str::to_owned),
+        };
+        let disks = Disks::default();
+        disks.note(vec![disk(Some("/data cannot be written: full"))]);
+        assert_eq!(disks.faults(), ["/data cannot be written: full"]);
+        disks.note(vec![disk(None)]);
+        assert!(disks.faults().is_empty() && disks.seen().len() == 1);
+    }
+}
