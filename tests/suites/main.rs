@@ -42,6 +42,7 @@ mod receivers;
 mod replay;
 mod roles;
 mod routes;
+mod rules;
 mod secrets;
 mod senders;
 mod share;
