@@ -94,8 +94,42 @@ fn the_services_are_published_on_loopback_and_have_their_versions_settable() {
     let ports = |name: &str| words(&compose["services"][name]["ports"]);
     assert_eq!(ports("webhook"), ["127.0.0.1:8000:8000"]);
     assert_eq!(ports("temporal-ui"), ["127.0.0.1:8080:8080"]);
+    assert_eq!(ports("temporal"), ["127.0.0.1:7233:7233"], "hosts beside the containers need it");
     assert!(ports("worker").is_empty(), "a worker with a published port cannot be scaled");
     assert!(words(&compose["services"]["elasticsearch"]["profiles"]).contains(&"elasticsearch".to_owned()));
+}
+
+/// A variable's default in docker-compose.yml.
+fn default_of(variable: &str) -> String {
+    let text = project::text("docker-compose.yml");
+    let found = text.split_once(&format!("${{{variable}:-")).and_then(|(_, rest)| rest.split('}').next());
+    found.unwrap_or_else(|| panic!("{variable} has no default")).to_owned()
+}
+
+#[test]
+fn supported_versions_stand_beside_their_variables() {
+    let (compose, guide) = (project::text("docker-compose.yml"), project::text("docs/operators.md"));
+    let comments: Vec<_> = compose.lines().filter(|line| line.starts_with('#')).collect();
+    for name in ["POSTGRESQL", "TEMPORAL", "TEMPORAL_ADMINTOOLS", "TEMPORAL_UI", "ELASTICSEARCH"] {
+        let variable = format!("{name}_VERSION");
+        let default = default_of(&variable);
+        let is_here = |line: &&str| line.contains(&variable) && line.contains(&format!("({default}"));
+        assert!(comments.iter().any(is_here), "docker-compose.yml: {variable}, {default}");
+        let row = |line: &&str| line.starts_with('|') && line.contains(&format!("`{variable}`"));
+        let row = guide.lines().find(|line| row(line)).unwrap_or_default();
+        assert!(row.contains(&format!("| {default}")), "docs/operators.md: {variable}, {default}: {row}");
+    }
+    assert_eq!(default_of("TEMPORAL_VERSION"), default_of("TEMPORAL_ADMINTOOLS_VERSION"));
+    let major = default_of("ELASTICSEARCH_VERSION").split('.').next().map(|major| format!("v{major}"));
+    assert_eq!(major, Some(default_of("ES_VERSION")), "Temporal is given the major version");
+}
+
+#[test]
+fn the_readme_names_compose_and_what_to_do_about_its_ports() {
+    let text = project::text("README.md");
+    assert!(text.contains("(docker-compose.yml)"), "README.md does not name docker-compose.yml");
+    let row = text.lines().find(|line| line.starts_with("| `docker compose up`")).unwrap_or_default();
+    assert!(row.contains("7233") && row.contains("`docker ps`"), "{row}");
 }
 
 #[test]

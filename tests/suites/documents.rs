@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use harness::alerts::alert;
-use harness::{Host, Plugin, Server, Settings, artifacts, project};
+use harness::{Host, Plugin, Server, Settings, artifacts, project, tools};
 use serde_json::Value;
 
 /// The texts between backticks in a document's prose, fenced blocks left out.
@@ -54,6 +54,7 @@ fn every_link_in_the_documents_leads_somewhere() {
     documents.extend([
         "docs/operators.md",
         "docs/authors.md",
+        "docs/metrics.md",
         "docs/sandbox.md",
         "docs/adr/README.md",
         "plugins/README.md",
@@ -83,6 +84,29 @@ fn every_directory_at_the_top_is_on_the_map() {
             "{name}/ is not on the map of ARCHITECTURE.md"
         );
     }
+}
+
+#[test]
+fn what_python_compiles_is_ignored_and_not_tracked() {
+    let ignored = project::text(".gitignore");
+    assert!(ignored.lines().any(|line| line == "__pycache__/"), "{ignored}");
+    let mut git = std::process::Command::new("git");
+    let listed = git.arg("ls-files").current_dir(project::root()).output();
+    match listed {
+        Ok(listed) if listed.status.success() => {
+            let files = String::from_utf8_lossy(&listed.stdout).into_owned();
+            let tracked: Vec<_> = files.lines().filter(|file| file.contains("__pycache__")).collect();
+            assert!(tracked.is_empty(), "{tracked:?}");
+        }
+        _ => tools::skipped("which files are tracked: this is no clone, or git is missing"),
+    }
+}
+
+#[test]
+fn the_decision_for_temporal_names_the_crate_as_published() {
+    let text = project::text("docs/adr/0002-temporal-only.md");
+    assert!(text.contains("`temporal-sdk`") && text.contains("published on crates.io as `temporalio-sdk`"));
+    assert!(project::text("host/Cargo.toml").contains("\ntemporalio-sdk = "));
 }
 
 #[tokio::test(flavor = "multi_thread")]
