@@ -67,6 +67,9 @@ pub struct Planned {
     /// The task queue that it is tried from, where it has one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
+    /// With a rate limit: the longest that an attempt waits for its turn, once a process has taken it from that queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<SignedDuration>,
     /// Its latest calls were slow, so that its first attempt is a durable one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub slow: bool,
@@ -182,6 +185,7 @@ impl Planned {
             queue: self.queue.clone(),
             slow: self.slow,
             gives_way: false,
+            turn: self.turn,
             earlier: self.earlier.clone(),
             thread: self.thread.clone(),
         }
@@ -201,6 +205,9 @@ pub struct Target {
     /// As in [`Planned`].
     #[serde(default, skip_serializing_if = "is_false")]
     pub slow: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<SignedDuration>,
+    /// As in [`Planned`].
     /// Somebody stands in for it, so that nobody waits for the end of a quarantine.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gives_way: bool,
@@ -214,6 +221,14 @@ pub struct Target {
 
 /// A plugin that might take the alert.
 #[derive(Clone, Debug)]
+impl Target {
+    /// Its retry policy where an attempt also waits for its turn: the plugin has as much time as without that.
+    pub fn patient_retry(&self) -> RetryPolicy {
+        let turn = self.turn.unwrap_or(SignedDuration::ZERO);
+        RetryPolicy { timeout: self.retry.timeout.saturating_add(turn), ..self.retry }
+    }
+}
+
 pub struct Candidate {
     /// What it is in a plan.
     pub planned: Planned,

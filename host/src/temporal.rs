@@ -37,6 +37,7 @@ mod stand_ins;
 mod submit;
 mod urgency;
 mod worker;
+mod turns;
 mod workflows;
 
 use std::path::PathBuf;

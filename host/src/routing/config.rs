@@ -95,7 +95,8 @@ pub struct ReceiverConfig {
     pub secrets: Vec<String>,
     /// How often and for how long it is tried.
     pub retry: RetryConfig,
-    /// The most attempts a second, over all workers, such as `1` or `0.2`. It is then tried only from a task queue of its own.
+    /// How many attempts a second, such as `1` or `0.2`: each process begins them at least `1 / rate-limit` seconds apart, and over all
+    /// processes it is so many on the average. It is then tried only from a task queue of its own.
     #[schemars(range(min = 0.001, max = 100_000.0))]
     pub rate_limit: Option<f64>,
     /// A task queue of its own, so that nothing waits behind it.

@@ -1,7 +1,7 @@
 //! One attempt: from the name of a receiver or updater to a step of the ledger. It runs as a task of the process (`calls.rs`).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use temporalio_sdk::activities::ActivityContext;
@@ -12,7 +12,7 @@ use super::activities::{
 use super::calls::Attempted;
 use super::firing;
 use super::json::Json;
-use super::receivers::Callee;
+use super::receivers::{Callee, Receivers};
 use crate::alert::ACKNOWLEDGEMENT;
 use crate::ledger::{Activity, Attempt, Outcome, Retry, Step, StepError, StepResult};
 use crate::plan::Target;
@@ -39,6 +39,16 @@ impl Attempts {
             before: heartbeat.ok().flatten().map(|Json(before)| before).unwrap_or_default(),
             budget,
         }
+    }
+
+    /// Waits for its turn, where the receiver has a rate limit.
+    async fn wait_turn(&mut self, receivers: &Receivers, target: &Target) {
+        let Some(turn) = target.turn else { return };
+        let (arrived, timeout) = (Instant::now(), target.retry.timeout());
+        let spare = self.budget.saturating_sub(timeout.min(self.budget / 2));
+        receivers.wait_turn(&target.name, spare.min(turn.unsigned_abs())).await;
+        self.budget = self.budget.saturating_sub(arrived.elapsed()).min(timeout);
+        self.at = Timestamp::now();
     }
 
     /// A delivery that ends without this attempt.
@@ -98,7 +108,7 @@ impl AlertActivities {
         self: Arc<Self>,
         call: Arc<Notification>,
         delivery_id: String,
-        attempts: Attempts,
+        mut attempts: Attempts,
     ) -> Attempted {
         let Notification { item, target, .. } = &*call;
         if attempts.budget.is_zero() {
@@ -109,6 +119,7 @@ impl AlertActivities {
         {
             return concluded(&item.id, target, attempts.untried(code, &why, target));
         }
+        attempts.wait_turn(&self.receivers, target).await;
         let own = || firing::thread_id(&item.id, &target.name);
         let thread_id = target.thread.clone().unwrap_or_else(own);
         let (plugin, called) = match self.receivers.find(Role::Notifier, &target.name) {

@@ -196,6 +196,7 @@ async fn again<W: Budgeted>(
         attempts_before: before.attempts,
         was_parked: true,
     };
+    let retry = target.patient_retry();
     let options = durable(item, &target.name, &retry, before.attempts, target.queue.as_deref());
     room(ctx, &call).await;
     let result = ctx.execute_activity(AlertActivities::send_notification, call, options).await;

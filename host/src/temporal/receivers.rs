@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::speed::Speeds;
+use super::turns::{Turns, longest_turn};
 use crate::plan::{Planned, RetryPolicy};
 use crate::plugin::{CallError, Called, Plugin, Registry, Role, Setup};
 use crate::routing::{Receiver, Router, Routing};
@@ -22,6 +24,8 @@ pub struct Receivers {
     known: Arc<Mutex<HashMap<(Role, String), Known>>>,
     /// How quick they are.
     speeds: Speeds,
+    /// When those with a rate limit have their turns.
+    turns: Turns,
 }
 
 /// Settings that were checked, and what they were made of.
@@ -41,7 +45,8 @@ pub(super) struct Callee {
 impl Receivers {
     /// Receivers of these plugins.
     pub fn new(registry: Registry, routing: Routing, task_queue: Arc<str>) -> Self {
-        Self { registry, routing, task_queue, known: Arc::default(), speeds: Speeds::default() }
+        let (known, speeds, turns) = (Arc::default(), Speeds::default(), Turns::default());
+        Self { registry, routing, task_queue, known, speeds, turns }
     }
 
     /// The task queues that receivers have of their own, each with its limit of attempts a second.
@@ -58,6 +63,14 @@ impl Receivers {
     pub(super) fn note_speed<T>(&self, role: Role, name: &str, called: &Called<T>) {
         if called.usage.is_some() {
             self.speeds.note(role, name, called.duration.saturating_sub(called.queued));
+        }
+    }
+
+    /// Waits for the turn of a receiver that has a rate limit, for at most `patience`.
+    pub(super) async fn wait_turn(&self, name: &str, patience: Duration) {
+        let Some(receiver) = configured(&self.routing.current(), Role::Notifier, name) else { return };
+        if let (Some(lane), Some(rate)) = (receiver.lane(name), receiver.rate_limit) {
+            self.turns.wait(&lane, rate, patience).await;
         }
     }
 
@@ -89,8 +102,9 @@ impl Receivers {
         let set: Vec<_> = [of_plugin, own].into_iter().flatten().filter(|retry| retry.is_set()).collect();
         let retry = (!set.is_empty()).then(|| set.iter().fold(usual, |retry, set| retry.overridden_by(set)));
         let queue = receiver.as_ref().and_then(|receiver| receiver.lane(name)).map(|lane| self.queue(&lane));
+        let turn = receiver.as_ref().and_then(|receiver| receiver.rate_limit).map(longest_turn);
         let slow = self.speeds.is_slow(role, name);
-        Planned { name: name.to_owned(), retry, queue, slow, ..Planned::default() }
+        Planned { name: name.to_owned(), retry, queue, turn, slow, ..Planned::default() }
     }
 
     fn setup(

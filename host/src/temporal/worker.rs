@@ -15,6 +15,7 @@ use super::activities::{AlertActivities, HEARTBEAT};
 use super::afterwards::AcknowledgementWorkflow;
 use super::late::LateDeliveryWorkflow;
 use super::parked::ParkedDeliveryWorkflow;
+use super::turns;
 use super::workflows::{AlertProcessingWorkflow, BatchAlertProcessingWorkflow};
 
 /// How long running activities may go on after shutdown has begun.
@@ -79,8 +80,8 @@ impl Worker {
         Self::run(runtime, client, options, &activities, Arc::default())
     }
 
-    /// Starts polling a task queue that receivers have of their own, for their attempts alone; `rate_limit` is the most a
-    /// second, over all workers of the queue.
+    /// Starts polling a task queue that receivers have of their own, for their attempts alone; `rate_limit` is how many Temporal
+    /// hands out a second on the average, over all workers of the queue.
     pub fn start_lane(
         runtime: &Runtime,
         client: Client,
@@ -89,7 +90,8 @@ impl Worker {
         activities: AlertActivities,
     ) -> Result<Self, WorkerError> {
         let options = WorkerOptions::new(task_queue).register_activities(activities.clone());
-        let options = options.maybe_max_task_queue_activities_per_second(rate_limit).build();
+        let options = options.maybe_max_task_queue_activities_per_second(rate_limit);
+        let options = options.tuner(slots(turns::at_once(rate_limit))).build();
         Self::run(runtime, client, options, &activities, Arc::default())
     }
 
