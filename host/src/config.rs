@@ -425,8 +425,10 @@ impl ConfigFile {
 
     /// What is wrong with it beyond its schema.
     fn faults(&self) -> Vec<Fault> {
-        let ActivitiesConfig { process_alert, send_notification, update_alert_status } = &self.activities;
+        let ActivitiesConfig { process_alert, processors, send_notification, update_alert_status } =
+            &self.activities;
         let mut faults = process_alert.faults("activities.process-alert");
+        faults.extend(processors.faults("activities.processors"));
         faults.extend(send_notification.faults("activities.send-notification"));
         faults.extend(update_alert_status.faults("activities.update-alert-status"));
         faults.extend(self.calls.faults("calls"));

@@ -280,6 +280,18 @@ pub struct RetryConfig {
 impl RetryPolicy {
     /// This policy with what an operator set in place of its own values. Where only one of the two intervals is set
     /// and the other would contradict it (Temporal refuses such a policy), the other one follows.
+    /// How a processor that asks for another attempt is asked again, where its own file says nothing: soon, since its alert waits.
+    pub fn of_processors(timeout: SignedDuration) -> Self {
+        Self {
+            timeout,
+            initial_interval: SignedDuration::from_millis(200),
+            coefficient: 2.0,
+            maximum_interval: SignedDuration::from_secs(5),
+            maximum_attempts: 0,
+            maximum_age: None,
+        }
+    }
+
     pub fn overridden_by(self, config: &RetryConfig) -> Self {
         let initial = config.initial_interval.unwrap_or(self.initial_interval);
         let maximum = config.maximum_interval.unwrap_or(self.maximum_interval);

@@ -30,22 +30,25 @@ mod outcome;
 mod parked;
 mod receivers;
 mod repeats;
+mod retrying;
 mod scheduling;
 mod search_attributes;
 mod speed;
 mod stand_ins;
 mod submit;
+mod turns;
 mod urgency;
 mod worker;
-mod turns;
 mod workflows;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Severity;
 use crate::fault::Fault;
 use crate::plan::{RetryConfig, RetryPolicy};
 
@@ -70,7 +73,8 @@ pub use list::{AlertFilter, AlertPage, LARGEST_PAGE, ListError, ListedAlert, lis
 pub use lookup::{Found, FoundAlert, LookupError, Pending, State, batch_of, lookup, wait};
 pub use parked::{ParkedDeliveryWorkflow, Undelivered, Unparked};
 pub use receivers::Receivers;
-pub use submit::{BatchId, Carried, Submission, SubmitError, Submitted, only_id, submit};
+pub use retrying::Retrying;
+pub use submit::{BatchId, Carried, Submission, SubmitError, Submitted, submit};
 pub use worker::{Worker, WorkerError};
 pub use workflows::{
     AlertProcessingWorkflow, Batch, BatchAlert, BatchAlertProcessingWorkflow, BatchLedger, Child, Job,
@@ -120,10 +124,13 @@ impl TemporalConfig {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ActivitiesConfig {
-    /// Of `process_alert`. Processors that fail are passed over at once; this is for a worker that does not answer. After the
-    /// last attempt the alert goes on unprocessed.
+    /// Of `process_alert` itself: for a worker that does not answer. After the last attempt the alert goes on unprocessed.
     #[serde(default)]
     pub process_alert: RetryConfig,
+    /// How long alerts wait for processors that ask for another attempt; how often and how soon such a processor is asked again is in
+    /// its own file.
+    #[serde(default)]
+    pub processors: ProcessorsConfig,
     /// Of `send_notification`; a receiver's own `[retry]` comes before it.
     #[serde(default)]
     pub send_notification: RetryConfig,
@@ -132,11 +139,65 @@ pub struct ActivitiesConfig {
     pub update_alert_status: RetryConfig,
 }
 
+/// `[activities.processors]` of the configuration file.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ProcessorsConfig {
+    /// How long an alert waits for further attempts of its processors, over all of them, such as `10s`, the default. Then it goes on
+    /// without those that did not succeed. `0s`: they are passed over at once.
+    #[schemars(with = "Option<String>")]
+    pub wait: Option<SignedDuration>,
+    /// The same of a critical alert; `1s` if absent.
+    #[schemars(with = "Option<String>")]
+    pub wait_critical: Option<SignedDuration>,
+}
+
+/// The longest that alerts can be made to wait for their processors.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(10);
+
+impl ProcessorsConfig {
+    /// What is wrong with it beyond its schema; `path` says where it is set.
+    pub fn faults(&self, path: &str) -> Vec<Fault> {
+        let fault = |(key, wait): (&str, Option<SignedDuration>)| {
+            let wait = wait.filter(|wait| !(SignedDuration::ZERO..=LONGEST_WAIT).contains(wait))?;
+            let message = format!("{wait:#} is not from 0s to {LONGEST_WAIT:#}, such as 10s");
+            Some(Fault { path: format!("{path}.{key}"), value: None, message })
+        };
+        [("wait", self.wait), ("wait-critical", self.wait_critical)].into_iter().filter_map(fault).collect()
+    }
+}
+
+/// How long alerts wait for further attempts of their processors.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct ProcessorWaits {
+    usual: SignedDuration,
+    critical: SignedDuration,
+}
+
+impl ProcessorWaits {
+    /// How long an alert of this severity waits.
+    fn of(&self, severity: Severity) -> Duration {
+        let wait = if severity == Severity::Critical { self.critical } else { self.usual };
+        wait.unsigned_abs()
+    }
+}
+
+impl From<&ProcessorsConfig> for ProcessorWaits {
+    fn from(config: &ProcessorsConfig) -> Self {
+        Self {
+            usual: config.wait.unwrap_or(SignedDuration::from_secs(10)),
+            critical: config.wait_critical.unwrap_or(SignedDuration::from_secs(1)),
+        }
+    }
+}
+
 /// The retry policies in force. They are part of what is submitted: a workflow keeps those it was started with.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct ActivityConfig {
     /// Of `process_alert`.
     pub process_alert: RetryPolicy,
+    /// How long alerts wait for further attempts of their processors.
+    pub processors: ProcessorWaits,
     /// Of `send_notification`, for receivers that set nothing of their own.
     pub send_notification: RetryPolicy,
     /// Of `update_alert_status`, likewise.
@@ -162,8 +223,34 @@ impl From<&ActivitiesConfig> for ActivityConfig {
         };
         Self {
             process_alert: process.overridden_by(&config.process_alert),
+            processors: ProcessorWaits::from(&config.processors),
             send_notification: outward.overridden_by(&config.send_notification),
             update_alert_status: outward.overridden_by(&config.update_alert_status),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alerts_wait_ten_seconds_for_their_processors_and_critical_ones_one() {
+        let waits = ProcessorWaits::from(&ProcessorsConfig::default());
+        let seconds = [Severity::Low, Severity::High, Severity::Critical].map(|one| waits.of(one).as_secs());
+        assert_eq!(seconds, [10, 10, 1]);
+    }
+
+    #[test]
+    fn a_wait_for_processors_has_bounds() {
+        let seconds = |seconds| Some(SignedDuration::from_secs(seconds));
+        let config = ProcessorsConfig { wait: seconds(601), wait_critical: seconds(-1) };
+        let texts: Vec<_> = config.faults("processors").iter().map(Fault::to_string).collect();
+        let expected = [
+            "processors.wait: 10m 1s is not from 0s to 10m, such as 10s",
+            "processors.wait-critical: 1s ago is not from 0s to 10m, such as 10s",
+        ];
+        assert_eq!(texts, expected);
+        assert!(ProcessorsConfig { wait: seconds(0), wait_critical: seconds(600) }.faults("").is_empty());
     }
 }

@@ -1,7 +1,9 @@
 //! Processors: what they change, in which order, and that the alert goes on without those that fail.
 
+use std::time::Duration;
+
 use harness::alerts::{alert, identified, labelled, with};
-use harness::{Host, Plugin, Receiver, Settings};
+use harness::{Answer, Host, Plugin, Receiver, Settings};
 use serde_json::{Value, json};
 
 async fn host_with(receiver: &Receiver, processor: Plugin) -> Host {
@@ -195,4 +197,139 @@ async fn the_end_of_an_alert_is_told_whatever_a_processor_drops() {
         "{ledger}"
     );
     assert_eq!(receiver.received("/pager").len(), 2);
+}
+
+/// A processor that asks `/<name>` of `receiver`, and labels the alert with its own name.
+fn inquirer(receiver: &Receiver, name: &str, more: &str) -> Plugin {
+    let sidecar = harness::plugin::posting_to(receiver, name, more);
+    let sidecar = sidecar.replace("[config]\n", &format!("[config]\nmark = \"{name}\"\n"));
+    Plugin::new(name, harness::artifacts::guest("inquirer")).sidecar(&sidecar)
+}
+
+fn busy(seconds: u32) -> Answer {
+    Answer::status(429).header("retry-after", &seconds.to_string())
+}
+
+fn step<'a>(ledger: &'a Value, plugin: &str) -> &'a Value {
+    let steps = ledger["steps"].as_array().expect("a ledger has steps");
+    steps.iter().find(|step| step["plugin"] == plugin).unwrap_or_else(|| panic!("no {plugin}: {ledger}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_processor_that_asks_for_it_is_asked_again_alone() {
+    let receiver = Receiver::start().await;
+    receiver.script("/second", [Answer::status(503), busy(1)], Answer::status(200));
+    let settings = Settings::new()
+        .plugin(inquirer(&receiver, "first", "order = 1"))
+        .plugin(inquirer(&receiver, "second", "order = 2"))
+        .plugin(patched("third", 3, &json!({"labels": {"third": "yes"}})));
+    let host = settings.plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let ledger = host.ledger(alert("looked up")).await;
+    let labels = json!({"first": "yes", "second": "yes", "third": "yes"});
+    assert_eq!(ledger["alert"]["labels"], labels, "{ledger}");
+    assert_eq!(receiver.received("/pager")[0].json()["alert"]["labels"], labels);
+    let (first, second) = (receiver.received("/first"), receiver.received("/second"));
+    assert_eq!((first.len(), second.len()), (1, 3), "who has answered is not asked again");
+    let pause = second[2].at - second[1].at;
+    assert!(pause >= Duration::from_secs(1), "it asked for a second, and had {pause:?}");
+    let step = step(&ledger, "second");
+    assert_eq!((&step["attempts"], &step["result"]), (&json!(3), &json!("ok")), "{step}");
+    let codes: Vec<_> = step["before"].as_array().into_iter().flatten().map(|one| &one["code"]).collect();
+    assert_eq!(codes, ["http-503", "http-429"]);
+    let names: Vec<_> =
+        ledger["steps"].as_array().into_iter().flatten().map(|step| &step["plugin"]).collect();
+    assert_eq!(names, ["first", "second", "third", "pager"], "each has one step");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wait_for_a_processor_outlives_the_host() {
+    let receiver = Receiver::start().await;
+    receiver.script("/second", [busy(3)], Answer::status(200));
+    let settings = Settings::new()
+        .and_config("\n[activities.processors]\nwait = \"2m\"\n")
+        .plugin(inquirer(&receiver, "first", "order = 1"))
+        .plugin(inquirer(&receiver, "second", "order = 2"))
+        .plugin(Plugin::recorder("pager", &receiver, ""));
+    let host = settings.start().await;
+    let id = host.submit(&[identified("looked up after all")]).await[0].clone();
+    harness::until("the alert waits", async || {
+        let found = host.get(&format!("/alerts/{id}")).await.ok();
+        found["steps"].to_string().contains("http-429").then_some(())
+    })
+    .await;
+    host.kill9().await;
+    let host = settings.start().await;
+    let found = host.completed(&id).await;
+    assert_eq!(found["ledger"]["alert"]["labels"], json!({"first": "yes", "second": "yes"}), "{found}");
+    assert_eq!(step(&found["ledger"], "second")["attempts"], 2, "{found}");
+    assert_eq!(receiver.received("/first").len(), 1, "its answer was kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_goes_on_without_a_processor_that_never_succeeds() {
+    let receiver = Receiver::start().await;
+    receiver.always("/second", Answer::status(503));
+    let settings = Settings::new()
+        .and_config("\n[activities.processors]\nwait = \"2s\"\n")
+        .plugin(inquirer(&receiver, "first", "order = 1"))
+        .plugin(inquirer(&receiver, "second", "order = 2"))
+        .plugin(inquirer(&receiver, "third", "order = 3"));
+    let host = settings.plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let ledger = host.ledger(alert("passed over")).await;
+    assert_eq!(ledger["outcome"], "delivered", "{ledger}");
+    assert_eq!(ledger["alert"]["labels"], json!({"first": "yes", "third": "yes"}), "{ledger}");
+    let step = step(&ledger, "second");
+    let attempts = step["attempts"].as_u64().expect("a number");
+    assert!(attempts > 1 && attempts == receiver.received("/second").len() as u64, "{step}");
+    assert_eq!((&step["result"], &step["error"]["code"]), (&json!("failed"), &json!("http-503")), "{step}");
+    let says = format!("second: asked for another attempt and is passed over after {attempts}");
+    assert!(ledger["decisions"].to_string().contains(&says), "{ledger}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_critical_alert_waits_for_its_processors_less_long() {
+    let receiver = Receiver::start().await;
+    let host = host_with(&receiver, inquirer(&receiver, "enrich", "")).await;
+    for (severity, attempts) in [("critical", 1), ("high", 2)] {
+        receiver.script("/enrich", [busy(2)], Answer::status(200));
+        let ledger = host.ledger(with(alert(severity), json!({"severity": severity}))).await;
+        let step = step(&ledger, "enrich");
+        assert_eq!(step["attempts"], attempts, "{severity}: {step}");
+        assert_eq!(ledger["alert"]["labels"]["enrich"].is_null(), severity == "critical", "{ledger}");
+        assert_eq!(ledger["outcome"], "delivered");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_retry_of_a_processors_own_file_is_honoured() {
+    let receiver = Receiver::start().await;
+    let names = ["alone", "thrice", "young"];
+    names.iter().for_each(|name| receiver.always(&format!("/{name}"), Answer::status(503)));
+    let retry = |name: &str, retry: &str| inquirer(&receiver, name, "").and(&format!("[retry]\n{retry}\n"));
+    let settings = Settings::new()
+        .plugin(retry("alone", "maximum-attempts = 1"))
+        .plugin(retry("thrice", "maximum-attempts = 3\ninitial-interval = \"700ms\"\ncoefficient = 1.0"))
+        .plugin(retry("young", "maximum-age = \"1ms\""));
+    let host = settings.plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let ledger = host.ledger(alert("retried as set")).await;
+    assert_eq!(names.map(|name| step(&ledger, name)["attempts"].clone()), [1, 3, 1], "{ledger}");
+    let times: Vec<_> = receiver.received("/thrice").iter().map(|request| request.at).collect();
+    for pair in times.windows(2) {
+        let pause = pair[1] - pair[0];
+        assert!(pause >= Duration::from_millis(560), "700 ms, spread by a fifth, were {pause:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_that_waits_for_a_processor_holds_up_no_other() {
+    let receiver = Receiver::start().await;
+    receiver.script("/enrich", [busy(3)], Answer::status(200));
+    let host = host_with(&receiver, inquirer(&receiver, "enrich", "when = 'alert.title == \"waits\"'")).await;
+    host.submit_sync(&[alert("waits"), alert("quick")]).await;
+    let told = receiver.received("/pager");
+    let titles: Vec<_> = told.iter().map(|request| request.json()["alert"]["title"].clone()).collect();
+    assert_eq!(titles, ["quick", "waits"]);
+    let between = told[1].at - told[0].at;
+    assert!(between >= Duration::from_secs(1), "the other was delivered {between:?} before");
+    assert_eq!(told[1].json()["alert"]["labels"]["enrich"], "yes");
 }

@@ -33,7 +33,7 @@ pub struct SidecarConfig {
     pub grants: GrantsConfig,
     /// What it may use up; the host's own limits where absent.
     pub limits: Limits,
-    /// How often and for how long it is tried.
+    /// How often and for how long it is tried; of a processor, what it asks to be tried again for.
     pub retry: RetryConfig,
 }
 
@@ -71,7 +71,9 @@ fn source_faults(config: &SidecarConfig, role: Role) -> Vec<Fault> {
     let grants = reaches.then(|| fault("grants", "a source reaches nothing: it only reads the request"));
     let when =
         config.when.as_ref().map(|_| fault("when", "a source is called for every request to its address"));
-    grants.into_iter().chain(when).collect()
+    let is_retried = config.retry.is_set();
+    let retry = is_retried.then(|| fault("retry", "a source is not asked again: the sender posts again"));
+    grants.into_iter().chain(when).chain(retry).collect()
 }
 
 /// A plugin's settings as it reads them: names and texts.
@@ -295,6 +297,16 @@ mod tests {
     fn a_plugin_without_a_file_is_enabled_and_reaches_nothing() {
         let sidecar = Sidecar::read(None, Role::Processor, &Limits::default()).unwrap();
         assert!(sidecar.config.enabled && sidecar.settings.is_empty() && sidecar.when.is_none());
+    }
+
+    #[test]
+    fn a_source_is_not_retried_and_its_file_cannot_say_so() {
+        let text = Some("[retry]\nmaximum-attempts = 2\n");
+        let read =
+            |role| Sidecar::read(text, role, &Limits::default()).map_err(|faults| faults[0].to_string());
+        let refused = read(Role::Source).err().unwrap();
+        assert!(refused.starts_with("retry: a source is not asked again"), "{refused}");
+        assert!(read(Role::Processor).is_ok());
     }
 
     #[test]

@@ -22,9 +22,10 @@ use super::link::Link;
 use super::lookup::{self, LookupError, State};
 use super::receivers::Receivers;
 use super::repeats::{self, AT_ONCE};
+use super::retrying::Retrying;
 use super::{ActivityConfig, afterwards, calls, failure, firing};
 use crate::alert::{Alert, AlertItem};
-use crate::ledger::{Activity, Attempt, DeliveryResult, Outcome, Step, StepError, StepResult, is_zero};
+use crate::ledger::{self, Activity, Attempt, DeliveryResult, Outcome, Step, StepError, StepResult, is_zero};
 use crate::plan::{Plan, RetryPolicy, Target, Told};
 use crate::plugin::{CallError, Role};
 use crate::telemetry::metric;
@@ -60,7 +61,7 @@ pub struct AlertActivities {
 /// The input of `process_alert`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Processing {
-    /// The alert as posted.
+    /// The alert as posted, or as the processors that are not asked again left it.
     pub item: Arc<AlertItem>,
     /// How the activities that follow are retried, where a plugin sets nothing of its own.
     pub activities: ActivityConfig,
@@ -69,6 +70,9 @@ pub struct Processing {
     /// Of a resolve whose firing runs: to be tried again until that has come to its end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waits: bool,
+    /// A processor asked for another attempt, and its time has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retrying: Option<Retrying>,
     /// Attempts made before this activity was scheduled.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts_before: u32,
@@ -97,12 +101,32 @@ pub struct Processed {
     /// Of a resolve: its firing still runs, so that there is no plan yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waits: bool,
+    /// A processor asked for another attempt, so that there is no plan yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Retrying>,
     /// Why, one line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<String>,
     /// What each processor did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
+}
+
+impl Processed {
+    /// Bounds what is said of the processors.
+    pub(super) fn bound(&mut self) {
+        self.decisions.extend(ledger::bound_steps(&mut self.steps));
+        ledger::bound(&mut self.decisions);
+    }
+
+    /// The same with what was known before, when a processor asked for another attempt.
+    pub(super) fn following(self, before: Self) -> Self {
+        let decisions = before.decisions.into_iter().chain(self.decisions).collect();
+        let steps = before.steps.into_iter().chain(self.steps).collect();
+        let mut all = Self { alert: self.alert.or(before.alert), decisions, steps, ..self };
+        all.bound();
+        all
+    }
 }
 
 /// The input of `send_notification`.
@@ -147,8 +171,9 @@ pub struct StatusUpdate {
 
 #[activities]
 impl AlertActivities {
-    /// Runs the chain of processors, then decides who gets the alert. A processor that fails is passed over; the
-    /// activity itself fails only where Temporal does not say what became of another alert.
+    /// Runs the chain of processors, then decides who gets the alert. A processor that fails is passed over; one that asks for
+    /// another attempt ends the chain until then. The activity itself fails only where Temporal does not say what became of
+    /// another alert.
     #[activity(name = "process_alert")]
     pub async fn process_alert(
         self: Arc<Self>,
@@ -353,14 +378,15 @@ impl AlertActivities {
 }
 
 impl Input<Processing> {
-    /// Without the processors, or once the firing has ended, it is another call.
+    /// Without the processors, once the firing has ended, or with another attempt of a processor it is another call.
     fn id(&self, ctx: &ActivityContext) -> CallId {
         let what = match (self.skip_processors, self.waits) {
             (true, _) => "unprocessed",
             (_, true) => "firing",
             _ => "processed",
         };
-        of_run(ctx, &format!("{}/{}/{what}", Activity::ProcessAlert.as_str(), self.item.id))
+        let waits = self.retrying.as_ref().map_or(0, |retrying| retrying.waits);
+        of_run(ctx, &format!("{}/{}/{what}/{waits}", Activity::ProcessAlert.as_str(), self.item.id))
     }
 }
 

@@ -222,6 +222,6 @@ fn concluded(alert: &str, target: &Target, step: Step) -> Attempted {
 }
 
 /// A number from 0 to 1. Activities may be random; workflows have their own source.
-fn jitter() -> f64 {
+pub(super) fn jitter() -> f64 {
     f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }

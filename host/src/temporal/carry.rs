@@ -21,6 +21,7 @@ use super::continued::{
 };
 use super::outcome::{outcome, reached};
 use super::scheduling::{durable, endless, first_call};
+use super::retrying::Retrying;
 use super::stand_ins::StandIns;
 use super::{ActivityConfig, failure, parked};
 use crate::alert::{AlertItem, size};
@@ -151,7 +152,26 @@ pub(super) async fn process<W: Budgeted>(
     item: &Arc<AlertItem>,
     activities: &ActivityConfig,
 ) -> WorkflowResult<Processed> {
-    let processed = process_now(ctx, item, activities).await?;
+    let mut processed = process_once(ctx, item, activities, None).await?;
+    let began = ctx.workflow_time();
+    while let Some(retrying) = processed.again.take() {
+        ctx.timer(retrying.delay).await;
+        let retrying = retrying.due(began, ctx.workflow_time());
+        let changed = processed.alert.clone().map(|alert| Arc::new(item.with(alert)));
+        let next = process_once(ctx, changed.as_ref().unwrap_or(item), activities, Some(retrying)).await?;
+        processed = next.following(processed);
+    }
+    Ok(processed)
+}
+
+/// Asks the processors and plans; a resolve first waits for its firing.
+async fn process_once<W: Budgeted>(
+    ctx: &WorkflowContext<W>,
+    item: &Arc<AlertItem>,
+    activities: &ActivityConfig,
+    retrying: Option<Retrying>,
+) -> WorkflowResult<Processed> {
+    let processed = process_now(ctx, item, activities, retrying.clone()).await?;
     if !processed.waits {
         return Ok(processed);
     }
@@ -183,6 +203,7 @@ async fn process_durably<W: Budgeted>(
     }
 }
 
+        retrying,
 /// Processors fail open inside the activity. It fails itself if their process is lost, or Temporal does not say what became of
 /// another alert: then it is made again durably, and after the last attempt without the processors.
 async fn process_now<W: Budgeted>(
@@ -212,6 +233,7 @@ async fn process_now<W: Budgeted>(
     }
     match process_durably(ctx, call(false, 1), Activity::ProcessAlert.as_str(), retry).await {
         Err(ActivityExecutionError::Failed(_)) => {}
+    retrying: Option<Retrying>,
         done => return Ok(done?),
     }
     Ok(process_durably(ctx, call(true, 0), "unprocessed", &endless(*retry)).await?)
@@ -219,6 +241,7 @@ async fn process_now<W: Budgeted>(
 
 /// Notifies every receiver of the plan and tells the updaters what became of it, again if that changes, or if somebody
 /// takes the alert over.
+        retrying: retrying.clone(),
 async fn route<W: Inbox>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,

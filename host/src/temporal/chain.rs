@@ -1,4 +1,4 @@
-//! The processors: one after the other over one alert, each failing open, and the plan that comes of it.
+//! The processors: one after the other over one alert, each failing open at last, and the plan that comes of it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,14 +9,16 @@ use serde_json::Value;
 use super::ActivityConfig;
 use super::activities::{AlertActivities, Processed, Processing, milliseconds, step_error};
 use super::afterwards;
+use super::attempt::jitter;
 use super::firing::{self, Firing};
 use super::flapping::{self, Predecessor};
+use super::retrying::{Allowance, Retrying, asks_again};
 use super::speed::MANY;
 use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, Status};
 use crate::condition::Facts;
-use crate::ledger::{self, Activity, Ledger, Retry, Step, StepError, StepResult, changes};
-use crate::plan::{self, Candidate, Plan, Planned, Told};
-use crate::plugin::{Called, Decision, Plugin, Role};
+use crate::ledger::{Activity, Ledger, Retry, Step, StepError, StepResult, changes};
+use crate::plan::{self, Candidate, Plan, Planned, RetryPolicy, Told};
+use crate::plugin::{CallError, Called, Decision, Plugin, Role};
 use crate::routing::{Router, Verdict, Visit};
 use crate::telemetry::metric;
 
@@ -62,6 +64,23 @@ pub(super) struct Chain {
     changed: bool,
     decisions: Vec<String>,
     steps: Vec<Step>,
+    /// The processors that have had their turn.
+    answered: Vec<String>,
+    /// The attempts of the one that asked for another.
+    before: Option<Step>,
+    /// How often the alert has waited, and how long it was with its processors before this round of them began.
+    waits: u32,
+    elapsed: Duration,
+    began: Instant,
+}
+
+/// How the turn of a processor ended.
+enum Turn {
+    GoesOn,
+    /// It is to be asked again after this time; its attempts so far.
+    Again(Box<Step>, Duration),
+    /// It drops the alert, for this reason.
+    Drops(String),
 }
 
 impl Chain {
@@ -69,15 +88,24 @@ impl Chain {
         let (item, activities) = (call.item.clone(), call.activities);
         // An alert came from JSON, so it goes back into JSON.
         let document = serde_json::to_value(&item.alert).unwrap_or_default();
+        let before = call.retrying.clone();
+        let (waits, elapsed) = before.as_ref().map_or_else(Default::default, |one| (one.waits, one.elapsed));
+        let most = before.as_ref().and_then(|retrying| retrying.most);
+        let (answered, before) = before.map(|Retrying { answered, step, .. }| (answered, step)).unzip();
         Self {
             host,
             activities,
             item,
             document,
-            growth: Growth::default(),
+            growth: Growth { most },
             changed: false,
             decisions: Vec::new(),
             steps: Vec::new(),
+            answered: answered.unwrap_or_default(),
+            before,
+            waits,
+            elapsed,
+            began: Instant::now(),
         }
     }
 
@@ -90,21 +118,22 @@ impl Chain {
             return Ok(self.waiting());
         }
         for processor in self.host.receivers.registry.processors() {
-            if !self.is_wanted_by(&processor) {
+            let name = processor.name();
+            if self.answered.iter().any(|answered| answered == name) {
                 continue;
             }
-            let at = Timestamp::now();
-            let called = processor.process(&self.item, left(deadline)).await;
-            let Some(reason) = self.apply(&processor, at, called) else { continue };
+            self.answered.push(name.to_owned());
+            let reason = match self.ask(&processor, deadline).await {
+                Turn::GoesOn => continue,
+                Turn::Again(step, delay) => return Ok(self.again(*step, delay)),
+                Turn::Drops(reason) => reason,
+            };
             // Who was told of the firing would wait for its end.
             if matches!(&firing, Firing::Done(firing) if !firing::told(firing).is_empty()) {
-                self.decisions.push(format!(
-                    "{}: drops the end, which is told all the same: {reason}",
-                    processor.name()
-                ));
+                self.decisions.push(format!("{name}: drops the end, which is told all the same: {reason}"));
                 continue;
             }
-            self.decisions.push(format!("{}: dropped the alert: {reason}", processor.name()));
+            self.decisions.push(format!("{name}: dropped the alert: {reason}"));
             let plan = Plan { receivers: Vec::new(), unrouted: false, dropped: true, ..self.decide().0 };
             return Ok(self.into_processed((plan, Vec::new())));
         }
@@ -258,8 +287,93 @@ impl Chain {
         }
     }
 
-    /// Records what a processor did and applies its change. Returns the reason if it dropped the alert.
-    fn apply(&mut self, processor: &Plugin, at: Timestamp, called: Called<Decision>) -> Option<String> {
+    /// Asks a processor, if it wants the alert and there is time for it.
+    async fn ask(&mut self, processor: &Plugin, deadline: Instant) -> Turn {
+        let before = self.before.take_if(|step| step.plugin == processor.name());
+        let policy = RetryPolicy::of_processors(self.activities.process_alert.timeout);
+        let policy = policy.overridden_by(processor.retry());
+        let left = left(deadline).min(policy.timeout());
+        let budget = before.as_ref().map_or(left, |_| left.min(self.allowance(&policy).left));
+        let is_late = before.is_some() && budget.is_zero();
+        if is_late || !self.is_wanted_by(processor) {
+            before.into_iter().for_each(|step| self.pass_over(step));
+            return Turn::GoesOn;
+        }
+        let at = Timestamp::now();
+        let called = processor.process(&self.item, budget).await;
+        let refusal = called.result.as_ref().err().filter(|error| asks_again(error)).cloned();
+        let (step, dropped) = self.apply(processor, at, called);
+        let attempts = before.as_ref().map_or(0, |step| step.attempts) + 1;
+        let step = Step { attempts, ..step }.after(before);
+        match (refusal, dropped) {
+            (Some(error), _) => return self.refused(step, &error, &policy),
+            (None, Some(reason)) => {
+                self.steps.push(step);
+                return Turn::Drops(reason);
+            }
+            (None, None) => self.steps.push(step),
+        }
+        Turn::GoesOn
+    }
+
+    /// A processor has asked for another attempt.
+    fn refused(&mut self, step: Step, error: &CallError, policy: &RetryPolicy) -> Turn {
+        match self.allowance(policy).delay(error, step.attempts, policy, jitter()) {
+            Some(delay) => Turn::Again(Box::new(step), delay),
+            None => {
+                self.pass_over(step);
+                Turn::GoesOn
+            }
+        }
+    }
+
+    /// What the alert has left for further attempts under a policy.
+    fn allowance(&self, policy: &RetryPolicy) -> Allowance {
+        let wait = self.activities.processors.of(self.item.alert.severity);
+        let most = policy.maximum_age.map_or(wait, |age| wait.min(age.unsigned_abs()));
+        let left = most.saturating_sub(self.elapsed).saturating_sub(self.began.elapsed());
+        Allowance { waits: self.waits, left }
+    }
+
+    /// The alert goes on without a processor that asked for another attempt.
+    fn pass_over(&mut self, step: Step) {
+        let (name, attempts) = (step.name().to_owned(), step.attempts);
+        self.decisions.push(format!(
+            "{name}: asked for another attempt and is passed over after {attempts}: the alert goes on without it"
+        ));
+        tracing::warn!(
+            alert = self.item.id,
+            plugin = name,
+            attempts,
+            "processor passed over: the alert goes on"
+        );
+        self.steps.push(step);
+    }
+
+    /// The alert waits for another attempt of a processor.
+    fn again(mut self, step: Step, delay: Duration) -> Processed {
+        let (alert, plugin, attempt) = (&self.item.id, step.name(), step.attempts);
+        let next_in_ms = delay.as_millis();
+        tracing::info!(alert, plugin, attempt, next_in_ms, "processor asks for another attempt");
+        self.answered.retain(|name| *name != step.plugin);
+        let retrying = Retrying {
+            answered: std::mem::take(&mut self.answered),
+            most: self.growth.most,
+            waits: self.waits + 1,
+            elapsed: Duration::ZERO,
+            step,
+            delay,
+        };
+        Processed { again: Some(retrying), ..self.recorded() }
+    }
+
+    /// Applies the change of a processor. Gives its step, and the reason if it dropped the alert.
+    fn apply(
+        &mut self,
+        processor: &Plugin,
+        at: Timestamp,
+        called: Called<Decision>,
+    ) -> (Step, Option<String>) {
         let duration_ms = milliseconds(called.duration);
         let (message, dropped, error) = match called.result {
             Ok(Decision::Keep) => (None, None, None),
@@ -272,15 +386,9 @@ impl Chain {
         };
         if let Some(StepError { code, message, .. }) = &error {
             let plugin = processor.name();
-            tracing::warn!(
-                alert = self.item.id,
-                plugin,
-                code,
-                error = message,
-                "processor failed: the alert goes on"
-            );
+            tracing::warn!(alert = self.item.id, plugin, code, error = message, "processor failed");
         }
-        self.steps.push(Step {
+        let step = Step {
             digest: Some(called.digest),
             generation: Some(called.generation),
             attempts: 1,
@@ -292,8 +400,8 @@ impl Chain {
             usage: called.usage,
             warnings: called.warnings,
             ..Step::untried(Activity::ProcessAlert, processor.name())
-        });
-        dropped
+        };
+        (step, dropped)
     }
 
     /// Applies a merge patch if the result is a valid alert with the same identity. Gives what it changes, in one line.
@@ -333,19 +441,26 @@ impl Chain {
             tracing::error!(alert = self.item.id, "{line}");
         }
         self.decisions.extend(left_out.into_iter().chain(reasons));
-        self.decisions.extend(ledger::bound_steps(&mut self.steps));
-        ledger::bound(&mut self.decisions);
-        let slow = plan.receivers.iter().chain(&plan.updaters).filter(|planned| planned.slow);
-        self.decisions.extend(slow.map(|planned| {
+        // One that asked for another attempt, and that is gone by now.
+        if let Some(step) = self.before.take() {
+            self.pass_over(step);
+        }
+        let mut processed = Processed { plan, ..self.recorded() };
+        let Plan { receivers, updaters, .. } = &processed.plan;
+        let slow = receivers.iter().chain(updaters).filter(|planned| planned.slow);
+        processed.decisions.extend(slow.map(|planned| {
             format!("{}: its latest {MANY} calls were slow: its first attempt is a durable one", planned.name)
         }));
-        Processed {
-            alert: self.changed.then(|| Arc::unwrap_or_clone(self.item).alert),
-            plan,
-            decisions: self.decisions,
-            steps: self.steps,
-            ..Processed::default()
-        }
+        processed
+    }
+
+    /// What the processors made of the alert so far.
+    fn recorded(self) -> Processed {
+        let alert = self.changed.then(|| Arc::unwrap_or_clone(self.item).alert);
+        let mut processed =
+            Processed { alert, decisions: self.decisions, steps: self.steps, ..Processed::default() };
+        processed.bound();
+        processed
     }
 
     /// Who gets the alert, by the routes that are in force now; without any, by the plugins that are loaded.

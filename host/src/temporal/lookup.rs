@@ -447,10 +447,14 @@ impl Story {
         if let Some(step) = decode::<Step>(payload) {
             return self.step(step);
         }
-        let Some(Processed { hold, decisions, steps, .. }) = decode(payload) else { return };
+        let Some(Processed { hold, again, decisions, steps, .. }) = decode(payload) else { return };
         self.is_held = hold.is_some();
         self.decisions.extend(decisions);
-        self.steps.extend(steps);
+        for step in steps.into_iter().chain(again.map(|again| again.step)) {
+            // Of a processor that is asked again, the step tells of the attempts before.
+            self.steps.retain(|known| (known.activity, known.name()) != (step.activity, step.name()));
+            self.steps.push(step);
+        }
     }
 }
 
