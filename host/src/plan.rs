@@ -16,8 +16,8 @@ pub const LONGEST_DELAY: Duration = Duration::from_secs(60 * 60);
 /// The most receivers of one alert, fallbacks counted. Temporal holds 50 MB of history per workflow, and each receiver of the
 /// largest alert that fails costs about 1 MB of it: its durable attempts are called with the alert, and so is its dead letter.
 pub const MOST_RECEIVERS: usize = 32;
-/// The most updaters of one alert; each can cost 1.6 MB: it is called after the first attempts, at the end, and after an
-/// acknowledgement.
+/// The most updaters of one alert; each can cost 1.6 MB: it is called with the alert at the end and after an acknowledgement, and
+/// before that without the alert in the history.
 pub const MOST_UPDATERS: usize = 8;
 
 /// How many receivers and updaters one alert may have.
@@ -129,10 +129,12 @@ impl Plan {
     }
 
     /// What the deliveries of an alert of so many bytes may take in Temporal's history, in bytes: each receiver its durable attempts
-    /// and its dead letter, each updater a call after the first attempts, at the end, and after an acknowledgement.
+    /// (the first one apart, where that is durable, too) and its dead letter, each updater its local calls, which leave the alert out,
+    /// and those at the end and after an acknowledgement.
     pub fn history_bytes(&self, alert: usize) -> usize {
         let fallbacks: usize = self.receivers.iter().map(|planned| planned.fallback.len()).sum();
-        alert * (2 * (self.receivers.len() + fallbacks) + 3 * self.updaters.len())
+        let durable = self.receivers.iter().filter(|planned| planned.queue.is_some() || planned.slow).count();
+        alert * (2 * (self.receivers.len() + fallbacks) + durable + 3 * self.updaters.len())
     }
 
     /// The same plan without what is beyond the limits, and one line for each receiver, fallback or updater that is left out. Which
@@ -183,9 +185,9 @@ impl Planned {
             name: self.name.clone(),
             retry: self.retry.unwrap_or(usual),
             queue: self.queue.clone(),
+            turn: self.turn,
             slow: self.slow,
             gives_way: false,
-            turn: self.turn,
             earlier: self.earlier.clone(),
             thread: self.thread.clone(),
         }
@@ -203,11 +205,11 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
     /// As in [`Planned`].
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub slow: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<SignedDuration>,
     /// As in [`Planned`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub slow: bool,
     /// Somebody stands in for it, so that nobody waits for the end of a quarantine.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gives_way: bool,
@@ -219,8 +221,6 @@ pub struct Target {
     pub thread: Option<String>,
 }
 
-/// A plugin that might take the alert.
-#[derive(Clone, Debug)]
 impl Target {
     /// Its retry policy where an attempt also waits for its turn: the plugin has as much time as without that.
     pub fn patient_retry(&self) -> RetryPolicy {
@@ -229,6 +229,8 @@ impl Target {
     }
 }
 
+/// A plugin that might take the alert.
+#[derive(Clone, Debug)]
 pub struct Candidate {
     /// What it is in a plan.
     pub planned: Planned,
@@ -278,8 +280,6 @@ pub struct RetryConfig {
 }
 
 impl RetryPolicy {
-    /// This policy with what an operator set in place of its own values. Where only one of the two intervals is set
-    /// and the other would contradict it (Temporal refuses such a policy), the other one follows.
     /// How a processor that asks for another attempt is asked again, where its own file says nothing: soon, since its alert waits.
     pub fn of_processors(timeout: SignedDuration) -> Self {
         Self {
@@ -292,6 +292,8 @@ impl RetryPolicy {
         }
     }
 
+    /// This policy with what an operator set in place of its own values. Where only one of the two intervals is set
+    /// and the other would contradict it (Temporal refuses such a policy), the other one follows.
     pub fn overridden_by(self, config: &RetryConfig) -> Self {
         let initial = config.initial_interval.unwrap_or(self.initial_interval);
         let maximum = config.maximum_interval.unwrap_or(self.maximum_interval);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use harness::alerts::{alert, identified, unique};
 use harness::receiver::Received;
-use harness::{Answer, Plugin, Receiver, Settings};
+use harness::{Answer, Host, Plugin, Receiver, Settings};
 use serde_json::Value;
 
 fn step<'a>(ledger: &'a Value, plugin: &str) -> &'a Value {
@@ -154,16 +154,91 @@ async fn an_updater_hears_the_outcome_and_every_receivers_part_in_it() {
 async fn an_updater_hears_again_when_retries_change_the_outcome() {
     let receiver = Receiver::start().await;
     receiver.fail("/pager", 2, 503);
-    receiver.fail("/status", 1, 503);
-    let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));
-    let host = settings.plugin(Plugin::status_recorder("status", &receiver)).start().await;
+    let host = updated(&receiver, &["pager"]).await;
     let ledger = host.ledger(alert("pending, then delivered")).await;
     assert_eq!(ledger["outcome"], "delivered");
-    let outcomes = field(&receiver.received("/status"), "outcome");
-    assert_eq!(outcomes, ["pending", "pending", "delivered"], "the first update was refused once");
+    assert_eq!(field(&receiver.received("/status"), "outcome"), ["pending", "delivered"]);
     let ids = field(&receiver.received("/status"), "change_id");
-    assert_eq!(ids[0], ids[1], "an attempt keeps its change-id");
-    assert_ne!(ids[1], ids[2], "another outcome is another change");
+    assert_ne!(ids[0], ids[1], "another outcome is another change");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_keeps_its_change_id_until_it_succeeds() {
+    let receiver = Receiver::start().await;
+    receiver.fail("/status", 2, 503);
+    let host = updated(&receiver, &["pager"]).await;
+    let ledger = host.ledger(alert("reported at the third attempt")).await;
+    assert_eq!(step(&ledger, "status")["attempts"], 3, "{ledger}");
+    let told = receiver.received("/status");
+    assert_eq!(field(&told, "outcome"), ["delivered", "delivered", "delivered"]);
+    assert_eq!(field(&told, "attempt"), [1, 2, 3]);
+    let ids = field(&told, "change_id");
+    assert!(ids[0] == ids[1] && ids[1] == ids[2], "{ids:?}");
+}
+
+/// An update that failed is not repeated once there is a newer state.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_updater_hears_the_newest_state_instead_of_one_it_missed() {
+    let receiver = Receiver::start().await;
+    receiver.fail("/pager", 2, 503);
+    receiver.fail("/status", 1, 503);
+    let host = updated(&receiver, &["pager"]).await;
+    let ledger = host.ledger(alert("the newest state")).await;
+    assert_eq!(field(&receiver.received("/status"), "outcome"), ["pending", "delivered"]);
+    let steps = ledger["steps"].as_array().expect("steps").iter();
+    let updates: Vec<_> =
+        steps.filter(|step| step["plugin"] == "status").map(|step| &step["result"]).collect();
+    assert_eq!(updates, ["failed", "ok"], "{ledger}");
+}
+
+/// A host with these receivers and an updater.
+async fn updated(receiver: &Receiver, names: &[&str]) -> Host {
+    let settings = names
+        .iter()
+        .fold(Settings::new(), |settings, name| settings.plugin(Plugin::recorder(name, receiver, "")));
+    settings.plugin(Plugin::status_recorder("status", receiver)).start().await
+}
+
+fn states(update: &Received) -> Vec<Value> {
+    let deliveries = update.json()["deliveries"].as_array().expect("a list").clone();
+    deliveries.iter().map(|delivery| delivery["state"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_updater_hears_how_a_receiver_ended_while_the_outcome_stays_partial() {
+    let receiver = Receiver::start().await;
+    receiver.always("/broken", Answer::status(503));
+    receiver.always("/gone", Answer::status(410));
+    receiver.fail("/late", 1, 503);
+    let host = updated(&receiver, &["broken", "gone", "late", "pager"]).await;
+    let ledger = host.ledger(alert("partial, and partial")).await;
+    assert_eq!(ledger["outcome"], "partial");
+    let told = receiver.received("/status");
+    assert!(field(&told, "outcome").iter().all(|outcome| outcome == "partial"), "{ledger}");
+    assert_eq!(states(&told[0]), ["pending", "failed", "pending", "delivered"]);
+    let last = told.last().expect("an update");
+    assert_eq!(states(last), ["failed", "failed", "delivered", "delivered"]);
+    assert_ne!(told[0].json()["change_id"], last.json()["change_id"], "another state is another change");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_of_one_alert_are_five_seconds_apart_until_the_last() {
+    let receiver = Receiver::start().await;
+    for (name, seconds) in [("one", "1"), ("two", "2"), ("three", "3"), ("four", "9")] {
+        let busy = Answer::status(429).header("retry-after", seconds);
+        receiver.script(&format!("/{name}"), [busy], Answer::status(200));
+    }
+    let host = updated(&receiver, &["one", "two", "three", "four"]).await;
+    host.ledger(alert("one after the other")).await;
+    let told = receiver.received("/status");
+    let (last, before) = told.split_last().expect("updates");
+    assert_eq!(states(last), ["delivered"; 4]);
+    for pair in before.windows(2) {
+        let pause = pair[1].at - pair[0].at;
+        assert!(pause >= Duration::from_secs(5), "{pause:?}");
+        assert_ne!(states(&pair[0]), states(&pair[1]), "nothing is told twice");
+    }
+    assert!((2..=3).contains(&told.len()), "four changes: {:?}", field(&told, "deliveries"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,7 +45,7 @@ async fn every_recorded_history_replays() {
         replayed.unwrap_or_else(|error| panic!("{name} does not replay: {error}"));
         names.push(name);
     }
-    assert!(names.len() >= 26, "{names:?}");
+    assert!(names.len() >= 27, "{names:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,6 +70,8 @@ async fn record_histories() {
     record("alert-dropped", &host.submit_sync(&[labelled(alert("dropped"), "do", "drop")]).await).await;
     record("alert-processor-traps", &host.submit_sync(&[labelled(alert("trapped"), "do", "trap")]).await)
         .await;
+    let asks_again = with(labelled(alert("asks again"), "do", "backoff"), json!({"severity": "critical"}));
+    record("alert-processor-retried", &host.submit_sync(&[asks_again]).await).await;
     receiver.fail("/pager", 2, 503);
     receiver.fail("/status", 1, 503);
     record("alert-retried", &host.submit_sync(&[alert("retried")]).await).await;

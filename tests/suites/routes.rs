@@ -391,7 +391,26 @@ async fn a_rate_limit_of_one_is_one_a_second_from_the_first_on() {
     }
 }
 
-
+/// What waits for its turn is not `partial`, unless an attempt has failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_updater_does_not_hear_of_a_receiver_that_merely_waits() {
+    let receiver = Receiver::start().await;
+    let tables = receivers(&receiver, &[("chat", ""), ("slow", "rate-limit = 100")]);
+    let routes = "[[routes]]\nreceivers = [\"chat\", \"slow\"]\nupdaters = [\"tracker\"]\n";
+    let settings = Settings::new().and_config(&tables).and_config(routes).plugin(pager(&receiver));
+    let host = settings.plugin(Plugin::status_recorder("tracker", &receiver)).start().await;
+    host.ledger(identified("waits for its turn")).await;
+    let outcomes = || -> Vec<Value> {
+        receiver.received("/tracker").iter().map(|update| update.json()["outcome"].clone()).collect()
+    };
+    assert_eq!(outcomes(), ["delivered"]);
+    receiver.fail("/slow", 1, 503);
+    let ledger = host.ledger(identified("has had its turn")).await;
+    assert_eq!(outcomes(), ["delivered", "partial", "delivered"], "{ledger}");
+    let attempts: Vec<Value> =
+        receiver.received("/slow").iter().map(|request| request.json()["attempt"].clone()).collect();
+    assert_eq!(attempts, [1, 1, 2]);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rate_limit_holds_over_all_workers() {

@@ -11,14 +11,13 @@ use temporalio_client::{Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
-use super::carry::update_all;
-use super::cause::Cause;
 use super::completion::{Budgeted, CompletionBudget};
 use super::firing::{self, MOST_LIVES};
 use super::json::Json;
 use super::link::Link;
 use super::lookup::{self, LOOKUP_TIMEOUT, LookupError};
 use super::outcome::{of_results, reached};
+use super::updates::update_all;
 use crate::alert::AlertItem;
 use crate::ledger::{Acknowledgement, Activity, DeliveryResult, Ledger, Outcome, Step};
 use crate::plan::{Planned, RetryPolicy, Target};

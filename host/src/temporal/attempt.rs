@@ -12,6 +12,7 @@ use super::activities::{
 use super::calls::Attempted;
 use super::firing;
 use super::json::Json;
+use super::outcome::digest;
 use super::receivers::{Callee, Receivers};
 use crate::alert::ACKNOWLEDGEMENT;
 use crate::ledger::{Activity, Attempt, Outcome, Retry, Step, StepError, StepResult};
@@ -175,13 +176,13 @@ impl AlertActivities {
 }
 
 impl StatusUpdate {
-    /// The same for every attempt of this change.
+    /// The same for every attempt to report this state.
     pub(super) fn change_id(&self) -> String {
         let what = match self.item.alert.extra.contains_key(ACKNOWLEDGEMENT) {
             true => "acknowledged",
             false => self.outcome.map_or("pending", Outcome::as_str),
         };
-        format!("{}/{}/{what}", self.item.id, self.target.name)
+        format!("{}/{}/{what}-{}", self.item.id, self.target.name, digest(&self.deliveries))
     }
 }
 

@@ -10,19 +10,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use temporalio_common::protos::temporal::api::enums::v1::TimeoutType;
 use temporalio_sdk::workflows::{join, join_all, select};
 use temporalio_sdk::{ActivityCancellationType, ActivityExecutionError, WorkflowContext, WorkflowResult};
 
-use super::activities::{ACKNOWLEDGED, AlertActivities, Notification, Processed, Processing, StatusUpdate};
+use super::activities::{ACKNOWLEDGED, AlertActivities, Notification, Processed, Processing};
+use super::board::{Board, Standing};
 use super::completion::{Budgeted, PROCESSING_BYTES, STEP_BYTES, room};
 use super::continued::{
-    Answer, Continuation, acknowledged, continue_notifying, continue_processing, continue_updating, ended,
-    unless_acknowledged,
+    Answer, Continuation, acknowledged, continue_notifying, continue_processing, ended, unless_acknowledged,
 };
 use super::outcome::{outcome, reached};
-use super::scheduling::{durable, endless, first_call};
 use super::retrying::Retrying;
+use super::scheduling::{durable, endless, first_call};
 use super::stand_ins::StandIns;
+use super::updates::{Heard, follow, report_end};
 use super::{ActivityConfig, failure, parked};
 use crate::alert::{AlertItem, size};
 use crate::ledger::{
@@ -50,7 +52,28 @@ pub(super) enum First {
     Again(Step, Duration),
 }
 
-/// One receiver, and who is told when it is given up.
+impl First {
+    /// The same after attempts that failed before.
+    pub(super) fn after(self, before: Option<Step>) -> Self {
+        match self {
+            First::Done(step) => First::Done(step.after(before)),
+            First::Again(step, delay) => First::Again(step.after(before), delay),
+        }
+    }
+}
+
+/// The largest alert whose first durable attempt is made apart, in bytes of JSON: each activity has the alert in the history.
+const MOST_SPLIT: usize = 64 << 10;
+
+/// What the receivers of an alert have in common.
+struct Common {
+    board: Board,
+    stand_ins: StandIns,
+    parks: bool,
+    splits: bool,
+}
+
+/// One receiver, and its fallbacks.
 struct Line {
     receiver: Target,
     fallback: Vec<Target>,
@@ -146,7 +169,7 @@ async fn held_back<W: Inbox>(ctx: &WorkflowContext<W>, hold: Duration) -> Option
     })
 }
 
-/// Processes and plans; a resolve first waits for its firing.
+/// Processes and plans. A processor that asks for another attempt gets it after a while; those before it are not asked again.
 pub(super) async fn process<W: Budgeted>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
@@ -180,6 +203,7 @@ async fn process_once<W: Budgeted>(
         activities: *activities,
         skip_processors: false,
         waits: true,
+        retrying,
         attempts_before: 0,
     };
     process_durably(ctx, call, "firing", &endless(activities.process_alert)).await.map_err(Into::into)
@@ -203,13 +227,13 @@ async fn process_durably<W: Budgeted>(
     }
 }
 
-        retrying,
 /// Processors fail open inside the activity. It fails itself if their process is lost, or Temporal does not say what became of
 /// another alert: then it is made again durably, and after the last attempt without the processors.
 async fn process_now<W: Budgeted>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     activities: &ActivityConfig,
+    retrying: Option<Retrying>,
 ) -> WorkflowResult<Processed> {
     let retry = &activities.process_alert;
     let call = |skip_processors, attempts_before| Processing {
@@ -217,6 +241,7 @@ async fn process_now<W: Budgeted>(
         activities: *activities,
         skip_processors,
         waits: false,
+        retrying: retrying.clone(),
         attempts_before,
     };
     let most = size(&item.alert) + PROCESSING_BYTES;
@@ -233,15 +258,13 @@ async fn process_now<W: Budgeted>(
     }
     match process_durably(ctx, call(false, 1), Activity::ProcessAlert.as_str(), retry).await {
         Err(ActivityExecutionError::Failed(_)) => {}
-    retrying: Option<Retrying>,
         done => return Ok(done?),
     }
     Ok(process_durably(ctx, call(true, 0), "unprocessed", &endless(*retry)).await?)
 }
 
-/// Notifies every receiver of the plan and tells the updaters what became of it, again if that changes, or if somebody
-/// takes the alert over.
-        retrying: retrying.clone(),
+/// Notifies every receiver of the plan, and reports to the updaters what becomes of it, each time that changes, and if a person
+/// acknowledges the alert.
 async fn route<W: Inbox>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
@@ -255,87 +278,58 @@ async fn route<W: Inbox>(
     let updaters: Vec<Target> = updaters.collect();
     let first = join_all(lines.iter().map(|line| notify_first(ctx, item, &line.receiver))).await;
     let first = first.into_iter().collect::<WorkflowResult<Vec<Begun>>>()?;
-    let so_far: Vec<DeliveryResult> =
-        first.iter().zip(&lines).map(|(first, line)| line.progress(first)).collect();
-    let is_final = so_far.iter().all(|delivery| delivery.state != DeliveryState::Pending);
-    let early = outcome(plan, &so_far);
+    let common = Common {
+        board: Board::new(first.iter().zip(&lines).map(|(first, line)| line.standing(first))),
+        stand_ins: StandIns::shared(lines.iter().flat_map(|line| &line.fallback)),
+        parks: plan.parks,
+        splits: !updaters.is_empty() && size(&**item) <= MOST_SPLIT,
+    };
 
-    let updates = update_all(ctx, item, &updaters, early, &so_far);
-    let shared = StandIns::shared(lines.iter().flat_map(|line| &line.fallback));
-    let rest = first.into_iter().zip(&lines);
-    let rest = join_all(rest.map(|(first, line)| deliver(ctx, item, line, first, plan.parks, &shared)));
-    let (updates, rest) = join!(updates, rest);
+    let heard = updaters.iter().map(|target| follow(ctx, item, target, plan, &common.board));
+    let rest = first.into_iter().zip(lines.iter().enumerate());
+    let rest = rest.map(|(first, line)| deliver(ctx, item, line, first, &common));
+    let (heard, rest) = join!(join_all(heard), join_all(rest));
     let delivered = rest.into_iter().collect::<WorkflowResult<Vec<Vec<Step>>>>()?;
     let results: Vec<DeliveryResult> = delivered.iter().map(|steps| reached(steps)).collect();
     steps.extend(delivered.into_iter().flatten());
-    steps.extend(updates?);
 
     let last = outcome(plan, &results);
-    let is_told = is_final || last == early;
-    steps.extend(tell_end(ctx, item, &updaters, last, &results, is_told).await?);
+    let heard = heard.into_iter().collect::<WorkflowResult<Vec<Heard>>>()?;
+    steps.extend(report_end(ctx, item, &updaters, last, &results, heard).await?);
     // Nothing is pending any more, so there is an outcome.
     Ok(last.unwrap_or(Outcome::Failed))
 }
 
-/// Tells the updaters how the alert ended, unless they know, and who has taken it over, if somebody has: before, meanwhile, or
-/// while the batch that carries it still goes on.
-async fn tell_end<W: Inbox>(
-    ctx: &WorkflowContext<W>,
-    item: &Arc<AlertItem>,
-    updaters: &[Target],
-    outcome: Option<Outcome>,
-    results: &[DeliveryResult],
-    is_told: bool,
-) -> WorkflowResult<Vec<Step>> {
-    let taken_over =
-        || ctx.state(|workflow| workflow.acknowledgement(&item.id).map(|one| one.noted_in(item)));
-    let mut steps = Vec::new();
-    let mut acknowledged = taken_over();
-    if acknowledged.is_none() && !is_told {
-        steps.extend(update_all(ctx, item, updaters, outcome, results).await?);
-        acknowledged = taken_over();
-    }
-    if acknowledged.is_none() {
-        ctx.state_mut(|workflow| workflow.end(&item.id));
-        let is_over =
-            |workflow: &W| workflow.acknowledgement(&item.id).is_some() || !workflow.is_waiting_for_others();
-        let _ = ctx.wait_condition(is_over).await;
-        acknowledged = taken_over();
-        if acknowledged.is_some() {
-            ctx.state_mut(|workflow| workflow.begin(&item.id));
-        }
-    }
-    if let Some(item) = &acknowledged {
-        steps.extend(update_all(ctx, item, updaters, outcome, results).await?);
-    }
-    Ok(steps)
-}
-
-/// One receiver to its end, then those that stand in for it, until one has the alert. What nobody has is parked.
+/// One receiver to its end, then its fallbacks, until one has the alert. What no receiver has becomes a dead letter.
 async fn deliver<W: Inbox>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
-    line: &Line,
+    (index, line): (usize, &Line),
     first: Begun,
-    parks: bool,
-    shared: &StandIns,
+    common: &Common,
 ) -> WorkflowResult<Vec<Step>> {
-    let mut steps = vec![notify_on(ctx, item, &line.receiver, &line.receiver.name, first).await?];
+    let name = &line.receiver.name;
+    let first = finish_first(ctx, item, &line.receiver, name, first, common.splits).await?;
+    if let Some(first) = &first {
+        common.board.note(ctx, index, line.progress(first));
+    }
+    let mut steps = vec![notify_on(ctx, item, &line.receiver, name, first).await?];
     for stand_in in &line.fallback {
         if is_over(ctx, item, &steps) {
             break;
         }
-        let step = match shared.said(ctx, &stand_in.name).await {
+        let step = match common.stand_ins.said(ctx, &stand_in.name).await {
             Some(step) => step,
             None => {
-                let told = stand_in_for(ctx, item, stand_in, &line.receiver.name).await;
-                shared.note(ctx, &stand_in.name, told.as_ref().ok());
-                told?
+                let step = stand_in_for(ctx, item, stand_in, name).await;
+                common.stand_ins.note(ctx, &stand_in.name, step.as_ref().ok());
+                step?
             }
         };
-        steps.push(Step { instead_of: Some(line.receiver.name.clone()), ..step });
+        steps.push(Step { instead_of: Some(name.clone()), ..step });
     }
-    if parks && !is_over(ctx, item, &steps) {
+    common.board.note(ctx, index, reached(&steps));
+    if common.parks && !is_over(ctx, item, &steps) {
         steps[0].parked = Some(parked::park(ctx, item, &line.receiver, &steps[0]).await?);
     }
     Ok(steps)
@@ -347,8 +341,10 @@ async fn stand_in_for<W: Inbox>(
     stand_in: &Target,
     receiver: &str,
 ) -> WorkflowResult<Step> {
+    let name = format!("{}-for-{receiver}", stand_in.name);
     let first = notify_first(ctx, item, stand_in).await?;
-    notify_on(ctx, item, stand_in, &format!("{}-for-{receiver}", stand_in.name), first).await
+    let first = finish_first(ctx, item, stand_in, &name, first, false).await?;
+    notify_on(ctx, item, stand_in, &name, first).await
 }
 
 /// Whether somebody has the alert, or has taken it over.
@@ -366,24 +362,30 @@ impl Line {
         Self { receiver: target(planned, count), fallback }
     }
 
-    /// How far it has come after the first attempt.
-    fn progress(&self, first: &Begun) -> DeliveryResult {
-        let pending = |result| DeliveryResult { state: DeliveryState::Pending, ..result };
-        let without_answer = |message: String| DeliveryResult {
+    /// How far it has come once its first attempt was begun.
+    fn standing(&self, first: &Begun) -> Standing {
+        let untried = |message: String| DeliveryResult {
             receiver: self.receiver.name.clone(),
             state: DeliveryState::Pending,
             message,
         };
+        let (result, is_untried) = match first {
+            Begun::Ended(first) => (self.progress(first), false),
+            Begun::Continues(there) => (untried(format!("its attempt goes on at {}", there.host)), true),
+            Begun::Not => (untried("waits for its turn".to_owned()), true),
+        };
+        Standing { result, is_untried }
+    }
+
+    /// How far it has come after the first attempt.
+    fn progress(&self, first: &First) -> DeliveryResult {
+        let pending = |result| DeliveryResult { state: DeliveryState::Pending, ..result };
         match first {
-            Begun::Ended(First::Done(step))
-                if step.result == StepResult::Failed && !self.fallback.is_empty() =>
-            {
+            First::Done(step) if step.result == StepResult::Failed && !self.fallback.is_empty() => {
                 pending(DeliveryResult::from(step))
             }
-            Begun::Ended(First::Done(step)) => DeliveryResult::from(step),
-            Begun::Ended(First::Again(step, _)) => pending(DeliveryResult::from(step)),
-            Begun::Continues(there) => without_answer(format!("its attempt goes on at {}", there.host)),
-            Begun::Not => without_answer("waits for its turn".to_owned()),
+            First::Done(step) => DeliveryResult::from(step),
+            First::Again(step, _) => pending(DeliveryResult::from(step)),
         }
     }
 }
@@ -403,19 +405,73 @@ async fn notify_first<W: Budgeted>(
     begun(ctx, Activity::SendNotification, target, result)
 }
 
-/// The rest of the first attempt and those after it; `name` tells the activity from the others of the alert.
-async fn notify_on<W: Inbox>(
+/// The rest of the first attempt; `name` tells the activity from the others of the alert. Where it is to be a durable one, it is made
+/// apart from those after it if `splits`, so that its end is known, and otherwise together with them.
+async fn finish_first<W: Inbox>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     target: &Target,
     name: &str,
     begun: Begun,
-) -> WorkflowResult<Step> {
+    splits: bool,
+) -> WorkflowResult<Option<First>> {
     let first = match begun {
-        Begun::Not => None,
-        Begun::Ended(first) => Some(first),
-        Begun::Continues(there) => Some(continue_notifying(ctx, item, target, name, there).await?),
+        Begun::Not if !splits => return Ok(None),
+        Begun::Not => notify_once(ctx, item, target, name).await?,
+        Begun::Ended(first) => first,
+        Begun::Continues(there) => continue_notifying(ctx, item, target, name, there).await?,
     };
+    Ok(Some(first))
+}
+
+/// One durable attempt.
+async fn notify_once<W: Inbox>(
+    ctx: &WorkflowContext<W>,
+    item: &Arc<AlertItem>,
+    target: &Target,
+    name: &str,
+) -> WorkflowResult<First> {
+    const ACTIVITY: Activity = Activity::SendNotification;
+    let once = RetryPolicy { maximum_attempts: 1, ..target.patient_retry() };
+    match notify_durably(ctx, item, target, name, &once, 0).await {
+        None => Ok(First::Done(stopped(ctx, item, target, None))),
+        // Its time in the queue is over.
+        Some(Err(error)) if failure::timeout_of(&error) == Some(TimeoutType::ScheduleToClose) => {
+            Ok(First::Done(failure::into_step(ACTIVITY, target, 1, Err(error))?))
+        }
+        Some(result) => judged(ctx, ACTIVITY, target, result),
+    }
+}
+
+/// Durable attempts by a policy; none of them counts if an acknowledgement ended them.
+async fn notify_durably<W: Inbox>(
+    ctx: &WorkflowContext<W>,
+    item: &Arc<AlertItem>,
+    target: &Target,
+    name: &str,
+    retry: &RetryPolicy,
+    attempts_before: u32,
+) -> Option<Result<Step, ActivityExecutionError>> {
+    let token = ctx.cancellation_token().child_token();
+    let call =
+        Notification { item: item.clone(), target: target.clone(), attempts_before, was_parked: false };
+    room(ctx, &call).await;
+    let mut options = durable(item, name, retry, attempts_before, target.queue.as_deref());
+    options.cancellation_token = Some(token.clone());
+    // What is under way may still succeed: then it has.
+    options.cancellation_type = ActivityCancellationType::WaitCancellationCompleted;
+    let activity = ctx.execute_activity(AlertActivities::send_notification, call, options);
+    Some(unless_acknowledged(ctx, item, token, Duration::ZERO, activity).await?.and_then(ended))
+}
+
+/// The attempts after the first one; all of them, if that was not made.
+async fn notify_on<W: Inbox>(
+    ctx: &WorkflowContext<W>,
+    item: &Arc<AlertItem>,
+    target: &Target,
+    name: &str,
+    first: Option<First>,
+) -> WorkflowResult<Step> {
     let (before, delay) = match first {
         Some(First::Done(step)) => return Ok(step),
         Some(First::Again(step, delay)) => (Some(step), delay),
@@ -430,21 +486,12 @@ async fn notify_on<W: Inbox>(
         }
     }
     let attempts_before = before.as_ref().map_or(0, |step| step.attempts);
-    let token = ctx.cancellation_token().child_token();
-    let call =
-        Notification { item: item.clone(), target: target.clone(), attempts_before, was_parked: false };
-    room(ctx, &call).await;
-    let mut options = durable(item, name, &target.retry, attempts_before, target.queue.as_deref());
-    options.cancellation_token = Some(token.clone());
-    // What is under way may still succeed: then it has.
-    options.cancellation_type = ActivityCancellationType::WaitCancellationCompleted;
-    let activity = ctx.execute_activity(AlertActivities::send_notification, call, options);
-    let Some(result) = unless_acknowledged(ctx, item, token, Duration::ZERO, activity).await else {
+    let retry = target.patient_retry();
+    let Some(result) = notify_durably(ctx, item, target, name, &retry, attempts_before).await else {
         return Ok(stopped(ctx, item, target, before));
     };
     let most = target.retry.maximum_attempts;
-    let step = failure::into_step(Activity::SendNotification, target, most, result.and_then(ended))?;
-    Ok(step.after(before))
+    Ok(failure::into_step(Activity::SendNotification, target, most, result)?.after(before))
 }
 
 /// A delivery that ended since somebody took the alert over. Of the durable attempts nothing is known: Temporal keeps no details
@@ -466,63 +513,6 @@ pub(super) fn stopped<W: Inbox>(
     let mut step = before.unwrap_or_else(|| Step::untried(Activity::SendNotification, &target.name));
     step.before.extend(Attempt::of(&step));
     Step { result: StepResult::Failed, error: Some(error), ..step }
-}
-
-/// Tells every updater the outcome so far.
-pub(super) async fn update_all<W: Budgeted>(
-    ctx: &WorkflowContext<W>,
-    item: &Arc<AlertItem>,
-    updaters: &[Target],
-    outcome: Option<Outcome>,
-    deliveries: &[DeliveryResult],
-) -> WorkflowResult<Vec<Step>> {
-    let updates = updaters.iter().map(|target| async move {
-        let call = StatusUpdate {
-            item: item.clone(),
-            target: target.clone(),
-            attempts_before: 0,
-            outcome,
-            deliveries: deliveries.to_vec(),
-        };
-        update(ctx, target, call).await
-    });
-    join_all(updates).await.into_iter().collect()
-}
-
-async fn update<W: Budgeted>(
-    ctx: &WorkflowContext<W>,
-    target: &Target,
-    call: StatusUpdate,
-) -> WorkflowResult<Step> {
-    const ACTIVITY: Activity = Activity::UpdateAlertStatus;
-    let begun = match target.slow {
-        true => Begun::Not,
-        false => {
-            let first = || AlertActivities::update_alert_status;
-            let result = first_call(ctx, STEP_BYTES, first, call.clone()).await;
-            begun(ctx, ACTIVITY, target, result)?
-        }
-    };
-    let first = match begun {
-        Begun::Not => None,
-        Begun::Ended(first) => Some(first),
-        Begun::Continues(there) => Some(continue_updating(ctx, &call.item, target, there).await?),
-    };
-    let (before, delay) = match first {
-        Some(First::Done(step)) => return Ok(step),
-        Some(First::Again(step, delay)) => (Some(step), delay),
-        None => (None, Duration::ZERO),
-    };
-    if !delay.is_zero() {
-        ctx.timer(delay).await;
-    }
-    let attempts_before = before.as_ref().map_or(0, |step| step.attempts);
-    let options = durable(&call.item, &target.name, &target.retry, attempts_before, None);
-    let call = StatusUpdate { attempts_before, ..call };
-    room(ctx, &call).await;
-    let result = ctx.execute_activity(AlertActivities::update_alert_status, call, options).await;
-    let most = target.retry.maximum_attempts;
-    Ok(failure::into_step(ACTIVITY, target, most, result.and_then(ended))?.after(before))
 }
 
 /// Judges what a first, local activity returned.
@@ -555,7 +545,8 @@ pub(super) fn judged<W>(
     if !retry.is_worthwhile() || target.retry.is_exhausted_by(step.attempts) {
         return Ok(First::Done(step));
     }
-    let delay = retry.delay().unwrap_or_else(|| target.retry.delay_after(1, ctx.random::<f64>()));
+    let again = || target.retry.delay_after(step.attempts.max(1), ctx.random::<f64>());
+    let delay = retry.delay().unwrap_or_else(again);
     let is_too_late = target.retry.maximum_age.is_some_and(|age| delay >= age.unsigned_abs());
     Ok(if is_too_late { First::Done(step) } else { First::Again(step, delay) })
 }

@@ -13,8 +13,6 @@ use temporalio_common::data_converters::{
 };
 use temporalio_common::protos::temporal::api::common::v1::Payload;
 use temporalio_common::protos::temporal::api::enums::v1::TimeoutType;
-use temporalio_common::protos::temporal::api::failure::v1::Failure;
-use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_common::{ActivityDefinition, RetryPolicy as TemporalRetryPolicy};
 use temporalio_sdk::workflows::select;
 use temporalio_sdk::{
@@ -171,13 +169,7 @@ where
 
 /// Whether Temporal missed an activity's heartbeats.
 fn is_without_heartbeat(error: &ActivityExecutionError) -> bool {
-    let ActivityExecutionError::Failed(_) = error else { return false };
-    let Some(Failure { failure_info: Some(FailureInfo::TimeoutFailureInfo(timeout)), .. }) =
-        error.failure().map(failure::innermost)
-    else {
-        return false;
-    };
-    timeout.timeout_type() == TimeoutType::Heartbeat
+    failure::timeout_of(error) == Some(TimeoutType::Heartbeat)
 }
 
 /// The step of an attempt whose process is gone; none if the call itself has ended, or was cancelled.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_common::protos::temporal::api::common::v1::Payloads;
+use temporalio_common::protos::temporal::api::enums::v1::TimeoutType;
 use temporalio_common::protos::temporal::api::failure::v1::Failure;
 use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_sdk::activities::ActivityError;
@@ -83,6 +84,15 @@ pub(super) fn innermost(mut failure: &Failure) -> &Failure {
         failure = cause;
     }
     failure
+}
+
+/// Which time an activity exceeded, if it failed by that.
+pub(super) fn timeout_of(error: &ActivityExecutionError) -> Option<TimeoutType> {
+    let ActivityExecutionError::Failed(_) = error else { return None };
+    match &innermost(error.failure()?).failure_info {
+        Some(FailureInfo::TimeoutFailureInfo(timeout)) => Some(timeout.timeout_type()),
+        _ => None,
+    }
 }
 
 /// The attempts that an activity's heartbeats tell of.

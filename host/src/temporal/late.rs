@@ -12,10 +12,10 @@ use temporalio_sdk::{
 };
 
 use super::activities::{AlertActivities, LookedBack};
-use super::carry::update_all;
 use super::completion::{Budgeted, CompletionBudget};
 use super::json::Json;
 use super::scheduling::{durable, endless};
+use super::updates::update_all;
 use crate::alert::AlertItem;
 use crate::ledger::Step;
 use crate::plan::Target;
