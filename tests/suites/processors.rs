@@ -300,6 +300,21 @@ async fn a_critical_alert_waits_for_its_processors_less_long() {
     }
 }
 
+/// Temporal's timers have the precision of a second: that would be three attempts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_processor_is_asked_again_within_a_fraction_of_a_second() {
+    let receiver = Receiver::start().await;
+    receiver.always("/enrich", Answer::status(503));
+    let quick = "[retry]\ninitial-interval = \"100ms\"\ncoefficient = 1.0\n";
+    let settings = Settings::new()
+        .and_config("\n[activities.processors]\nwait-critical = \"3s\"\n")
+        .plugin(inquirer(&receiver, "enrich", "").and(quick));
+    let host = settings.plugin(Plugin::recorder("pager", &receiver, "")).start().await;
+    let ledger = host.ledger(with(alert("in a hurry"), json!({"severity": "critical"}))).await;
+    let attempts = step(&ledger, "enrich")["attempts"].as_u64();
+    assert!(attempts >= Some(6), "{ledger}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_retry_of_a_processors_own_file_is_honoured() {
     let receiver = Receiver::start().await;

@@ -72,6 +72,8 @@ pub(super) struct Chain {
     waits: u32,
     elapsed: Duration,
     began: Instant,
+    /// What is to be waited before that one is asked.
+    rest: Duration,
 }
 
 /// How the turn of a processor ended.
@@ -91,6 +93,7 @@ impl Chain {
         let before = call.retrying.clone();
         let (waits, elapsed) = before.as_ref().map_or_else(Default::default, |one| (one.waits, one.elapsed));
         let most = before.as_ref().and_then(|retrying| retrying.most);
+        let rest = before.as_ref().map_or(Duration::ZERO, |retrying| retrying.rest);
         let (answered, before) = before.map(|Retrying { answered, step, .. }| (answered, step)).unzip();
         Self {
             host,
@@ -106,11 +109,13 @@ impl Chain {
             waits,
             elapsed,
             began: Instant::now(),
+            rest,
         }
     }
 
     /// All processors within `budget`.
     pub(super) async fn run(mut self, budget: Duration) -> Result<Processed, StepError> {
+        tokio::time::sleep(self.rest).await;
         let deadline = Instant::now() + budget;
         let firing = firing::of(&self.host.link, &self.item).await;
         let firing = firing.map_err(|error| unavailable("what became of the firing", error))?;
@@ -361,6 +366,7 @@ impl Chain {
             most: self.growth.most,
             waits: self.waits + 1,
             elapsed: Duration::ZERO,
+            rest: Duration::ZERO,
             step,
             delay,
         };

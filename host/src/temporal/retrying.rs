@@ -1,5 +1,5 @@
-//! A processor that asks for another attempt. Until then the alert waits by a timer of its workflow, which keeps what the processors
-//! before that one have answered. Only an answer of the plugin itself asks: one that crashes or is late is passed over at once.
+//! A processor that asks for another attempt. Until then the alert waits in its workflow, which keeps what the processors before
+//! that one have answered. Only an answer of the plugin itself asks: one that crashes or is late is passed over at once.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +11,9 @@ use crate::plugin::{CallError, Reason};
 
 /// The shortest time until another attempt.
 const SHORTEST_DELAY: Duration = Duration::from_millis(100);
+
+/// The shortest time that is left to a timer: Temporal fires shorter ones as late as that.
+const SHORTEST_TIMER: Duration = Duration::from_secs(1);
 
 /// How often one alert waits. Each time costs some six events of its workflow's history, and Temporal ends a workflow with 51,200.
 const MOST_WAITS: u32 = 20;
@@ -28,8 +31,10 @@ pub struct Retrying {
     pub delay: Duration,
     /// How often the alert has waited, this time included.
     pub waits: u32,
-    /// How long the alert has been with its processors, when the next attempt begins.
+    /// How long the alert has been with its processors by now.
     pub elapsed: Duration,
+    /// What the process is to wait before it makes the attempt.
+    pub rest: Duration,
 }
 
 /// What an alert has left for further attempts.
@@ -63,10 +68,16 @@ pub(super) fn asks_again(error: &CallError) -> bool {
 }
 
 impl Retrying {
-    /// The same when its time has come.
+    /// Whether the process waits for the next attempt, and no timer.
+    pub(super) fn is_short(&self) -> bool {
+        self.delay < SHORTEST_TIMER
+    }
+
+    /// The same when the alert has waited in its workflow.
     pub(super) fn due(self, began: Option<SystemTime>, now: Option<SystemTime>) -> Self {
         let elapsed = began.zip(now).and_then(|(began, now)| now.duration_since(began).ok());
-        Self { elapsed: elapsed.unwrap_or(self.delay), ..self }
+        let rest = if self.is_short() { self.delay } else { Duration::ZERO };
+        Self { elapsed: elapsed.unwrap_or_default(), rest, ..self }
     }
 }
 
@@ -128,11 +139,12 @@ mod tests {
     #[test]
     fn the_time_with_processors_is_that_of_the_workflow() {
         let step = Step::untried(crate::ledger::Activity::ProcessAlert, "enrich");
-        let (answered, most, delay) = (Vec::new(), None, 200 * MILLI);
-        let retrying = Retrying { step, answered, most, delay, waits: 1, elapsed: Duration::ZERO };
-        let began = SystemTime::UNIX_EPOCH;
-        let due = |now| retrying.clone().due(Some(began), now).elapsed;
-        assert_eq!(due(Some(began + 3_000 * MILLI)), 3_000 * MILLI);
-        assert_eq!(due(None), 200 * MILLI);
+        let (answered, most, began) = (Vec::new(), None, SystemTime::UNIX_EPOCH);
+        let (elapsed, rest, delay) = (Duration::ZERO, Duration::ZERO, 2_000 * MILLI);
+        let long = Retrying { step, answered, most, delay, waits: 1, elapsed, rest };
+        let short = Retrying { delay: 200 * MILLI, ..long.clone() };
+        let due = |one: Retrying| one.due(Some(began), Some(began + 2_100 * MILLI));
+        assert_eq!([due(long.clone()).elapsed, due(long).rest], [2_100 * MILLI, Duration::ZERO]);
+        assert_eq!([due(short.clone()).elapsed, due(short).rest], [2_100 * MILLI, 200 * MILLI]);
     }
 }
