@@ -32,8 +32,10 @@ pub struct Retrying {
     /// How often the alert has waited, this time included.
     pub waits: u32,
     /// How long the alert has been with its processors by now.
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
     pub elapsed: Duration,
     /// What the process is to wait before it makes the attempt.
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
     pub rest: Duration,
 }
 
