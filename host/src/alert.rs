@@ -62,11 +62,11 @@ pub struct Alert {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, min_length = 1, max_length = 200, example = "web-1/cpu")]
     pub dedup_key: Option<String>,
-    /// When the condition began, RFC 3339.
+    /// When the condition began, RFC 3339; without an offset, in UTC.
     #[serde(default, with = "crate::time::optional", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<String>, format = DateTime, example = "2023-12-01T14:30:22Z")]
     pub starts_at: Option<Timestamp>,
-    /// When it ended or is expected to end, RFC 3339.
+    /// When it ended or is expected to end, likewise. What is later than 9999-12-30T22:00:00Z is taken as that.
     #[serde(default, with = "crate::time::optional", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<String>, format = DateTime, example = "2023-12-01T14:45:00Z")]
     pub ends_at: Option<Timestamp>,

@@ -29,7 +29,7 @@ use crate::temporal::{
     self, ActivityConfig, AlertActivities, Calls, Codec, Embedded, EmbeddedConfig, EmbeddedError, Link,
     LinkConfig, Receivers, Worker,
 };
-use crate::webhook::{self, Access, Door, Front, Listen, Places, Room, Spool, Surroundings, Tls};
+use crate::webhook::{self, Door, Front, Listen, LiveAccess, Places, Room, Spool, Surroundings, Tls};
 
 /// How long open requests may go on after the host was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -298,7 +298,7 @@ fn places(config: &Config, embedded: Option<&Embedded>, has_spool: bool) -> Vec<
     files.filter_map(|file| Some(Place { directory: file.parent()?.to_owned(), file })).collect()
 }
 
-/// Logs what is wrong with receivers and updaters once their plugins are there.
+/// Logs what is wrong with receivers, updaters and keys once the plugins are there.
 async fn report_misfits(config: Config, registry: Registry) {
     registry.first_pass().await;
     for misfit in misfits(&config.file, &|name| registry.find(name)) {

@@ -99,6 +99,9 @@ pub fn faults(schema: &Validator, document: &Value) -> Vec<Fault> {
 }
 
 fn describe(error: &ValidationError<'_>) -> Vec<Fault> {
+    if let Some(errors) = only_form(error) {
+        return errors.iter().flat_map(describe).collect();
+    }
     let instance = error.instance();
     let at = dotted(error.instance_path());
     let inside = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
@@ -125,6 +128,12 @@ fn message(kind: &ValidationErrorKind, instance: &Value, error: &ValidationError
     let value = excerpt(instance);
     match kind {
         ValidationErrorKind::Enum { options } => format!("{value} is not one of {}", listed(options)),
+        ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
+            match alternatives(context, error.instance_path()) {
+                Some(options) => format!("{value} is not one of {}", listed(&Value::Array(options))),
+                None => "fits none of the forms that are allowed here".to_owned(),
+            }
+        }
         ValidationErrorKind::Type { kind } => not_of_type(&value, kind),
         ValidationErrorKind::MinItems { limit } if length(instance) == 0 => {
             format!(
@@ -162,6 +171,10 @@ fn not_of_type(value: &Value, expected: &TypeKind) -> String {
     };
     match value {
         Value::Null => format!("null is not {expected}"),
+        // Perhaps a secret, in place of a table that says where it is.
+        Value::String(_) if ["an object", "an array"].contains(&expected.as_str()) => {
+            format!("is a string, not {expected}")
+        }
         other => format!("{other} is {}, not {expected}", with_article(named(other))),
     }
 }
@@ -175,24 +188,43 @@ fn with_article(kind: &str) -> String {
 }
 
 /// The values that are allowed, if each alternative is one of them or nothing: an enumeration whose values are described,
-/// which may be left out.
-fn alternatives(context: &[Vec<ValidationError<'static>>]) -> Option<Vec<Value>> {
-    let options: Option<Vec<_>> = context.iter().map(|errors| errors.iter().find_map(allowed)).collect();
+/// which may be left out. What lies below `at` is no alternative.
+fn alternatives(context: &[Vec<ValidationError<'static>>], at: &Location) -> Option<Vec<Value>> {
+    let allowed = |errors: &Vec<ValidationError<'static>>| {
+        errors.iter().filter(|error| error.instance_path() == at).find_map(|error| allowed(error, at))
+    };
+    let options: Option<Vec<_>> = context.iter().map(allowed).collect();
     options.map(|options| options.concat()).filter(|options| !options.is_empty())
 }
 
-fn allowed(error: &ValidationError<'static>) -> Option<Vec<Value>> {
+fn allowed(error: &ValidationError<'static>, at: &Location) -> Option<Vec<Value>> {
     match error.kind() {
         ValidationErrorKind::Constant { expected_value } => Some(vec![Value::clone(expected_value)]),
         ValidationErrorKind::Enum { options } => options.as_array().cloned(),
         ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
-            alternatives(context)
+            alternatives(context, at)
         }
-        ValidationErrorKind::Type { kind: TypeKind::Single(single) } if single.to_string() == "null" => {
-            Some(Vec::new())
-        }
-        _ => None,
+        _ => is_null_wanted(error).then(Vec::new),
     }
+}
+
+fn is_null_wanted(error: &ValidationError<'_>) -> bool {
+    matches!(error.kind(), ValidationErrorKind::Type { kind: TypeKind::Single(single) } if single.to_string() == "null")
+}
+
+/// What is wrong by the only form that something may have which may also be left out: a table that is optional.
+fn only_form<'a>(error: &'a ValidationError<'_>) -> Option<&'a [ValidationError<'static>]> {
+    let (ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context }) =
+        error.kind()
+    else {
+        return None;
+    };
+    if alternatives(context, error.instance_path()).is_some() {
+        return None;
+    }
+    let mut forms = context.iter().filter(|errors| !errors.iter().any(is_null_wanted));
+    let form = forms.next()?;
+    forms.next().is_none().then_some(form.as_slice())
 }
 
 fn listed(options: &Value) -> String {
@@ -260,6 +292,36 @@ mod tests {
                 "title: is required",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_wrong_in_an_optional_table_is_named_there() {
+        let table = json!({
+            "type": "object", "additionalProperties": false, "required": ["host"],
+            "properties": { "host": { "type": "string" }, "tls": { "oneOf": [{ "const": "tls" }, { "const": "none" }] } },
+        });
+        let schema = json!({ "properties": { "mail": { "anyOf": [table, { "type": "null" }] } } });
+        let schema = jsonschema::validator_for(&schema).unwrap();
+        let found = faults(&schema, &json!({ "mail": { "password": "p", "tls": "ssl" } }));
+        let mut found: Vec<_> = found.iter().map(ToString::to_string).collect();
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                "mail.host: is required",
+                "mail.password: is not a known key",
+                "mail.tls: \"ssl\" is not one of tls, none"
+            ]
+        );
+    }
+
+    #[test]
+    fn described_values_are_listed_as_others_are() {
+        let described = json!({ "oneOf": [{ "enum": ["a", "b"] }, { "const": "c", "description": "…" }] });
+        assert_eq!(said(described, json!("x")), ["\"x\" is not one of a, b, c"]);
+        let optional =
+            json!({ "anyOf": [{ "oneOf": [{ "const": "c" }, { "const": "d" }] }, { "type": "null" }] });
+        assert_eq!(said(optional, json!(7)), ["7 is not one of c, d"]);
     }
 
     #[test]

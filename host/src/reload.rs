@@ -52,9 +52,14 @@ struct State {
 /// A configuration that is in the files and not in force, since it is not usable.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RefusedConfiguration {
+    /// Where it is wrong. What stands there, which may be a secret, is in the log and in `campanile check` alone.
+    #[schema(example = json!(["keys.team-a.hash"]))]
+    pub places: Vec<String>,
     /// What is wrong with it.
+    #[serde(skip)]
     pub reason: String,
     /// Since when it is refused.
+    #[serde(with = "crate::time::required")]
     #[schema(value_type = String, format = DateTime)]
     pub since: jiff::Timestamp,
 }
@@ -137,10 +142,11 @@ impl Reloads {
 
     fn refuse(&self, reason: &str) {
         let faults: Vec<_> = reason.lines().map(str::trim).collect();
+        let places = faults.iter().filter_map(|fault| place(fault)).map(str::to_owned).collect();
         let reason = faults.join("; ");
         tracing::error!("configuration refused, the one before stays: {reason}");
         let since = jiff::Timestamp::now();
-        self.0.lock().refused = Some(RefusedConfiguration { reason, since });
+        self.0.lock().refused = Some(RefusedConfiguration { places, reason, since });
         metric::configuration_refused(true);
     }
 
@@ -152,6 +158,13 @@ impl Reloads {
             tracing::warn!("changed, and in effect only after a restart of the host: {}", keys.join(", "));
         }
     }
+}
+
+/// Where a fault is: what stands before its colon, if that is the path of a key.
+fn place(fault: &str) -> Option<&str> {
+    let (path, _) = fault.split_once(": ")?;
+    let is_of_path = |c: char| c.is_ascii_alphanumeric() || "_-.[]".contains(c);
+    path.chars().all(is_of_path).then_some(path)
 }
 
 /// The state of files now.

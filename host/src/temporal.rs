@@ -76,7 +76,7 @@ pub use lookup::{Found, FoundAlert, LookupError, Pending, State, batch_of, looku
 pub use parked::{ParkedDeliveryWorkflow, Undelivered, Unparked};
 pub use receivers::Receivers;
 pub use retrying::Retrying;
-pub use submit::{BatchId, Carried, Submission, SubmitError, Submitted, submit};
+pub use submit::{BatchId, Carried, Submission, SubmitError, Submitted, only_id, submit};
 pub use worker::{Worker, WorkerError};
 pub use workflows::{
     AlertProcessingWorkflow, Batch, BatchAlert, BatchAlertProcessingWorkflow, BatchLedger, Child, Job,
@@ -142,7 +142,7 @@ pub struct ActivitiesConfig {
 }
 
 /// `[activities.processors]` of the configuration file.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ProcessorsConfig {
     /// How long an alert waits for further attempts of its processors, over all of them, such as `10s`, the default. Then it goes on

@@ -13,6 +13,7 @@ mod error;
 mod explained;
 mod front;
 mod handover;
+mod home;
 mod listen;
 mod mend;
 mod origin;
@@ -63,8 +64,9 @@ use crate::routing::Routing;
 use crate::telemetry::Metrics;
 use crate::temporal::{ActivityConfig, Link};
 
-pub(crate) use access::scrubbed;
-pub use access::{Access, KeyConfig, NewKey, SourceConfig};
+pub(crate) use access::{ALERTS, scrubbed};
+pub use access::{Access, KeyConfig, LiveAccess, NewKey, SourceConfig};
+pub use dry_run::{DryRun, Refused, read_body, read_decoded, read_posted};
 pub use front::Front;
 pub use listen::{Door, Listen};
 pub use places::Places;
@@ -159,7 +161,7 @@ impl Surroundings {
         spooled::get_spool,
         spooled::post_spool_retry,
         spooled::post_spool_discard,
-        front::get_front,
+        home::get_home,
         status::get_health,
         status::get_livez,
         status::get_readyz,
@@ -204,7 +206,7 @@ pub async fn hand_over(surroundings: Surroundings) {
 /// All routes.
 pub fn router(surroundings: Surroundings) -> Router {
     let mut open = Router::new()
-        .route("/", get(front::get_front))
+        .route("/", get(home::get_home))
         .route("/health", get(status::get_health))
         .route("/livez", get(status::get_livez))
         .route("/readyz", get(status::get_readyz))

@@ -65,7 +65,8 @@ async fn a_mapping_is_tried_without_a_host() {
     fs::write(&body, shown("json")).expect("writable");
     let (body, plugins) = (body.display().to_string(), settings.plugins().display().to_string());
     let explained =
-        campanile(&["explain-alert", &body, "--source", "json", "--path", "/acme", "--plugins", &plugins]).await;
+        campanile(&["explain-alert", &body, "--source", "json", "--path", "/acme", "--plugins", &plugins])
+            .await;
     for part in ["critical, firing: db-1 is down", "is known by dedup_key \"acme/7\""] {
         assert!(explained.stdout.contains(part), "{part}: {explained:?}");
     }

@@ -20,7 +20,7 @@ crate-type = ["cdylib"]
 wit-bindgen = "0.61.1"
 "#;
 
-const SOURCE: &str = r#"use exports::campanile::notifier::notifier::{Delivery, Description, Failure, Guest, Receipt};
+const SOURCE: &str = r##"use exports::campanile::notifier::notifier::{Delivery, Description, Failure, Guest, Receipt};
 
 wit_bindgen::generate!({ path: "wit", world: "campanile:notifier/plugin@0.1.0", generate_all });
 
@@ -49,7 +49,7 @@ impl Guest for Outsider {
 }
 
 export!(Outsider);
-"#;
+"##;
 
 /// The request that the page for authors shows.
 fn documented() -> String {

@@ -80,7 +80,8 @@ async fn triage_takes_every_admitted_alert_in_a_tenth_of_its_deadline() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn receivers_take_every_admitted_alert_in_a_tenth_of_their_deadline() {
-    let is_receiver = |name: &str| name != "triage" && corpus::payloads(name).is_empty();
+    // The source `json` has no payloads of a vendor.
+    let is_receiver = |name: &str| !["triage", "json"].contains(&name) && corpus::payloads(name).is_empty();
     check(RECEIVER, |name, random| match is_receiver(name) {
         true => {
             corpus::alerts(random, ROUNDS / 3).map(|(what, alert)| (what, Input::Receive(alert))).collect()

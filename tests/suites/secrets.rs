@@ -154,7 +154,7 @@ async fn secrets_that_are_granted_or_declared_alone_are_said_and_stop_nobody() {
         })
     };
     assert!(says("WARN", "secret LOST is granted but not declared; add [secrets.LOST]"));
-    assert!(says("INFO", "secret IDLE is declared but granted to no plugin"));
+    assert!(says("INFO", "secret IDLE is declared, but granted to no plugin, receiver or updater"));
     assert_eq!(host.ledger(alert("all the same")).await["outcome"], "delivered");
 }
 

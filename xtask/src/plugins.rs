@@ -10,7 +10,7 @@ use crate::command::{cargo, run};
 use crate::layout::Layout;
 
 /// The plugins in `plugins/`, by the names of their directories and files; their packages are `plugin-<name>`.
-pub(crate) const SHIPPED: [&str; 34] = [
+pub(crate) const SHIPPED: [&str; 35] = [
     "triage",
     "log",
     "slack",
@@ -45,6 +45,7 @@ pub(crate) const SHIPPED: [&str; 34] = [
     "uptime-kuma",
     "zabbix",
     "opsgenie-api",
+    "json",
 ];
 /// Those that work without an address to send to: what a newcomer sees.
 const ENABLED: [&str; 15] = [

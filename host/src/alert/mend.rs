@@ -22,6 +22,7 @@ pub fn mend(alert: &mut Value, at: &str) -> Vec<String> {
     let mut odd = Vec::new();
     mend_words(alert, at, &mut odd);
     for name in ["id", "dedup_key"] {
+        odd.extend(remove_blank_key(alert, name).map(|line| inside(at, &line)));
         odd.extend(mend_key(alert, name).map(|line| inside(at, &line)));
     }
     for name in ["starts_at", "ends_at"] {
@@ -62,6 +63,22 @@ fn set(alert: &mut Value, name: &str, meant: impl FnOnce(&str) -> Option<String>
 
 fn named<'de, T: Deserialize<'de>>(word: &str) -> Option<T> {
     T::deserialize(IntoDeserializer::<Error>::into_deserializer(word.trim().to_ascii_lowercase())).ok()
+}
+
+/// A key of which nothing can be seen would make one alert of all that have such a one.
+fn remove_blank_key(alert: &mut Value, name: &str) -> Option<String> {
+    let text = alert.get(name)?.as_str()?;
+    let is_unseen =
+        |c: char| c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}');
+    // The schema refuses an empty one.
+    if text.is_empty() || !text.chars().all(is_unseen) {
+        return None;
+    }
+    let line = format!(
+        "{name}: {text:?} is blank and was left out: without it and without another key, each post is another alert"
+    );
+    alert.as_object_mut()?.remove(name);
+    Some(line)
 }
 
 /// A key that is too long ends in a hash of the whole, so that no two become one.
@@ -118,6 +135,13 @@ mod tests {
         let (alert, odd) = mended(json!({"type": "DataBase", "status": "RESOLVED", "severity": "High"}));
         assert_eq!((&alert["type"], &alert["status"]), (&json!("database"), &json!("resolved")));
         assert_eq!((&alert["severity"], odd), (&json!("high"), Vec::new()));
+    }
+
+    #[test]
+    fn a_blank_key_is_no_key() {
+        let (alert, odd) = mended(json!({"id": " ", "dedup_key": "\u{200b}\t"}));
+        assert_eq!((alert.get("id"), alert.get("dedup_key"), odd.len()), (None, None, 2));
+        assert!(odd[0].starts_with("alerts[2].id: \" \" is blank and was left out"), "{odd:?}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::table::Column::{Text, Whole};
 use super::table::{Column, Rows};
 use super::{Target, answered, no_answer};
 use crate::temporal::{AlertPage, ListedAlert, State};
+use crate::time;
 
 /// The host itself waits five seconds for Temporal, and twelve for the worker of an alert that is taken over.
 const TIMEOUT: Duration = Duration::from_secs(20);

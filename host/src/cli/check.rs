@@ -12,6 +12,7 @@ use crate::app::{Kept, check_door, plugin_config};
 use crate::config::{self, Config, ConfigFile, Flags};
 use crate::plugin::{Checked, CheckedDirectory, Checker, PluginConfig, Role};
 use crate::reload::{misfits, ungranted, unknown_sources};
+use crate::webhook::Listen;
 
 #[derive(Args, Debug)]
 pub(super) struct Check {
@@ -37,8 +38,9 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let config = Config::load(self.flags)?;
-        let (plugins, mut faults) = tables(&config, self.without_secrets);
+        let Self { config, plugins, keys_file, listen, role, without_secrets } = self;
+        let config = Config::load(Flags { config, plugins, keys_file, listen, role, ..Flags::default() })?;
+        let (plugins, mut faults) = tables(&config, without_secrets);
         let is_complete = plugins.is_some();
         // Something is wrong with the tables otherwise, and is listed.
         let checked = match plugins {

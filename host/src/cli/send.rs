@@ -59,6 +59,9 @@ impl Send {
                 is_good = false;
                 continue;
             }
+            for line in &response.warnings {
+                output::note(format_args!("warning: {}: {line}", file.display()));
+            }
             match &response.results {
                 None => {
                     response.workflow_ids.iter().for_each(|id| table.add([&file.display().to_string(), id]))
@@ -92,7 +95,7 @@ fn request(file: &Path) -> anyhow::Result<Value> {
     let text = read(file).with_context(|| format!("{} cannot be read", file.display()))?;
     let (document, odd) = campanile_lenient::read(text.as_bytes())
         .with_context(|| format!("{} is not JSON", file.display()))?;
-    odd.iter().for_each(|line| output::error(format_args!("warning: {}: {line}", file.display())));
+    odd.iter().for_each(|line| output::note(format_args!("warning: {}: {line}", file.display())));
     match document {
         Value::Object(ref object) if object.contains_key("alerts") => Ok(document),
         Value::Object(_) => Ok(json!({"alerts": [document]})),

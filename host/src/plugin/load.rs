@@ -27,6 +27,7 @@ use super::loaded::Plugin;
 use super::meter::Meter;
 use super::quarantine::Breaker;
 use super::reach::ungranted_addresses;
+use super::schema::Schema;
 use super::secrets::LiveSecrets;
 use super::sidecar::Sidecar;
 use super::{PluginSettings, Role};
@@ -228,9 +229,9 @@ impl Loader {
 
     fn sidecar(&self, file: &PluginFile, compiled: &Compiled) -> Result<Sidecar, Vec<Fault>> {
         let text = file.sidecar.as_deref();
-        let sidecar = Sidecar::read(text, compiled.contract.role, &self.limits())?;
+        let mut sidecar = Sidecar::read(text, compiled.contract.role, &self.limits())?;
         let is_whole = !self.settings.borrow().set_up_elsewhere.contains(&file.name);
-        sidecar.check_settings(&compiled.description.config_schema, is_whole, text)?;
+        sidecar.check_settings(&compiled.schema, is_whole, text)?;
         self.check_budget(&sidecar, text)?;
         Ok(sidecar)
     }

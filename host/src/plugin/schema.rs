@@ -19,7 +19,12 @@ const DEEPEST: usize = 32;
 const LONGEST_REASON: usize = 512;
 
 /// What a plugin's settings must be.
-pub(super) struct Schema(Option<Validator>);
+pub(super) struct Schema {
+    /// Absent where the plugin takes no settings.
+    validator: Option<Validator>,
+    /// The settings by name, each with its schema.
+    properties: Value,
+}
 
 impl Schema {
     /// Reads what a plugin gives; an empty text takes no settings.
@@ -29,18 +34,36 @@ impl Schema {
     /// Why it cannot be used: the plugin is at fault, not the operator's file.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         if text.trim().is_empty() {
-            return Ok(Self(None));
+            return Ok(Self { validator: None, properties: Value::Null });
         }
-        let validator = validator(text).map_err(|error| {
+        Self::inlined(text).map_err(|error| {
             let error = one_line(&error, LONGEST_REASON);
             format!("the JSON Schema that the plugin gives for its settings cannot be used: {error}")
-        });
-        validator.map(|validator| Self(Some(validator)))
+        })
+    }
+
+    fn inlined(text: &str) -> Result<Self, String> {
+        if text.len() > LARGEST {
+            return Err(format!("it has {} bytes, more than {LARGEST}", text.len()));
+        }
+        let schema: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let mut schema = Inliner { root: &schema, values: 0 }.inline(&schema, &mut Vec::new())?;
+        // They go over a text once: no look-around, and no search that turns back.
+        let patterns = PatternOptions::regex().size_limit(LARGEST_PATTERN).dfa_size_limit(LARGEST_PATTERN);
+        let validator = jsonschema::options().with_pattern_options(patterns).build(&schema);
+        let validator = Some(validator.map_err(|error| error.to_string())?);
+        let properties = schema.get_mut("properties").map(Value::take).unwrap_or_default();
+        Ok(Self { validator, properties })
+    }
+
+    /// Makes of each setting that is one of a few words the word as the schema writes it: `High` is `high`.
+    pub(super) fn settle_words(&self, config: &mut Map<String, Value>) {
+        config.iter_mut().for_each(|(key, value)| settle_case(value, &self.properties[key]["enum"]));
     }
 
     /// What is wrong with settings, each with its path, which begins with `config`.
     pub(super) fn faults(&self, config: &Map<String, Value>) -> Vec<Fault> {
-        match &self.0 {
+        match &self.validator {
             Some(validator) => below_config(fault::faults(validator, &Value::Object(config.clone()))),
             None if config.is_empty() => Vec::new(),
             None => vec![Fault {
@@ -52,16 +75,14 @@ impl Schema {
     }
 }
 
-fn validator(text: &str) -> Result<Validator, String> {
-    if text.len() > LARGEST {
-        return Err(format!("it has {} bytes, more than {LARGEST}", text.len()));
+/// Where only one of the words is the same but for its case.
+fn settle_case(value: &mut Value, words: &Value) {
+    let Value::String(text) = value else { return };
+    let words = words.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let same: Vec<_> = words.filter(|word| word.eq_ignore_ascii_case(text)).collect();
+    if let [word] = same.as_slice() {
+        *text = (*word).to_owned();
     }
-    let schema: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let schema = Inliner { root: &schema, values: 0 }.inline(&schema, &mut Vec::new())?;
-    // They go over a text once: no look-around, and no search that turns back.
-    let patterns = PatternOptions::regex().size_limit(LARGEST_PATTERN).dfa_size_limit(LARGEST_PATTERN);
-    let validator = jsonschema::options().with_pattern_options(patterns).build(&schema);
-    validator.map_err(|error| error.to_string())
 }
 
 /// Replaces each `$ref` by what it refers to, as derived schemas have them for their types. If each refers twice to the
@@ -99,14 +120,18 @@ impl<'a> Inliner<'a> {
                     push_all_of(&mut inlined, target);
                 }
                 ("$dynamicRef" | "$recursiveRef", Value::String(_)) => {
-                    return Err(format!("it has a `{key}`: use a `$ref` within the schema, such as #/$defs/name"));
+                    return Err(format!(
+                        "it has a `{key}`: use a `$ref` within the schema, such as #/$defs/name"
+                    ));
                 }
                 // Only references lead there; below the root it is a setting of that name.
                 ("$defs" | "definitions", Value::Object(_)) if self.is_root(members) => {}
                 ("allOf", part) => {
                     let part = self.inline(part, within)?;
                     match part {
-                        Value::Array(parts) => parts.into_iter().for_each(|part| push_all_of(&mut inlined, part)),
+                        Value::Array(parts) => {
+                            parts.into_iter().for_each(|part| push_all_of(&mut inlined, part))
+                        }
                         other => _ = inlined.insert(key.clone(), other),
                     }
                 }
@@ -122,7 +147,9 @@ impl<'a> Inliner<'a> {
 
     fn follow(&mut self, reference: &'a str, within: &mut Vec<&'a str>) -> Result<Value, String> {
         if within.contains(&reference) {
-            return Err(format!("its `$ref` {reference} refers to itself: settings cannot be nested without end"));
+            return Err(format!(
+                "its `$ref` {reference} refers to itself: settings cannot be nested without end"
+            ));
         }
         if within.len() >= DEEPEST {
             return Err(format!("more than {DEEPEST} of its `$ref` lead from one to the next"));
@@ -139,10 +166,9 @@ impl<'a> Inliner<'a> {
 }
 
 fn push_all_of(members: &mut Map<String, Value>, part: Value) {
-    match members.entry("allOf").or_insert_with(|| Value::Array(Vec::new())) {
-        Value::Array(parts) => parts.push(part),
-        // The schema's own is no list; the validator says so.
-        _ => {}
+    // If the schema's own is not a list, the validator says so.
+    if let Value::Array(parts) = members.entry("allOf").or_insert_with(|| Value::Array(Vec::new())) {
+        parts.push(part);
     }
 }
 
@@ -162,15 +188,15 @@ mod tests {
 
     fn faults(schema: &Value, config: Value) -> Vec<String> {
         let schema = Schema::read(&schema.to_string()).unwrap();
-        let mut faults: Vec<_> = schema.faults(config.as_object().unwrap()).iter().map(Fault::to_string).collect();
+        let mut faults: Vec<_> =
+            schema.faults(config.as_object().unwrap()).iter().map(Fault::to_string).collect();
         faults.sort();
         faults
     }
 
     #[test]
     fn settings_are_checked_against_the_schema() {
-        let schema =
-            json!({"type": "object", "properties": {"url": {"type": "string"}}, "additionalProperties": false});
+        let schema = json!({"type": "object", "properties": {"url": {"type": "string"}}, "additionalProperties": false});
         let found = faults(&schema, json!({"url": 3, "extra": "x"}));
         assert_eq!(found[0], "config.extra: is not a known key");
         assert!(found[1].starts_with("config.url: 3 is a number"), "{found:?}");
@@ -211,8 +237,11 @@ mod tests {
         let flood = refused(&json!({"$ref": "#/$defs/l31", "$defs": levels}));
         assert!(flood.contains("more than 20000 values"), "{flood}");
         let mut row = json!({"l0": {"type": "object"}});
-        (1..64).for_each(|level| row[format!("l{level}")] = json!({"$ref": format!("#/$defs/l{}", level - 1)}));
-        assert!(refused(&json!({"$ref": "#/$defs/l63", "$defs": row})).contains("more than 32 of its `$ref`"));
+        (1..64)
+            .for_each(|level| row[format!("l{level}")] = json!({"$ref": format!("#/$defs/l{}", level - 1)}));
+        assert!(
+            refused(&json!({"$ref": "#/$defs/l63", "$defs": row})).contains("more than 32 of its `$ref`")
+        );
         let ring = json!({"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}});
         assert!(refused(&ring).contains("#/$defs/a refers to itself"));
         for elsewhere in ["#/$defs/b", "https://json-schema.org/draft/2020-12/schema", "other.json#/a"] {

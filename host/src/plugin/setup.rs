@@ -22,8 +22,12 @@ impl Plugin {
     ///
     /// The settings do not fit the plugin's schema; paths begin with `config.`
     pub fn setup(&self, config: &Map<String, Value>, secrets: &[String]) -> Result<Setup, Vec<Fault>> {
-        let merged = sidecar::merged(&self.sidecar.config.config, config);
-        sidecar::check(&merged, &self.compiled.description.config_schema)?;
+        let mut merged = sidecar::merged(&self.sidecar.config.config, config);
+        self.compiled.schema.settle_words(&mut merged);
+        let faults = self.compiled.schema.faults(&merged);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
         let settings = sidecar::settings(&merged)?;
         Ok(Setup { settings, egress: Arc::new(self.egress.with_secrets(secrets)) })
     }

@@ -16,6 +16,9 @@ use crate::fault::Fault;
 use crate::plan::RetryConfig;
 use crate::toml_file;
 
+/// How deep tables of settings may nest.
+const DEEPEST_SETTING: usize = 8;
+
 /// The file as it is written.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -115,11 +118,12 @@ impl Sidecar {
     /// of their own, those of the file need not be whole.
     pub(super) fn check_settings(
         &mut self,
-        schema: &str,
+        schema: &Schema,
         is_whole: bool,
         text: Option<&str>,
     ) -> Result<(), Vec<Fault>> {
-        let mut faults = check(&mut self.config.config, schema).err().unwrap_or_default();
+        schema.settle_words(&mut self.config.config);
+        let mut faults = schema.faults(&self.config.config);
         faults.retain(|fault| is_whole || !fault.is_missing());
         if !faults.is_empty() {
             return Err(toml_file::located(text.unwrap_or_default(), faults));
@@ -129,72 +133,6 @@ impl Sidecar {
     }
 }
 
-/// Checks settings against a plugin's own schema; an empty one takes none. One of a few words is taken in any case, and becomes
-/// the word as the schema writes it.
-pub(super) fn check(config: &mut Map<String, Value>, schema: &str) -> Result<(), Vec<Fault>> {
-    if schema.trim().is_empty() {
-        let message = "the plugin takes none".to_owned();
-        let fault = Fault { path: "config".to_owned(), value: None, message };
-        return if config.is_empty() { Ok(()) } else { Err(vec![fault]) };
-    }
-    let schema = read_schema(schema)?;
-    config.iter_mut().for_each(|(key, value)| settle_case(value, &schema["properties"][key]["enum"]));
-    // They go over a text once: no look-around, and no search that turns back.
-    let patterns = PatternOptions::regex().size_limit(LARGEST_PATTERN).dfa_size_limit(LARGEST_PATTERN);
-    let validator = jsonschema::options().with_pattern_options(patterns).build(&schema);
-    let validator = validator.map_err(|error| bad_schema(&error))?;
-    let found = fault::faults(&validator, &Value::Object(config.clone()));
-    if found.is_empty() { Ok(()) } else { Err(below_config(found)) }
-}
-
-/// `High` is `high` where only that is among the words.
-fn settle_case(value: &mut Value, words: &Value) {
-    let Value::String(text) = value else { return };
-    let words = words.as_array().into_iter().flatten().filter_map(Value::as_str);
-    let same: Vec<_> = words.filter(|word| word.eq_ignore_ascii_case(text)).collect();
-    if let [word] = same.as_slice() {
-        *text = (*word).to_owned();
-    }
-}
-
-/// The schema comes from the plugin: what would take the host much time or space to check is refused.
-fn read_schema(text: &str) -> Result<Value, Vec<Fault>> {
-    if text.len() > LARGEST_SCHEMA {
-        return Err(bad_schema(&format!("it has {} bytes, more than {LARGEST_SCHEMA}", text.len())));
-    }
-    let schema = serde_json::from_str(text).map_err(|error| bad_schema(&error))?;
-    match refers(&schema) {
-        true => Err(bad_schema(&"it has a `$ref`: write out in place what that refers to")),
-        false => Ok(schema),
-    }
-}
-
-/// Whether any part refers to another. If each refers twice to the next, sixty parts take longer to check than anybody
-/// waits.
-fn refers(schema: &Value) -> bool {
-    match schema {
-        Value::Object(members) => members.iter().any(|(key, part)| is_reference(key) || refers(part)),
-        Value::Array(parts) => parts.iter().any(refers),
-        _ => false,
-    }
-}
-
-fn is_reference(key: &str) -> bool {
-    matches!(key, "$ref" | "$dynamicRef" | "$recursiveRef")
-}
-
-fn bad_schema(error: &dyn std::fmt::Display) -> Vec<Fault> {
-    let error = one_line(&error.to_string(), LONGEST_REASON);
-    vec![Fault::whole(format!(
-        "the JSON Schema that the plugin gives for its settings cannot be used: {error}"
-    ))]
-}
-
-fn below_config(faults: Vec<Fault>) -> Vec<Fault> {
-    let path = |path: &str| if path.is_empty() { "config".to_owned() } else { format!("config.{path}") };
-    faults.into_iter().map(|fault| Fault { path: path(&fault.path), ..fault }).collect()
-}
-
 /// Settings of a receiver over those of the plugin's file.
 pub(super) fn merged(own: &Map<String, Value>, over: &Map<String, Value>) -> Map<String, Value> {
     let mut merged = own.clone();
@@ -202,14 +140,13 @@ pub(super) fn merged(own: &Map<String, Value>, over: &Map<String, Value>) -> Map
     merged
 }
 
-/// Settings as the plugin reads them.
+/// Settings as the plugin reads them: texts, and those of a table under its name and a dot.
 pub(super) fn settings(config: &Map<String, Value>) -> Result<Settings, Vec<Fault>> {
     let (mut pairs, mut faults) = (Vec::new(), Vec::new());
     flatten_table("", config, &mut pairs, &mut faults);
     if faults.is_empty() { Ok(pairs.into()) } else { Err(faults) }
 }
 
-/// How deep tables nest is bounded where the file is read.
 fn flatten_table(
     prefix: &str,
     table: &Map<String, Value>,
@@ -221,11 +158,15 @@ fn flatten_table(
         match value {
             Value::String(text) => pairs.push((key, text.clone())),
             Value::Number(_) | Value::Bool(_) => pairs.push((key, value.to_string())),
-            Value::Object(inner) => flatten_table(&format!("{key}."), inner, pairs, faults),
+            Value::Object(inner) if key.matches('.').count() < DEEPEST_SETTING => {
+                flatten_table(&format!("{key}."), inner, pairs, faults);
+            }
             _ => faults.push(Fault {
                 path: format!("config.{key}"),
                 value: Some(value.clone()),
-                message: "must be a text, a number, a boolean or a table of these".to_owned(),
+                message: format!(
+                    "must be a text, a number, a boolean or a table of these, {DEEPEST_SETTING} tables deep at most"
+                ),
             }),
         }
     }
@@ -236,7 +177,6 @@ mod tests {
     use super::*;
     use crate::toml_file::tests::{any_file, are_placed};
     use arbitrary::Unstructured;
-    use serde_json::json;
 
     fn sidecar(text: &str) -> Result<Sidecar, String> {
         let said = |faults: Vec<Fault>| faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n");
@@ -311,7 +251,8 @@ mod tests {
 
     #[test]
     fn settings_reach_the_plugin_as_texts() {
-        let text = "[config]\nurl = 'x'\nlimit = 3\nfast = true\nratio = 0.5\n[config.labels.a]\nteam = '/owner'";
+        let text =
+            "[config]\nurl = 'x'\nlimit = 3\nfast = true\nratio = 0.5\n[config.labels.a]\nteam = '/owner'";
         let mut pairs = sidecar(text).unwrap().settings.to_vec();
         pairs.sort();
         let pairs: Vec<_> = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
@@ -339,28 +280,12 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_does_not_fit_is_placed_in_the_file() {
-        let text = "[config]\nurl = 3\nextra = 'x'";
-        let mut sidecar = sidecar(text).unwrap();
-        let schema =
-            r#"{"type":"object","properties":{"url":{"type":"string"}},"additionalProperties":false}"#;
-        let faults = sidecar.check_settings(schema, true, Some(text)).unwrap_err();
-        let mut said: Vec<_> = faults.iter().map(Fault::to_string).collect();
-        said.sort();
-        assert_eq!(said[0], "config.extra: is not a known key (line 3, column 1)");
-        assert!(said[1].starts_with("config.url: 3 is a number"), "{said:?}");
-        assert!(sidecar.check_settings("", true, Some(text)).is_err());
-        assert!(
-            sidecar.check_settings("{", true, Some(text)).unwrap_err()[0].message.contains("JSON Schema")
-        );
-    }
-
-    #[test]
     fn words_of_settings_are_taken_in_any_case() {
         let mut sidecar = sidecar("[config]\nseverity = 'High'\nmode = 'A'\nurl = 'X'").unwrap();
-        let schema =
-            r#"{"properties": {"severity": {"enum": ["low", "high", 3]}, "mode": {"enum": ["a", "A"]}}}"#;
-        sidecar.check_settings(schema, true, None).unwrap();
+        let schema = Schema::read(
+            r#"{"properties": {"severity": {"enum": ["low", "high", 3]}, "mode": {"enum": ["a", "A"]}}}"#,
+        );
+        sidecar.check_settings(&schema.unwrap(), true, None).unwrap();
         let setting =
             |name| sidecar.settings.iter().find(|(key, _)| key == name).map(|(_, text)| text.as_str());
         assert_eq!(
@@ -370,21 +295,16 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_could_keep_the_host_busy_is_refused() {
-        let mut sidecar = sidecar("[config]\nurl = 'x'").unwrap();
-        let mut said =
-            |schema: &str| sidecar.check_settings(schema, true, None).unwrap_err()[0].message.clone();
-        let twice = |level: u32| json!({"allOf": vec![json!({"$ref": format!("#/$defs/l{level}")}); 2]});
-        let mut levels = json!({"l0": {"type": "object"}});
-        (1..64).for_each(|level| levels[format!("l{level}")] = twice(level - 1));
-        assert!(said(&json!({"$ref": "#/$defs/l63", "$defs": levels}).to_string()).contains("`$ref`"));
-        assert!(
-            said(&format!("{{\"title\": \"{}\"}}", "x".repeat(LARGEST_SCHEMA))).contains("more than 65536")
+    fn a_setting_that_does_not_fit_is_placed_in_the_file() {
+        let text = "[config]\nurl = 3\nextra = 'x'";
+        let schema = Schema::read(
+            r#"{"type":"object","properties":{"url":{"type":"string"}},"additionalProperties":false}"#,
         );
-        assert!(said(&format!("{{\"type\": \"{}\"}}", "x".repeat(9_000))).len() < 1_000);
-        for pattern in ["^(?=x)(x+x+)+y$", "^((x+)+)\\1y$", "x{1000}{1000}"] {
-            let refused = said(&json!({"properties": {"url": {"pattern": pattern}}}).to_string());
-            assert!(refused.contains("is not a \"regex\""), "{pattern}: {refused}");
-        }
+        let faults = sidecar(text).unwrap().check_settings(&schema.unwrap(), true, Some(text)).unwrap_err();
+        assert!(
+            faults
+                .iter()
+                .any(|fault| { fault.to_string() == "config.extra: is not a known key (line 3, column 1)" })
+        );
     }
 }

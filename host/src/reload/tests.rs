@@ -71,6 +71,28 @@ async fn keys_and_routes_are_taken_over_together_or_not_at_all() {
     assert!(host.asks() && host.in_force.routing.current().has_routes());
 }
 
+/// `/health` is open to everybody.
+#[tokio::test]
+async fn health_names_the_place_and_no_value() {
+    let host = Host::start("");
+    let secret = "hunter2-secret-pw";
+    for (text, place) in [
+        (
+            format!("[mail]\nhost = 'smtp.example.com'\nfrom = 'a@example.com'\npassword = '{secret}'"),
+            "mail.password",
+        ),
+        (
+            format!("[sources.am.signature]\nscheme = 'github'\nsecrets = ['{secret}']"),
+            "sources.am.signature.secrets[0]",
+        ),
+    ] {
+        host.change(&text).unwrap();
+        let shown = serde_json::to_value(host.reloads.refused()).unwrap();
+        assert_eq!(shown["places"], serde_json::json!([place]));
+        assert!(!shown.to_string().contains(secret), "{shown}");
+    }
+}
+
 #[tokio::test]
 async fn what_needs_a_restart_is_named_until_it_is_changed_back() {
     let host = Host::start("");

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Route, Routed, Router, Verdict, Visit, Window};
 use crate::condition::Facts;
+use crate::time;
 
 impl fmt::Display for Router {
     /// The tree, a line for each route.

@@ -11,6 +11,7 @@ use temporalio_client::{Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
+use super::cause::Cause;
 use super::completion::{Budgeted, CompletionBudget};
 use super::firing::{self, MOST_LIVES};
 use super::json::Json;

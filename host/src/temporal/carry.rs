@@ -16,7 +16,7 @@ use temporalio_sdk::{ActivityCancellationType, ActivityExecutionError, WorkflowC
 
 use super::activities::{ACKNOWLEDGED, AlertActivities, Notification, Processed, Processing};
 use super::board::{Board, Standing};
-use super::completion::{Budgeted, PROCESSING_BYTES, STEP_BYTES, next_task, room};
+use super::completion::{Budgeted, PROCESSING_BYTES, STEP_BYTES, room};
 use super::continued::{
     Answer, Continuation, acknowledged, continue_notifying, continue_processing, ended, unless_acknowledged,
 };
@@ -178,10 +178,8 @@ pub(super) async fn process<W: Budgeted>(
     let mut processed = process_once(ctx, item, activities, None).await?;
     let began = ctx.workflow_time();
     while let Some(retrying) = processed.again.take() {
-        match retrying.is_short() {
-            // What was answered is recorded first.
-            true => next_task(ctx).await,
-            false => _ = ctx.timer(retrying.delay).await,
+        if !retrying.is_short() {
+            ctx.timer(retrying.delay).await;
         }
         let retrying = retrying.due(began, ctx.workflow_time());
         let changed = processed.alert.clone().map(|alert| Arc::new(item.with(alert)));

@@ -365,7 +365,7 @@ impl Chain {
             answered: std::mem::take(&mut self.answered),
             most: self.growth.most,
             waits: self.waits + 1,
-            elapsed: Duration::ZERO,
+            elapsed: self.elapsed + self.began.elapsed(),
             rest: Duration::ZERO,
             step,
             delay,

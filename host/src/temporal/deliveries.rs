@@ -151,7 +151,7 @@ pub struct DeliveryEnd {
     #[schema(nullable = false)]
     pub reason: Option<String>,
     /// When.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "crate::time::optional", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<String>, format = DateTime)]
     pub at: Option<Timestamp>,
 }
@@ -228,8 +228,7 @@ pub async fn deliveries(link: &Link, filter: &DeliveryFilter) -> Result<Delivery
     let ending = found.into_iter().filter_map(parked).map(async |delivery| with_end(&client, delivery).await);
     let deliveries = stream::iter(ending).buffered(TOLD_AT_ONCE).collect();
     let deliveries = tokio::time::timeout(ENDS_TIMEOUT, deliveries).await;
-    let deliveries = deliveries
-        .map_err(|_| LookupError::Unavailable(format!("the ends are not known within {ENDS_TIMEOUT:?}")))?;
+    let deliveries = deliveries.map_err(|_| LookupError::Unavailable(Cause::TimedOut(ENDS_TIMEOUT)))?;
     Ok(DeliveryPage { deliveries, more: !next.is_empty() })
 }
 

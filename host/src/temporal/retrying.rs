@@ -75,11 +75,11 @@ impl Retrying {
         self.delay < SHORTEST_TIMER
     }
 
-    /// The same when the alert has waited in its workflow.
+    /// The same when the alert has waited in its workflow, whose time stands still where the process waits.
     pub(super) fn due(self, began: Option<SystemTime>, now: Option<SystemTime>) -> Self {
         let elapsed = began.zip(now).and_then(|(began, now)| now.duration_since(began).ok());
         let rest = if self.is_short() { self.delay } else { Duration::ZERO };
-        Self { elapsed: elapsed.unwrap_or_default(), rest, ..self }
+        Self { elapsed: elapsed.unwrap_or_default().max(self.elapsed), rest, ..self }
     }
 }
 

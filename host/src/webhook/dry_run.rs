@@ -18,7 +18,7 @@ use crate::plugin::Decoded;
 pub struct DryRun {
     /// Its alerts; of a source, also those that are left out, and why.
     pub alerts: Vec<Result<Alert, Vec<Fault>>>,
-    /// What the source found odd.
+    /// What was odd about it.
     pub warnings: Vec<String>,
     /// By what a repeat of the request is recognised.
     pub delivery_id: Option<String>,
@@ -71,9 +71,9 @@ pub fn read_posted(headers: &HeaderMap, body: &[u8]) -> Result<DryRun, Refused> 
     let mut headers = headers.clone();
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     let read = request_id(&headers).and_then(|id| Ok((id, WebhookRequest::read(&headers, body)?)));
-    let (id, request) = read.map_err(|error| Refused::from(&error))?;
+    let (id, (request, warnings)) = read.map_err(|error| Refused::from(&error))?;
     let alerts = request.alerts.into_iter().map(Ok).collect();
-    Ok(DryRun { alerts, warnings: Vec::new(), delivery_id: request.batch_id.or(id) })
+    Ok(DryRun { alerts, warnings, delivery_id: request.batch_id.or(id) })
 }
 
 /// What a source found in a request.
@@ -82,8 +82,14 @@ pub fn read_posted(headers: &HeaderMap, body: &[u8]) -> Result<DryRun, Refused> 
 ///
 /// There are too many alerts, or none of them can be used.
 pub fn read_decoded(source: &str, decoded: Decoded) -> Result<DryRun, Refused> {
-    let alerts = decoded.alerts.iter().map(|text| read_alert(text)).collect();
-    let (warnings, delivery_id) = (decoded.warnings.clone(), decoded.delivery_id.clone());
+    let (mut warnings, delivery_id) = (decoded.warnings.clone(), decoded.delivery_id.clone());
+    let texts = decoded.alerts.iter().enumerate();
+    let alerts = texts.map(|(index, text)| read_alert(text, &format!("alerts[{index}]")));
+    let mut keep_warnings = |(alert, odd)| {
+        warnings.extend(odd);
+        alert
+    };
+    let alerts = alerts.map(|read| read.map(&mut keep_warnings)).collect();
     understood(source, Arrival::default(), decoded).map_err(|error| Refused::from(&error))?;
     Ok(DryRun { alerts, warnings, delivery_id })
 }

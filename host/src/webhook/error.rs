@@ -342,8 +342,12 @@ impl From<LookupError> for ApiError {
 /// A refusal with what a vendor's clients want in it. They take `errors` for texts.
 fn with_members(body: &WebhookResponse, members: Map<String, Value>) -> Map<String, Value> {
     let Ok(Value::Object(mut refusal)) = serde_json::to_value(body) else { return members };
-    let errors = body.errors.iter().map(|fault| fault.to_string().into());
-    refusal.insert("errors".to_owned(), Value::Array(errors.collect()));
+    // Clients show these alone.
+    let errors: Vec<Value> = match body.errors.as_slice() {
+        [] => vec![body.message.clone().into()],
+        faults => faults.iter().map(|fault| fault.to_string().into()).collect(),
+    };
+    refusal.insert("errors".to_owned(), Value::Array(errors));
     for (name, value) in members {
         refusal.entry(name).or_insert(value);
     }

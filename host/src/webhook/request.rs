@@ -22,6 +22,7 @@ use super::weight::Weight;
 use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, Origin, Sender, stamp};
 use crate::fault::{self, Fault, MOST_FAULTS};
 use crate::scope::Scope;
+use crate::shown;
 use crate::temporal::{BatchAlert, BatchId, Submission, only_id};
 
 /// The most alerts of one request.

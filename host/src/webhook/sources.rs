@@ -75,7 +75,7 @@ pub(super) async fn post_source(
 
 /// What the source's vendor wants in a refusal.
 fn members_of_refusal(surroundings: &Surroundings, source: &str) -> Option<Map<String, Value>> {
-    surroundings.registry.get(Role::Source, plugin_of(surroundings, source)).ok()?.refusal()
+    surroundings.registry.get(Role::Source, &plugin_of(surroundings, source)).ok()?.refusal()
 }
 
 /// What stands behind `/webhook/`.
@@ -246,9 +246,8 @@ fn path(below: &str, query: Option<&str>) -> String {
 }
 
 /// The name of the plugin that decodes for a source.
-fn plugin_of<'a>(surroundings: &'a Surroundings, source: &'a str) -> &'a str {
-    let named = surroundings.sources.get(source);
-    named.and_then(|source| source.plugin.as_deref()).unwrap_or(source)
+fn plugin_of(surroundings: &Surroundings, source: &str) -> String {
+    surroundings.access.current().plugin_of(source).unwrap_or(source).to_owned()
 }
 
 fn plugin(surroundings: &Surroundings, source: &str) -> Result<Arc<Plugin>, ApiError> {

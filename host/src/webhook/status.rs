@@ -16,7 +16,7 @@ use super::spool::{Spool, SpoolStatus};
 use crate::disk::Disk;
 use crate::fault::Fault;
 use crate::plugin::Inventory;
-use crate::reload::RefusedRoutes;
+use crate::reload::RefusedConfiguration;
 use crate::telemetry::metric;
 
 /// Whether the host can do its work now.
@@ -35,7 +35,9 @@ pub(super) struct Health {
     /// The configuration in the files, where it is refused, and the one before in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    refused_routes: Option<RefusedRoutes>,
+    refused_configuration: Option<RefusedConfiguration>,
+    /// Keys of the configuration that were changed since the start and take effect with the next one.
+    needs_restart: Vec<String>,
     /// The directories that have to be written to: those of the embedded Temporal server and of the spool, where there are any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     disks: Vec<Disk>,
@@ -111,7 +113,8 @@ pub(super) async fn get_health(State(surroundings): State<Surroundings>) -> impl
             queue_polled: link.is_queue_polled().filter(|_| reachable),
         },
         plugins: surroundings.registry.inventory().into(),
-        refused_routes: surroundings.reloads.refused(),
+        refused_configuration: surroundings.reloads.refused(),
+        needs_restart: surroundings.reloads.needs_restart(),
         disks: surroundings.disks.seen(),
         spool: surroundings.spool.as_ref().map(Spool::status),
     };

@@ -202,9 +202,9 @@ mod tests {
         assert_eq!(
             asked(ledger, "slack"),
             [
-                "slack was told, in attempt 2 at 2026-01-01T00:00:01Z (12 ms): posted.",
+                "slack was told, in attempt 2 at 2026-01-01T00:00:01.000000Z (12 ms): posted.",
                 "Its receipt is 17.2.",
-                "Attempt 1 at 2026-01-01T00:00:00Z (3 ms) failed: http-503: busy.",
+                "Attempt 1 at 2026-01-01T00:00:00.000000Z (3 ms) failed: http-503: busy.",
                 "route ops: takes it",
             ]
         );

@@ -225,7 +225,7 @@ mod tests {
         assert!(alerts[0]["title"].as_str().unwrap().starts_with("ALARM"), "{}", alerts[0]["title"]);
         let (alerts, warnings, _) = decoded("", &alarm(MOST_BYTES - frame + 1).0);
         assert!(alerts[0]["title"].as_str().unwrap().starts_with('{'), "{}", alerts[0]["title"]);
-        assert_eq!(alerts[0]["description"].as_str().unwrap().len(), MOST_BYTES + 1);
+        assert!(alerts[0]["description"].as_str().unwrap().len() < MOST_BYTES);
         assert_eq!(
             warnings,
             [

@@ -142,7 +142,7 @@ fn no_field_is_blank() {
         let message = message(&settings(), &firing(&blank(text)));
         // Neither is asked for: the embed has a title.
         assert_eq!(blank_texts(&message), ["/content", "/embeds/0/description"], "{text:?}: {message}");
-        let host = json!({ "name": "host", "value": "db-1", "inline": true });
+        let host = json!({ "name": "host", "value": r"db\-1", "inline": true });
         assert!(message["embeds"][0]["fields"].as_array().unwrap().contains(&host), "{message}");
     }
 }

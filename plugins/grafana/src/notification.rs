@@ -112,11 +112,7 @@ mod tests {
                 ],
                 "metrics": {"B": 44.23943737541908, "C": 1},
                 "data": {
-                    "annotations": {
-                        "description": "The system has high memory usage",
-                        "runbook_url": "https://myrunbook.com/runbook/1234",
-                        "summary": "This alert was triggered for zone us-1",
-                    },
+                    "annotations": { "runbook_url": "https://myrunbook.com/runbook/1234" },
                     "org_id": 1, "group_key": "{}:{}", "receiver": "My Super Webhook",
                 },
             })

@@ -42,7 +42,8 @@ pub fn known_facts<'a>(alert: &'a Alert, document: &'a Document) -> impl Iterato
     known.into_iter().filter_map(|(name, value)| Some(fact(name, value?)))
 }
 
-/// What the alert has of its own: labels, then metrics, then the texts, numbers and booleans of `data`.
+/// What the alert has of its own: labels, then metrics, then the texts, numbers and booleans of `data`, each in the order
+/// of their names.
 pub fn own_facts<'a>(alert: &'a Alert, document: &'a Document) -> impl Iterator<Item = Fact<'a>> {
     let labels: Vec<_> = alert.labels.iter().map(|(name, value)| fact(name, value)).collect();
     let known: BTreeSet<_> = labels.iter().cloned().collect();
@@ -53,7 +54,9 @@ pub fn own_facts<'a>(alert: &'a Alert, document: &'a Document) -> impl Iterator<
 
 fn scalars<'a>(document: &'a Document, field: &str) -> impl Iterator<Item = Fact<'a>> {
     let entries = document.value()[field].as_object().into_iter().flatten();
-    entries.filter_map(|(name, value)| Some((name.into(), scalar(value)?.into())))
+    let facts: BTreeSet<Fact<'a>> =
+        entries.filter_map(|(name, value)| Some((name.into(), scalar(value)?.into()))).collect();
+    facts.into_iter()
 }
 
 fn scalar(value: &Value) -> Option<String> {

@@ -20,7 +20,7 @@ pub use bindings::campanile::types::types;
 pub use campanile_lenient::key;
 pub use digest::digest;
 pub use document::Document;
-pub use facts::facts;
+pub use facts::{Fact, fact, facts, known_facts, own_facts};
 pub use look::Look;
 pub use notifier::Delivery;
 pub use status_updater::{

@@ -5,11 +5,12 @@ mod labelled;
 mod severity;
 mod time;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io;
 
 use campanile_lenient::{fit_alert, share};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::failure::permanent;
 use crate::types::{Failure, Status};
@@ -96,6 +97,45 @@ impl Sheet {
         if self.warnings.len() < MOST_WARNINGS && !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
+    }
+
+    /// The text at a JSON pointer of what stands `at` this place, as [`text`] reads it; a list or an object is left out
+    /// with a warning.
+    pub fn text<'a>(&mut self, at: &str, value: &'a Value, pointer: &str) -> Option<Cow<'a, str>> {
+        let found = value.pointer(pointer)?;
+        if found.is_array() || found.is_object() {
+            self.odd(&path(at, pointer), found, "is not a text: left out");
+        }
+        text(found, "")
+    }
+
+    /// The first of these that is a text.
+    pub fn first<'a>(&mut self, at: &str, value: &'a Value, pointers: &[&str]) -> Option<Cow<'a, str>> {
+        pointers.iter().find_map(|pointer| self.text(at, value, pointer))
+    }
+
+    /// The entries of an optional list; what is not a list is left out with a warning.
+    pub fn list<'a>(&mut self, at: &str, value: &'a Value) -> &'a [Value] {
+        match value {
+            Value::Array(items) => few(items),
+            Value::Null => &[],
+            other => {
+                self.odd(at, other, "is not a list: left out");
+                &[]
+            }
+        }
+    }
+
+    /// The fields of an optional object; what is not an object is left out with a warning.
+    pub fn fields<'a>(
+        &mut self,
+        at: &str,
+        value: &'a Value,
+    ) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
+        if !value.is_object() && !value.is_null() {
+            self.odd(at, value, "is not an object: left out");
+        }
+        value.as_object().into_iter().flat_map(Map::iter)
     }
 
     /// The sheet, cut to what the host takes, with what was odd about the JSON that was read.
@@ -203,8 +243,10 @@ fn path(at: &str, pointer: &str) -> String {
 pub fn firing(at: &str, alert: &Value, sheet: &mut Sheet) -> Status {
     match &alert["status"] {
         Value::Null => Status::Firing,
-        Value::String(status) if status.trim() == "resolved" => Status::Resolved,
-        Value::String(status) if ["firing", ""].contains(&status.trim()) => Status::Firing,
+        Value::String(status) if status.trim().eq_ignore_ascii_case("resolved") => Status::Resolved,
+        Value::String(status) if ["firing", ""].contains(&status.trim().to_ascii_lowercase().as_str()) => {
+            Status::Firing
+        }
         odd => {
             sheet.odd(&inside(at, "status"), odd, "is not firing or resolved: firing was taken");
             Status::Firing

@@ -18,7 +18,7 @@ use crate::failure::permanent;
 use crate::log;
 use crate::notifier::Delivery;
 use crate::status_updater::Change;
-use crate::text::{Escape, escaped, is_blank, one_line};
+use crate::text::{self, Escape, escaped, is_blank, one_line};
 use crate::types::{Alert, Failure, Receipt};
 
 use engine::Form;
@@ -118,6 +118,25 @@ impl Texts {
     fn note(&mut self, note: String) {
         log::warn(&note);
         self.notes.push(note);
+    }
+}
+
+/// What the templates of a mapping can name, each a part of a request.
+#[derive(Clone, Default)]
+pub struct Names(Vec<(&'static str, Value)>);
+
+impl Names {
+    /// With one more name.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: &Json) -> Self {
+        self.0.push((name, context::plain(value)));
+        self
+    }
+
+    /// The text that a template gives, at most `limit` long, or why it fails.
+    pub fn render(&self, source: &str, limit: usize) -> Result<String, String> {
+        let context = Value::from_pairs(self.0.iter().map(|(name, value)| (*name, value.clone())));
+        engine::fitted(source, &context, Form::Text(text::plain), limit)
     }
 }
 

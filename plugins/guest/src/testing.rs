@@ -61,9 +61,10 @@ pub fn ended(document: &Value, outcome: Outcome) -> Change {
     change
 }
 
-/// The largest alert that a test wants to survive: texts of 70,000 times this character, 50 long labels, 500 links.
+/// The largest alert that a test wants to survive: texts of 70,000 characters, which are this one but for the last, so that
+/// none is blank; 50 long labels, 500 links.
 pub fn largest(character: char) -> Value {
-    let text = |length| std::iter::repeat_n(character, length).collect::<String>();
+    let text = |length: usize| std::iter::repeat_n(character, length - 1).chain(['.']).collect::<String>();
     let long = text(70_000);
     let labels: serde_json::Map<_, _> =
         (0..50).map(|n| (format!("{n}{}", text(1000)), Value::from(text(2000)))).collect();

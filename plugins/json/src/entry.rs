@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::field::{number, written};
 use crate::mapping::Mapping;
 
+/// What an alert misses most: a mapping that reads one of these and finds nothing is likely wrong.
+const NEEDED: [&str; 4] = ["title", "key", "status", "severity"];
+
 /// The values that a mapping finds in one entry, by the names of its fields.
 struct Found<'a>(BTreeMap<&'a str, Value>);
 
@@ -40,11 +43,16 @@ impl Mapping {
         settings: &Settings,
         sheet: &mut Sheet,
     ) {
-        let found = self.find_values(at, entry, names, sheet);
-        let title = found.text("title");
-        if title.is_none() {
-            sheet.odd(at, entry, "has no title by this mapping (`title`)");
+        if !entry.is_object() {
+            return sheet.odd(at, entry, "is not an object: left out");
         }
+        let found = self.find_values(at, entry, names, sheet);
+        for name in NEEDED.into_iter().filter(|name| self.fields.contains_key(*name)) {
+            if found.text(name).is_none() {
+                sheet.odd(at, entry, &format!("has no `{name}` by this mapping"));
+            }
+        }
+        let title = found.text("title");
         let draft = Draft::new(at, settings, self.status(&found), title.as_deref())
             .description(found.text("description").as_deref())
             .starts_at("starts-at", found.value("starts-at"))
@@ -60,7 +68,9 @@ impl Mapping {
         };
         let draft = found.table("labels").fold(draft, |draft, (name, value)| draft.label(name, value));
         let draft = found.table("data").fold(draft, |draft, (name, value)| draft.data(name, value));
-        sheet.add(found.table("metrics").fold(draft, |draft, (name, value)| draft.metric(name, &number(value))));
+        sheet.add(
+            found.table("metrics").fold(draft, |draft, (name, value)| draft.metric(name, &number(value))),
+        );
     }
 
     fn find_values(&self, at: &str, entry: &Value, names: &Names, sheet: &mut Sheet) -> Found<'_> {

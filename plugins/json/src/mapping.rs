@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use campanile_guest::failure::permanent;
-use campanile_guest::source::{Severity, Settings, Sheet, few};
+use campanile_guest::source::{Settings, Severity, Sheet, few};
 use campanile_guest::template::Names;
 use campanile_guest::types::Failure;
 use serde_json::Value;
@@ -46,7 +46,10 @@ impl Mapping {
             let message = format!("the plugin's file has no mapping: add one, such as {EXAMPLE}");
             return Err(permanent("no-mapping", message));
         }
-        if asked.is_empty() && mappings.len() == 1 && let Some((name, settings)) = mappings.pop_first() {
+        if asked.is_empty()
+            && mappings.len() == 1
+            && let Some((name, settings)) = mappings.pop_first()
+        {
             return Ok(Self::new(&name, settings));
         }
         let names: Vec<_> = mappings.into_keys().collect();
@@ -70,7 +73,9 @@ impl Mapping {
         let mut fields = BTreeMap::new();
         for (key, value) in settings {
             match key.strip_prefix("severities.") {
-                Some(word) => severities.extend(Severity::named(&value).map(|known| (word.to_lowercase(), known))),
+                Some(word) => {
+                    severities.extend(Severity::named(&value).map(|known| (word.to_lowercase(), known)))
+                }
                 None => _ = fields.insert(key, Field::new(value)),
             }
         }
@@ -104,9 +109,11 @@ impl Mapping {
             None => ("", Some(body)),
         };
         match found {
-            Some(Value::Array(list)) => {
-                Ok(few(list).iter().enumerate().map(|(index, entry)| (format!("{at}/{index}"), entry)).collect())
-            }
+            Some(Value::Array(list)) => Ok(few(list)
+                .iter()
+                .enumerate()
+                .map(|(index, entry)| (format!("{at}/{index}"), entry))
+                .collect()),
             Some(entry @ Value::Object(_)) => Ok(vec![(at.to_owned(), entry)]),
             _ => {
                 let message = format!(

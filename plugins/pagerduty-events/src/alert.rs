@@ -167,6 +167,8 @@ mod tests {
             [
                 "payload.source: is missing, which PagerDuty would refuse",
                 "payload.timestamp: \"17 July\" is no time: kept as it is",
+                "links[0]: {\"text\":\"a link without an address\"} has no address: left out",
+                "links[1]: \"https://example.com/\" has no address: left out",
                 "title: was cut to 1024 characters",
                 "payload.severity: \"sev-1\" is no known severity: medium was taken",
             ]

@@ -173,7 +173,7 @@ fn pushovers_errors_say_whether_to_try_again() {
             "invalid-token",
             Retry::Never,
         ),
-        (400, r#"{"errors":["message cannot be blank"],"status":0}"#, "http-400", Retry::Never),
+        (400, r#"{"errors":["message cannot be blank"],"status":0}"#, "empty-message", Retry::Never),
         (200, r#"{"errors":["something new"],"status":0}"#, "refused", Retry::Never),
         (429, r#"{"errors":["application is over its quota"],"status":0}"#, "rate-limited", Retry::Backoff),
         (500, "", "http-500", Retry::Backoff),

@@ -15,7 +15,7 @@ async fn a_first_line_that_is_none_is_the_end_of_the_connection() {
     ];
     door.takes(&taken.each_ref().map(|(what, text, outcome)| (*what, text.as_str(), *outcome))).await;
     let refused = [
-        ("absolute form of nothing", post("POST http://c HTTP/1.1"), "404"),
+        ("absolute form of nothing", post("POST http://c HTTP/1.1"), "405"),
         ("authority form", post("POST c:80 HTTP/1.1"), "404"),
         ("a path without a slash", post("POST webhook/alerts HTTP/1.1"), "400 closed"),
         ("CONNECT", "CONNECT c:80 HTTP/1.1\r\nhost: c\r\n\r\n".to_owned(), "404"),

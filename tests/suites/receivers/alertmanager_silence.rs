@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::alerts::{ended, tracked};
+use super::alerts::{change_id, ended, tracked};
 use super::service::{Pause, Refusal, Service, answer};
 use super::slack::SLACK;
 use super::stage::{Stage, receipt};
@@ -82,7 +82,8 @@ async fn alertmanager_is_silent_from_when_somebody_takes_the_alert_over_to_its_e
             "startsAt": silence["startsAt"], "endsAt": silence["endsAt"], "createdBy": "alice",
             "comment": format!(
                 "Acknowledged by alice: on it\n\
-                 campanile: alert={id} at={at} change={id}/alertmanager-silence/acknowledged"
+                 campanile: alert={id} at={at} change={}",
+                change_id(&format!("{id}/alertmanager-silence/acknowledged"), &silence)
             ),
         })
     );

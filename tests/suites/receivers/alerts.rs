@@ -37,17 +37,28 @@ pub(super) fn ended(alert: Value) -> Value {
 }
 
 /// What an updater writes of an alert of this id that alice took over while Slack was busy.
-pub(super) fn lines_of_taking(id: &str, updater: &str) -> String {
+pub(super) fn lines_of_taking(id: &str, updater: &str, sent: &Value) -> String {
+    let change = change_id(&format!("{id}/{updater}/acknowledged"), sent);
     format!(
         "alert: Pool \"db\" is full\nid: {id}\nacknowledged: by alice: on it\noutcome: failed\n\
-         - slack: failed: no further attempt: acknowledged by alice\nchange: {id}/{updater}/acknowledged"
+         - slack: failed: no further attempt: acknowledged by alice\nchange: {change}"
     )
 }
 
+/// The id of a change in what was sent: it ends with a digest of the receivers and their states.
+pub(super) fn change_id(beginning: &str, sent: &Value) -> String {
+    let text = sent.to_string();
+    let (_, rest) = text.split_once(&format!("{beginning}-")).expect("it names the change");
+    let digest: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
+    assert_eq!(digest.len(), 16, "{text}");
+    format!("{beginning}-{digest}")
+}
+
 /// What it writes of the end, of which Slack is told.
-pub(super) fn lines_of_end(id: &str, updater: &str) -> String {
+pub(super) fn lines_of_end(id: &str, updater: &str, sent: &Value) -> String {
+    let change = change_id(&format!("{id}-resolved/{updater}/delivered"), sent);
     format!(
         "alert: Pool \"db\" is full\nid: {id}-resolved\noutcome: delivered\n- slack: delivered: 200\n\
-         change: {id}-resolved/{updater}/delivered"
+         change: {change}"
     )
 }

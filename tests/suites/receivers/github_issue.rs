@@ -81,8 +81,8 @@ async fn github_hears_who_took_the_alert_of_its_issue_over_and_that_it_ended() {
     }
     let [_, _, first, label, _, _, second, close] = &requests;
     let id = taken["id"].as_str().expect("an id");
-    assert_eq!(first.json(), comment("acknowledged", &lines_of_taking(id, "github-issue")));
+    assert_eq!(first.json(), comment("acknowledged", &lines_of_taking(id, "github-issue", &first.json())));
     assert_eq!(label.json(), json!({"labels": ["in progress"]}));
-    assert_eq!(second.json(), comment("resolved", &lines_of_end(id, "github-issue")));
+    assert_eq!(second.json(), comment("resolved", &lines_of_end(id, "github-issue", &second.json())));
     assert_eq!(close.json(), json!({"state": "closed", "state_reason": "completed"}));
 }

@@ -76,8 +76,8 @@ async fn jira_hears_who_took_the_alert_of_its_issue_over_and_that_it_ended() {
     }
     let [_, first, _, start, _, second, _, finish] = &requests;
     let id = taken["id"].as_str().expect("an id");
-    assert_eq!(first.json(), comment("acknowledged", &lines_of_taking(id, "jira-status")));
+    assert_eq!(first.json(), comment("acknowledged", &lines_of_taking(id, "jira-status", &first.json())));
     assert_eq!(start.json(), json!({"transition": {"id": "21"}}));
-    assert_eq!(second.json(), comment("resolved", &lines_of_end(id, "jira-status")));
+    assert_eq!(second.json(), comment("resolved", &lines_of_end(id, "jira-status", &second.json())));
     assert_eq!(finish.json(), json!({"transition": {"id": "31"}}));
 }

@@ -1,6 +1,8 @@
 //! One alert in the making. Whatever a vendor sends, what comes out is an alert that the host takes, and what is odd becomes
 //! a warning.
 
+use std::borrow::Cow;
+
 use campanile_lenient::{LAST, shorten};
 use serde_json::{Map, Value, json};
 
@@ -9,8 +11,9 @@ use crate::text::{escaped, plain};
 use crate::types::Status;
 use crate::{key, one_line, short_line};
 
-/// What the host takes at most, in characters. It cuts descriptions itself.
+/// What the host takes at most, in characters.
 const TITLE: usize = 1_024;
+const DESCRIPTION: usize = 65_536;
 const NAME: usize = 200;
 const KEY: usize = 200;
 /// How much of a longer description stays: the whole one is a fact.
@@ -51,7 +54,12 @@ impl Draft {
     /// What happened, in full. Of what is longer than the host takes, this is the beginning, and the whole is the fact
     /// `description`.
     pub fn description(self, text: Option<&str>) -> Self {
-        self.set("description", json!(text.unwrap_or_default()))
+        let text = text.unwrap_or_default();
+        if text.char_indices().nth(DESCRIPTION).is_none() {
+            return self.set("description", json!(text));
+        }
+        let beginning = escaped(text, BEGINNING, plain);
+        self.set("description", json!(beginning)).data("description", &json!(text))
     }
 
     /// How bad it is in the vendor's word; the settings' severity stays, with a warning, if the word is not known, and
@@ -215,8 +223,17 @@ impl Draft {
     }
 }
 
-fn inside(at: &str, field: &str) -> String {
+pub(super) fn inside(at: &str, field: &str) -> String {
     if at.is_empty() { field.to_owned() } else { format!("{at}.{field}") }
+}
+
+/// A label's value: what is no text is written as JSON.
+pub(super) fn label_text(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::Null => Cow::Borrowed(""),
+        Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
+    }
 }
 
 /// Go's zero time, an empty text and the number 0 say that there is none.
@@ -273,6 +290,28 @@ mod tests {
             ]
         );
         assert_eq!((&alert["severity"], alert.get("starts_at")), (&json!("medium"), None));
+    }
+
+    #[test]
+    fn no_text_is_kept_twice() {
+        let draft = Draft::new("", &settings(), Status::Firing, Some("503")).description(Some("all of it"));
+        let facts = json!({ "summary": "503", "description": " all of it", "note": "503 of lb-1", "in": { "a": "503" } });
+        let (alert, _) = draft.rest("annotations", &facts).rest("reason", &json!("all of it")).finish();
+        assert_eq!(alert["data"], json!({ "annotations": { "note": "503 of lb-1", "in": {} } }));
+    }
+
+    #[test]
+    fn a_description_that_is_too_long_is_a_fact_and_its_beginning() {
+        let long = "ä".repeat(DESCRIPTION + 1);
+        let draft = Draft::new("", &settings(), Status::Firing, None).description(Some(&long));
+        let (alert, _) = draft.rest("details", &json!(long)).rest("more", &json!({ "a": long })).finish();
+        assert_eq!(alert["data"], json!({ "description": long }));
+        let shown = alert["description"].as_str().unwrap();
+        assert!(shown.ends_with("ä… (cut, 61,568 characters more)"));
+        let whole = "ä".repeat(DESCRIPTION);
+        let draft = Draft::new("", &settings(), Status::Firing, None).description(Some(&whole));
+        let (alert, _) = draft.finish();
+        assert_eq!((&alert["description"], alert.get("data")), (&json!(whole), None));
     }
 
     #[test]

@@ -19,20 +19,36 @@ pub fn is_past(value: &Value) -> bool {
 
 fn parse(value: &Value) -> Option<Timestamp> {
     match value {
-        Value::Number(number) => epoch(number.as_f64()?),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => whole_epoch(whole),
+            None => epoch(number.as_f64()?),
+        },
         Value::String(text) => match campanile_lenient::time(text) {
             Some(time) => Some(time).filter(|time| time.as_second() > -60_000_000_000),
-            None => epoch(text.trim().parse().ok()?),
+            None => match text.trim().parse() {
+                Ok(whole) => whole_epoch(whole),
+                Err(_) => epoch(text.trim().parse().ok()?),
+            },
         },
         _ => None,
     }
 }
 
 /// Seconds until the year 5138, milliseconds above.
+fn whole_epoch(number: i64) -> Option<Timestamp> {
+    let time = if number < 100_000_000_000 {
+        Timestamp::from_second(number)
+    } else {
+        Timestamp::from_millisecond(number)
+    };
+    time.ok().filter(|time| time.as_second() > 0)
+}
+
+/// The same with a fraction, of which a number of 64 bits has no more than microseconds.
 fn epoch(number: f64) -> Option<Timestamp> {
     let seconds = if number.abs() < 1e11 { number } else { number / 1e3 };
-    let whole = seconds.trunc();
-    (whole > 0.0).then(|| Timestamp::new(whole as i64, ((seconds - whole) * 1e9) as i32).ok()).flatten()
+    let time = Timestamp::from_microsecond((seconds * 1e6).round() as i64);
+    time.ok().filter(|time| time.as_second() > 0)
 }
 
 #[cfg(test)]
@@ -50,6 +66,8 @@ mod tests {
             (json!("9999-12-31T23:59:59Z"), "9999-12-30T22:00:00Z"),
             (json!(1_412_697_183_000_u64), "2014-10-07T15:53:03Z"),
             (json!("1412697183000"), "2014-10-07T15:53:03Z"),
+            (json!(1_767_225_600_123_u64), "2026-01-01T00:00:00.123Z"),
+            (json!(1_767_225_600.123), "2026-01-01T00:00:00.123Z"),
             (json!(1_412_697_183.5), "2014-10-07T15:53:03.5Z"),
         ] {
             assert_eq!(rfc3339(&given).as_deref(), Some(read), "{given}");

@@ -96,16 +96,37 @@ fn a_field_that_cannot_be_had_costs_itself() {
     let mapping = [("title", "{{ entry.name"), ("severity", "/level"), ("key", "/id"), ("starts-at", "/at")];
     let sheet = tried(&mapping, &json!([{"name": "a", "id": "k", "level": "odd", "at": "soon"}])).unwrap();
     let alert: Value = serde_json::from_str(&sheet.alerts[0]).unwrap();
-    assert_eq!((&alert["title"], &alert["dedup_key"]), (&json!("acme: alert without a title"), &json!("acme/k")));
+    assert_eq!(
+        (&alert["title"], &alert["dedup_key"]),
+        (&json!("acme: alert without a title"), &json!("acme/k"))
+    );
     for (warning, part) in sheet.warnings.iter().zip([
         "has no `title`: its template failed: line 1",
-        "has no title by this mapping",
+        "has no `title` by this mapping",
         "/0.starts-at: \"soon\" is no time",
         "/0.severity: \"odd\" is no known severity",
     ]) {
         assert!(warning.contains(part), "{part:?} is missing in {warning:?}");
     }
     assert_eq!(sheet.warnings.len(), 4);
+}
+
+#[test]
+fn a_mapping_that_finds_nothing_says_so() {
+    let mapping =
+        [("title", "/name"), ("key", "/id"), ("status", "/state"), ("severity", "/level"), ("service", "/s")];
+    let sheet = tried(
+        &mapping,
+        &json!([7, { "name": "a" }, { "name": "b", "id": "k", "state": "x", "level": "low" }]),
+    )
+    .unwrap();
+    assert_eq!(sheet.alerts.len(), 2);
+    let warnings: Vec<_> = sheet.warnings.iter().map(|warning| warning.split(": ").next().unwrap()).collect();
+    assert_eq!(warnings, ["/0", "/1", "/1", "/1"]);
+    assert!(sheet.warnings[0].ends_with("7 is not an object: left out"), "{:?}", sheet.warnings);
+    for (warning, name) in sheet.warnings[1..].iter().zip(["key", "status", "severity"]) {
+        assert!(warning.ends_with(&format!("has no `{name}` by this mapping")), "{warning}");
+    }
 }
 
 #[test]
@@ -118,5 +139,8 @@ fn the_path_chooses_the_mapping() {
     assert_eq!(chosen("/", &["a"]).unwrap(), "a");
     assert!(chosen("/", &[]).unwrap_err().message.contains("add one, such as [config.mappings.acme]"));
     let refused = chosen("/c", &["a", "b"]).unwrap_err().message;
-    assert!(refused.contains("\"/c\"") && refused.contains("a, b") && refused.contains("[config.mappings.c]"), "{refused}");
+    assert!(
+        refused.contains("\"/c\"") && refused.contains("a, b") && refused.contains("[config.mappings.c]"),
+        "{refused}"
+    );
 }
