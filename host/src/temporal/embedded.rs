@@ -413,7 +413,10 @@ fn watch(child: &mut Child, launch: &Launch, stopped: &Receiver<()>) -> End {
                 return End::Died { was_up };
             }
         }
-        was_up = was_up || answers(launch.ports.address);
+        if !was_up && answers(launch.ports.address) {
+            was_up = true;
+            tracing::info!("temporal server answers");
+        }
         match stopped.recv_timeout(LOOK) {
             Err(RecvTimeoutError::Timeout) => {}
             _ => {
