@@ -23,13 +23,11 @@ fn command_line(id: i32) -> String {
     fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default()
 }
 
-/// The process id of the Temporal server that a host started, if one runs.
-fn running_temporal(host: &Host) -> Option<i32> {
-    children(host.process().id()).into_iter().find(|id| command_line(*id).contains("start-dev"))
-}
-
+/// The process id of the Temporal server that a host started.
 fn temporal_of(host: &Host) -> i32 {
-    running_temporal(host).expect("the host has a Temporal server")
+    let children = children(host.process().id());
+    let found = children.iter().find(|id| command_line(**id).contains("start-dev"));
+    *found.unwrap_or_else(|| panic!("no Temporal server among the children {children:?}"))
 }
 
 async fn gone(id: i32) {
