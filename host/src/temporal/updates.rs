@@ -23,12 +23,15 @@ use crate::plan::{Plan, Target};
 
 const ACTIVITY: Activity = Activity::UpdateAlertStatus;
 
-/// The least time between two calls of an updater before the last one; it doubles from call to call.
+/// The least time between two calls of an updater before the last one. It doubles from call to call once there were [`PROMPT_CALLS`].
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// The most calls of an updater before the last one. With the pauses they span some twenty minutes; without a bound, an updater that
+/// The calls of an updater that have only [`PAUSE`] between them.
+const PROMPT_CALLS: u32 = 8;
+
+/// The most calls of an updater before the last one. With the pauses they span some forty minutes; without a bound, an updater that
 /// fails while a receiver waits for a day would fill the workflow's history.
-const MOST_CALLS: u32 = 8;
+const MOST_CALLS: u32 = 16;
 
 /// What an updater has heard of an alert.
 #[derive(Default)]
@@ -102,9 +105,14 @@ pub(super) async fn follow<W: Inbox>(
         };
         let first = update_first(ctx, target, call_of).await?.after(before);
         let delay = heard.note(&results, first);
-        pause(ctx, board, delay.max(PAUSE * (1 << call))).await;
+        pause(ctx, board, delay.max(least_pause(call))).await;
     }
     Ok(heard)
+}
+
+/// The least time between a call, counted from 0, and the next one.
+fn least_pause(call: u32) -> Duration {
+    PAUSE * (1 << (call + 1).saturating_sub(PROMPT_CALLS))
 }
 
 /// Waits, at most until no receiver is pending any more.
@@ -267,6 +275,13 @@ mod tests {
         assert!(heard.is_behind(&early));
         assert_eq!(heard.note(&early, First::Done(step(1))), Duration::ZERO);
         assert!(!heard.is_behind(&early) && heard.is_behind(&last));
+    }
+
+    #[test]
+    fn an_updater_is_called_every_five_seconds_before_the_pauses_grow() {
+        let pauses: Vec<u64> = (0..MOST_CALLS).map(|call| least_pause(call).as_secs()).collect();
+        assert_eq!(pauses[..9], [5, 5, 5, 5, 5, 5, 5, 5, 10]);
+        assert_eq!(pauses.iter().sum::<u64>(), 40 + 10 * 255);
     }
 
     #[test]
