@@ -172,7 +172,8 @@ fn examine(path: &Path) -> io::Result<Option<String>> {
     let pages = log.pages().or_else(|| page_count(&head));
     Ok(pages.and_then(|pages| {
         let whole = u32::try_from(size / page).unwrap_or(u32::MAX);
-        let missing = (whole.saturating_add(1)..=pages).find(|page| !log.has(*page))?;
+        let missing = (whole.saturating_add(1)..=pages)
+            .find(|number| !log.has(*number) && !is_lock_page(*number, page))?;
         Some(format!(
             "it has {size} bytes, and page {missing} of its {pages} pages of {page} bytes is missing"
         ))
@@ -181,6 +182,11 @@ fn examine(path: &Path) -> io::Result<Option<String>> {
 
 fn log_name(path: &Path) -> String {
     format!("{}-wal", path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// Whether this is the page at 1 GiB, which SQLite locks and never writes (SQLite's file format, "The Lock-Byte Page").
+fn is_lock_page(number: u32, size: u64) -> bool {
+    u64::from(number) == 0x4000_0000 / size + 1
 }
 
 /// The size of a page: a power of two from 512 to 65,536, which is written as 1.

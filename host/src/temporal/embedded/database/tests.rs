@@ -57,6 +57,12 @@ fn damaged_databases_are_named_with_the_way_out() {
 }
 
 #[test]
+fn the_page_that_sqlite_never_writes_is_not_missing() {
+    assert!(is_lock_page(262_145, 4_096) && is_lock_page(16_385, 65_536));
+    assert!(!is_lock_page(262_144, 4_096) && !is_lock_page(262_146, 4_096));
+}
+
+#[test]
 fn pages_in_the_log_are_not_missing() {
     let log = Log::read(&Directory::with(&[("log", LOG)]).0.path().join("log")).unwrap();
     let count = log.pages().expect("a whole transaction");
