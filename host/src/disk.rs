@@ -116,10 +116,8 @@ fn free_bytes(directory: &Path) -> io::Result<u64> {
 }
 
 fn low(directory: &Path, free: u64) -> Option<String> {
-    let text = || {
-        let (directory, free) = (directory.display(), free >> 10);
-        format!("{directory} has {free} KiB of free space: at least {} MiB are needed", RESERVE >> 20)
-    };
+    // Without the number, which changes all the time: each change of a fault is logged.
+    let text = || format!("{} has less than {} MiB of free space", directory.display(), RESERVE >> 20);
     (free < RESERVE).then(text)
 }
 
