@@ -19,6 +19,9 @@ const CUT: &str = "…";
 const WHOLE: [&str; 9] =
     ["id", "dedup_key", "title", "type", "severity", "status", "starts_at", "ends_at", "source"];
 
+/// What an alert may be short of, but not without.
+const NEEDED: [&str; 1] = ["description"];
+
 /// Cuts an alert that has more than `most` bytes as JSON, as [`fit`] does.
 pub fn fit_alert(alert: &mut Value, most: usize, at: &str, odd: &mut Vec<String>) {
     if size(alert) <= most {
@@ -192,14 +195,17 @@ impl Plan {
             .filter(|entry| entry.is_whole)
             .fold(room, |free, entry| free.saturating_sub(entry.around + entry.size));
         free = free.saturating_sub(2 + mark);
-        let mut keeps = Vec::with_capacity(entries.len());
+        let mut keeps: Vec<bool> = entries.iter().map(|entry| entry.is_whole).collect();
         let mut sizes = Vec::new();
-        for entry in &entries {
+        let mut order: Vec<usize> = (0..entries.len()).collect();
+        order.sort_by_key(|index| !entries[*index].is_needed);
+        for index in order {
+            let entry = &entries[index];
             let rest = free.checked_sub(entry.around + entry.least());
-            keeps.push(entry.is_whole || rest.is_some());
             if let Some(rest) = rest.filter(|_| !entry.is_whole) {
                 free = rest;
                 sizes.push(entry.size);
+                keeps[index] = true;
             }
         }
         let least = sizes.iter().map(|size| size.min(&LEAST)).sum::<usize>();
@@ -214,13 +220,15 @@ struct Entry {
     /// What its value takes.
     size: usize,
     is_whole: bool,
+    is_needed: bool,
 }
 
 impl Entry {
     fn of(key: Option<&String>, value: &Value, whole: &[&str]) -> Self {
         // A comma, and a colon.
         let around = key.map_or(1, |key| size(key) + 2);
-        Self { around, size: size(value), is_whole: key.is_some_and(|key| whole.contains(&key.as_str())) }
+        let is_of = |names: &[&str]| key.is_some_and(|key| names.contains(&key.as_str()));
+        Self { around, size: size(value), is_whole: is_of(whole), is_needed: is_of(&NEEDED) }
     }
 
     fn least(&self) -> usize {
@@ -311,6 +319,15 @@ mod tests {
         assert_eq!(labels[CUT], format!("[cut: {} entries]", 1_001 - labels.len()));
         assert_eq!((&labels["l0000"], fitted["title"].as_str().unwrap().len()), (&json!("v"), 300));
         assert!(odd[0].starts_with("a.labels: 9") && odd[0].contains(" of 1000 entries were cut"), "{odd:?}");
+    }
+
+    #[test]
+    fn the_description_is_cut_and_never_left_out() {
+        let mut alert = Map::from_iter((0..7_500).map(|number| (format!("{number:070}"), json!("v"))));
+        alert.insert("description".to_owned(), json!("d".repeat(5_000)));
+        let (fitted, _) = fitted(alert.into(), 524_288);
+        let description = fitted["description"].as_str().unwrap();
+        assert!(description.starts_with('d') && description.contains("[cut: "), "{description}");
     }
 
     #[test]
