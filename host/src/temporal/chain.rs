@@ -22,7 +22,8 @@ use crate::plugin::{CallError, Called, Decision, Plugin, Role};
 use crate::routing::{Router, Verdict, Visit};
 use crate::telemetry::metric;
 
-/// How much larger the processors together may make an alert, in bytes of JSON: a batch has many of them to carry.
+/// How much larger the processors together may make an alert, in bytes of JSON, also one that is as large as a posted one may be: a
+/// batch has many of them to carry.
 const MOST_GROWTH: usize = 16 << 10;
 
 /// How large the processors may make one alert.
@@ -36,7 +37,7 @@ impl Growth {
     /// Why an alert that was `before` cannot become `after`, if that is too large or too deep.
     fn fault(&mut self, before: &Value, after: &Value) -> Option<String> {
         let most = *self.most.get_or_insert_with(|| alert::size(before) + MOST_GROWTH);
-        let fault = alert::bounds_fault(after, most.min(alert::MOST_BYTES))?;
+        let fault = alert::bounds_fault(after, most)?;
         Some(format!("the patched alert {fault}: all processors together may add {MOST_GROWTH}"))
     }
 }
@@ -530,7 +531,8 @@ mod tests {
         let expected = "the patched alert has 17385 bytes as JSON, more than 17384: all processors together may add 16384";
         let fault = growth.fault(&half, &sized(1_001 + MOST_GROWTH));
         assert_eq!(fault.as_deref(), Some(expected), "the second adds to what the first has added");
-        let largest = sized(alert::MOST_BYTES);
-        assert!(Growth::default().fault(&largest, &sized(alert::MOST_BYTES + 1)).is_some());
+        let largest = |more: usize| sized(alert::MOST_BYTES + more);
+        assert_eq!(Growth::default().fault(&largest(0), &largest(MOST_GROWTH)), None, "of a cut alert, too");
+        assert!(Growth::default().fault(&largest(0), &largest(MOST_GROWTH + 1)).is_some());
     }
 }

@@ -75,11 +75,11 @@ impl Retrying {
         self.delay < SHORTEST_TIMER
     }
 
-    /// The same when the alert has waited in its workflow, whose time stands still where the process waits.
+    /// The same when the alert has waited in its workflow from `began` to `now`; that time stands still where the process waits.
     pub(super) fn due(self, began: Option<SystemTime>, now: Option<SystemTime>) -> Self {
-        let elapsed = began.zip(now).and_then(|(began, now)| now.duration_since(began).ok());
+        let waited = began.zip(now).and_then(|(began, now)| now.duration_since(began).ok());
         let rest = if self.is_short() { self.delay } else { Duration::ZERO };
-        Self { elapsed: elapsed.unwrap_or_default().max(self.elapsed), rest, ..self }
+        Self { elapsed: self.elapsed + waited.unwrap_or_default(), rest, ..self }
     }
 }
 
@@ -139,14 +139,15 @@ mod tests {
     }
 
     #[test]
-    fn the_time_with_processors_is_that_of_the_workflow() {
+    fn the_time_with_processors_includes_the_wait() {
         let step = Step::untried(crate::ledger::Activity::ProcessAlert, "enrich");
         let (answered, most, began) = (Vec::new(), None, SystemTime::UNIX_EPOCH);
-        let (elapsed, rest, delay) = (Duration::ZERO, Duration::ZERO, 2_000 * MILLI);
+        let (elapsed, rest, delay) = (4_900 * MILLI, Duration::ZERO, 2_000 * MILLI);
         let long = Retrying { step, answered, most, delay, waits: 1, elapsed, rest };
         let short = Retrying { delay: 200 * MILLI, ..long.clone() };
         let due = |one: Retrying| one.due(Some(began), Some(began + 2_100 * MILLI));
-        assert_eq!([due(long.clone()).elapsed, due(long).rest], [2_100 * MILLI, Duration::ZERO]);
-        assert_eq!([due(short.clone()).elapsed, due(short).rest], [2_100 * MILLI, 200 * MILLI]);
+        assert_eq!([due(long.clone()).elapsed, due(long).rest], [7_000 * MILLI, Duration::ZERO]);
+        let due = |one: Retrying| one.due(Some(began), Some(began));
+        assert_eq!([due(short.clone()).elapsed, due(short).rest], [4_900 * MILLI, 200 * MILLI]);
     }
 }
