@@ -167,6 +167,9 @@ pub struct StatusUpdate {
     pub outcome: Option<Outcome>,
     /// Receiver by receiver.
     pub deliveries: Vec<DeliveryResult>,
+    /// Receivers are pending: another report follows, so that this one may fail.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_interim: bool,
 }
 
 #[activities]

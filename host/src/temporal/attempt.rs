@@ -171,7 +171,11 @@ impl AlertActivities {
                 (plugin.name().to_owned(), Ok(called))
             }
         };
-        concluded(&item.id, target, attempts.answered(Activity::UpdateAlertStatus, target, &plugin, called))
+        let step = attempts.answered(Activity::UpdateAlertStatus, target, &plugin, called);
+        match call.is_interim {
+            true => interim(&item.id, target, step),
+            false => concluded(&item.id, target, step),
+        }
     }
 }
 
@@ -184,6 +188,26 @@ impl StatusUpdate {
         };
         format!("{}/{}/{what}-{}", self.item.id, self.target.name, digest(&self.deliveries))
     }
+}
+
+/// Logs and counts one attempt to report a state that is not the last one. It ends nothing.
+fn interim(alert: &str, target: &Target, step: Step) -> Attempted {
+    let (updater, attempt) = (target.name.as_str(), step.attempts);
+    metric::activity(step.activity, Duration::from_secs_f64(step.duration_ms / 1_000.0), step.result);
+    match &step.error {
+        None => tracing::info!(alert, updater, attempt, "reported while receivers are pending"),
+        Some(StepError { code, message, .. }) => {
+            tracing::warn!(
+                alert,
+                updater,
+                attempt,
+                code,
+                error = message,
+                "a report failed while receivers are pending"
+            );
+        }
+    }
+    Attempted { step, delay: None }
 }
 
 /// Logs and counts one attempt.

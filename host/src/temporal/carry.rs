@@ -7,7 +7,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
 use temporalio_common::protos::temporal::api::enums::v1::TimeoutType;
@@ -22,7 +22,7 @@ use super::continued::{
 };
 use super::outcome::{outcome, reached};
 use super::retrying::Retrying;
-use super::scheduling::{durable, endless, first_call};
+use super::scheduling::{durable, endless, first_call, left_of};
 use super::stand_ins::StandIns;
 use super::updates::{Heard, follow, report_end};
 use super::{ActivityConfig, failure, parked};
@@ -176,8 +176,8 @@ pub(super) async fn process<W: Budgeted>(
     activities: &ActivityConfig,
 ) -> WorkflowResult<Processed> {
     let mut processed = process_once(ctx, item, activities, None).await?;
-    let began = ctx.workflow_time();
     while let Some(retrying) = processed.again.take() {
+        let began = ctx.workflow_time();
         if !retrying.is_short() {
             ctx.timer(retrying.delay).await;
         }
@@ -280,11 +280,12 @@ async fn route<W: Inbox>(
     let updaters: Vec<Target> = updaters.collect();
     let first = join_all(lines.iter().map(|line| notify_first(ctx, item, &line.receiver))).await;
     let first = first.into_iter().collect::<WorkflowResult<Vec<Begun>>>()?;
+    let splits = !updaters.is_empty() && size(&**item) <= MOST_SPLIT;
     let common = Common {
-        board: Board::new(first.iter().zip(&lines).map(|(first, line)| line.standing(first))),
+        board: Board::new(first.iter().zip(&lines).map(|(first, line)| line.standing(first, splits))),
         stand_ins: StandIns::shared(lines.iter().flat_map(|line| &line.fallback)),
         parks: plan.parks,
-        splits: !updaters.is_empty() && size(&**item) <= MOST_SPLIT,
+        splits,
     };
 
     let heard = updaters.iter().map(|target| follow(ctx, item, target, plan, &common.board));
@@ -311,11 +312,12 @@ async fn deliver<W: Inbox>(
     common: &Common,
 ) -> WorkflowResult<Vec<Step>> {
     let name = &line.receiver.name;
+    let began = ctx.workflow_time();
     let first = finish_first(ctx, item, &line.receiver, name, first, common.splits).await?;
     if let Some(first) = &first {
         common.board.note(ctx, index, line.progress(first));
     }
-    let mut steps = vec![notify_on(ctx, item, &line.receiver, name, first).await?];
+    let mut steps = vec![notify_on(ctx, item, &line.receiver, name, first, began).await?];
     for stand_in in &line.fallback {
         if is_over(ctx, item, &steps) {
             break;
@@ -344,9 +346,10 @@ async fn stand_in_for<W: Inbox>(
     receiver: &str,
 ) -> WorkflowResult<Step> {
     let name = format!("{}-for-{receiver}", stand_in.name);
+    let began = ctx.workflow_time();
     let first = notify_first(ctx, item, stand_in).await?;
     let first = finish_first(ctx, item, stand_in, &name, first, false).await?;
-    notify_on(ctx, item, stand_in, &name, first).await
+    notify_on(ctx, item, stand_in, &name, first, began).await
 }
 
 /// Whether somebody has the alert, or has taken it over.
@@ -364,8 +367,8 @@ impl Line {
         Self { receiver: target(planned, count), fallback }
     }
 
-    /// How far it has come once its first attempt was begun.
-    fn standing(&self, first: &Begun) -> Standing {
+    /// How far it has come once its first attempt was begun. Where that does not end by itself, its updaters are not left to wait.
+    fn standing(&self, first: &Begun, splits: bool) -> Standing {
         let untried = |message: String| DeliveryResult {
             receiver: self.receiver.name.clone(),
             state: DeliveryState::Pending,
@@ -374,7 +377,7 @@ impl Line {
         let (result, is_untried) = match first {
             Begun::Ended(first) => (self.progress(first), false),
             Begun::Continues(there) => (untried(format!("its attempt goes on at {}", there.host)), true),
-            Begun::Not => (untried("waits for its turn".to_owned()), true),
+            Begun::Not => (untried("waits for its turn".to_owned()), splits),
         };
         Standing { result, is_untried }
     }
@@ -466,13 +469,14 @@ async fn notify_durably<W: Inbox>(
     Some(unless_acknowledged(ctx, item, token, Duration::ZERO, activity).await?.and_then(ended))
 }
 
-/// The attempts after the first one; all of them, if that was not made.
+/// The attempts after the first one; all of them, if that was not made. The receiver's `maximum-age` counts since `began`.
 async fn notify_on<W: Inbox>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     target: &Target,
     name: &str,
     first: Option<First>,
+    began: Option<SystemTime>,
 ) -> WorkflowResult<Step> {
     let (before, delay) = match first {
         Some(First::Done(step)) => return Ok(step),
@@ -487,8 +491,13 @@ async fn notify_on<W: Inbox>(
             _ = timer => {}
         }
     }
+    let elapsed = began.zip(ctx.workflow_time()).and_then(|(began, now)| now.duration_since(began).ok());
+    let left = left_of(target.patient_retry(), target.queue.is_some(), elapsed.unwrap_or_default());
+    let (before, retry) = match (before, left) {
+        (Some(step), None) => return Ok(step),
+        (before, left) => (before, left.unwrap_or_else(|| target.patient_retry())),
+    };
     let attempts_before = before.as_ref().map_or(0, |step| step.attempts);
-    let retry = target.patient_retry();
     let Some(result) = notify_durably(ctx, item, target, name, &retry, attempts_before).await else {
         return Ok(stopped(ctx, item, target, before));
     };

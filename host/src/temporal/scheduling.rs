@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde::Serialize;
 use temporalio_common::{ActivityDefinition, RetryPolicy as TemporalRetryPolicy};
 use temporalio_sdk::{
@@ -98,15 +99,27 @@ pub(super) fn durable(
 
 /// What waits in a queue that nobody serves any more has an end, too.
 fn timeouts(policy: &RetryPolicy, is_queued: bool) -> ActivityCloseTimeouts {
-    let age = policy.maximum_age.map(|age| age.unsigned_abs()).or(is_queued.then_some(LONGEST_WAIT));
     let start_to_close = policy.timeout();
-    match age {
+    match age(policy, is_queued) {
         None => ActivityCloseTimeouts::StartToClose(start_to_close),
         Some(schedule_to_close) => ActivityCloseTimeouts::ScheduleAndStartToClose {
             schedule_to_close,
             start_to_close: start_to_close.min(schedule_to_close),
         },
     }
+}
+
+/// The longest that a delivery may take, from its first attempt on.
+fn age(policy: &RetryPolicy, is_queued: bool) -> Option<Duration> {
+    policy.maximum_age.map(|age| age.unsigned_abs()).or(is_queued.then_some(LONGEST_WAIT))
+}
+
+/// The same policy with what is left of its age after `elapsed`; `None` if nothing is.
+pub(super) fn left_of(policy: RetryPolicy, is_queued: bool, elapsed: Duration) -> Option<RetryPolicy> {
+    let Some(age) = age(&policy, is_queued) else { return Some(policy) };
+    let left = age.checked_sub(elapsed).filter(|left| !left.is_zero())?;
+    let maximum_age = SignedDuration::try_from(left).ok().or(policy.maximum_age);
+    Some(RetryPolicy { maximum_age, ..policy })
 }
 
 /// The same policy without an end: what it is for has to succeed.

@@ -23,14 +23,16 @@ use crate::plan::{Plan, Target};
 
 const ACTIVITY: Activity = Activity::UpdateAlertStatus;
 
-/// The least time between two calls of an updater before the last one. It doubles from call to call once there were [`PROMPT_CALLS`].
+/// The least time between two calls of an updater before the last one. It grows fourfold from call to call once there were
+/// [`PROMPT_CALLS`], up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// The calls of an updater that have only [`PAUSE`] between them.
 const PROMPT_CALLS: u32 = 8;
 
-/// The most calls of an updater before the last one. With the pauses they span some forty minutes; without a bound, an updater that
-/// fails while a receiver waits for a day would fill the workflow's history.
+/// The most calls of an updater before the last one. With the pauses they span fourteen hours; without a bound, an updater that
+/// fails while a receiver waits for days would fill the workflow's history.
 const MOST_CALLS: u32 = 16;
 
 /// What an updater has heard of an alert.
@@ -102,6 +104,7 @@ pub(super) async fn follow<W: Inbox>(
             attempts_before: before.as_ref().map_or(0, |step| step.attempts),
             outcome: outcome(plan, &results),
             deliveries: results.clone(),
+            is_interim: true,
         };
         let first = update_first(ctx, target, call_of).await?.after(before);
         let delay = heard.note(&results, first);
@@ -112,7 +115,8 @@ pub(super) async fn follow<W: Inbox>(
 
 /// The least time between a call, counted from 0, and the next one.
 fn least_pause(call: u32) -> Duration {
-    PAUSE * (1 << (call + 1).saturating_sub(PROMPT_CALLS))
+    let grown = 4_u32.saturating_pow((call + 1).saturating_sub(PROMPT_CALLS));
+    PAUSE.saturating_mul(grown).min(LONGEST_PAUSE)
 }
 
 /// Waits, at most until no receiver is pending any more.
@@ -190,7 +194,7 @@ fn status_update(
     deliveries: &[DeliveryResult],
 ) -> StatusUpdate {
     let (item, target, deliveries) = (item.clone(), target.clone(), deliveries.to_vec());
-    StatusUpdate { item, target, attempts_before: 0, outcome, deliveries }
+    StatusUpdate { item, target, attempts_before: 0, outcome, deliveries, is_interim: false }
 }
 
 /// Reports to every updater what has become of the alert.
@@ -280,8 +284,8 @@ mod tests {
     #[test]
     fn an_updater_is_called_every_five_seconds_before_the_pauses_grow() {
         let pauses: Vec<u64> = (0..MOST_CALLS).map(|call| least_pause(call).as_secs()).collect();
-        assert_eq!(pauses[..9], [5, 5, 5, 5, 5, 5, 5, 5, 10]);
-        assert_eq!(pauses.iter().sum::<u64>(), 40 + 10 * 255);
+        assert_eq!(pauses[..10], [5, 5, 5, 5, 5, 5, 5, 5, 20, 80]);
+        assert_eq!((pauses[15], pauses.iter().sum::<u64>() / 3_600), (LONGEST_PAUSE.as_secs(), 13));
     }
 
     #[test]
