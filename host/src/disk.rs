@@ -201,7 +201,8 @@ mod tests {
         let directory = Path::new("/data/temporal");
         assert_eq!(low(directory, RESERVE), None);
         let text = low(directory, RESERVE - 1).unwrap();
-        assert!(text.starts_with("/data/temporal has 16383 KiB") && text.contains("16 MiB"), "{text}");
+        assert_eq!(text, "/data/temporal has less than 16 MiB of free space");
+        assert_eq!(low(directory, 0), Some(text), "one fault, however little there is");
     }
 
     #[test]
