@@ -1,12 +1,17 @@
 //! Times as vendors write them.
 
+use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
+/// The seconds since 1970 that a number may be: from 2001 until 2500. What else vendors write in digits is no such number:
+/// `20261129` would be in 1970, `20261129150000` in 2612.
+const SECONDS: Range<i64> = 1_000_000_000..16_725_225_600;
+
 /// The time as RFC 3339 in UTC, from RFC 3339 (as leniently as the host reads it), or from seconds or milliseconds since 1970,
-/// as a number or as digits. Go's zero time, the year 1, is none.
+/// as a number or as digits, if it is between 2001 and 2500. Go's zero time, the year 1, is none.
 pub fn rfc3339(value: &Value) -> Option<String> {
     parse(value).map(|time| time.to_string())
 }
@@ -34,21 +39,21 @@ fn parse(value: &Value) -> Option<Timestamp> {
     }
 }
 
-/// Seconds until the year 5138, milliseconds above.
+/// Seconds, or milliseconds where that is larger.
 fn whole_epoch(number: i64) -> Option<Timestamp> {
     let time = if number < 100_000_000_000 {
         Timestamp::from_second(number)
     } else {
         Timestamp::from_millisecond(number)
     };
-    time.ok().filter(|time| time.as_second() > 0)
+    time.ok().filter(|time| SECONDS.contains(&time.as_second()))
 }
 
 /// The same with a fraction, of which a number of 64 bits has no more than microseconds.
 fn epoch(number: f64) -> Option<Timestamp> {
     let seconds = if number.abs() < 1e11 { number } else { number / 1e3 };
     let time = Timestamp::from_microsecond((seconds * 1e6).round() as i64);
-    time.ok().filter(|time| time.as_second() > 0)
+    time.ok().filter(|time| SECONDS.contains(&time.as_second()))
 }
 
 #[cfg(test)]
@@ -75,6 +80,16 @@ mod tests {
         for none in [json!("0001-01-01T00:00:00Z"), json!(0), json!("soon"), json!(null), json!([])] {
             assert_eq!(rfc3339(&none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn digits_that_are_a_date_or_a_duration_are_no_seconds() {
+        for none in ["20261129", "202611291500", "20261129150000", "20261129.5", "-1", "999999999", "86400"] {
+            assert_eq!(rfc3339(&json!(none)), None, "{none}");
+            let number: Value = serde_json::from_str(none).unwrap();
+            assert_eq!(rfc3339(&number), None, "{none}");
+        }
+        assert_eq!(rfc3339(&json!("1000000000")).as_deref(), Some("2001-09-09T01:46:40Z"));
     }
 
     #[test]
