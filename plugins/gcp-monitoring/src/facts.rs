@@ -1,7 +1,7 @@
 //! What an incident is about: labels of the resource, the metric and the policy, and what was measured.
 
-use campanile_guest::source::{Draft, Sheet};
-use serde_json::{Value, json};
+use campanile_guest::source::{Draft, Sheet, number};
+use serde_json::Value;
 
 /// Where labels stand; a later one wins.
 const LABELS: [&str; 5] = [
@@ -38,6 +38,7 @@ pub(crate) fn tell(draft: Draft, incident: &Value, sheet: &mut Sheet) -> Draft {
     let draft = FACTS.into_iter().fold(draft, |draft, name| draft.data(name, &incident[name]));
     let metric = sheet.first("incident", incident, &["/metric/displayName", "/metric/type"]);
     draft
+        // Google writes what it measured as a text.
         .metric(metric.as_deref().unwrap_or("value"), &number(&incident["observed_value"]))
         .context("environment", label(incident, &["environment", "env"]))
         .context("service", label(incident, &["service"]))
@@ -53,14 +54,6 @@ fn label<'a>(incident: &'a Value, names: &[&str]) -> Option<&'a str> {
     let places = LABELS.iter().rev().filter_map(|at| incident.pointer(at));
     let mut found = names.iter().flat_map(|name| places.clone().map(move |labels| &labels[*name]));
     found.find_map(Value::as_str).map(str::trim).filter(|text| !text.is_empty())
-}
-
-/// Google writes what it measured as a text.
-fn number(value: &Value) -> Value {
-    match value.as_str().map(str::trim).map(str::parse::<f64>) {
-        Some(Ok(number)) if number.is_finite() => json!(number),
-        _ => value.clone(),
-    }
 }
 
 #[cfg(test)]
@@ -86,6 +79,8 @@ mod tests {
     fn what_was_measured_is_a_number_if_it_is_one() {
         for (observed, metric) in [
             (json!("0.835"), json!(0.835)),
+            (json!("9007199254740993"), json!(9_007_199_254_740_993_u64)),
+            (json!("18446744073709551616"), json!("18446744073709551616")),
             (json!(7), json!(7)),
             (json!("NaN"), json!("NaN")),
             (json!("nothing"), json!("nothing")),

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::io;
 
 use campanile_lenient::{fit_alert, share};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::failure::permanent;
 use crate::types::{Failure, Status};
@@ -229,6 +229,15 @@ pub fn text<'a>(value: &'a Value, pointer: &str) -> Option<Cow<'a, str>> {
     }
 }
 
+/// A value as a number, if it is one or is written like one. An integer of more digits than one has room for stays a text.
+pub fn number(value: &Value) -> Value {
+    let Some(text) = value.as_str().map(str::trim) else { return value.clone() };
+    match serde_json::from_str::<Number>(text) {
+        Ok(number) if !number.is_f64() || text.contains(['.', 'e', 'E']) => Value::Number(number),
+        _ => value.clone(),
+    }
+}
+
 /// `alerts[2].annotations.summary` for what stands at `/annotations/summary` of `alerts[2]`.
 fn path(at: &str, pointer: &str) -> String {
     pointer.split('/').skip(1).fold(at.to_owned(), |at, part| {
@@ -347,6 +356,24 @@ mod tests {
         assert_eq!((sheet.fields("b", &value["b"]).count(), sheet.fields("c", &value["c"]).count()), (0, 1));
         assert_eq!((sheet.list("e", &value["e"]).len(), sheet.fields("e", &value["e"]).count()), (0, 0));
         assert_eq!(sheet.warnings, ["a: 7 is not a list: left out", "b: [1] is not an object: left out"]);
+    }
+
+    #[test]
+    fn a_number_that_is_written_as_a_text_keeps_its_digits() {
+        for (given, read) in [
+            (json!("9007199254740993"), json!(9_007_199_254_740_993_u64)),
+            (json!("18446744073709551615"), json!(u64::MAX)),
+            (json!("-9223372036854775808"), json!(i64::MIN)),
+            (json!("18446744073709551616"), json!("18446744073709551616")),
+            (json!(" 0.835 "), json!(0.835)),
+            (json!("1e3"), json!(1_000.0)),
+            (json!("1e999"), json!("1e999")),
+            (json!("007"), json!("007")),
+            (json!("NaN"), json!("NaN")),
+            (json!([1]), json!([1])),
+        ] {
+            assert_eq!(number(&given), read, "{given}");
+        }
     }
 
     #[test]
