@@ -71,3 +71,45 @@ async fn a_mapping_is_tried_without_a_host() {
         assert!(explained.stdout.contains(part), "{part}: {explained:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapping_by_which_all_alerts_would_be_one_is_refused() {
+    let constant = shown("toml").replace("key = \"/id\"", "key = \"id\"").replace("\"/state\"", "\"state\"");
+    let settings = Settings::new().plugin(Plugin::shipped("json").sidecar(&constant));
+    let plugins = settings.plugins().display().to_string();
+    let checked = campanile(&["check", "--plugins", &plugins]).await;
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    for part in [
+        "config.mappings.acme.key: \"id\" does not match",
+        "write such as \"/id\" or \"{{ entry.host }}/{{ entry.check }}\"",
+        "config.mappings.acme.status: \"state\" does not match",
+    ] {
+        assert!(checked.stdout.contains(part), "{part}: {checked:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_entry_lacks_neither_ends_it_nor_makes_it_another() {
+    let sidecar = shown("toml")
+        .replace("key = \"/id\"", "key = \"{{ entry.host }}/{{ entry.id }}\"")
+        .replace("\"ok, up\"", "\"ok, up,\"")
+        .replace("\"critical\"", "\"Critical\"");
+    let host = Settings::new()
+        .plugin(Plugin::shipped("log"))
+        .plugin(Plugin::shipped("json").sidecar(&sidecar))
+        .start()
+        .await;
+    let mut body: Value = serde_json::from_str(&shown("json")).expect("the page shows JSON");
+    let entry = body["events"][0].as_object_mut().expect("an entry");
+    entry.retain(|name, _| !["host", "state"].contains(&name.as_str()));
+    let answer = posted(&host, "/webhook/json/acme", &body).await;
+    let warnings = answer["warnings"].to_string();
+    assert!(warnings.contains("has no `key`: its template failed"), "{answer}");
+    let ledger = host.completed(answer["workflow_ids"][0].as_str().expect("an id")).await;
+    let alert = &ledger["alert"];
+    assert_eq!(
+        (&alert["status"], &alert["severity"], &alert["dedup_key"]),
+        (&json!("firing"), &json!("critical"), &Value::Null),
+        "{ledger}"
+    );
+}

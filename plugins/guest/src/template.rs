@@ -135,8 +135,16 @@ impl Names {
 
     /// The text that a template gives, at most `limit` long, or why it fails.
     pub fn render(&self, source: &str, limit: usize) -> Result<String, String> {
-        let context = Value::from_pairs(self.0.iter().map(|(name, value)| (*name, value.clone())));
-        engine::fitted(source, &context, Form::Text(text::plain), limit)
+        engine::fitted(source, &self.context(), Form::Text(text::plain), limit)
+    }
+
+    /// The same of a template that fails where a value is absent, unless it asks whether it is there.
+    pub fn render_whole(&self, source: &str, limit: usize) -> Result<String, String> {
+        engine::fitted(source, &self.context(), Form::Whole, limit)
+    }
+
+    fn context(&self) -> Value {
+        Value::from_pairs(self.0.iter().map(|(name, value)| (*name, value.clone())))
     }
 }
 

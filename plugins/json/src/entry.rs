@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use campanile_guest::source::{Draft, Settings, Sheet};
+use campanile_guest::source::{Draft, Settings, Sheet, number};
 use campanile_guest::template::Names;
 use campanile_guest::types::Status;
 use serde_json::Value;
 
-use crate::field::{number, written};
+use crate::field::written;
 use crate::mapping::Mapping;
 
 /// What an alert misses most: a mapping that reads one of these and finds nothing is likely wrong.

@@ -1,7 +1,7 @@
 //! Where the value of one field comes from: a JSON pointer into the entry, or a template.
 
 use campanile_guest::template::Names;
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 /// The longest text that a template gives, in UTF-16 code units: the longest field of an alert.
 const LONGEST: usize = 65_536;
@@ -10,25 +10,38 @@ const LONGEST: usize = 65_536;
 pub(crate) enum Field {
     /// A JSON pointer (RFC 6901): it begins with `/`.
     Pointer(String),
-    /// A template in the form of Jinja.
+    /// A template in the form of Jinja, in which what is absent shows as nothing.
     Template(String),
+    /// One that fails where something is absent: of what is left, two alerts could have the same.
+    Whole(String),
 }
 
 impl Field {
-    /// What the operator wrote.
-    pub(crate) fn new(written: String) -> Self {
-        if written.starts_with('/') { Self::Pointer(written) } else { Self::Template(written) }
+    /// What the operator wrote for the field `name`.
+    pub(crate) fn new(name: &str, written: String) -> Self {
+        match name {
+            _ if written.starts_with('/') => Self::Pointer(written),
+            "key" => Self::Whole(written),
+            _ => Self::Template(written),
+        }
+    }
+
+    /// The template, if it is one.
+    pub(crate) fn template(&self) -> Option<&str> {
+        match self {
+            Self::Pointer(_) => None,
+            Self::Template(source) | Self::Whole(source) => Some(source),
+        }
     }
 
     /// The value in this entry, which templates know by `names`; null if it is absent or empty.
     pub(crate) fn value(&self, entry: &Value, names: &Names) -> Result<Value, String> {
-        match self {
-            Self::Pointer(pointer) => Ok(entry.pointer(pointer).cloned().unwrap_or_default()),
-            Self::Template(source) => names.render(source, LONGEST).map(|text| match text.is_empty() {
-                true => Value::Null,
-                false => Value::String(text),
-            }),
-        }
+        let text = match self {
+            Self::Pointer(pointer) => return Ok(entry.pointer(pointer).cloned().unwrap_or_default()),
+            Self::Template(source) => names.render(source, LONGEST)?,
+            Self::Whole(source) => names.render_whole(source, LONGEST)?,
+        };
+        Ok(if text.is_empty() { Value::Null } else { Value::String(text) })
     }
 }
 
@@ -40,10 +53,4 @@ pub(crate) fn written(value: &Value) -> Option<String> {
         other => other.to_string(),
     };
     Some(text).filter(|text| !text.is_empty())
-}
-
-/// A value as a number, if it is one or is written like one.
-pub(crate) fn number(value: &Value) -> Value {
-    let read = |text: &str| serde_json::from_str::<Number>(text.trim()).ok().map(Value::Number);
-    value.as_str().and_then(read).unwrap_or_else(|| value.clone())
 }

@@ -65,8 +65,7 @@ impl Mapping {
 
     /// The mapping with these settings. The plugin's schema has seen to it that they are known.
     pub(crate) fn new(name: &str, mut settings: BTreeMap<String, String>) -> Self {
-        let words = |text: String| text.split(',').map(|word| word.trim().to_lowercase()).collect();
-        let resolved = words(settings.remove("resolved").unwrap_or_else(|| RESOLVED.to_owned()));
+        let resolved = words(settings.remove("resolved").as_deref().unwrap_or(RESOLVED));
         let source = settings.remove("name").unwrap_or_else(|| name.to_owned());
         let list = settings.remove("list");
         let mut severities = BTreeMap::new();
@@ -76,7 +75,10 @@ impl Mapping {
                 Some(word) => {
                     severities.extend(Severity::named(&value).map(|known| (word.to_lowercase(), known)))
                 }
-                None => _ = fields.insert(key, Field::new(value)),
+                None => {
+                    let field = Field::new(&key, value);
+                    fields.insert(key, field);
+                }
             }
         }
         Self { name: name.to_owned(), source, list, fields, severities, resolved }
@@ -99,7 +101,7 @@ impl Mapping {
     }
 
     fn uses(&self, name: &str) -> bool {
-        self.fields.values().any(|field| matches!(field, Field::Template(source) if source.contains(name)))
+        self.fields.values().any(|field| field.template().is_some_and(|source| source.contains(name)))
     }
 
     /// The entries with their places; of too many, one more than the host takes.
@@ -124,4 +126,9 @@ impl Mapping {
             }
         }
     }
+}
+
+/// The words between commas, in lower case. None is empty: an entry without a status has not ended.
+fn words(text: &str) -> Vec<String> {
+    text.split(',').map(|word| word.trim().to_lowercase()).filter(|word| !word.is_empty()).collect()
 }

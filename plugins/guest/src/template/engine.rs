@@ -19,6 +19,8 @@ const NESTING: usize = 30;
 pub(super) enum Form {
     /// Text, in which values are escaped like this.
     Text(Escape),
+    /// Text as it is, whole: a value that is absent is a failure, unless the template asks whether it is there.
+    Whole,
     /// JSON: values are escaped for between its quotes, unless the filter `json` writes them whole.
     Json,
 }
@@ -27,7 +29,16 @@ impl Form {
     fn escape(self) -> Escape {
         match self {
             Self::Text(escape) => escape,
+            Self::Whole => text::plain,
             Self::Json => text::json,
+        }
+    }
+
+    /// What becomes of a value that is absent.
+    fn undefined(self) -> UndefinedBehavior {
+        match self {
+            Self::Text(_) | Self::Json => UndefinedBehavior::Chainable,
+            Self::Whole => UndefinedBehavior::SemiStrict,
         }
     }
 }
@@ -81,7 +92,7 @@ fn environment<'a>(
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(NESTING);
-    environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+    environment.set_undefined_behavior(form.undefined());
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("service".into()));
     filters::add(&mut environment);
     if matches!(form, Form::Json) {

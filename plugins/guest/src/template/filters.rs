@@ -4,7 +4,7 @@
 use std::fmt::{self, Write};
 
 use minijinja::value::{Kwargs, StringInput, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, State, Value, filters, tests};
+use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value, filters, tests};
 use serde_json::Value as Json;
 
 use crate::text;
@@ -71,6 +71,7 @@ fn cut(state: &State, value: &Value, limit: usize) -> Result<String, Error> {
 
 /// `{{ labels | pairs }}`: `host=db-1, team=payments`.
 fn pairs(state: &State, value: &Value) -> Result<String, Error> {
+    there(state, value)?;
     let keys = value.try_iter().into_iter().flatten();
     let pairs = keys.map(|key| {
         let entry = value.get_item(&key).unwrap_or_default();
@@ -88,6 +89,7 @@ fn join(
     more: Kwargs,
 ) -> Result<Value, Error> {
     shown(state, value)?;
+    value.try_iter().into_iter().flatten().try_for_each(|item| there(state, &item))?;
     filters::join(state, value, between, attribute, more)
 }
 
@@ -108,8 +110,17 @@ fn length(state: &State, value: &Value) -> Result<usize, Error> {
     filters::length(value)
 }
 
-/// What is absent shows as nothing.
+/// That a value is not absent, where the template must be whole.
+fn there(state: &State, value: &Value) -> Result<(), Error> {
+    match state.undefined_behavior() {
+        UndefinedBehavior::SemiStrict if value.is_undefined() => Err(ErrorKind::UndefinedError.into()),
+        _ => Ok(()),
+    }
+}
+
+/// What is absent shows as nothing, unless the template must be whole.
 pub(super) fn shown(state: &State, value: &Value) -> Result<String, Error> {
+    there(state, value)?;
     if value.is_undefined() || value.is_none() {
         return Ok(String::new());
     }

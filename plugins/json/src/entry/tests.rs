@@ -92,6 +92,63 @@ fn the_words_that_end_an_alert_can_be_set() {
 }
 
 #[test]
+fn an_entry_without_a_status_has_not_ended() {
+    for resolved in ["ok, up,", ",ok", " ", ",", ""] {
+        let bare = [("title", "/t"), ("resolved", resolved)];
+        let with_status = [&bare[..], &[("status", "/s")]].concat();
+        assert_eq!(alerts(&bare, &json!({"t": "t"}))[0]["status"], "firing", "{resolved:?}");
+        for entry in [json!({"t": "t"}), json!({"t": "t", "s": " "})] {
+            let sheet = tried(&with_status, &entry).unwrap();
+            assert!(sheet.alerts[0].contains(r#""status":"firing""#), "{resolved:?}: {:?}", sheet.alerts);
+        }
+    }
+}
+
+#[test]
+fn a_key_of_which_a_part_is_absent_is_none() {
+    for (key, of_the_second) in [
+        ("{{ entry.host }}/{{ entry.check }}", None),
+        ("{{ entry.host | lower }}/{{ entry.check }}", None),
+        ("{{ entry.host ~ '/' ~ entry.check }}", None),
+        ("{{ [entry.host, entry.check] | join('/') }}", None),
+        ("{{ entry.where.host }}/{{ entry.check }}", None),
+        ("{{ entry.host | default('any') }}/{{ entry.check }}", Some("acme/any/cpu")),
+        ("{% if entry.host %}{{ entry.host }}/{% endif %}{{ entry.check }}", Some("acme/cpu")),
+        ("{{ entry.host or 'any' }}/{{ entry.check }}", Some("acme/any/cpu")),
+    ] {
+        let entry = |host: Value| json!({"host": host, "check": "cpu", "where": {"host": host}});
+        let body = json!([entry(json!("db-1")), entry(Value::Null)]);
+        let sheet = tried(&[("title", "{{ entry.none }}t"), ("key", key)], &body).unwrap();
+        let keys = sheet.alerts.iter().map(|alert| {
+            serde_json::from_str::<Value>(alert).unwrap()["dedup_key"].as_str().map(str::to_owned)
+        });
+        let some = |key: &str| Some(key.to_owned());
+        assert_eq!(keys.collect::<Vec<_>>(), [some("acme/db-1/cpu"), of_the_second.and_then(some)], "{key}");
+        let warnings = sheet.warnings.join("\n");
+        assert_eq!(
+            warnings.contains("has no `key`: its template failed"),
+            of_the_second.is_none(),
+            "{warnings}"
+        );
+        assert!(warnings.is_empty() || warnings.contains("undefined value"), "{warnings}");
+    }
+}
+
+#[test]
+fn a_measured_value_keeps_its_digits() {
+    let mapping = [("title", "/t"), ("metrics.m", "/m")];
+    for (given, kept) in [
+        (json!("9007199254740993"), json!(9_007_199_254_740_993_u64)),
+        (json!("18446744073709551616"), json!("18446744073709551616")),
+        (json!(" 0.75 "), json!(0.75)),
+        (json!("1e3"), json!(1000.0)),
+        (json!("many"), json!("many")),
+    ] {
+        assert_eq!(alerts(&mapping, &json!({"t": "t", "m": given}))[0]["metrics"]["m"], kept, "{given}");
+    }
+}
+
+#[test]
 fn a_field_that_cannot_be_had_costs_itself() {
     let mapping = [("title", "{{ entry.name"), ("severity", "/level"), ("key", "/id"), ("starts-at", "/at")];
     let sheet = tried(&mapping, &json!([{"name": "a", "id": "k", "level": "odd", "at": "soon"}])).unwrap();
