@@ -18,6 +18,9 @@ pub use excerpt::excerpt;
 /// How many faults are listed; a document with more is not worth a longer list.
 pub(crate) const MOST_FAULTS: usize = 100;
 
+/// How many examples of a schema are shown.
+const MOST_EXAMPLES: usize = 3;
+
 /// One thing that is wrong with a document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Fault {
@@ -86,11 +89,16 @@ fn untype_words(schema: &mut Value) {
 
 /// Everything that `schema` has to say against `document`.
 pub fn faults(schema: &Validator, document: &Value) -> Vec<Fault> {
+    faults_by(schema, &Value::Null, document)
+}
+
+/// The same by the schema as it is written, whose `examples` are shown with what matches no `pattern`.
+pub(crate) fn faults_by(schema: &Validator, written: &Value, document: &Value) -> Vec<Fault> {
     // Nearly all documents are valid, and to know just that is much quicker.
     if schema.is_valid(document) {
         return Vec::new();
     }
-    let mut found = schema.iter_errors(document).flat_map(|error| describe(&error));
+    let mut found = schema.iter_errors(document).flat_map(|error| describe(&error, written));
     let mut faults: Vec<Fault> = found.by_ref().take(MOST_FAULTS).collect();
     if found.next().is_some() {
         faults.push(Fault::whole("more faults are not listed"));
@@ -98,9 +106,9 @@ pub fn faults(schema: &Validator, document: &Value) -> Vec<Fault> {
     faults
 }
 
-fn describe(error: &ValidationError<'_>) -> Vec<Fault> {
+fn describe(error: &ValidationError<'_>, written: &Value) -> Vec<Fault> {
     if let Some(errors) = only_form(error) {
-        return errors.iter().flat_map(describe).collect();
+        return errors.iter().flat_map(|error| describe(error, written)).collect();
     }
     let instance = error.instance();
     let at = dotted(error.instance_path());
@@ -119,7 +127,8 @@ fn describe(error: &ValidationError<'_>) -> Vec<Fault> {
             })
             .collect(),
         kind => {
-            vec![Fault { path: at, value: Some(excerpt(instance)), message: message(kind, instance, error) }]
+            let message = message(kind, instance, error) + &example(error, written);
+            vec![Fault { path: at, value: Some(excerpt(instance)), message }]
         }
     }
 }
@@ -159,6 +168,15 @@ fn message(kind: &ValidationErrorKind, instance: &Value, error: &ValidationError
         }
         _ => error.masked_with(value.to_string()).to_string(),
     }
+}
+
+/// The examples beside a `pattern` in the schema, for what does not match it.
+fn example(error: &ValidationError<'_>, written: &Value) -> String {
+    let pattern = error.schema_path().as_str().strip_suffix("/pattern");
+    let beside = pattern.and_then(|at| written.pointer(at)).unwrap_or(&Value::Null);
+    let examples = beside["examples"].as_array().into_iter().flatten().take(MOST_EXAMPLES);
+    let examples: Vec<_> = examples.map(|example| excerpt(example).to_string()).collect();
+    if examples.is_empty() { String::new() } else { format!(": write such as {}", examples.join(" or ")) }
 }
 
 fn not_of_type(value: &Value, expected: &TypeKind) -> String {

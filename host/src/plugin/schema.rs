@@ -1,6 +1,8 @@
 //! The JSON Schema that a plugin gives for its settings. It comes from the plugin, so that what would take the host much
 //! time or space is refused: its size, its patterns, and what its references come to.
 
+mod words;
+
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
 
@@ -13,6 +15,10 @@ const LARGEST: usize = 64 << 10;
 const LARGEST_PATTERN: usize = 1 << 20;
 /// How many values it may have once every `$ref` is replaced by what it refers to.
 const MOST_VALUES: usize = 20_000;
+/// How many bytes its texts and the names of its members may have then: texts are values of one each, and they may be long.
+const MOST_TEXT: usize = 1 << 20;
+/// How many levels may be nested in one another then: the validator goes down them one by one, on a stack that ends.
+const MOST_LEVELS: usize = 64;
 /// How many references may lead from one to the next.
 const DEEPEST: usize = 32;
 /// The longest text about what is wrong with it, in characters: the schema's own words may be in it.
@@ -22,8 +28,8 @@ const LONGEST_REASON: usize = 512;
 pub(super) struct Schema {
     /// Absent where the plugin takes no settings.
     validator: Option<Validator>,
-    /// The settings by name, each with its schema.
-    properties: Value,
+    /// The schema without references.
+    inlined: Value,
 }
 
 impl Schema {
@@ -34,7 +40,7 @@ impl Schema {
     /// Why it cannot be used: the plugin is at fault, not the operator's file.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         if text.trim().is_empty() {
-            return Ok(Self { validator: None, properties: Value::Null });
+            return Ok(Self { validator: None, inlined: Value::Null });
         }
         Self::inlined(text).map_err(|error| {
             let error = one_line(&error, LONGEST_REASON);
@@ -47,24 +53,25 @@ impl Schema {
             return Err(format!("it has {} bytes, more than {LARGEST}", text.len()));
         }
         let schema: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let mut schema = Inliner { root: &schema, values: 0 }.inline(&schema, &mut Vec::new())?;
+        let schema = Inliner { root: &schema, size: Size::default() }.inline(&schema, &mut Vec::new())?;
         // They go over a text once: no look-around, and no search that turns back.
         let patterns = PatternOptions::regex().size_limit(LARGEST_PATTERN).dfa_size_limit(LARGEST_PATTERN);
         let validator = jsonschema::options().with_pattern_options(patterns).build(&schema);
         let validator = Some(validator.map_err(|error| error.to_string())?);
-        let properties = schema.get_mut("properties").map(Value::take).unwrap_or_default();
-        Ok(Self { validator, properties })
+        Ok(Self { validator, inlined: schema })
     }
 
     /// Makes of each setting that is one of a few words the word as the schema writes it: `High` is `high`.
     pub(super) fn settle_words(&self, config: &mut Map<String, Value>) {
-        config.iter_mut().for_each(|(key, value)| settle_case(value, &self.properties[key]["enum"]));
+        words::settle_members(config, &self.inlined);
     }
 
     /// What is wrong with settings, each with its path, which begins with `config`.
     pub(super) fn faults(&self, config: &Map<String, Value>) -> Vec<Fault> {
         match &self.validator {
-            Some(validator) => below_config(fault::faults(validator, &Value::Object(config.clone()))),
+            Some(validator) => {
+                below_config(fault::faults_by(validator, &self.inlined, &Value::Object(config.clone())))
+            }
             None if config.is_empty() => Vec::new(),
             None => vec![Fault {
                 path: "config".to_owned(),
@@ -75,35 +82,52 @@ impl Schema {
     }
 }
 
-/// Where only one of the words is the same but for its case.
-fn settle_case(value: &mut Value, words: &Value) {
-    let Value::String(text) = value else { return };
-    let words = words.as_array().into_iter().flatten().filter_map(Value::as_str);
-    let same: Vec<_> = words.filter(|word| word.eq_ignore_ascii_case(text)).collect();
-    if let [word] = same.as_slice() {
-        *text = (*word).to_owned();
-    }
-}
-
 /// Replaces each `$ref` by what it refers to, as derived schemas have them for their types. If each refers twice to the
 /// next, sixty come to more than any machine checks: so what they come to is counted while it is made.
 struct Inliner<'a> {
     root: &'a Value,
+    size: Size,
+}
+
+/// What is made so far, and how deep it is where it is made.
+#[derive(Default)]
+struct Size {
     values: usize,
+    text: usize,
+    levels: usize,
+}
+
+impl Size {
+    /// Counts a value before it is copied; its members and entries come later.
+    fn count(&mut self, value: &Value) -> Result<(), String> {
+        self.values += 1;
+        self.text += match value {
+            Value::String(text) => text.len(),
+            Value::Object(members) => members.keys().map(String::len).sum(),
+            _ => 0,
+        };
+        let over = |what: &str| Err(format!("it has more than {what} once each `$ref` is written out"));
+        match self {
+            Self { values, .. } if *values > MOST_VALUES => over(&format!("{MOST_VALUES} values")),
+            Self { text, .. } if *text > MOST_TEXT => over(&format!("{MOST_TEXT} bytes of texts and names")),
+            Self { levels, .. } if *levels >= MOST_LEVELS => over(&format!("{MOST_LEVELS} levels")),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl<'a> Inliner<'a> {
     /// The schema without references; `within` are those that led to it.
     fn inline(&mut self, schema: &'a Value, within: &mut Vec<&'a str>) -> Result<Value, String> {
-        self.values += 1;
-        if self.values > MOST_VALUES {
-            return Err(format!("it has more than {MOST_VALUES} values once each `$ref` is written out"));
-        }
-        match schema {
+        self.size.count(schema)?;
+        self.size.levels += 1;
+        let inlined = match schema {
             Value::Array(parts) => parts.iter().map(|part| self.inline(part, within)).collect(),
             Value::Object(members) => self.inline_members(members, within),
             other => Ok(other.clone()),
-        }
+        };
+        self.size.levels -= 1;
+        inlined
     }
 
     fn inline_members(
@@ -178,6 +202,9 @@ fn below_config(faults: Vec<Fault>) -> Vec<Fault> {
 }
 
 #[cfg(test)]
+mod bounds;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
@@ -233,8 +260,8 @@ mod tests {
     fn a_schema_that_could_keep_the_host_busy_is_refused() {
         let twice = |level: u32| json!({"allOf": vec![json!({"$ref": format!("#/$defs/l{level}")}); 2]});
         let mut levels = json!({"l0": {"type": "object"}});
-        (1..32).for_each(|level| levels[format!("l{level}")] = twice(level - 1));
-        let flood = refused(&json!({"$ref": "#/$defs/l31", "$defs": levels}));
+        (1..20).for_each(|level| levels[format!("l{level}")] = twice(level - 1));
+        let flood = refused(&json!({"$ref": "#/$defs/l19", "$defs": levels}));
         assert!(flood.contains("more than 20000 values"), "{flood}");
         let mut row = json!({"l0": {"type": "object"}});
         (1..64)
