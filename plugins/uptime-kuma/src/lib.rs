@@ -1,5 +1,6 @@
 //! Source: the webhook of Uptime Kuma. One alert per notification.
 
+mod address;
 mod message;
 mod monitor;
 mod notification;

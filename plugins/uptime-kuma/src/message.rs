@@ -4,6 +4,8 @@ use campanile_guest::source::{Draft, Settings, Severity, Sheet};
 use campanile_guest::types::Status;
 use serde_json::{Value, json};
 
+use crate::address::bare_in;
+
 /// What stands between the name of what expires and the days that are left.
 const EXPIRES: &str = " will expire in ";
 /// What the test of a notification ends with.
@@ -11,6 +13,7 @@ const TEST: &str = " Testing";
 
 /// Adds the alert of a message. Nothing says when it is over.
 pub(crate) fn read(text: &str, settings: &Settings, sheet: &mut Sheet) {
+    let text = &*bare_in(text);
     let draft = Draft::new("msg", settings, Status::Firing, text.lines().next()).description(Some(text));
     let draft = match text.split_once(EXPIRES) {
         Some((what, left)) => {
@@ -52,6 +55,20 @@ mod tests {
         assert_eq!(later["dedup_key"], certificate["dedup_key"]);
         assert_eq!(later["metrics"], json!({"days_remaining": 7}));
         assert_eq!(alert(&body.replace("14 days", "soon")).get("metrics"), None);
+    }
+
+    #[test]
+    fn an_address_in_a_message_keeps_no_secret() {
+        let expiry = |address: &str| {
+            let text = format!("[Shop][{address}] server certificate shop will expire in 14 days");
+            let (alerts, warnings) = found(&json!({"heartbeat": null, "monitor": null, "msg": text}));
+            assert!(warnings.is_empty(), "{warnings:?}");
+            alerts[0].clone()
+        };
+        let secret = expiry("https://ada:hush@shop/?token=hush");
+        assert!(!secret.to_string().contains("hush"), "{secret}");
+        assert_eq!(secret, expiry("https://shop/"));
+        assert_eq!(secret["dedup_key"], "expiry/[Shop][https://shop/] server certificate shop");
     }
 
     #[test]

@@ -6,6 +6,8 @@ use campanile_guest::source::{Draft, Settings, Severity, Sheet, rfc3339};
 use campanile_guest::types::Status;
 use serde_json::{Value, json};
 
+use crate::address::{bare, bare_in};
+
 /// Facts of the monitor that are kept.
 const FACTS: [&str; 4] = ["hostname", "port", "description", "interval"];
 
@@ -19,8 +21,9 @@ pub(crate) fn read(body: &Value, status: Status, settings: &Settings, sheet: &mu
     });
     let message = sheet.text("", body, "/msg");
     let what = sheet.text("", body, "/heartbeat/msg");
-    let draft = Draft::new("heartbeat", settings, status, title.as_deref().or(message.as_deref()))
-        .description(what.as_deref().or(message.as_deref()))
+    let heading = message.as_deref().map(bare_in);
+    let draft = Draft::new("heartbeat", settings, status, title.as_deref().or(heading.as_deref()))
+        .description(what.as_deref().or(message.as_deref()).map(bare_in).as_deref())
         .label("monitor", &name.as_deref().into())
         .metric("ping", &beat["ping"]);
     let draft = tagged(told(draft, monitor), monitor, sheet);
@@ -41,14 +44,14 @@ fn told(draft: Draft, monitor: &Value) -> Draft {
     let draft = draft
         .label("type", &monitor["type"])
         .label("path", &monitor["pathName"])
-        .link("Monitored", url)
-        .data("url", &url.into());
+        .link("Monitored", url.as_deref())
+        .data("url", &url.as_deref().into());
     FACTS.into_iter().fold(draft, |draft, name| draft.data(name, &monitor[name]))
 }
 
-/// The address that is monitored. Monitors of hosts have `https://` alone, and one with a password in it is not shown.
-fn address(monitor: &Value) -> Option<&str> {
-    monitor["url"].as_str().map(str::trim).filter(|url| !url.ends_with("://") && !url.contains('@'))
+/// The address that is monitored. Monitors of hosts have `https://` alone.
+fn address(monitor: &Value) -> Option<String> {
+    monitor["url"].as_str().map(str::trim).filter(|url| !url.ends_with("://")).map(bare)
 }
 
 /// The tags as labels, of which `severity`, `environment` (or `env`) and `service` say more.
@@ -140,11 +143,21 @@ mod tests {
     fn a_monitor_of_a_host_has_no_link() {
         let ping = alert(include_str!("../payloads/ping-down.json"));
         assert_eq!((ping.get("links"), &ping["data"]["hostname"]), (None, &json!("db-1.internal")));
-        let (with_password, _) = found(&json!({
-            "heartbeat": {"monitorID": 7, "status": 0},
-            "monitor": {"name": "Shop", "url": "https://ada:hush@shop.example.com/"},
-        }));
-        assert!(!with_password[0].to_string().contains("hush"), "{with_password:?}");
+    }
+
+    #[test]
+    fn an_address_is_kept_without_what_may_be_secret_in_it() {
+        for name in [json!("Shop"), json!(null)] {
+            let (alerts, _) = found(&json!({
+                "heartbeat": {"monitorID": 7, "status": 0, "msg": "GET https://ada:hush@shop/ failed"},
+                "monitor": {"name": name, "url": "https://ada:hush@shop/health?token=hush"},
+                "msg": "[Shop] [🔴 Down] https://shop/?token=hush",
+            }));
+            assert!(!alerts[0].to_string().contains("hush"), "{alerts:?}");
+            assert_eq!(alerts[0]["data"]["url"], "https://shop/health");
+            assert_eq!(alerts[0]["links"][0]["href"], "https://shop/health");
+            assert_eq!(alerts[0]["description"], "GET https://shop/ failed");
+        }
     }
 
     #[test]
