@@ -15,7 +15,7 @@ pub(crate) fn create(body: &Value, settings: &Settings, sheet: &mut Sheet) {
         .description(description.as_deref())
         .label("entity", &body["entity"])
         .label("source", &body["source"]);
-    let draft = FACTS.into_iter().fold(draft, |draft, name| draft.data(name, &body[name]));
+    let draft = FACTS.into_iter().fold(draft, |draft, name| draft.rest(name, &body[name]));
     let draft = detailed(graded(draft, &body["priority"], sheet), &body["details"], sheet);
     match sheet.text("", body, "/alias") {
         Some(alias) => sheet.add(draft.dedup_key(&alias)),
@@ -139,6 +139,8 @@ mod tests {
                 "details: \"env=production\" is not an object: left out",
             ]
         );
+        let (alert, _) = created(r#"{"message": "m", "note": "n"}"#);
+        assert_eq!((&alert["description"], alert.get("data")), (&json!("n"), None));
         let (alert, warnings) = created(r#"{"message": "m"}"#);
         assert_eq!((alert.get("dedup_key"), &alert["severity"]), (None, &json!("medium")));
         assert_eq!(warnings, ["alias: is missing: no close will find the alert"]);

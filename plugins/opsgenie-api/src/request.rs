@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use campanile_guest::source::{Settings, Sheet};
+use campanile_guest::source::{Settings, Sheet, read};
 use campanile_guest::types::Failure;
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ impl Answer {
 /// Takes one request.
 pub(crate) fn take(path: &str, body: &[u8], settings: &Settings) -> Result<Answer, Failure> {
     let asked = path::read(path)?;
-    let body = match (&asked, serde_json::from_slice::<Value>(body)) {
+    let body = match (&asked, read("", body)) {
         (_, Ok(body @ Value::Object(_))) => body,
         // What closes an alert or is not acted on may come without a body.
         (Asked::Create, Ok(_)) => return Ok(refused(400, "Body should be a JSON object", Value::Null)),
@@ -118,6 +118,31 @@ mod tests {
                 json!({"result": "Request will be processed", "took": 0.107, "requestId": "43a29c5c"})
             );
         }
+    }
+
+    #[test]
+    fn a_body_that_json_does_not_have_is_mended() {
+        for body in [
+            "{\"message\": \"disk \\ud83d\", \"alias\": \"a\"}",
+            "{\"message\": \"disk\nof web-1\", \"alias\": \"a\"}",
+            "\u{feff}{\"message\": \"disk\", \"alias\": \"a\"}",
+        ] {
+            let answer = taken("/v2/alerts", body);
+            assert_eq!((answer.status, answer.sheet.alerts.len()), (202, 1), "{body}");
+            answer.sheet.complete().unwrap();
+        }
+    }
+
+    #[test]
+    fn an_alias_of_many_digits_is_the_one_that_is_closed() {
+        let key = |path: &str, body: &str| {
+            let sheet = taken(path, body).sheet.complete().unwrap();
+            serde_json::from_str::<Value>(&sheet.alerts[0]).unwrap()["dedup_key"].clone()
+        };
+        let alias = "18446744073709551616";
+        let created = key("/v2/alerts", &format!("{{\"message\": \"m\", \"alias\": {alias}}}"));
+        assert_eq!(created, alias);
+        assert_eq!(created, key(&format!("/v2/alerts/{alias}/close?identifierType=alias"), ""));
     }
 
     #[test]
