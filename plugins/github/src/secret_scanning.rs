@@ -16,6 +16,7 @@ pub(crate) fn read(payload: &Value, settings: &Settings, sheet: &mut Sheet) {
     let status = match payload["action"].as_str() {
         Some("created" | "reopened" | "publicly_leaked") => Status::Firing,
         Some("resolved" | "revoked") => Status::Resolved,
+        Some("validated") if is_active(alert) => Status::Firing,
         _ => {
             let what = "of a secret scanning alert is nothing to alert about: no alert";
             return sheet.odd("action", &payload["action"], what);
@@ -42,6 +43,11 @@ pub(crate) fn read(payload: &Value, settings: &Settings, sheet: &mut Sheet) {
     let parts = [("alert.number", number.as_deref())];
     let draft = repository.identify(repository.locate(draft), "secret-scanning", &parts, sheet);
     sheet.add(draft);
+}
+
+/// Whether GitHub found, later than the secret, that it works. An alert that is closed stays so.
+fn is_active(alert: &Value) -> bool {
+    alert["validity"] == "active" && alert["resolution"].is_null()
 }
 
 /// Critical if GitHub knows that the secret works, or that it is public.
@@ -101,6 +107,23 @@ mod tests {
             [("/action", json!("publicly_leaked"))],
         ] {
             assert_eq!(alert(&with(CREATED, &values))["severity"], "critical", "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_turns_out_to_work_fires_again() {
+        let action = ("/action", json!("validated"));
+        let validated =
+            |values: &[(&str, serde_json::Value)]| with(CREATED, &[&[action.clone()], values].concat());
+        let active = ("/alert/validity", json!("active"));
+        let works = alert(&validated(&[active.clone()]));
+        assert_eq!((&works["status"], &works["severity"]), (&json!("firing"), &json!("critical")));
+        assert_eq!(works["dedup_key"], alert(CREATED)["dedup_key"]);
+        for values in [
+            vec![("/alert/validity", json!("inactive"))],
+            vec![active, ("/alert/resolution", json!("false_positive"))],
+        ] {
+            assert_eq!(none("secret_scanning_alert", &validated(&values)).len(), 1, "{values:?}");
         }
     }
 

@@ -9,6 +9,9 @@ use crate::repository::Repository;
 /// Facts of the run that are kept.
 const FACTS: [&str; 6] = ["id", "run_number", "run_attempt", "run_started_at", "updated_at", "head_sha"];
 
+/// What a fork is called that was deleted.
+const DELETED: &str = "deleted fork";
+
 /// The run as an alert, if it is over, failed or succeeded, and on a branch that counts.
 pub(crate) fn read(payload: &Value, all_branches: bool, settings: &Settings, sheet: &mut Sheet) {
     let run = &payload["workflow_run"];
@@ -22,7 +25,9 @@ pub(crate) fn read(payload: &Value, all_branches: bool, settings: &Settings, she
     let Some((status, verb)) = outcome(run, sheet) else { return };
     let repository = Repository::of(payload, sheet);
     let branch = branch(run, &repository, sheet);
-    if !all_branches && repository.default_branch.is_some() && branch != repository.default_branch {
+    let is_other =
+        branch.is_some() && repository.default_branch.is_some() && branch != repository.default_branch;
+    if !all_branches && is_other {
         let what = "is not the default branch: no alert, since `branches` is not \"all\"";
         return sheet.odd("workflow_run.head_branch", &run["head_branch"], what);
     }
@@ -59,11 +64,14 @@ fn outcome(run: &Value, sheet: &mut Sheet) -> Option<(Status, &'static str)> {
     }
 }
 
-/// The branch; that of a fork with the fork's name, so that its `main` is not the repository's.
+/// The branch; that of a fork with the fork's name, so that its `main` is not the repository's. A fork that was deleted has
+/// no name left.
 fn branch(run: &Value, repository: &Repository, sheet: &mut Sheet) -> Option<String> {
     let branch = sheet.text("workflow_run", run, "/head_branch")?;
     let head = sheet.text("workflow_run", run, "/head_repository/full_name");
+    let is_deleted = run.get("head_repository").is_some_and(Value::is_null);
     Some(match head {
+        None if is_deleted => format!("{DELETED}:{branch}"),
         Some(fork) if Some(fork.as_ref()) != repository.full_name.as_deref() => format!("{fork}:{branch}"),
         _ => branch.into_owned(),
     })
@@ -174,6 +182,31 @@ mod tests {
         let (alerts, warnings) = found(None, body, true);
         assert_eq!(alerts[0]["dedup_key"], "workflow/acme/shop/61400237/grace/shop:main");
         assert_eq!((&alerts[0]["labels"]["branch"], warnings.len()), (&json!("grace/shop:main"), 0));
+    }
+
+    #[test]
+    fn a_branch_of_a_deleted_fork_is_not_the_repositorys() {
+        let body = with(
+            include_str!("../payloads/workflow-run-of-a-fork.json"),
+            &[("/workflow_run/head_repository", json!(null))],
+        );
+        assert!(none("workflow_run", &body)[0].contains("is not the default branch: no alert"));
+        let (alerts, _) = found(None, &body, true);
+        assert_eq!(alerts[0]["labels"]["branch"], "deleted fork:main");
+    }
+
+    #[test]
+    fn a_run_without_a_branch_is_an_alert() {
+        for (branch, count) in [(json!(null), 1), (json!(["main"]), 2), (json!(""), 1)] {
+            let body = with(FAILED, &[("/workflow_run/head_branch", branch.clone())]);
+            let (alerts, warnings) = found(None, &body, false);
+            assert_eq!((alerts.len(), warnings.len()), (1, count), "{branch}: {warnings:?}");
+            assert_eq!(alerts[0]["title"], "Build and test failed in acme/shop");
+            assert!(
+                warnings
+                    .contains(&"workflow_run.head_branch: is missing: no end will find the alert".to_owned())
+            );
+        }
     }
 
     #[test]
