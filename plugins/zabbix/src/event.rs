@@ -5,7 +5,7 @@ use campanile_guest::source::{Draft, Settings, Severity, Sheet};
 use campanile_guest::types::{Failure, Status};
 use serde_json::{Value, json};
 
-use crate::macros::Event;
+use crate::macros::{Event, is_macro};
 use crate::tags;
 
 /// Facts, as the media type and the alert both call them.
@@ -26,11 +26,19 @@ const FACTS: [&str; 10] = [
 const LABELS: [(&str, &str); 3] =
     [("host", "host_host"), ("hostgroups", "host_groups"), ("severity", "event_severity")];
 
+/// What every event has one of.
+const NAMES: [&str; 3] = ["event_id", "event_name", "alert_subject"];
+
 /// The alert of an event.
 pub(crate) fn decode(body: &Value, settings: &Settings) -> Result<Sheet, Failure> {
     let mut sheet = Sheet::default();
     let event = Event::read(body, &mut sheet);
-    if event.first(&["event_id", "event_name", "alert_subject"]).is_none() {
+    if event.first(&NAMES).is_none() {
+        if let Some(name) = NAMES.into_iter().find(|name| is_macro(&body[*name])) {
+            let what = "is a macro, as the test of a media type posts it: the connection works, no alert";
+            sheet.odd(name, &body[name], what);
+            return Ok(sheet);
+        }
         let message = "the body has no `event_id`, `event_name` or `alert_subject`: import media_campanile.yaml, which is \
                        beside the plugin, as a media type into Zabbix";
         return Err(permanent("invalid-payload", message));
@@ -75,7 +83,7 @@ fn draft(body: &Value, event: &Event, status: Status, settings: &Settings, sheet
     let draft = tags::tagged(graded(draft, event, sheet), body, event, sheet);
     let label = |draft: Draft, (label, name)| draft.label(label, &json!(event.given(name)));
     let draft = LABELS.into_iter().fold(draft, label);
-    let draft = FACTS.into_iter().fold(draft, |draft, name| draft.data(name, &json!(event.given(name))));
+    let draft = FACTS.into_iter().fold(draft, |draft, name| draft.rest(name, &json!(event.given(name))));
     match event.given("event_id") {
         Some(id) => draft.dedup_key(id),
         None => {

@@ -33,11 +33,21 @@ impl Event {
     }
 }
 
-/// `{EVENT.OPDATA}`, `{$ZABBIX.URL}` and the like.
+/// What Zabbix has left as it is, or does not know.
 pub(crate) fn is_unknown(text: &str) -> bool {
+    text == "*UNKNOWN*" || is_left(text)
+}
+
+/// Whether this is a macro that Zabbix has left as it is.
+pub(crate) fn is_macro(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| is_left(text.trim()))
+}
+
+/// `{EVENT.OPDATA}`, `{$ZABBIX.URL}` and the like.
+fn is_left(text: &str) -> bool {
     let name = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default();
     let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '$');
-    text == "*UNKNOWN*" || !name.is_empty() && name.chars().all(is_part)
+    !name.is_empty() && name.chars().all(is_part)
 }
 
 #[cfg(test)]

@@ -145,9 +145,34 @@ fn what_is_odd_costs_itself() {
 }
 
 #[test]
+fn operational_data_that_is_the_description_is_no_fact_besides() {
+    let values = [("alert_message", json!("")), ("trigger_description", json!(""))];
+    let alert = alert(&with(&values));
+    assert_eq!(alert["description"], "Load averages(1m 5m 15m): (9.1 8.2 4.0)");
+    assert_eq!(alert["data"].get("event_opdata"), None);
+}
+
+#[test]
+fn the_test_of_the_media_type_shows_that_the_connection_works() {
+    let all = MEDIA_TYPE.lines().filter_map(|line| line.strip_prefix("        - name: "));
+    let values = MEDIA_TYPE.lines().filter_map(|line| line.strip_prefix("          value: "));
+    let untouched: serde_json::Map<_, _> = all
+        .filter(|name| *name != "http_proxy")
+        .zip(values.map(|value| json!(value.trim_matches('\''))))
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    assert_eq!(untouched["event_id"], "{EVENT.ID}");
+    let (alerts, warnings) = found(&Value::Object(untouched).to_string());
+    assert!(alerts.is_empty(), "{alerts:?}");
+    let works = "event_id: \"{EVENT.ID}\" is a macro, as the test of a media type posts it: the connection works, no alert";
+    assert_eq!(warnings, [works]);
+}
+
+#[test]
 fn a_body_of_another_shape_is_refused_with_what_to_import() {
     let settings = Settings::of("zabbix", "Zabbix", "infrastructure");
-    for body in [include_str!("../../payloads/invalid-other.json"), "[]", "7"] {
+    let unknown = r#"{"event_id": "*UNKNOWN*", "event_name": ""}"#;
+    for body in [include_str!("../../payloads/invalid-other.json"), "[]", "7", unknown] {
         let failure = decode(&serde_json::from_str(body).unwrap(), &settings).unwrap_err();
         assert_eq!(failure.code, "invalid-payload");
         assert!(failure.message.contains("media_campanile.yaml"), "{failure:?}");
