@@ -20,6 +20,7 @@ pub mod plugin;
 pub mod reload;
 pub mod routing;
 pub mod scope;
+pub mod server_certificate;
 pub mod shown;
 pub mod telemetry;
 pub mod temporal;

@@ -186,6 +186,25 @@ async fn commands_talk_to_a_host_over_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_openssl_is_taken_where_it_is_given_itself() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let settings = Settings::new().role("webhook");
+    let write = |name: &str, text: &str| settings.write(name, text).display().to_string();
+    let own = write("own.pem", &params.self_signed(&key).expect("a certificate").pem());
+    let key = write("own-key.pem", &key.serialize_pem());
+    let config = format!("\n[tls]\ncertificate = \"{own}\"\nkey = \"{key}\"\n");
+    let host = Host::listening(&settings.clone().and_config(&config)).await;
+    let url = host.url().replace("http://", "https://");
+    let ran = campanile(&["plugins", "--url", &url, "--cacert", &own]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let other = write("other.pem", &Authority::new().pem);
+    let refused = campanile(&["plugins", "--url", &url, "--cacert", &other]).await;
+    assert!(refused.code == Some(1) && refused.stderr.contains("CA:FALSE"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_alert_is_sent_over_tls_and_read_back() {
     let receiver = Receiver::start().await;
     let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));

@@ -3,17 +3,23 @@
 use std::error::Error;
 use std::iter;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
-use reqwest::{Certificate, Identity, Url};
-use rustls::{AlertDescription, Error as TlsError};
+use reqwest::{Identity, Url};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error as TlsError, RootCertStore};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use crate::{operator_file, shown};
+use crate::fault::Fault;
+use crate::{operator_file, server_certificate, shown};
 
 /// Which host a command talks to.
 #[derive(Args, Debug)]
@@ -30,7 +36,7 @@ pub(super) struct Target {
     /// A key that opens it there, if it asks for one
     #[arg(long, env = "CAMPANILE_KEY", value_name = "KEY", hide_env_values = true)]
     key: Option<String>,
-    /// Certificates as PEM, of which one has to have signed the host's [default: those that this machine trusts]
+    /// Certificates as PEM, of which one has to be the host's or have signed it [default: those that this machine trusts]
     #[arg(long, env = "CAMPANILE_CACERT", value_name = "FILE")]
     cacert: Option<PathBuf>,
     /// Take any certificate for the host's: who is on the way to it can read the key and the alerts
@@ -64,12 +70,16 @@ impl Target {
         // reports why a connection ended.
         let mut client = reqwest::Client::builder().no_proxy().http1_only().timeout(timeout);
         client = client.default_headers(self.headers()?).tls_danger_accept_invalid_certs(self.insecure);
-        if let Some(file) = &self.cacert {
-            client = client.tls_certs_only(authorities(file)?);
-        }
-        if let Some(file) = &self.cert {
-            client = client.identity(identity(file, self.cert_key.as_deref())?);
-        }
+        let given = self.cacert.as_deref().map(authorities).transpose()?;
+        let identity =
+            self.cert.as_deref().map(|file| identity(file, self.cert_key.as_deref())).transpose()?;
+        client = match (given.filter(|_| !self.insecure), identity) {
+            (Some(given), identity) => client.tls_backend_preconfigured(trusting(given, identity)?),
+            (None, Some(Shown { pem, .. })) => {
+                client.identity(Identity::from_pem(&pem).context("--cert cannot be used")?)
+            }
+            (None, None) => client,
+        };
         client.build().context("the TLS options cannot be used")
     }
 
@@ -85,23 +95,53 @@ impl Target {
     }
 }
 
-fn authorities(file: &Path) -> anyhow::Result<Vec<Certificate>> {
-    let certificates = Certificate::from_pem_bundle(&pem("--cacert", file)?).unwrap_or_default();
+/// TLS to a host whose certificate is one of these, or signed by one.
+fn trusting(given: Vec<CertificateDer<'static>>, shown: Option<Shown>) -> anyhow::Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(given.iter().cloned());
+    let verifier = server_certificate::verifier(roots.into(), given).context("--cacert cannot be used")?;
+    let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let tls =
+        tls.with_safe_default_protocol_versions()?.dangerous().with_custom_certificate_verifier(verifier);
+    match shown {
+        None => Ok(tls.with_no_client_auth()),
+        Some(Shown { chain, key, .. }) => {
+            tls.with_client_auth_cert(chain, key).context("--cert and --cert-key do not fit each other")
+        }
+    }
+}
+
+fn authorities(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let certificates = certificates(&pem("--cacert", file)?);
     if certificates.is_empty() {
         bail!("--cacert: {} holds no certificate as PEM (-----BEGIN CERTIFICATE-----)", file.display());
     }
     Ok(certificates)
 }
 
+/// The certificates of a file, if all of them can be read.
+fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().unwrap_or_default()
+}
+
+/// What a client shows to the host: a certificate with its key.
+struct Shown {
+    pem: Vec<u8>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
 /// A certificate with its key, which may be in the same file.
-fn identity(certificate: &Path, key: Option<&Path>) -> anyhow::Result<Identity> {
+fn identity(certificate: &Path, key: Option<&Path>) -> anyhow::Result<Shown> {
     let mut text = pem("--cert", certificate)?;
     if let Some(key) = key {
         text.push(b'\n');
         text.extend(pem("--cert-key", key)?);
     }
     let place = key.map(|key| format!(" and {}", key.display())).unwrap_or_default();
-    Identity::from_pem(&text).with_context(|| {
+    let chain = certificates(&text);
+    let read = PrivateKeyDer::from_pem_slice(&text).ok().filter(|_| !chain.is_empty());
+    read.map(|key| Shown { pem: text, chain, key }).with_context(|| {
         let file = certificate.display();
         format!(
             "{file}{place}: no certificate with its private key as PEM: --cert client.pem --cert-key client-key.pem"
@@ -119,15 +159,22 @@ pub(super) async fn answered<T: DeserializeOwned>(response: reqwest::Response) -
     let (url, status) = (response.url().clone(), response.status());
     let body = response.bytes().await.map_err(reqwest::Error::without_url)?;
     if !status.is_success() {
-        let refusal: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let refusal: Value = serde_json::from_slice(&body).unwrap_or_default();
         match refusal["message"].as_str() {
-            Some(message) => bail!("{}", shown::line(message)),
+            Some(message) => bail!("{}{}", shown::line(message), listed(&refusal["errors"])),
             None => {
                 bail!("{url} answered {status}, not as a campanile does: is that a proxy in front of it?")
             }
         }
     }
     serde_json::from_slice(&body).with_context(|| format!("{url} is not a campanile"))
+}
+
+/// A line for each fault of a refusal whose message only counts them.
+fn listed(errors: &Value) -> String {
+    let faults = Vec::<Fault>::deserialize(errors).unwrap_or_default();
+    let several = faults.iter().filter(|_| faults.len() > 1);
+    several.map(|fault| format!("\n{}", shown::line(&fault.to_string()))).collect()
 }
 
 /// Why a host did not answer, and what helps.
@@ -138,6 +185,12 @@ pub(super) fn no_answer(url: &Url, error: reqwest::Error) -> anyhow::Error {
 
 fn advice(error: &reqwest::Error) -> &'static str {
     match tls_error(error) {
+        Some(error) if server_certificate::is_of_authority(error) => server_certificate::ADVICE,
+        Some(TlsError::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => {
+            "its certificate is for other names: use one of those in --url, or make it with `-addext subjectAltName=DNS:NAME`"
+        }
         Some(TlsError::InvalidCertificate(_)) => {
             "its certificate is not trusted: name the certificate of who signed it, such as --cacert ca.pem"
         }

@@ -28,6 +28,7 @@ use crate::fault::Fault;
 use crate::operator_file;
 use crate::plugin::descriptors::Descriptors;
 use crate::plugin::grants::{Grants, host_of};
+use crate::server_certificate;
 
 /// The variable that names a file of certificate authorities in place of the system's.
 const CERTIFICATES: &str = "SSL_CERT_FILE";
@@ -55,12 +56,17 @@ impl Connector {
     /// # Errors
     /// Every file that cannot be read or holds no certificate, with paths such as `egress.root-certificates[0]`.
     pub(in crate::plugin) fn new(config: &EgressConfig) -> Result<Self, Vec<Fault>> {
-        let roots = Arc::new(roots(config)?);
-        let mut tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        let given = read_roots(&config.root_certificates, "egress.root-certificates")?;
+        let roots = Arc::new(roots(&given)?);
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .expect("ring serves TLS 1.2 and 1.3")
-            .with_root_certificates(roots.clone())
-            .with_no_client_auth();
+            .expect("ring serves TLS 1.2 and 1.3");
+        let tls = match server_certificate::verifier(roots.clone(), given) {
+            Ok(verifier) => tls.dangerous().with_custom_certificate_verifier(verifier),
+            // There is nothing to trust.
+            Err(_) => tls.with_root_certificates(roots.clone()),
+        };
+        let mut tls = tls.with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let (tls, timeout) = (Arc::new(tls).into(), config.connect_timeout);
         let (off_limits, descriptors) = (OffLimits::default(), Descriptors::of_process());
@@ -123,13 +129,14 @@ impl Connector {
     }
 }
 
-fn roots(config: &EgressConfig) -> Result<RootCertStore, Vec<Fault>> {
+/// The certificate authorities of the system, and those that were given.
+fn roots(given: &[CertificateDer<'static>]) -> Result<RootCertStore, Vec<Fault>> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(system_roots(env::var_os(CERTIFICATES).map(PathBuf::from))?);
     if roots.is_empty() {
         tracing::warn!(target: "plugin", "the system has no certificate authorities; plugins cannot use https");
     }
-    roots.add_parsable_certificates(read_roots(&config.root_certificates, "egress.root-certificates")?);
+    roots.add_parsable_certificates(given.iter().cloned());
     Ok(roots)
 }
 

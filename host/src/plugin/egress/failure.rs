@@ -7,6 +7,7 @@ use std::io;
 use wasmtime_wasi_http::Error;
 
 use crate::plugin::limits::ByteSize;
+use crate::server_certificate::{self, ADVICE};
 
 /// A request that was refused or failed.
 #[derive(Debug)]
@@ -61,7 +62,12 @@ impl Failure {
     /// The TLS handshake with `peer` failed.
     pub(super) fn tls(error: &io::Error, peer: &str) -> Self {
         let code = tls_code(error).unwrap_or_else(|| io_code(error));
-        Self::new(code, format!("no TLS connection to {peer}: {error}"))
+        let advice = if is_of_authority(error) {
+            format!(": {ADVICE} (egress.root-certificates)")
+        } else {
+            String::new()
+        };
+        Self::new(code, format!("no TLS connection to {peer}: {error}{advice}"))
     }
 
     /// The exchange with the server failed.
@@ -116,8 +122,17 @@ fn io_code(error: &io::Error) -> Error {
     }
 }
 
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Whether the server showed the certificate of an authority for its own.
+fn is_of_authority(error: &io::Error) -> bool {
+    tls_error(error).is_some_and(server_certificate::is_of_authority)
+}
+
 fn tls_code(error: &io::Error) -> Option<Error> {
-    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let error = tls_error(error)?;
     Some(match error {
         rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
             Error::TlsCertificateError

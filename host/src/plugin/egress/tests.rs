@@ -335,16 +335,19 @@ async fn nobody_listening_is_a_refused_connection() {
 }
 
 /// A certificate for 127.0.0.1 and a server that presents it and answers `200` to whatever comes.
-async fn tls_server() -> (SocketAddr, String) {
-    let key = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-    let pem = key.cert.pem();
-    let private = rustls::pki_types::PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
+async fn tls_server(is_ca: rcgen::IsCa) -> (SocketAddr, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.is_ca = is_ca;
+    let certificate = params.self_signed(&key).unwrap();
+    let pem = certificate.pem();
+    let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let config =
         rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![key.cert.into()], private)
+            .with_single_cert(vec![certificate.der().clone()], private)
             .unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -363,7 +366,7 @@ async fn tls_server() -> (SocketAddr, String) {
 
 #[tokio::test]
 async fn tls_trusts_the_configured_authorities_and_no_others() {
-    let (address, pem) = tls_server().await;
+    let (address, pem) = tls_server(rcgen::IsCa::NoCa).await;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, pem).unwrap();
     let trusting = EgressConfig { root_certificates: vec![file.path().into()], ..EgressConfig::default() };
@@ -380,6 +383,29 @@ async fn tls_trusts_the_configured_authorities_and_no_others() {
     file.close().unwrap();
     let faults = Connector::new(&trusting).err().unwrap();
     assert!(faults[0].to_string().starts_with("egress.root-certificates[0]: cannot be read"), "{faults:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_of_openssl_is_trusted_where_it_is_configured_itself() {
+    let is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let (address, pem) = tls_server(is_ca).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, pem).unwrap();
+    let trusting = EgressConfig { root_certificates: vec![file.path().into()], ..EgressConfig::default() };
+    let through = |config: &EgressConfig| {
+        let granted = grants(&[format!("POST https://{address}/")], &["127.0.0.1"], &[]);
+        let connector = Connector::new(config).unwrap();
+        call_of(
+            &Arc::new(Egress { connector, ..egress(granted, Secrets::default(), "") }),
+            Duration::from_secs(10),
+        )
+    };
+    let url = format!("https://{address}/");
+    assert_eq!(text(send(&mut through(&trusting), request(&url, "")).await.unwrap()).await, "ok");
+    let mut unknown = through(&EgressConfig::default());
+    let refused = send(&mut unknown, request(&url, "")).await;
+    assert!(matches!(refused, Err(Error::TlsCertificateError)), "{refused:?}");
+    assert!(unknown.failures()[0].contains("CA:FALSE"), "{:?}", unknown.failures());
 }
 
 #[tokio::test]

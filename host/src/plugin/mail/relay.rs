@@ -10,6 +10,8 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::{AsyncSmtpTransportBuilder, Error as SmtpError};
 use lettre::{Address, AsyncSmtpTransport, Tokio1Executor};
 
+use crate::server_certificate;
+
 /// How the relay is reached.
 pub(super) struct Relay {
     /// The server's name or address, without brackets.
@@ -31,6 +33,8 @@ pub(super) struct Refused {
 
 const GREETING: (&str, &str) =
     ("EHLO", "set `mail.ehlo` to a name that it takes, and let it take mail from this host");
+const CERTIFICATE: &str = "its certificate is one of an authority, as `openssl req -x509` makes it: make another with \
+     `-addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:NAME`, and put it into `mail.root-certificates`";
 const STARTTLS: (&str, &str) = ("STARTTLS", "check `mail.tls` and `mail.port`");
 const AUTH: (&str, &str) = ("AUTH", "check `mail.username` and its password");
 const MAIL: (&str, &str) = ("MAIL FROM", "check `mail.from`, and that this host may send as that");
@@ -91,7 +95,9 @@ impl Relay {
 }
 
 fn refused((step, advice): (&'static str, &'static str), error: SmtpError) -> Refused {
-    Refused { step, error, advice }
+    // The library has TLS to itself, and passes on the text alone.
+    let is_of_authority = format!("{error:?}").contains(server_certificate::IS_AUTHORITY);
+    Refused { step, error, advice: if is_of_authority { CERTIFICATE } else { advice } }
 }
 
 /// What `EHLO` may say: a domain name, or an address in brackets, `[192.0.2.7]` or `[IPv6:2001:db8::7]`.
