@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::output::{self, say};
-use super::table::Column::{Text, Whole};
+use super::table::Column::{Reason, Text, Time, Title, Whole};
 use super::table::{Column, Rows};
 use super::{Target, answered, no_answer};
 use crate::temporal::{AlertPage, ListedAlert, State};
@@ -17,22 +17,22 @@ use crate::time;
 /// The host itself waits five seconds for Temporal, and twelve for the worker of an alert that is taken over.
 const TIMEOUT: Duration = Duration::from_secs(20);
 const COLUMNS: [Column; 7] = [
-    Whole("ACCEPTED"),
+    Time("ACCEPTED"),
     Whole("SEVERITY"),
     Whole("STATUS"),
     Whole("OUTCOME"),
     Text("SOURCE"),
-    Text("TITLE"),
+    Title("TITLE"),
     Whole("ALERT"),
 ];
 const STEPS: [Column; 7] = [
-    Whole("AT"),
+    Time("AT"),
     Text("STEP"),
     Text("WHO"),
     Whole("RESULT"),
     Whole("ATTEMPTS"),
     Whole("MS"),
-    Whole("WHAT IT SAID"),
+    Reason("WHAT IT SAID"),
 ];
 
 #[derive(Args, Debug)]

@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::output::{self, say};
-use super::table::Column::{Text, Whole};
+use super::table::Column::{Reason, Text, Time, Title, Whole};
 use super::table::{Column, Rows};
 use super::{Target, answered, no_answer};
 use crate::temporal::{DeliveryPage, ParkedDelivery};
@@ -18,9 +18,9 @@ use crate::time;
 /// The host itself waits five seconds for Temporal, and tells many one after the other.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const PARKED: [Column; 6] =
-    [Whole("PARKED"), Text("RECEIVER"), Text("ERROR"), Whole("SEVERITY"), Text("TITLE"), Whole("DELIVERY")];
+    [Time("PARKED"), Text("RECEIVER"), Reason("ERROR"), Whole("SEVERITY"), Title("TITLE"), Whole("DELIVERY")];
 const ENDED: [Column; 6] =
-    [Whole("ENDED"), Text("HOW"), Text("RECEIVER"), Whole("SEVERITY"), Text("TITLE"), Whole("DELIVERY")];
+    [Time("ENDED"), Reason("HOW"), Text("RECEIVER"), Whole("SEVERITY"), Title("TITLE"), Whole("DELIVERY")];
 
 #[derive(Args, Debug)]
 pub(super) struct Deliveries {
@@ -138,7 +138,7 @@ fn parked(delivery: &ParkedDelivery) -> [String; 6] {
 fn ended(delivery: &ParkedDelivery) -> [String; 6] {
     let end = delivery.end.as_ref();
     [
-        text(end.and_then(|end| end.at).map(|at| format!("{at:.0}")).as_ref()),
+        text(end.and_then(|end| end.at).map(time::text).as_ref()),
         text(end.map(ToString::to_string).as_ref()),
         delivery.receiver.clone(),
         text(delivery.severity.as_ref()),

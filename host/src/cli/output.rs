@@ -53,6 +53,10 @@ pub(super) fn note(text: impl Display) {
 
 /// The width of the terminal that standard output goes to; `None` if it goes elsewhere.
 pub(super) fn terminal_width() -> Option<usize> {
+    #[cfg(test)]
+    if let Some(width) = tests::width() {
+        return Some(width);
+    }
     let size = tcgetwinsize(stdout()).ok()?;
     // A terminal that does not know its width has the one of a teletype.
     Some(if size.ws_col == 0 { 80 } else { size.ws_col.into() })
@@ -81,11 +85,25 @@ fn print(to: &mut impl Write, line: &str) -> io::Result<()> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
 
     thread_local! {
         /// What was printed on this thread since it was looked at, if a test looks.
         static KEPT: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+        /// The width of the terminal that a test pretends to have.
+        static WIDTH: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn width() -> Option<usize> {
+        WIDTH.get()
+    }
+
+    /// The lines that `command` prints on a terminal of this width.
+    pub(in crate::cli) fn printed_on(width: usize, command: impl FnOnce()) -> Vec<String> {
+        WIDTH.set(Some(width));
+        let lines = printed(command);
+        WIDTH.set(None);
+        lines
     }
 
     /// The lines that `command` prints, to standard output and standard error.

@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::output::{self, say};
-use super::table::Column::{Text, Whole};
+use super::table::Column::{Reason, Text, Time, Whole};
 use super::table::{Column, Rows};
 use super::{Target, answered, no_answer};
 use crate::time;
@@ -17,12 +17,12 @@ use crate::webhook::{SetAside, SpoolPage};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const COLUMNS: [Column; 7] = [
-    Whole("RECEIVED"),
+    Time("RECEIVED"),
     Text("SOURCE"),
     Text("SENDER"),
     Whole("FAILURES"),
     Whole("BYTES"),
-    Text("ERROR"),
+    Reason("ERROR"),
     Whole("REQUEST"),
 ];
 

@@ -1,5 +1,9 @@
 //! Tables: on a terminal no wider than it is, elsewhere a line for each row, uncut, with tabs between the cells.
 
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::iter;
+
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::output;
@@ -7,22 +11,62 @@ use crate::shown;
 
 /// What is between two columns of a terminal.
 const GAP: usize = 2;
-/// How narrow a column of texts becomes.
+/// How narrow a column of texts becomes, and one of headlines.
 const NARROWEST: usize = 10;
+const NARROWEST_TITLE: usize = 24;
 
 /// A column, by its head.
 #[derive(Clone, Copy)]
 pub(super) enum Column {
     /// Texts, which are cut where the terminal has no room for them.
     Text(&'static str),
-    /// Ids, times and numbers, which are never cut.
+    /// Headlines: texts of which a few letters say too little.
+    Title(&'static str),
+    /// What explains the row, and is never cut.
+    Reason(&'static str),
+    /// Ids and numbers, which are never cut.
     Whole(&'static str),
+    /// Times; on a terminal without fractions of a second.
+    Time(&'static str),
 }
 
 impl Column {
     fn head(self) -> String {
-        let (Self::Text(head) | Self::Whole(head)) = self;
+        let (Self::Text(head)
+        | Self::Title(head)
+        | Self::Reason(head)
+        | Self::Whole(head)
+        | Self::Time(head)) = self;
         head.to_owned()
+    }
+
+    /// How narrow it becomes, if it can be cut.
+    fn narrowest(self) -> Option<usize> {
+        match self {
+            Self::Text(_) => Some(NARROWEST),
+            Self::Title(_) => Some(NARROWEST_TITLE),
+            Self::Reason(_) | Self::Whole(_) | Self::Time(_) => None,
+        }
+    }
+
+    /// Which columns get lines of their own first where there is no room beside the others: a last one that is never cut,
+    /// such as an id, then texts by how much a cut costs.
+    fn leaves(self, is_last: bool) -> u8 {
+        match self {
+            Self::Reason(_) | Self::Whole(_) | Self::Time(_) if is_last => 0,
+            Self::Title(_) => 1,
+            Self::Reason(_) => 2,
+            Self::Text(_) => 3,
+            Self::Whole(_) | Self::Time(_) => 4,
+        }
+    }
+
+    /// A cell of it, as a terminal shows it.
+    fn shown(self, cell: &str) -> Cow<'_, str> {
+        match (self, cell.split_once('.')) {
+            (Self::Time(_), Some((seconds, _))) => format!("{seconds}Z").into(),
+            _ => cell.into(),
+        }
     }
 }
 
@@ -55,31 +99,67 @@ impl Rows {
         }
     }
 
-    /// The lines on a terminal. Where the last column has no room beside the others, it has lines of its own.
+    /// The lines on a terminal. A column that has no room beside the others has lines of its own.
     fn fitted(&self, room: usize) -> Vec<String> {
-        let mut widths = self.widths();
-        if !narrow(&self.columns, &mut widths, room) {
-            widths = self.widths();
-            widths.pop();
-            narrow(&self.columns, &mut widths, room);
-        }
-        self.rows.iter().flat_map(|row| lines_of(row, &widths)).collect()
+        let rows: Vec<Vec<Cow<'_, str>>> = self.rows.iter().map(|row| self.shown(row)).collect();
+        let widths = widths(&rows, self.columns.len());
+        let beside = self.beside(&widths, room);
+        rows.iter().flat_map(|row| self.lines_of(row, &beside, room)).collect()
     }
 
-    /// How wide each column is by itself.
-    fn widths(&self) -> Vec<usize> {
-        let widest =
-            |index: usize| self.rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.width()).max();
-        (0..self.columns.len()).map(|index| widest(index).unwrap_or_default()).collect()
+    /// The line of a row, and those below it of the cells that have no room beside the others.
+    fn lines_of(&self, row: &[Cow<'_, str>], beside: &[(usize, usize)], room: usize) -> Vec<String> {
+        let cell = |(index, width): &(usize, usize)| Some(padded(&cut(row.get(*index)?, *width), *width));
+        let cells: Vec<String> = beside.iter().filter_map(cell).collect();
+        let line = cells.join(&" ".repeat(GAP)).trim_end().to_owned();
+        let cells = self.columns.iter().zip(row).enumerate();
+        let below = cells.filter(|(index, _)| !beside.iter().any(|(shown, _)| shown == index));
+        iter::once(line).chain(below.flat_map(|(_, (column, cell))| wrapped(*column, cell, room))).collect()
+    }
+
+    fn shown<'a>(&self, row: &'a [String]) -> Vec<Cow<'a, str>> {
+        row.iter().zip(&self.columns).map(|(cell, column)| column.shown(cell)).collect()
+    }
+
+    /// The columns that share a line, by their index, each with its width.
+    fn beside(&self, widths: &[usize], room: usize) -> Vec<(usize, usize)> {
+        let mut whole: Vec<(usize, usize)> = widths.iter().copied().enumerate().collect();
+        let mut leaving = self.leaving().into_iter();
+        loop {
+            let mut beside = whole.clone();
+            if narrow(&self.columns, &mut beside, room) {
+                return beside;
+            }
+            match leaving.next() {
+                Some(column) => whole.retain(|(index, _)| *index != column),
+                None => return beside,
+            }
+        }
+    }
+
+    /// All columns but the first, in the order in which they get lines of their own.
+    fn leaving(&self) -> Vec<usize> {
+        let last = self.columns.len().saturating_sub(1);
+        let mut order: Vec<usize> = (1..self.columns.len()).collect();
+        let rank = |index: &usize| self.columns.get(*index).map(|column| column.leaves(*index == last));
+        order.sort_by_key(|index| (rank(index), Reverse(*index)));
+        order
     }
 }
 
+/// How wide each column is by itself.
+fn widths(rows: &[Vec<Cow<'_, str>>], columns: usize) -> Vec<usize> {
+    let widest = |index: usize| rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.width()).max();
+    (0..columns).map(|index| widest(index).unwrap_or_default()).collect()
+}
+
 /// Narrows the columns of texts, the widest first, until all columns fit. Returns whether they do.
-fn narrow(columns: &[Column], widths: &mut [usize], room: usize) -> bool {
-    while widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1) > room {
-        let texts = columns.iter().zip(widths.iter_mut()).filter_map(|(column, width)| match column {
-            Column::Text(_) if *width > NARROWEST => Some(width),
-            _ => None,
+fn narrow(columns: &[Column], beside: &mut [(usize, usize)], room: usize) -> bool {
+    let gaps = GAP * beside.len().saturating_sub(1);
+    while beside.iter().map(|(_, width)| width).sum::<usize>() + gaps > room {
+        let texts = beside.iter_mut().filter_map(|(index, width)| {
+            let narrowest = columns.get(*index)?.narrowest()?;
+            (*width > narrowest).then_some(width)
         });
         match texts.max_by_key(|width| **width) {
             Some(widest) => *widest -= 1,
@@ -89,12 +169,35 @@ fn narrow(columns: &[Column], widths: &mut [usize], room: usize) -> bool {
     true
 }
 
-/// The line of a row, and the one below it with the cell for which `widths` has no column.
-fn lines_of(row: &[String], widths: &[usize]) -> Vec<String> {
-    let cells = row.iter().zip(widths).map(|(cell, width)| padded(&cut(cell, *width), *width));
-    let line = cells.collect::<Vec<_>>().join(&" ".repeat(GAP));
-    let below = row.get(widths.len()).filter(|cell| !cell.is_empty());
-    [Some(line.trim_end().to_owned()), below.map(|cell| format!("  {cell}"))].into_iter().flatten().collect()
+/// The lines of a cell that has its own. A text is broken between words, and in one that no line has room for; an id stays
+/// whole.
+fn wrapped(column: Column, cell: &str, room: usize) -> Vec<String> {
+    let words = match column {
+        Column::Whole(_) | Column::Time(_) => vec![cell.to_owned()],
+        _ => cell.split_whitespace().flat_map(|word| pieces(word, room.saturating_sub(GAP))).collect(),
+    };
+    let mut lines: Vec<String> = Vec::new();
+    for word in words.iter().filter(|word| !word.is_empty()) {
+        match lines.last_mut() {
+            Some(line) if line.width() + 1 + word.width() <= room => line.extend([" ", word.as_str()]),
+            _ => lines.push(format!("{:GAP$}{word}", "")),
+        }
+    }
+    lines
+}
+
+/// A word in parts that are no wider than this.
+fn pieces(word: &str, most: usize) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    for c in word.chars() {
+        match pieces.last_mut() {
+            Some(piece) if piece.is_empty() || piece.width() + c.width().unwrap_or_default() <= most => {
+                piece.push(c)
+            }
+            _ => pieces.push(c.to_string()),
+        }
+    }
+    pieces
 }
 
 fn padded(cell: &str, width: usize) -> String {
@@ -118,7 +221,7 @@ fn cut(text: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Column::{Text, Whole};
+    use super::Column::{Reason, Text, Time, Title, Whole};
     use super::*;
     use crate::cli::output::tests::printed;
 
@@ -142,6 +245,43 @@ mod tests {
             }
             assert!(lines.iter().all(|line| *line == line.trim_end()), "{room}");
         }
+    }
+
+    #[test]
+    fn what_has_no_room_is_below_its_row_and_whole() {
+        let mut rows =
+            Rows::new(&[Time("ENDED"), Reason("HOW"), Text("RECEIVER"), Title("TITLE"), Whole("DELIVERY")]);
+        let how = "discarded: an operator ordered it";
+        rows.add(["2026-11-30T10:00:00.123456Z", how, "slack-ops", "Disk of web-1 has 2 % left", ID]);
+        let expected = [
+            "ENDED                 HOW                                RECEIVER",
+            "  TITLE",
+            "  DELIVERY",
+            "2026-11-30T10:00:00Z  discarded: an operator ordered it  slack-ops",
+            "  Disk of web-1 has 2 % left",
+            "  alert-8a07086b74f3ba78@alertmanager-20260122-114717",
+        ];
+        assert_eq!(rows.fitted(80), expected);
+        assert_eq!(
+            rows.fitted(96)[2],
+            "2026-11-30T10:00:00Z  discarded: an operator ordered it  slack-ops  Disk of web-1 has 2 % left"
+        );
+        assert_eq!(
+            rows.fitted(40)[4..],
+            [
+                "2026-11-30T10:00:00Z  slack-ops",
+                "  discarded: an operator ordered it",
+                expected[4],
+                expected[5]
+            ]
+        );
+        let long = wrapped(Reason("ERROR"), "the memory limit of 128 MiB is reached", 20);
+        assert_eq!(long, ["  the memory limit", "  of 128 MiB is", "  reached"]);
+        assert_eq!(wrapped(Whole("ALERT"), "alert-a  b", 6), ["  alert-a  b"]);
+        assert_eq!(
+            wrapped(Title("TITLE"), "磁盘空间不足 https://a/b", 9),
+            ["  磁盘空", "  间不足", "  https:/", "  /a/b"]
+        );
     }
 
     #[test]
