@@ -282,6 +282,10 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub parked: Option<String>,
+    /// Of a parked delivery that came to its end without being made: how, such as `discarded: an operator ordered it`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub ended: Option<String>,
     /// Of a receiver that stands in: the one that was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -324,6 +328,7 @@ impl Step {
             error: None,
             usage: None,
             parked: None,
+            ended: None,
             instead_of: None,
             before: Vec::new(),
         }

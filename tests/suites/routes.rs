@@ -165,6 +165,39 @@ async fn what_nobody_could_deliver_is_parked_and_made_later_under_the_same_id() 
     assert!(ran.code == Some(1) && ran.stderr.contains("--all"), "{ran:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_discarded_is_not_called_parked_any_more() {
+    let receiver = Receiver::start().await;
+    receiver.always("/chat", Answer::status(410));
+    let config = receivers(&receiver, &[("chat", "")]) + "[[routes]]\nreceivers = [\"chat\"]\n";
+    let host = Settings::new().and_config(&config).plugin(pager(&receiver)).start().await;
+    let ledger = host.ledger(identified("not wanted any more")).await;
+    let alert = ledger["id"].as_str().expect("an id");
+    until("it is discarded", async || {
+        let ran = deliveries(&host, &["discard", alert]).await;
+        (ran.code == Some(0)).then_some(())
+    })
+    .await;
+    let show = async |more: &[&str]| {
+        campanile(&[&["alerts", "show", alert, "--url", host.url()][..], more].concat()).await.stdout
+    };
+    until("its story says so", async || {
+        show(&[]).await.contains("/chat: discarded: an operator ordered it").then_some(())
+    })
+    .await;
+    for said in [show(&[]).await, show(&["--why", "chat"]).await] {
+        assert!(
+            said.contains("discarded: an operator ordered it") && !said.contains("deliveries retry"),
+            "{said}"
+        );
+    }
+    for order in ["retry", "discard"] {
+        let ran = deliveries(&host, &[order, alert]).await;
+        let named = ran.stderr.contains(alert) && ran.stderr.contains("campanile deliveries list");
+        assert!(ran.code == Some(1) && named, "{ran:?}");
+    }
+}
+
 /// Routes to `chat` and `mail`, of which a tracker is told.
 fn tracked(receiver: &Receiver) -> Settings {
     let routes = "[[routes]]\nreceivers = [\"chat\", \"mail\"]\nupdaters = [\"tracker\"]\n";

@@ -348,8 +348,10 @@ fn show_rest(step: &Value) {
         say!("{who}, attempts before the last one:");
         show_attempts(&step["before"]);
     }
-    if let Some(id) = step["parked"].as_str() {
-        say!("parked: campanile deliveries retry {id}");
+    match (step["parked"].as_str(), step["ended"].as_str()) {
+        (Some(id), None) => say!("parked: campanile deliveries retry {id}"),
+        (Some(id), Some(how)) => say!("{id}: {how}"),
+        (None, _) => {}
     }
 }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
@@ -175,16 +175,30 @@ impl Order {
             bail!("say which: an id, --receiver, --error, --severity or --since, or --all");
         }
         let value = ask(&self.target, Method::POST, path, &pairs).await?;
+        let reached = value["deliveries"].as_array().map(Vec::as_slice).unwrap_or_default();
         if self.json {
             output::json(&value);
-            return Ok(ExitCode::SUCCESS);
+        } else {
+            reached.iter().filter_map(Value::as_str).for_each(|id| say!("{id}"));
         }
-        let told: Vec<&str> =
-            value["deliveries"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        told.iter().for_each(|id| say!("{id}"));
-        say!("{} deliveries", told.len());
-        Ok(ExitCode::SUCCESS)
+        match &self.filter.id {
+            Some(id) if reached.is_empty() => Err(nothing_waits(id)),
+            _ => {
+                if !self.json {
+                    say!("{} deliveries", reached.len());
+                }
+                Ok(ExitCode::SUCCESS)
+            }
+        }
     }
+}
+
+/// The error of an order to a delivery, or to those of an alert, where none of them waits.
+fn nothing_waits(id: &str) -> anyhow::Error {
+    anyhow!(
+        "no delivery {id} waits to be tried again, or none of that alert: `campanile deliveries list` lists those that wait, \
+         and with --ended those that came to their end"
+    )
 }
 
 async fn ask(target: &Target, method: Method, path: &str, pairs: &[(&str, &str)]) -> anyhow::Result<Value> {

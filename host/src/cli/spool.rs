@@ -122,15 +122,23 @@ impl Order {
             bail!("say which: an id, --source, or --all");
         }
         let value = ask(&self.target, Method::POST, path, &pairs).await?;
+        let reached = value["requests"].as_array().map(Vec::as_slice).unwrap_or_default();
         if self.json {
             output::json(&value);
-            return Ok(ExitCode::SUCCESS);
+        } else {
+            reached.iter().filter_map(Value::as_str).for_each(|id| say!("{id}"));
         }
-        let ids: Vec<&str> =
-            value["requests"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        ids.iter().for_each(|id| say!("{id}"));
-        say!("{} requests", ids.len());
-        Ok(ExitCode::SUCCESS)
+        match &self.id {
+            Some(id) if reached.is_empty() => {
+                bail!("no request {id} is set aside: `campanile spool list` lists those that are")
+            }
+            _ => {
+                if !self.json {
+                    say!("{} requests", reached.len());
+                }
+                Ok(ExitCode::SUCCESS)
+            }
+        }
     }
 }
 

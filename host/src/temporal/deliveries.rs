@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::cause::Cause;
 use super::link::Link;
 use super::list::{self, ListError, is, quoted};
-use super::lookup::{self, LookupError};
+use super::lookup::{self, LookupError, State};
 use super::parked::{ParkedDeliveryWorkflow, Unparked};
 use super::search_attributes::{ERROR, KEY, RECEIVER, SEVERITY, SOURCE, STATUS, TITLE};
 use crate::alert::{self, Severity};
@@ -193,6 +193,15 @@ impl DeliveryEnd {
     /// An end of which only this is known.
     fn at(how: Fate, at: Option<Timestamp>) -> Self {
         Self { how, attempts: None, reason: None, at }
+    }
+
+    /// The end of a delivery whose workflow stands so, and says this.
+    pub(super) fn of(state: State, ended: Option<Unparked>) -> Self {
+        let end = Self::at(if state == State::Completed { Fate::Unknown } else { Fate::Aborted }, None);
+        match ended {
+            Some(ended) => end.with_result(ended),
+            None => end,
+        }
     }
 
     /// The same end, with what its workflow says of it.

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::activities::{ACKNOWLEDGED, OVER, RESOLVED_SINCE};
 use super::afterwards;
+use super::deliveries::DeliveryEnd;
 use super::link::Link;
 use super::list;
 use super::lookup::{self, Found, FoundAlert, LookupError, State};
@@ -66,8 +67,12 @@ pub(super) async fn add_unparked(link: &Link, ledger: &mut Ledger) {
     let Some(client) = link.client() else { return };
     for step in &mut ledger.steps {
         let Some(id) = &step.parked else { continue };
-        if let Some(Unparked { step: made, delivered: true, .. }) = lookup::unparked(&client, id).await {
-            *step = Step { instead_of: step.instead_of.clone(), ..made };
+        match lookup::parked_end(&client, id).await {
+            Some((_, Some(Unparked { step: made, delivered: true, .. }))) => {
+                *step = Step { instead_of: step.instead_of.clone(), ..made };
+            }
+            Some((state, ended)) => step.ended = Some(DeliveryEnd::of(state, ended).to_string()),
+            None => {}
         }
     }
 }

@@ -352,15 +352,23 @@ async fn so_far(
     Ok((found.collect(), own.into_iter().map(|item| item.id).collect()))
 }
 
-/// How a parked delivery ended, if it has.
+/// What the workflow of a parked delivery says of its end, if it has come to it.
 pub(super) async fn unparked(client: &Client, id: &str) -> Option<Unparked> {
+    parked_end(client, id).await?.1
+}
+
+/// Where the workflow of a parked delivery stands if it runs no more, and what it says of its end.
+pub(super) async fn parked_end(client: &Client, id: &str) -> Option<(State, Option<Unparked>)> {
     let handle: Handle = client.get_workflow_handle(id);
     let described = handle.describe(WorkflowDescribeOptions::default()).await.ok()?;
-    if State::from(described.status()) != State::Completed {
-        return None;
+    match State::from(described.status()) {
+        State::Running => None,
+        State::Completed => {
+            let value = handle.get_result(WorkflowGetResultOptions::default()).await.ok()?;
+            Some((State::Completed, value.payloads.first().and_then(decode)))
+        }
+        other => Some((other, None)),
     }
-    let value = handle.get_result(WorkflowGetResultOptions::default()).await.ok()?;
-    decode(value.payloads.first()?)
 }
 
 /// What a workflow was started with, and the steps that its history holds.

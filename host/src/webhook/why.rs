@@ -78,12 +78,16 @@ fn of_step(found: &FoundAlert, router: Option<&Router>, receiver: &str, step: &S
         StepResult::Ok => format!("{} was told in its place.", other.name()),
         StepResult::Failed => format!("{} was to stand in for it and was given up, too.", other.name()),
     }));
-    says.extend(
-        step.parked
-            .as_ref()
-            .map(|id| format!("The delivery is parked: campanile deliveries retry {id} tries it again.")),
-    );
+    says.extend(step.parked.as_ref().map(|id| parked(id, step.ended.as_deref())));
     says
+}
+
+/// What can be done for a parked delivery, or how it ended.
+fn parked(id: &str, ended: Option<&str>) -> String {
+    match ended {
+        None => format!("The delivery is parked: campanile deliveries retry {id} tries it again."),
+        Some(how) => format!("The delivery {id} is not tried again: {how}."),
+    }
 }
 
 /// What chose those who are told, a line for each route and mute.
@@ -226,6 +230,17 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(asked(ledger, "mail").ends_with(&["It stood in for slack, which was given up.".to_owned()]));
+    }
+
+    #[test]
+    fn a_delivery_that_was_discarded_is_not_called_parked() {
+        let error = json!({"code": "http-404", "message": "no such hook", "retry": "never"});
+        let ended = "discarded: an operator ordered it";
+        let failed = json!({"result": "failed", "error": error, "parked": "alert-1/slack", "ended": ended});
+        let says = asked(json!({"steps": [step("slack", failed)]}), "slack");
+        let last = "The delivery alert-1/slack is not tried again: discarded: an operator ordered it.";
+        assert_eq!(says.last().map(String::as_str), Some(last));
+        assert!(!says.join("\n").contains("deliveries retry"), "{says:?}");
     }
 
     #[test]
