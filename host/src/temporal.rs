@@ -71,7 +71,7 @@ pub use json::Json;
 pub use lanes::{keep_lanes, keep_own_queue};
 pub use late::{Late, LateDeliveryWorkflow};
 pub use link::{Link, LinkConfig, LinkError, is_address_in_environment};
-pub use list::{AlertFilter, AlertPage, LARGEST_PAGE, ListError, ListedAlert, list};
+pub use list::{AlertFilter, AlertPage, LARGEST_PAGE, ListError, ListedAlert, ListedOutcome, list};
 pub use lookup::{Found, FoundAlert, LookupError, Pending, State, batch_of, lookup, wait};
 pub use parked::{ParkedDeliveryWorkflow, Undelivered, Unparked};
 pub use receivers::Receivers;

@@ -20,6 +20,7 @@ mod origin;
 mod peer;
 mod places;
 mod published;
+mod query;
 mod receive;
 mod request;
 mod response;

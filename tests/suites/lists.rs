@@ -1,6 +1,6 @@
 //! Finding alerts by what they are, and whether a host is alive and ready.
 
-use harness::alerts::{alert, unique, with};
+use harness::alerts::{alert, identified, unique, with};
 use harness::cli::campanile;
 use harness::wait::until;
 use harness::{Host, Plugin, Server, Settings, Temporal};
@@ -31,6 +31,9 @@ async fn alerts_are_found_by_what_they_are() {
         ("severity=critical&status=resolved", vec!["disk"]),
         ("type=database&outcome=delivered&source=Disks", vec!["disk", "disk"]),
         ("outcome=failed", vec![]),
+        ("outcome=running", vec![]),
+        ("outcome=completed", vec![]),
+        ("outcome=handed-on", vec![]),
         ("since=1h&status=resolved", vec!["disk"]),
         ("until=1h", vec![]),
         ("since=2100-01-01T00:00:00Z", vec![]),
@@ -41,6 +44,7 @@ async fn alerts_are_found_by_what_they_are() {
         found.sort_by_key(|title| *title != "other");
         assert_eq!(found, expected, "{query}");
     }
+    assert_eq!(titles(&host, "").await[0], "other", "the one that was accepted last");
     let first = host.get("/alerts?limit=2").await.ok();
     let next = first["next"].as_str().expect("there is more");
     assert_eq!(titles(&host, &format!("limit=2&cursor={next}")).await.len(), 1);
@@ -61,11 +65,27 @@ async fn alerts_are_found_by_what_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_started_its_alerts_is_found_by_what_is_shown_for_it() {
+    let host = Settings::new().plugin(Plugin::shipped("log")).start().await;
+    host.submit_sync(&[identified("one of two"), identified("two of two")]).await;
+    let listed = until("it is listed", async || {
+        let ran = campanile(&["alerts", "list", "--outcome", "handed on", "--url", host.url()]).await;
+        (ran.stdout.lines().count() == 2).then_some(ran)
+    })
+    .await;
+    assert!(listed.stdout.contains("\thanded on\t"), "{listed:?}");
+    let page = host.get("/alerts?outcome=handed_on").await.ok();
+    assert_eq!(page["alerts"][0]["is_batch"], true, "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_filter_that_is_none_is_told() {
     let host = Settings::new().role("webhook").start().await;
     for (query, part) in [
-        ("severity=urgent", "urgent"),
-        ("colour=red", "colour"),
+        ("severity=urgent", "severity: \\\"urgent\\\" is not one of low, medium, high, critical"),
+        ("outcome=lost", "delivered, partial, failed, dropped, unrouted, handed_on"),
+        ("serverity=high", "did you mean `severity`"),
+        ("colour=red", "colour: is not a parameter here: known are outcome"),
         ("since=soon", "RFC 3339"),
         ("limit=0", "between 1 and 1000"),
         ("limit=many", "limit"),

@@ -44,6 +44,9 @@ pub(super) struct Alerts {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List alerts, newest first
+    ///
+    /// Temporal gives those that are under way before those that ended, the latest end first: of several pages, each is in the
+    /// order of acceptance by itself.
     #[command(after_help = "Example:\n  campanile alerts list --severity critical --since 2h")]
     List(Box<List>),
     /// Show all that is known of one alert or batch
@@ -69,7 +72,8 @@ impl Alerts {
 /// Everything that is given has to hold.
 #[derive(Args, Debug)]
 struct List {
-    /// delivered, partial, failed, dropped or unrouted
+    /// delivered, partial, failed, dropped, unrouted or handed-on; or, where nothing has become of them yet, running, completed, canceled,
+    /// terminated or timed_out
     #[arg(long, value_parser = super::word)]
     outcome: Option<String>,
     /// firing or resolved

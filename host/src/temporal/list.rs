@@ -1,5 +1,6 @@
 //! Finding alerts by what they are, through Temporal's visibility: no database of our own.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use base64::Engine;
@@ -43,8 +44,9 @@ const CARRIERS: &str = "WorkflowType IN ('AlertProcessingWorkflow', 'BatchAlertP
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AlertFilter {
-    /// What became of them.
-    pub outcome: Option<Outcome>,
+    /// What became of them, or where nothing has yet, how they stand.
+    #[param(inline)]
+    pub outcome: Option<ListedOutcome>,
     /// Firing or resolved.
     #[serde(default, deserialize_with = "alert::any_case")]
     pub status: Option<Status>,
@@ -78,7 +80,65 @@ pub struct AlertFilter {
     pub cursor: Option<String>,
 }
 
-/// A page of alerts, newest first.
+/// What a list shows for an outcome: that of the alert, or where there is none, how its workflow stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ListedOutcome {
+    /// Every receiver has it.
+    Delivered,
+    /// Some receivers have it.
+    Partial,
+    /// No receiver has it, or its workflow failed.
+    Failed,
+    /// No receiver was to have it.
+    Dropped,
+    /// No route took it.
+    Unrouted,
+    /// A batch that started its alerts, each of which has an outcome of its own.
+    HandedOn,
+    /// Under way.
+    Running,
+    /// Done, without an outcome.
+    Completed,
+    /// Cancelled in Temporal.
+    Canceled,
+    /// Terminated in Temporal.
+    Terminated,
+    /// Ended by a timeout.
+    TimedOut,
+}
+
+impl ListedOutcome {
+    /// What is asked of Temporal for it.
+    fn query(self) -> String {
+        let (outcome, otherwise) = match self {
+            Self::Delivered => (Some(Outcome::Delivered), None),
+            Self::Partial => (Some(Outcome::Partial), None),
+            Self::Failed => (Some(Outcome::Failed), Some((State::Failed, ""))),
+            Self::Dropped => (Some(Outcome::Dropped), None),
+            Self::Unrouted => (Some(Outcome::Unrouted), None),
+            Self::HandedOn => {
+                (None, Some((State::Completed, " AND WorkflowType = 'BatchAlertProcessingWorkflow'")))
+            }
+            Self::Running => (None, Some((State::Running, ""))),
+            Self::Completed => {
+                (None, Some((State::Completed, " AND WorkflowType = 'AlertProcessingWorkflow'")))
+            }
+            Self::Canceled => (None, Some((State::Canceled, ""))),
+            Self::Terminated => (None, Some((State::Terminated, ""))),
+            Self::TimedOut => (None, Some((State::TimedOut, ""))),
+        };
+        let has = outcome.map(|outcome| is(&OUTCOME, outcome.as_str()));
+        let stands = otherwise.map(|(state, more)| {
+            format!("({} IS NULL AND ExecutionStatus = '{}'{more})", OUTCOME.name(), state.as_temporal())
+        });
+        let terms: Vec<String> = has.into_iter().chain(stands).collect();
+        if terms.len() > 1 { format!("({})", terms.join(" OR ")) } else { terms.concat() }
+    }
+}
+
+/// A page of alerts. Temporal gives those that are under way before those that ended, the latest end first; within a page the
+/// alert that was accepted last is the first.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AlertPage {
     /// The alerts and batches.
@@ -150,7 +210,9 @@ pub async fn list(link: &Link, filter: &AlertFilter) -> Result<AlertPage, ListEr
     };
     let size = i32::from(filter.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE));
     let (found, next) = page(&client, query, size, token).await?;
-    let alerts = found.into_iter().filter_map(listed).collect();
+    let mut alerts: Vec<ListedAlert> = found.into_iter().filter_map(listed).collect();
+    // Temporal itself takes no order.
+    alerts.sort_by_key(|alert| Reverse(alert.accepted_at));
     let next = (!next.is_empty()).then(|| URL_SAFE_NO_PAD.encode(next));
     Ok(AlertPage { alerts, next })
 }
@@ -273,7 +335,6 @@ fn is_about_request(status: &tonic::Status) -> bool {
 
 fn query(task_queue: &str, filter: &AlertFilter) -> String {
     let attributes = [
-        (&OUTCOME, filter.outcome.map(|outcome| outcome.as_str().to_owned())),
         (&STATUS, filter.status.map(|status| status.to_string())),
         (&SEVERITY, filter.severity.map(|severity| severity.to_string())),
         (&TYPE, filter.kind.map(|kind| kind.to_string())),
@@ -282,6 +343,7 @@ fn query(task_queue: &str, filter: &AlertFilter) -> String {
     ];
     let mut terms = vec![CARRIERS.to_owned(), format!("TaskQueue = {}", quoted(task_queue))];
     terms.extend(attributes.into_iter().filter_map(|(key, value)| Some(is(key, &value?))));
+    terms.extend(filter.outcome.map(ListedOutcome::query));
     terms.extend(filter.state.map(|state| format!("ExecutionStatus = '{}'", state.as_temporal())));
     terms.extend(filter.since.map(|since| format!("StartTime >= '{since}'")));
     terms.extend(filter.until.map(|until| format!("StartTime < '{until}'")));
@@ -340,7 +402,7 @@ mod tests {
     #[test]
     fn a_filter_becomes_a_query_that_no_text_breaks_out_of() {
         let filter = AlertFilter {
-            outcome: Some(Outcome::Failed),
+            outcome: Some(ListedOutcome::Partial),
             severity: Some(Severity::High),
             key: Some("it's \\ 'x' OR 1=1".to_owned()),
             state: Some(State::Running),
@@ -350,11 +412,29 @@ mod tests {
         assert_eq!(
             query("q", &filter),
             format!(
-                "{CARRIERS} AND TaskQueue = 'q' AND AlertOutcome = 'failed' AND AlertSeverity = 'high' \
-                 AND AlertKey = 'it\\'s \\\\ \\'x\\' OR 1=1' AND ExecutionStatus = 'Running' \
+                "{CARRIERS} AND TaskQueue = 'q' AND AlertSeverity = 'high' \
+                 AND AlertKey = 'it\\'s \\\\ \\'x\\' OR 1=1' AND AlertOutcome = 'partial' AND ExecutionStatus = 'Running' \
                  AND StartTime >= '2023-12-01T14:30:22Z'"
             )
         );
+    }
+
+    #[test]
+    fn every_outcome_that_a_list_shows_can_be_asked_for() {
+        for (outcome, query) in [
+            (ListedOutcome::Dropped, "AlertOutcome = 'dropped'"),
+            (
+                ListedOutcome::Failed,
+                "(AlertOutcome = 'failed' OR (AlertOutcome IS NULL AND ExecutionStatus = 'Failed'))",
+            ),
+            (
+                ListedOutcome::HandedOn,
+                "(AlertOutcome IS NULL AND ExecutionStatus = 'Completed' AND WorkflowType = 'BatchAlertProcessingWorkflow')",
+            ),
+            (ListedOutcome::TimedOut, "(AlertOutcome IS NULL AND ExecutionStatus = 'TimedOut')"),
+        ] {
+            assert_eq!(outcome.query(), query);
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, RawQuery, Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::HeaderMap;
 use futures::future::join_all;
 use jiff::SignedDuration;
@@ -18,6 +18,7 @@ use super::Surroundings;
 use super::access::ALERTS;
 use super::aside::aside;
 use super::error::ApiError;
+use super::query::Asked;
 use super::receive::{Received, overloaded, receive};
 use super::request::{Arrival, WebhookRequest};
 use super::response::{AlertResult, WebhookResponse, now};
@@ -157,7 +158,7 @@ pub(super) struct AlertAnswer {
 #[expect(dead_code, reason = "a description only")]
 pub(super) struct Pause(String);
 
-/// List alerts, newest first.
+/// List alerts, newest first: those that are under way, then by their end; a page is in the order of acceptance.
 #[utoipa::path(
     get,
     path = "/alerts",
@@ -174,10 +175,8 @@ pub(super) struct Pause(String);
 )]
 pub(super) async fn get_alerts(
     State(surroundings): State<Surroundings>,
-    filter: Result<Query<AlertFilter>, QueryRejection>,
+    Asked(filter): Asked<AlertFilter>,
 ) -> Result<Json<AlertPage>, ApiError> {
-    let Query(filter) =
-        filter.map_err(|rejection| ApiError::invalid(vec![Fault::whole(rejection.body_text())]))?;
     if let Some(limit) = filter.limit.filter(|limit| !(1..=LARGEST_PAGE).contains(limit)) {
         let message = format!("{limit} is not between 1 and {LARGEST_PAGE}");
         return Err(ApiError::invalid(vec![fault_in("limit", limit.into(), message)]));
@@ -223,11 +222,9 @@ fn fault_in(path: &str, value: Value, message: String) -> Fault {
 pub(super) async fn get_alert(
     State(surroundings): State<Surroundings>,
     path: Result<Path<String>, PathRejection>,
-    question: Result<Query<Question>, QueryRejection>,
+    Asked(Question { why }): Asked<Question>,
 ) -> Result<Json<AlertAnswer>, ApiError> {
     let Path(id) = path?;
-    let Query(Question { why }) =
-        question.map_err(|rejection| ApiError::invalid(vec![Fault::whole(rejection.body_text())]))?;
     let mut found = temporal::lookup(&surroundings.link, &id).await?;
     if let [FoundAlert { outcome, ledger: Some(ledger), .. }] = found.alerts.as_mut_slice() {
         temporal::complete(&surroundings.link, ledger).await;

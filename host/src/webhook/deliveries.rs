@@ -1,14 +1,15 @@
 //! Taking an alert over, and the deliveries that nobody could make.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::{Path, State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Surroundings;
 use super::error::ApiError;
+use super::query::Asked;
 use super::response::WebhookResponse;
 use crate::fault::{Fault, excerpt};
 use crate::ledger::Acknowledgement;
@@ -124,7 +125,7 @@ fn rejected(rejection: JsonRejection) -> ApiError {
 )]
 pub(super) async fn get_deliveries(
     State(surroundings): State<Surroundings>,
-    filter: Result<Query<DeliveryFilter>, QueryRejection>,
+    Asked(filter): Asked<DeliveryFilter>,
 ) -> Result<Json<DeliveryPage>, ApiError> {
     let filter = checked(filter)?;
     Ok(Json(temporal::deliveries(&surroundings.link, &filter).await?))
@@ -156,7 +157,7 @@ pub(super) struct Ordered {
 )]
 pub(super) async fn post_retry(
     State(surroundings): State<Surroundings>,
-    filter: Result<Query<DeliveryFilter>, QueryRejection>,
+    Asked(filter): Asked<DeliveryFilter>,
 ) -> Result<Json<Ordered>, ApiError> {
     ordered(&surroundings, filter, &Order::Retry).await
 }
@@ -178,14 +179,14 @@ pub(super) async fn post_retry(
 )]
 pub(super) async fn post_discard(
     State(surroundings): State<Surroundings>,
-    filter: Result<Query<DeliveryFilter>, QueryRejection>,
+    Asked(filter): Asked<DeliveryFilter>,
 ) -> Result<Json<Ordered>, ApiError> {
     ordered(&surroundings, filter, &Order::Discard("an operator ordered it".to_owned())).await
 }
 
 async fn ordered(
     surroundings: &Surroundings,
-    filter: Result<Query<DeliveryFilter>, QueryRejection>,
+    filter: DeliveryFilter,
     order: &Order,
 ) -> Result<Json<Ordered>, ApiError> {
     let filter = checked(filter)?;
@@ -199,9 +200,7 @@ async fn ordered(
     Ok(Json(Ordered { success: true, deliveries }))
 }
 
-fn checked(filter: Result<Query<DeliveryFilter>, QueryRejection>) -> Result<DeliveryFilter, ApiError> {
-    let Query(filter) =
-        filter.map_err(|rejection| ApiError::invalid(vec![Fault::whole(rejection.body_text())]))?;
+fn checked(filter: DeliveryFilter) -> Result<DeliveryFilter, ApiError> {
     let limit = filter.limit.filter(|limit| !(1..=LARGEST_PAGE).contains(limit)).map(|limit| Fault {
         path: "limit".to_owned(),
         value: Some(limit.into()),

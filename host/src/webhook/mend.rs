@@ -35,16 +35,17 @@ fn unknown_keys(request: &Value) -> Vec<String> {
 }
 
 fn unknown_key(key: &str) -> String {
-    match meant(key) {
+    match meant(key, &FIELDS) {
         Some(field) => format!("{key}: is not a known key and was left out: did you mean `{field}`?"),
         None => format!("{key}: is not a known key and was left out: known are {}", FIELDS.join(", ")),
     }
 }
 
-fn meant(key: &str) -> Option<&'static str> {
+/// The one of these names that is meant by another, if that is near.
+pub(super) fn meant<'a>(key: &str, names: &[&'a str]) -> Option<&'a str> {
     let key = key.to_lowercase().replace(['-', ' ', '.'], "_");
     let near = |field: &&str| key.len() <= LONGEST_TYPO && strsim::osa_distance(&key, field) <= TYPO;
-    FIELDS.into_iter().find(near)
+    names.iter().copied().find(near)
 }
 
 #[cfg(test)]

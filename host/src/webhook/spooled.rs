@@ -1,13 +1,13 @@
 //! What can be asked of the spool: what is in it, and what is to become of requests that were set aside.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Surroundings;
 use super::error::ApiError;
+use super::query::Asked;
 use super::response::WebhookResponse;
 use super::spool::{SetAside, Spool, SpoolStatus, Spooled};
 use crate::fault::Fault;
@@ -81,7 +81,7 @@ pub(super) async fn get_spool(State(surroundings): State<Surroundings>) -> Resul
 )]
 pub(super) async fn post_spool_retry(
     State(surroundings): State<Surroundings>,
-    filter: Result<Query<SpoolFilter>, QueryRejection>,
+    Asked(filter): Asked<SpoolFilter>,
 ) -> Result<Json<SpoolOrdered>, ApiError> {
     ordered(surroundings, filter, true).await
 }
@@ -102,18 +102,16 @@ pub(super) async fn post_spool_retry(
 )]
 pub(super) async fn post_spool_discard(
     State(surroundings): State<Surroundings>,
-    filter: Result<Query<SpoolFilter>, QueryRejection>,
+    Asked(filter): Asked<SpoolFilter>,
 ) -> Result<Json<SpoolOrdered>, ApiError> {
     ordered(surroundings, filter, false).await
 }
 
 async fn ordered(
     surroundings: Surroundings,
-    filter: Result<Query<SpoolFilter>, QueryRejection>,
+    filter: SpoolFilter,
     again: bool,
 ) -> Result<Json<SpoolOrdered>, ApiError> {
-    let Query(filter) =
-        filter.map_err(|rejection| ApiError::invalid(vec![Fault::whole(rejection.body_text())]))?;
     if filter.id.is_none() && filter.source.is_none() && !filter.all {
         let message = "say which of those that are set aside: by id or source, or all=true";
         return Err(ApiError::invalid(vec![Fault::whole(message)]));

@@ -1,8 +1,8 @@
 //! How the host itself is: health, plugins, metrics.
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -11,10 +11,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Surroundings;
 use super::error::ApiError;
+use super::query::Asked;
 use super::response::WebhookResponse;
 use super::spool::{Spool, SpoolStatus};
 use crate::disk::Disk;
-use crate::fault::Fault;
 use crate::plugin::Inventory;
 use crate::reload::RefusedConfiguration;
 use crate::telemetry::metric;
@@ -271,10 +271,8 @@ pub(super) struct Scrape {
 )]
 pub(super) async fn get_metrics(
     State(surroundings): State<Surroundings>,
-    scrape: Result<Query<Scrape>, QueryRejection>,
+    Asked(Scrape { plugins }): Asked<Scrape>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let Query(Scrape { plugins }) =
-        scrape.map_err(|rejection| ApiError::invalid(vec![Fault::whole(rejection.body_text())]))?;
     metric::ready(missing(&surroundings).await.is_empty());
     let page = surroundings.metrics.render(plugins.unwrap_or(true));
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page))
