@@ -15,11 +15,35 @@ const LENGTHS: [(&str, usize); 4] =
     [("/title", 1_024), ("/description", 65_536), ("/source/name", 200), ("/source/type", 200)];
 /// How many characters a key may have.
 const MOST_KEY: usize = 200;
+/// The fields of an alert.
+const FIELDS: [&str; 15] = [
+    "id",
+    "title",
+    "description",
+    "type",
+    "severity",
+    "source",
+    "status",
+    "dedup_key",
+    "starts_at",
+    "ends_at",
+    "context",
+    "labels",
+    "links",
+    "data",
+    "metrics",
+];
+/// How long a field's name is, without what separates its words, for one letter of it to be mistyped, and for two.
+const ONE_TYPO: usize = 5;
+const TWO_TYPOS: usize = 8;
+/// How many mistyped fields are named, and how long one may be.
+const MOST_TYPOS: usize = 16;
+const LONGEST_TYPO: usize = 32;
 
 /// Makes of an alert what the schema takes. Gives a line for each place where that is not what was posted, with its path;
 /// `at` is where the alert stands.
 pub fn mend(alert: &mut Value, at: &str) -> Vec<String> {
-    let mut odd = Vec::new();
+    let mut odd = misspelt(alert).into_iter().map(|line| inside(at, &line)).collect();
     mend_words(alert, at, &mut odd);
     for name in ["id", "dedup_key"] {
         odd.extend(remove_blank_key(alert, name).map(|line| inside(at, &line)));
@@ -38,6 +62,27 @@ pub fn mend(alert: &mut Value, at: &str) -> Vec<String> {
 
 fn inside(at: &str, line: &str) -> String {
     if at.is_empty() { line.to_owned() } else { format!("{at}.{line}") }
+}
+
+/// Any field is kept, and one with a typo would be missed in silence.
+fn misspelt(alert: &Value) -> Vec<String> {
+    let Some(fields) = alert.as_object() else { return Vec::new() };
+    let unknown = fields.keys().filter(|key| !FIELDS.contains(&key.as_str()));
+    let meant =
+        unknown.filter_map(|key| Some((key, meant(key).filter(|field| !fields.contains_key(*field))?)));
+    let line = |(key, field)| format!("{key}: is kept as a field of its own: did you mean `{field}`?");
+    meant.take(MOST_TYPOS).map(line).collect()
+}
+
+/// The field that a key is near to.
+fn meant(key: &str) -> Option<&'static str> {
+    let joined = |text: &str| text.to_lowercase().replace(['_', '-', ' ', '.'], "");
+    let is_near = |field: &&str| {
+        let field = joined(field);
+        let most = usize::from(field.len() >= ONE_TYPO) + usize::from(field.len() >= TWO_TYPOS);
+        strsim::osa_distance(&joined(key), &field) <= most
+    };
+    FIELDS.into_iter().filter(|_| key.len() <= LONGEST_TYPO).find(is_near)
 }
 
 fn mend_words(alert: &mut Value, at: &str, odd: &mut Vec<String>) {
@@ -135,6 +180,29 @@ mod tests {
         let (alert, odd) = mended(json!({"type": "DataBase", "status": "RESOLVED", "severity": "High"}));
         assert_eq!((&alert["type"], &alert["status"]), (&json!("database"), &json!("resolved")));
         assert_eq!((&alert["severity"], odd), (&json!("high"), Vec::new()));
+    }
+
+    #[test]
+    fn a_mistyped_field_is_named_with_the_one_that_is_meant() {
+        for (key, field) in [
+            ("dedupkey", "dedup_key"),
+            ("dedupKey", "dedup_key"),
+            ("start_at", "starts_at"),
+            ("startsAt", "starts_at"),
+            ("label", "labels"),
+            ("ID", "id"),
+        ] {
+            let (alert, odd) = mended(json!({key: {}}));
+            assert_eq!(
+                odd,
+                [format!("alerts[2].{key}: is kept as a field of its own: did you mean `{field}`?")]
+            );
+            assert!(alert.get(key).is_some());
+        }
+        let theirs = json!({"date": 1, "time": 1, "tags": [], "state": "x", "host": "h", "url": "u", "name": "n", "Title": "t"});
+        assert_eq!(mended(theirs).1, Vec::<String>::new());
+        let mut short = json!({"desciption": "d", "sevrity": "low"});
+        assert_eq!(mend(&mut short, "").len(), 2);
     }
 
     #[test]
