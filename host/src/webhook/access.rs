@@ -185,7 +185,10 @@ impl Access {
             return Err("the key is not known here".to_owned());
         };
         if presented.is_in_url && !key.in_url {
-            return Err(format!("the key {} may not stand in a URL: send it in a header", key.name));
+            return Err(format!(
+                "the key {} may not stand in a URL: send it in a header, or set `in-url = true` for it",
+                key.name
+            ));
         }
         Ok(key)
     }
@@ -195,10 +198,10 @@ impl Access {
     }
 
     fn unauthenticated(&self, source: &str, why: &str) -> ApiError {
-        let key = "a key (`authorization: Bearer KEY`, `x-api-key: KEY`, or basic authentication with the key's name and the key)";
+        let key = key_ways(source);
         let wanted = match self.signature(source) {
             Some(verifier) => format!("a signature in the header {}, or {key}", verifier.header()),
-            None => key.to_owned(),
+            None => key,
         };
         ApiError::new(Code::Unauthenticated, format!("{why}: {source} takes {wanted}"))
     }
@@ -231,6 +234,19 @@ impl Access {
             )),
         }
     }
+}
+
+/// In which ways a key may be sent to a source, those of vendors' clients among them.
+fn key_ways(source: &str) -> String {
+    let in_url = match source {
+        ALERTS => format!("/webhook/{ALERTS}?token=KEY"),
+        source => format!("/webhook/{source}/KEY"),
+    };
+    format!(
+        "a key: `authorization: Bearer KEY` (`GenieKey KEY`, as Opsgenie's clients send it), `x-api-key: KEY`, basic authentication \
+         with the key's name and the key, or, of a client that has an address alone, as PagerDuty's have, {in_url} with a key \
+         that has `in-url = true`"
+    )
 }
 
 /// A secret that a signature is made with.

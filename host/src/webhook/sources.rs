@@ -303,7 +303,9 @@ pub(super) fn understood(source: &str, mut arrival: Arrival, decoded: Decoded) -
     let Decoded { alerts, warnings, delivery_id, reply } = decoded;
     let found = alerts.len();
     if found > MOST_ALERTS {
-        let message = format!("{source} found {found} alerts in one request, more than {MOST_ALERTS}");
+        // Sources stop reading behind the first that is too many.
+        let message =
+            format!("{source} found more than {MOST_ALERTS} alerts in one request: send fewer per request");
         return Err(ApiError::new(Code::TooManyAlerts, message).with_alerts(found));
     }
     let (mut faults, mut odd) = (Vec::new(), Vec::new());
