@@ -7,6 +7,7 @@ mod deliveries;
 mod explain;
 mod healthcheck;
 mod keys;
+mod outline;
 mod output;
 mod plugin;
 mod plugins;
@@ -19,6 +20,8 @@ mod target;
 
 use std::convert::Infallible;
 use std::ffi::OsString;
+use std::io::{self, Read};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -136,6 +139,16 @@ impl Cli {
 /// Reads a word of a fixed list, in any case: the host has the list.
 fn word(text: &str) -> Result<String, Infallible> {
     Ok(text.to_ascii_lowercase())
+}
+
+/// Reads a file that a command is given; `-` is standard input.
+fn read_input(file: &Path) -> io::Result<Vec<u8>> {
+    if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    std::fs::read(file)
 }
 
 /// Runs a command that waits for something, such as a host's answer.

@@ -67,7 +67,7 @@ use crate::temporal::{ActivityConfig, Link};
 
 pub(crate) use access::{ALERTS, scrubbed};
 pub use access::{Access, KeyConfig, LiveAccess, NewKey, SourceConfig};
-pub use dry_run::{DryRun, Refused, read_body, read_decoded, read_posted};
+pub use dry_run::{DryRun, ReadAlert, Refused, read_body, read_decoded, read_posted};
 pub use front::Front;
 pub use listen::{Door, Listen};
 pub use places::Places;

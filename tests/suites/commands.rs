@@ -80,6 +80,28 @@ async fn explain_alert_refuses_what_the_webhook_refuses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn explain_alert_reads_standard_input_and_shows_the_whole_alert() {
+    let mut command = harness::host::command();
+    command.args(["explain-alert", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    let whole =
+        json!({"labels": {"team": "payments"}, "links": ["https://wiki.example/7"], "data": {"free": 2}});
+    let text = json!({"alerts": [with(alert("piped"), whole)]}).to_string();
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    for part in [
+        "high, firing: piped",
+        "\n  labels:\n    team: payments",
+        "\n    - https://wiki.example/7",
+        "free: 2",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn send_reads_a_list_from_standard_input() {
     let receiver = Receiver::start().await;
     let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;

@@ -346,6 +346,8 @@ async fn the_rule_of_identity_of_a_source_can_be_asked_for() {
     let odd = explain("alertmanager", "alertmanager/payloads/odd.json").await;
     for part in [
         "warning: alerts[1]: 7 is no alert: left out",
+        "\nalert 1 of ",
+        "\n  labels:\n    ",
         "is alert-8a07086b74f3ba78@alertmanager-20260122-114717, by dedup_key and starts_at",
     ] {
         assert!(odd.stdout.contains(part), "{part}: {odd:?}");
@@ -354,6 +356,9 @@ async fn the_rule_of_identity_of_a_source_can_be_asked_for() {
     assert!(trigger.stdout.contains("posted again within 10m it is a repeat"), "{trigger:?}");
     let resolve = explain("pagerduty-events", "pagerduty-events/payloads/resolve.json").await;
     assert!(resolve.stdout.contains("ends the latest alert with the dedup_key"), "{resolve:?}");
+    let refused = explain("pagerduty-events", "pagerduty-events/payloads/invalid-action.json").await;
+    let said = refused.stderr.contains("pagerduty-events refuses it: 400 Bad Request: ");
+    assert!(refused.code == Some(1) && said && !refused.stdout.contains("alerts:"), "{refused:?}");
     let unknown = explain("acme", "alertmanager/payloads/odd.json").await;
     assert!(unknown.stderr.contains("drop acme.wasm into"), "{unknown:?}");
 }

@@ -1,5 +1,5 @@
-//! `campanile explain-alert`: what a source makes of a request, and what would be taken for a repeat of it. Needs no running
-//! host, and posts nothing.
+//! `campanile explain-alert`: what a source makes of a request, alert by alert, who would get it, and what would be taken for a
+//! repeat of it. Needs no running host, and posts nothing.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +11,7 @@ use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
+use super::outline::field;
 use super::output::say;
 use crate::alert::{Alert, Sender, Status, resolve_id, timed_id};
 use crate::app::{Kept, plugin_config, unusable};
@@ -28,7 +29,7 @@ const DIRECTORY_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Args, Debug)]
 pub(super) struct Explain {
-    /// A request's body
+    /// A request's body; `-` is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The source that it would be posted to
@@ -58,26 +59,46 @@ fn header(text: &str) -> anyhow::Result<(HeaderName, HeaderValue)> {
 
 impl Explain {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let body =
-            std::fs::read(&self.file).with_context(|| format!("{} cannot be read", self.file.display()))?;
+        let body = super::read_input(&self.file)
+            .with_context(|| format!("{} cannot be read", self.file.display()))?;
         let (config, plugins) = (self.config.clone(), self.plugins.clone());
         let config = Config::load(Flags { config, plugins, ..Flags::default() })?;
         let (router, _) = config.router(false).map_err(|faults| unusable(&faults))?;
-        let DryRun { alerts, warnings, delivery_id } = self.read(&config, body).await?;
-        for warning in &warnings {
+        let read = self.read(&config, body).await?;
+        for warning in &read.warnings {
             say!("warning: {warning}");
         }
-        if let Some(id) = &delivery_id {
+        let refusal = read.refusal();
+        if refusal.is_none() || !read.alerts.is_empty() {
+            self.show(&read, config.file.webhook.repeat_window, &router);
+        }
+        if let Some(refusal) = refusal {
+            bail!("{} refuses it: {refusal}", self.source);
+        }
+        let is_good = read.alerts.iter().all(|read| read.alert.is_ok());
+        Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Prints what would be taken, alert by alert.
+    fn show(&self, DryRun { alerts, delivery_id, .. }: &DryRun, window: SignedDuration, router: &Router) {
+        if let Some(id) = delivery_id {
             say!("the delivery is {id}: a repeat of it is recognised, and runs nothing again");
         }
-        say!("alerts: {}", alerts.len());
-        for (index, alert) in alerts.iter().enumerate() {
-            say!();
-            say!("alerts[{index}]");
-            self.explain(alert, delivery_id.is_some(), config.file.webhook.repeat_window, &router);
+        let left_out = alerts.iter().filter(|read| read.alert.is_err()).count();
+        say!("alerts: {}", alerts.len() - left_out);
+        if left_out > 0 {
+            say!("left out: {left_out}");
         }
-        let is_good = alerts.iter().all(Result::is_ok);
-        Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        for (index, read) in alerts.iter().enumerate() {
+            say!();
+            // A source counts the entries of a body, of which it may leave out some, as its warnings say.
+            match self.source.as_str() {
+                ALERTS => say!("alerts[{index}]"),
+                source => say!("alert {} of {} that {source} found", index + 1, alerts.len()),
+            }
+            read.odd.iter().for_each(|line| say!("  warning: {line}"));
+            self.explain(&read.alert, delivery_id.is_some(), window, router);
+        }
     }
 
     /// Reads the request as the webhook does.
@@ -124,6 +145,7 @@ impl Explain {
         match alert {
             Ok(alert) => {
                 say!("  {}, {}: {}", alert.severity, alert.status, alert.title);
+                show_fields(alert);
                 say!("  {}", identity(self.scope(), alert, is_delivery_known, window));
                 explain_routes(router, alert);
             }
@@ -135,6 +157,15 @@ impl Explain {
     fn scope(&self) -> Scope<'_> {
         Scope::of_alerts((self.source != ALERTS).then_some(&*self.source))
     }
+}
+
+/// The alert as processors get it, but for what its first line says.
+fn show_fields(alert: &Alert) {
+    // An alert came from JSON, so it goes back into JSON.
+    let document = serde_json::to_value(alert).unwrap_or_default();
+    let fields = document.as_object().into_iter().flatten();
+    let fields = fields.filter(|(name, _)| !["title", "severity", "status"].contains(&name.as_str()));
+    fields.flat_map(|(name, value)| field(name, value)).for_each(|line| say!("  {line}"));
 }
 
 /// Each route that is asked, as if no processor changed the alert.

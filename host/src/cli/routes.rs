@@ -60,7 +60,7 @@ impl Show {
 
 #[derive(Args, Debug)]
 struct Test {
-    /// Files with an alert each, or with a request as /webhook/alerts takes it
+    /// Files with an alert each, or with a request as /webhook/alerts takes it; `-` is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// When the alert comes, for windows and mutes [default: now]
@@ -173,12 +173,16 @@ struct Source {
     /// Configuration file
     #[arg(long, env = "CAMPANILE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Plugin directory, where routes look for receivers and updaters [default: plugins.d]
+    #[arg(long, env = "CAMPANILE_PLUGINS", value_name = "DIR")]
+    plugins: Option<PathBuf>,
 }
 
 impl Source {
     /// The routes that are configured; says what is odd about them.
     fn router(self) -> anyhow::Result<Router> {
-        let config = Config::load(Flags { config: self.config, ..Flags::default() })?;
+        let Self { config, plugins } = self;
+        let config = Config::load(Flags { config, plugins, ..Flags::default() })?;
         let (router, odd) = config.router(false).map_err(|faults| unusable(&faults))?;
         odd.iter().for_each(|fault| say!("warning: {fault}"));
         Ok(router)
@@ -186,7 +190,7 @@ impl Source {
 }
 
 fn json(file: &Path) -> anyhow::Result<Value> {
-    let text = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let text = super::read_input(file).with_context(|| format!("{} cannot be read", file.display()))?;
     let (document, odd) =
         campanile_lenient::read(&text).with_context(|| format!("{} is not JSON", file.display()))?;
     odd.iter().for_each(|line| say!("{}: warning: {line}", file.display()));

@@ -1,6 +1,5 @@
 //! `campanile send`: posts alerts from files, and shows what became of them.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,12 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use jiff::SignedDuration;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::output::{self, say};
 use super::table::Column::{Text, Whole};
 use super::table::Rows;
-use super::{Target, no_answer};
+use super::{Target, answered, no_answer};
 use crate::ledger::{Activity, Ledger, Outcome, Step, StepResult};
 use crate::shown::line as shown_line;
 use crate::webhook::{AlertResult, WebhookResponse};
@@ -67,7 +67,12 @@ impl Send {
                     response.workflow_ids.iter().for_each(|id| table.add([&file.display().to_string(), id]))
                 }
                 Some(results) => {
-                    results.iter().for_each(|result| show(file, result));
+                    for result in results {
+                        show(file, result);
+                        if result.ledger.is_none() {
+                            self.waiting(&client, &result.id).await.iter().for_each(|line| say!("  {line}"));
+                        }
+                    }
                     is_good &= results.iter().all(|result| is_well(result.outcome));
                 }
             }
@@ -88,13 +93,52 @@ impl Send {
         let response = response.json().await.map_err(reqwest::Error::without_url);
         response.with_context(|| format!("{url} is not a campanile"))
     }
+
+    /// What an alert that is not done has come to and waits for, as far as the host says so: that takes an admin key.
+    async fn waiting(&self, client: &reqwest::Client, id: &str) -> Vec<String> {
+        let asked = async {
+            let mut url = self.target.at("/alerts")?;
+            if let Ok(mut path) = url.path_segments_mut() {
+                path.push(id);
+            }
+            let response = client.get(url.clone()).send().await;
+            answered::<Value>(response.map_err(|error| no_answer(&url, error))?).await
+        };
+        match asked.await {
+            Ok(found) => so_far(&found, id),
+            Err(error) => vec![format!("the host does not say what it waits for: {error:#}")],
+        }
+    }
+}
+
+/// The steps of an alert that is not done, but for those that are tried again, which say so.
+fn so_far(found: &Value, id: &str) -> Vec<String> {
+    let pending = found["pending"].as_array().into_iter().flatten();
+    let pending =
+        pending.filter_map(|one| Some((one["id"].as_str()?.strip_prefix(id)?.strip_prefix('/')?, one)));
+    let pending: Vec<(&str, &Value)> = pending.collect();
+    let steps = Vec::<Step>::deserialize(&found["steps"]).unwrap_or_default();
+    let done = steps.iter().filter(|step| !pending.iter().any(|(name, _)| *name == step.name()));
+    let lines: Vec<String> =
+        done.map(said).chain(pending.iter().map(|(name, one)| tried_again(name, one))).collect();
+    if lines.is_empty() { vec!["no attempt has ended yet".to_owned()] } else { lines }
+}
+
+fn tried_again(name: &str, pending: &Value) -> String {
+    let attempt = &pending["attempt"];
+    let stands = match pending["next_attempt_at"].as_str() {
+        Some(at) => format!("waits for attempt {attempt} at {at}"),
+        None => format!("attempt {attempt} is under way"),
+    };
+    let error = pending["error"].as_str().map(|error| format!(": {error}")).unwrap_or_default();
+    format!("{name}: {stands}{error}")
 }
 
 /// The request that a file stands for.
 fn request(file: &Path) -> anyhow::Result<Value> {
-    let text = read(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let (document, odd) = campanile_lenient::read(text.as_bytes())
-        .with_context(|| format!("{} is not JSON", file.display()))?;
+    let text = super::read_input(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let (document, odd) =
+        campanile_lenient::read(&text).with_context(|| format!("{} is not JSON", file.display()))?;
     odd.iter().for_each(|line| output::note(format_args!("warning: {}: {line}", file.display())));
     match document {
         Value::Object(ref object) if object.contains_key("alerts") => Ok(document),
@@ -102,15 +146,6 @@ fn request(file: &Path) -> anyhow::Result<Value> {
         Value::Array(_) => Ok(json!({"alerts": document})),
         _ => bail!("{} holds neither an alert nor a list of alerts nor a request", file.display()),
     }
-}
-
-fn read(file: &Path) -> std::io::Result<String> {
-    if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text)?;
-        return Ok(text);
-    }
-    std::fs::read_to_string(file)
 }
 
 fn is_well(outcome: Option<Outcome>) -> bool {

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use clap::{Arg, CommandFactory};
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
 
-use super::output::tests::printed;
+use super::output::tests::{printed, printed_on};
 use super::*;
 
 /// What a host answers when all is well, by path and status.
@@ -84,13 +85,18 @@ struct Stub {
 impl Stub {
     /// `status` is that of all answers; those that are not 200 have a `message`.
     fn start(status: u16, text: &'static str) -> Self {
+        Self::changing(status, text, move |answer| exchange(answer, text))
+    }
+
+    /// As `start`, with answers that `change` has changed.
+    fn changing(status: u16, text: &'static str, change: impl Fn(&mut Value) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = asked.clone();
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
-                seen.lock().unwrap().push(serve(connection, status, text));
+                seen.lock().unwrap().push(serve(connection, status, text, &change));
             }
         });
         Self { url, asked }
@@ -98,7 +104,7 @@ impl Stub {
 }
 
 /// Answers one request, and gives its head.
-fn serve(mut connection: TcpStream, status: u16, text: &str) -> String {
+fn serve(mut connection: TcpStream, status: u16, text: &str, change: &dyn Fn(&mut Value)) -> String {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") && connection.read(&mut byte).unwrap() == 1 {
         head.push(byte[0]);
@@ -109,7 +115,12 @@ fn serve(mut connection: TcpStream, status: u16, text: &str) -> String {
     connection.read_exact(&mut vec![0; length]).unwrap();
     let path = head.split([' ', '?']).nth(1).unwrap();
     let body = match status {
-        200 => answer(path, text).to_string(),
+        200 => answer(path, change).to_string(),
+        422 => json!({
+            "message": text,
+            "errors": [{"path": "severity", "message": "no"}, {"path": "since", "message": "no"}],
+        })
+        .to_string(),
         _ => json!({
             "success": false, "message": text, "processed_count": 0, "workflow_ids": [],
             "errors": [{"path": text, "message": text}], "timestamp": "2026-11-26T06:08:35Z",
@@ -122,7 +133,7 @@ fn serve(mut connection: TcpStream, status: u16, text: &str) -> String {
     head
 }
 
-fn answer(path: &str, text: &str) -> Value {
+fn answer(path: &str, change: &dyn Fn(&mut Value)) -> Value {
     let answers: Value = serde_json::from_str(ANSWERS).unwrap();
     let of = match path {
         path if path.ends_with("/ack") => "/alerts/{workflow_id}/ack",
@@ -142,7 +153,7 @@ fn answer(path: &str, text: &str) -> Value {
         answer["ledger"]["warnings"] = json!(["x"]);
         answer["ledger"]["acknowledged"] = json!({"by": "x", "note": "x"});
     }
-    exchange(&mut answer, text);
+    change(&mut answer);
     answer
 }
 
@@ -224,6 +235,138 @@ fn no_text_of_others_becomes_a_row_or_steers_the_terminal() {
             assert!(shows || is_silent, "{nasty:?} shows none of it: {lines:#?}");
         }
     }
+}
+
+/// An id as hosts make them.
+const ID: &str = "alert-8a07086b74f3ba78@alertmanager-20260122-114717/slack-operations";
+
+/// Gives everything the ids that it would have, and long texts.
+fn lengthen(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(lengthen),
+        Value::Object(fields) => {
+            // Neither is in a table.
+            ["temporal_url", "pending"].into_iter().for_each(|name| _ = fields.remove(name));
+            for (name, value) in fields.iter_mut() {
+                match name.as_str() {
+                    "id" | "workflow_id" => *value = ID.into(),
+                    "title" => *value = "Disk of web-1 has 2 % left: clean it up now".into(),
+                    "receiver" => *value = "slack-operations".into(),
+                    "file" => *value = "alertmanager.wasm".into(),
+                    "state" if *value == "parked" => *value = "ended".into(),
+                    _ => lengthen(value),
+                }
+            }
+            if fields.contains_key("parked_at") {
+                let how = "discarded";
+                let reason = "an operator ordered it";
+                fields.insert(
+                    "end".to_owned(),
+                    json!({"how": how, "reason": reason, "at": "2026-11-26T06:29:41.5Z"}),
+                );
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_table_fits_its_terminal_with_ids_and_reasons_whole() {
+    let stub = Stub::changing(200, "", lengthen);
+    let file = file();
+    for (typed, whole) in [
+        ("alerts list".to_owned(), ID),
+        (format!("alerts show {ID}"), "changed data.triage.score: 35"),
+        ("deliveries list".to_owned(), "http-503"),
+        ("deliveries list --ended".to_owned(), "discarded: an operator ordered it"),
+        ("deliveries list --ended".to_owned(), ID),
+        ("spool list".to_owned(), "source-failed: grafana: memory limit"),
+        ("plugins".to_owned(), "alertmanager.wasm"),
+        (format!("send {}", file.path().display()), "alert-security-7-20261126-060835"),
+    ] {
+        let typed = format!("campanile {typed} --url {}", stub.url);
+        let typed: Vec<OsString> = typed.split(' ').map(OsString::from).collect();
+        for width in [80, 100, 140] {
+            let lines = printed_on(width, || _ = run(typed.clone()));
+            let wide = lines.iter().find(|line| line.width() > width);
+            assert_eq!(wide, None, "{typed:?} on {width}: {lines:#?}");
+            let has = lines.iter().any(|line| line.contains(whole));
+            assert!(has, "{typed:?} on {width} lacks {whole}: {lines:#?}");
+        }
+    }
+}
+
+#[test]
+fn an_order_to_an_id_that_is_not_there_fails_and_names_it() {
+    let forget = |answer: &mut Value| {
+        for list in ["deliveries", "requests"] {
+            if answer.get(list).is_some() {
+                answer[list] = json!([]);
+            }
+        }
+    };
+    let stub = Stub::changing(200, "", forget);
+    for (typed, list) in [
+        ("deliveries retry gone-1", "campanile deliveries list"),
+        ("deliveries discard gone-1 --json", "campanile deliveries list"),
+        ("spool retry gone-1", "campanile spool list"),
+        ("spool discard gone-1 --json", "campanile spool list"),
+    ] {
+        let typed = format!("campanile {typed} --url {}", stub.url);
+        let mut code = ExitCode::SUCCESS;
+        let lines = printed(|| code = run(typed.split(' ').map(OsString::from).collect()));
+        let last = lines.last().map(String::as_str).unwrap_or_default();
+        assert!(
+            last.starts_with("error: no ") && last.contains("gone-1") && last.contains(list),
+            "{lines:?}"
+        );
+        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::FAILURE), "{typed}");
+    }
+    for typed in ["deliveries discard --error http-404", "spool retry --source x"] {
+        let typed = format!("campanile {typed} --url {}", stub.url);
+        let lines = said(&typed.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        assert!(lines.len() == 1 && lines[0].starts_with("0 "), "{lines:?}");
+    }
+}
+
+#[test]
+fn who_is_waited_for_is_named_where_there_is_no_result_in_time() {
+    const ALERT: &str = "alert-security-8-20261126-060835";
+    let not_done = |answer: &mut Value| {
+        if let Some(result) = answer.pointer_mut("/results/0").and_then(Value::as_object_mut) {
+            result.remove("ledger");
+            result.remove("outcome");
+        }
+        let mut done = answer["ledger"]["steps"][1].clone();
+        done["receiver"] = "desk".into();
+        let failed = json!({"receiver": "slack", "error": {"code": "http-503", "message": "busy", "retry": "backoff"}});
+        let mut first = done.clone();
+        first.as_object_mut().into_iter().for_each(|step| step.extend(failed.as_object().unwrap().clone()));
+        answer["steps"] = json!([done, first]);
+        let pending =
+            |id: &str, error: &str| json!({"activity": "x", "id": id, "attempt": 2, "error": error});
+        answer["pending"] =
+            json!([pending(&format!("{ALERT}/slack"), "busy"), pending("alert-2/other", "x")]);
+        answer["pending"][0]["next_attempt_at"] = "2026-11-26T06:08:45Z".into();
+    };
+    let stub = Stub::changing(200, "", not_done);
+    let file = file();
+    let typed = format!("campanile send {} --sync --url {}", file.path().display(), stub.url);
+    let lines = said(&typed.split(' ').map(str::to_owned).collect::<Vec<_>>());
+    assert!(lines[0].ends_with(&format!("not completed yet: campanile alerts show {ALERT}")), "{lines:?}");
+    let expected =
+        ["  desk: delivered: logged", "  slack: waits for attempt 2 at 2026-11-26T06:08:45Z: busy"];
+    assert_eq!(lines[1..], expected);
+}
+
+#[test]
+fn every_fault_of_a_refusal_is_shown() {
+    let stub = Stub::start(400, "x");
+    let one = said(&["campanile", "alerts", "list", "--url", &stub.url].map(str::to_owned));
+    assert_eq!(one, ["error: x"]);
+    let stub = Stub::changing(422, "2 faults: see `errors`", |_| {});
+    let two = said(&["campanile", "alerts", "list", "--url", &stub.url].map(str::to_owned));
+    assert_eq!(two, ["error: 2 faults: see `errors`", "  severity: no", "  since: no"]);
 }
 
 #[test]

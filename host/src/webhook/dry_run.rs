@@ -2,7 +2,7 @@
 
 use axum::body::Bytes;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::error::ApiError;
 use super::receive::unpacked;
@@ -11,17 +11,38 @@ use super::sources::understood;
 use super::weight::BodyLimits;
 use crate::alert::Alert;
 use crate::fault::Fault;
-use crate::plugin::Decoded;
+use crate::plugin::{Decoded, SourceReply};
 
 /// A request that the webhook would take.
 #[derive(Debug)]
 pub struct DryRun {
-    /// Its alerts; of a source, also those that are left out, and why.
-    pub alerts: Vec<Result<Alert, Vec<Fault>>>,
+    /// Its alerts; of a source, also those that are left out.
+    pub alerts: Vec<ReadAlert>,
     /// What was odd about it.
     pub warnings: Vec<String>,
     /// By what a repeat of the request is recognised.
     pub delivery_id: Option<String>,
+    /// What the source itself answers.
+    pub reply: Option<SourceReply>,
+}
+
+/// One of its alerts.
+#[derive(Debug)]
+pub struct ReadAlert {
+    /// The alert, or why it is left out.
+    pub alert: Result<Alert, Vec<Fault>>,
+    /// What was odd about it, where the request as a whole does not say so.
+    pub odd: Vec<String>,
+}
+
+impl DryRun {
+    /// The source's answer, if that is a refusal: status and text.
+    pub fn refusal(&self) -> Option<String> {
+        let SourceReply { status, body, .. } = self.reply.as_ref().filter(|reply| reply.status >= 400)?;
+        let named =
+            StatusCode::from_u16(*status).map_or_else(|_| status.to_string(), |named| named.to_string());
+        Some(format!("{named}: {}", String::from_utf8_lossy(body).trim()))
+    }
 }
 
 /// Why the webhook would refuse a request, with a line for each fault.
@@ -72,8 +93,8 @@ pub fn read_posted(headers: &HeaderMap, body: &[u8]) -> Result<DryRun, Refused> 
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     let read = request_id(&headers).and_then(|id| Ok((id, WebhookRequest::read(&headers, body)?)));
     let (id, (request, warnings)) = read.map_err(|error| Refused::from(&error))?;
-    let alerts = request.alerts.into_iter().map(Ok).collect();
-    Ok(DryRun { alerts, warnings, delivery_id: request.batch_id.or(id) })
+    let alerts = request.alerts.into_iter().map(|alert| ReadAlert { alert: Ok(alert), odd: Vec::new() });
+    Ok(DryRun { alerts: alerts.collect(), warnings, delivery_id: request.batch_id.or(id), reply: None })
 }
 
 /// What a source found in a request.
@@ -82,16 +103,14 @@ pub fn read_posted(headers: &HeaderMap, body: &[u8]) -> Result<DryRun, Refused> 
 ///
 /// There are too many alerts, or none of them can be used.
 pub fn read_decoded(source: &str, decoded: Decoded) -> Result<DryRun, Refused> {
-    let (mut warnings, delivery_id) = (decoded.warnings.clone(), decoded.delivery_id.clone());
-    let texts = decoded.alerts.iter().enumerate();
-    let alerts = texts.map(|(index, text)| read_alert(text, &format!("alerts[{index}]")));
-    let mut keep_warnings = |(alert, odd)| {
-        warnings.extend(odd);
-        alert
-    };
-    let alerts = alerts.map(|read| read.map(&mut keep_warnings)).collect();
+    let alerts = decoded.alerts.iter().map(|text| match read_alert(text, "") {
+        Ok((alert, odd)) => ReadAlert { alert: Ok(alert), odd },
+        Err(faults) => ReadAlert { alert: Err(faults), odd: Vec::new() },
+    });
+    let (alerts, warnings) = (alerts.collect(), decoded.warnings.clone());
+    let (delivery_id, reply) = (decoded.delivery_id.clone(), decoded.reply.clone());
     understood(source, Arrival::default(), decoded).map_err(|error| Refused::from(&error))?;
-    Ok(DryRun { alerts, warnings, delivery_id })
+    Ok(DryRun { alerts, warnings, delivery_id, reply })
 }
 
 #[cfg(test)]
@@ -144,13 +163,28 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_in_the_words_of_a_source_is_one() {
+        let answered = |status| {
+            let reply = SourceReply {
+                status,
+                content_type: String::new(),
+                body: b"{\"status\": \"invalid event\"}\n".to_vec(),
+            };
+            let decoded = Decoded { reply: Some(reply), ..Decoded::default() };
+            read_decoded("pagerduty-events", decoded).unwrap().refusal()
+        };
+        assert_eq!(answered(400).as_deref(), Some("400 Bad Request: {\"status\": \"invalid event\"}"));
+        assert_eq!(answered(202), None);
+    }
+
+    #[test]
     fn what_a_source_found_is_refused_if_nothing_of_it_can_be_used() {
         let decoded = |alerts: &[Value]| Decoded {
             alerts: alerts.iter().map(Value::to_string).collect(),
             ..Decoded::default()
         };
         let read = read_decoded("acme", decoded(&[alert("low"), json!({})])).unwrap();
-        assert!(read.alerts[0].is_ok() && read.alerts[1].is_err());
+        assert!(read.alerts[0].alert.is_ok() && read.alerts[1].alert.is_err());
         let refused = read_decoded("acme", decoded(&[json!({})])).unwrap_err().to_string();
         assert!(refused.contains("alerts[0].title: is required"), "{refused}");
         let many = vec![alert("low"); 1001];
