@@ -115,6 +115,8 @@ fn launch(directory: &Path, port: u16) -> Process {
         .args(["--dynamic-config-value", "history.transferProcessorMaxPollRPS=1000"])
         .args(["--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false"])
         .args(["--dynamic-config-value", "frontend.namespaceRPS=100000"])
+        .args(["--dynamic-config-value", "matching.numTaskqueueReadPartitions=1"])
+        .args(["--dynamic-config-value", "matching.numTaskqueueWritePartitions=1"])
         .arg("--db-filename")
         .arg(directory.join("temporal.db"))
         .stdin(Stdio::null())

@@ -191,7 +191,8 @@ impl Embedded {
         let EmbeddedConfig { data_dir, namespace, off_limits, .. } = config;
         off_limits.add_listener("Temporal's HTTP API", ports.http);
         off_limits.add_listener("Temporal's metrics", ports.metrics);
-        let launch = Launch { executable, directory, ports, namespace, off_limits };
+        let has_one_partition = database.has_one_partition();
+        let launch = Launch { executable, directory, ports, namespace, off_limits, has_one_partition };
         let (stop, stopped) = mpsc::channel();
         let supervisor = std::thread::Builder::new()
             .name("temporal-supervisor".to_owned())
@@ -253,7 +254,12 @@ struct Launch {
     ports: Ports,
     namespace: String,
     off_limits: OffLimits,
+    has_one_partition: bool,
 }
+
+/// What gives each task queue one partition, so that the server hands out a queue's `rate-limit` from the first task on.
+const ONE_PARTITION: [&str; 2] =
+    ["matching.numTaskqueueReadPartitions=1", "matching.numTaskqueueWritePartitions=1"];
 
 /// Where the server listens. A port that is not set is one that the server picks, and that only it knows.
 struct Ports {
@@ -309,6 +315,9 @@ impl Launch {
             // What waits is handed out by turns of the alerts' sources, within each severity.
             .args(["--dynamic-config-value", "matching.enableFairness=true"])
             .args(["--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false"]);
+        for setting in ONE_PARTITION.iter().filter(|_| self.has_one_partition) {
+            command.args(["--dynamic-config-value", setting]);
+        }
         for (flag, port) in self.ports.arguments() {
             command.args([flag, &port]);
         }

@@ -1,6 +1,7 @@
 //! The turns of receivers with a rate limit. Temporal's own limit of a task queue holds over all processes, but on the average: after
-//! a pause it hands out at once what it has saved up, from each partition of the queue. So each process begins the attempts of a queue
-//! at least one interval apart.
+//! a pause it hands out at once what it has saved up. So each process begins the attempts of a queue at least one interval apart. Each
+//! partition of the queue has its share of the limit, so that turns are lost where the attempts stand in few of them: the embedded server
+//! has one partition.
 
 use std::collections::HashMap;
 use std::sync::Arc;

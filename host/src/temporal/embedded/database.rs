@@ -16,6 +16,9 @@ use crate::operator_file;
 const VERSION: &str = "version";
 /// The same until the server has answered for the first time: there may be no database yet.
 const STARTING: &str = "starting";
+/// The file that says in how many partitions the database keeps each task queue. A database without it has four, the server's
+/// default: with fewer, the server would not read what waits in the others.
+const PARTITIONS: &str = "partitions";
 /// How a database of SQLite begins.
 const MAGIC: &[u8] = b"SQLite format 3\0";
 /// The length of its header.
@@ -43,13 +46,19 @@ impl Database {
         let is_there = state.is_some_and(|file| file.len() > 0 || settled.is_some());
         match (is_there, settled.or(starting.clone())) {
             (false, Some(_)) if starting.is_none() => Err(self.missing()),
-            (false, _) => self.write(STARTING, version),
+            (false, _) => self.write(PARTITIONS, "1").and_then(|()| self.write(STARTING, version)),
             (true, None) if !upgrade => Err(self.unmarked(version)),
             (true, found) => {
                 self.check()?;
                 self.take_over(found.as_deref(), version, upgrade)
             }
         }
+    }
+
+    /// Whether each task queue has one partition: then the server keeps the limit of a queue as one, instead of a quarter in each of
+    /// four.
+    pub(super) fn has_one_partition(&self) -> bool {
+        self.directory.join(PARTITIONS).exists()
     }
 
     /// From now on there is a database: the server has answered.
@@ -110,7 +119,7 @@ impl Database {
     fn back_up(&self) -> Result<(), EmbeddedError> {
         let to = self.directory.join(format!("backup-{}", crate::alert::stamp(jiff::Timestamp::now())));
         fs::create_dir_all(&to).map_err(io(&to))?;
-        for name in ["temporal.db", "temporal.db-wal", "temporal.db-shm", VERSION] {
+        for name in ["temporal.db", "temporal.db-wal", "temporal.db-shm", VERSION, PARTITIONS] {
             let from = self.directory.join(name);
             if from.exists() {
                 fs::copy(&from, to.join(name)).map_err(io(&from))?;

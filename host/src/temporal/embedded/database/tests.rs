@@ -98,6 +98,20 @@ fn a_first_start_that_was_interrupted_is_begun_again() {
 }
 
 #[test]
+fn a_new_database_has_one_partition_and_an_older_one_keeps_its_four() {
+    let one = |directory: &Directory| Database::of(directory.0.path()).has_one_partition();
+    let new = Directory::with(&[]);
+    new.prepare(false).unwrap();
+    assert!(one(&new));
+    fs::write(new.0.path().join("temporal.db"), DATABASE).unwrap();
+    new.prepare(false).unwrap();
+    assert!(one(&new));
+    let older = Directory::with(&[("version", b"1.9.1"), ("temporal.db", DATABASE)]);
+    older.prepare(false).unwrap();
+    assert!(!one(&older));
+}
+
+#[test]
 fn another_version_asks_for_an_upgrade() {
     let directory = Directory::with(&[("version", b"1.0.0"), ("temporal.db", DATABASE)]);
     let text = directory.refusal();
