@@ -269,7 +269,7 @@ mod tests {
         for (name, text) in
             [("data.annotation", &alert["data"]["annotation"]), ("labels.long", &alert["labels"]["long"])]
         {
-            assert!(text.as_str().unwrap().contains("… [cut: "), "{name}");
+            assert!(text.as_str().unwrap().contains("… (cut, "), "{name}");
             let line = format!("alerts[2].{name}: the text was cut from 614402 to ");
             assert!(
                 odd.iter().any(|said| said.starts_with(&line) && said.contains("at most 524288 bytes")),

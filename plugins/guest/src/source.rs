@@ -296,7 +296,7 @@ mod tests {
                 let alert: Value = serde_json::from_str(alert).unwrap();
                 assert_eq!(alert["dedup_key"], number.to_string());
                 assert!(
-                    alert["data"]["large"].as_str().unwrap().contains("x… [cut: "),
+                    alert["data"]["large"].as_str().unwrap().contains("x… (cut, "),
                     "{number} of {alerts}"
                 );
             }

@@ -43,7 +43,7 @@ pub fn fit(value: &mut Value, most: usize, whole: &[&str], at: &str, odd: &mut V
 pub fn flatten(value: &mut Value, levels: usize, at: &str, odd: &mut Vec<String>) {
     let Some(deep) = depth(value).filter(|deep| *deep > levels) else { return };
     if levels == 0 {
-        *value = Value::String(format!("… [cut: {deep} levels]"));
+        *value = Value::String(mark(deep, "levels"));
         return note(odd, format!("{at}: {deep} levels were cut, which are more than the host takes"));
     }
     for (at, child) in children(value, at) {
@@ -56,9 +56,9 @@ pub fn shorten(text: &mut String, most: usize) -> bool {
     if text.char_indices().nth(most).is_none() {
         return false;
     }
-    let kept = most.saturating_sub(mark(text.len()).chars().count());
+    let kept = most.saturating_sub(bytes_more(text.len()).chars().count());
     let end = text.char_indices().nth(kept).map_or(text.len(), |(end, _)| end);
-    *text = format!("{}{}", &text[..end], mark(text.len() - end));
+    *text = format!("{}{}", &text[..end], bytes_more(text.len() - end));
     true
 }
 
@@ -158,7 +158,7 @@ impl Fitting<'_> {
             return None;
         }
         self.note(format!("{at}: {dropped} of {} entries were cut", plan.keeps.len()));
-        Some(format!("[cut: {dropped} entries]"))
+        Some(format!("(cut, {} entries more)", grouped(dropped)))
     }
 
     fn note(&mut self, line: String) {
@@ -253,7 +253,7 @@ pub fn share(mut sizes: Vec<usize>, room: usize) -> usize {
 
 /// A text cut to so many bytes of JSON, quotes and mark included.
 fn cut(text: &str, room: usize) -> String {
-    let mut left = room.saturating_sub(2 + mark(text.len()).len());
+    let mut left = room.saturating_sub(2 + bytes_more(text.len()).len());
     let end = text.char_indices().find(|(_, c)| match left.checked_sub(written(*c)) {
         Some(rest) => {
             left = rest;
@@ -262,11 +262,23 @@ fn cut(text: &str, room: usize) -> String {
         None => true,
     });
     let end = end.map_or(text.len(), |(end, _)| end);
-    format!("{}{}", &text[..end], mark(text.len() - end))
+    format!("{}{}", &text[..end], bytes_more(text.len() - end))
 }
 
-fn mark(bytes: usize) -> String {
-    format!("… [cut: {bytes} bytes]")
+fn bytes_more(bytes: usize) -> String {
+    mark(bytes, "bytes")
+}
+
+/// What stands for so much that was cut, such as `… (cut, 3,430 characters more)`: the same wherever something is.
+pub fn mark(count: usize, unit: &str) -> String {
+    format!("… (cut, {} {unit} more)", grouped(count))
+}
+
+/// The number with a comma between thousands.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
 }
 
 /// How many bytes a character takes within a text of JSON.
@@ -297,7 +309,7 @@ mod tests {
         assert_eq!(fitted["data"]["short"], value["data"]["short"]);
         let long = fitted["data"]["long"].as_str().unwrap();
         let kept = long.chars().take_while(|c| *c == 'l').count();
-        assert_eq!(long, format!("{}… [cut: {} bytes]", "l".repeat(kept), 5_000 - kept));
+        assert_eq!(long, format!("{}… (cut, {} bytes more)", "l".repeat(kept), grouped(5_000 - kept)));
         let line = format!(
             "a.data.long: the text was cut from 5002 to {} bytes, for all to have at most 1000 bytes as JSON",
             size(long)
@@ -316,7 +328,7 @@ mod tests {
         let labels: Map<_, _> = (0..1_000).map(|number| (format!("l{number:04}"), json!("v"))).collect();
         let (fitted, odd) = fitted(json!({"title": "t".repeat(300), "labels": labels, "id": "i"}), 1_000);
         let labels = fitted["labels"].as_object().unwrap();
-        assert_eq!(labels[CUT], format!("[cut: {} entries]", 1_001 - labels.len()));
+        assert_eq!(labels[CUT], format!("(cut, {} entries more)", 1_001 - labels.len()));
         assert_eq!((&labels["l0000"], fitted["title"].as_str().unwrap().len()), (&json!("v"), 300));
         assert!(odd[0].starts_with("a.labels: 9") && odd[0].contains(" of 1000 entries were cut"), "{odd:?}");
     }
@@ -376,8 +388,14 @@ mod tests {
         let deep = (0..5).fold(json!("end"), |below, _| json!({"d": [below]}));
         let (mut value, mut odd) = (json!({"data": deep, "flat": 1}), Vec::new());
         flatten(&mut value, 4, "a", &mut odd);
-        assert_eq!(value, json!({"data": {"d": [{"d": "… [cut: 7 levels]"}]}, "flat": 1}));
+        assert_eq!(value, json!({"data": {"d": [{"d": "… (cut, 7 levels more)"}]}, "flat": 1}));
         assert_eq!(odd, ["a.data.d[0].d: 7 levels were cut, which are more than the host takes"]);
+    }
+
+    #[test]
+    fn a_mark_counts_what_is_missing() {
+        assert_eq!(mark(3_430, "characters"), "… (cut, 3,430 characters more)");
+        assert_eq!([999, 1_000, 1_234_567].map(grouped), ["999", "1,000", "1,234,567"]);
     }
 
     #[test]
@@ -385,7 +403,7 @@ mod tests {
         let mut text = "ä".repeat(1_030);
         assert!(shorten(&mut text, 1_024));
         assert!((1_020..=1_024).contains(&text.chars().count()), "{text}");
-        assert!(text.ends_with("ä… [cut: 50 bytes]"), "{text}");
+        assert!(text.ends_with("ä… (cut, 62 bytes more)"), "{text}");
         let mut fits = "ä".repeat(1_024);
         assert!(!shorten(&mut fits, 1_024) && fits.chars().count() == 1_024);
     }

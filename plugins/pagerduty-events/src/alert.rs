@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn what_pagerduty_would_refuse_is_said_and_taken() {
         let (alert, warnings) = taken(include_str!("../payloads/odd.json"), Status::Firing);
-        assert!(alert["title"].as_str().unwrap().ends_with("… [cut: 95 bytes]"), "{}", alert["title"]);
+        assert!(alert["title"].as_str().unwrap().ends_with("… (cut, 101 bytes more)"), "{}", alert["title"]);
         assert_eq!(alert["description"].as_str().unwrap().chars().count(), 1_100);
         assert_eq!((&alert["severity"], &alert["data"]["timestamp"]), (&json!("medium"), &json!("17 July")));
         assert_eq!(alert["labels"], json!({"component": "7"}));

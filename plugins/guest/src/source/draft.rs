@@ -320,7 +320,7 @@ mod tests {
             .ends_at("endsAt", &json!("9999-12-31T23:59:59Z"));
         let (alert, warnings) = draft.finish();
         let title = alert["title"].as_str().unwrap();
-        assert!(title.chars().count() <= 1_024 && title.ends_with("t… [cut: 495 bytes]"), "{title}");
+        assert!(title.chars().count() <= 1_024 && title.ends_with("t… (cut, 501 bytes more)"), "{title}");
         assert_eq!(alert["ends_at"], "9999-12-30T22:00:00Z");
         let late =
             "alerts[0].endsAt: \"9999-12-31T23:59:59Z\" is read as 9999-12-30T22:00:00Z, the last time";
