@@ -120,7 +120,10 @@ impl Reloads {
 
     /// Reads the files and takes over what they say; returns their state before, if they could be read.
     fn take(&self, config: &Config, in_force: &InForce) -> Option<Stamps> {
-        let next = config.reread().map_err(|error| self.refuse(&error.to_string())).ok()?;
+        let next = config
+            .reread()
+            .map_err(|error| self.refuse(&format!("{:#}", anyhow::Error::from(error))))
+            .ok()?;
         self.note_restart(needs_restart(config, &next, in_force));
         let merged = config.with_live(next);
         match ready(&merged, in_force) {
@@ -143,7 +146,7 @@ impl Reloads {
     fn refuse(&self, reason: &str) {
         let faults: Vec<_> = reason.lines().map(str::trim).collect();
         let places = faults.iter().filter_map(|fault| place(fault)).map(str::to_owned).collect();
-        let reason = faults.join("; ");
+        let reason = joined(&faults);
         tracing::error!("configuration refused, the one before stays: {reason}");
         let since = jiff::Timestamp::now();
         self.0.lock().refused = Some(RefusedConfiguration { places, reason, since });
@@ -161,6 +164,11 @@ impl Reloads {
 }
 
 /// Where a fault is: what stands before its colon, if that is the path of a key.
+/// Lines as one: what announces others is followed by them.
+fn joined(lines: &[&str]) -> String {
+    lines.join("; ").replace(":; ", ": ")
+}
+
 fn place(fault: &str) -> Option<&str> {
     let (path, _) = fault.split_once(": ")?;
     let is_of_path = |c: char| c.is_ascii_alphanumeric() || "_-.[]".contains(c);

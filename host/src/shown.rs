@@ -42,14 +42,22 @@ pub fn warnings(mut lines: Vec<String>) -> Vec<String> {
     let more = lines.len().saturating_sub(MOST_WARNINGS);
     lines.truncate(MOST_WARNINGS);
     for text in &mut lines {
-        if let Some((end, _)) = text.char_indices().nth(LONGEST_WARNING) {
-            text.truncate(end);
-            text.push('…');
-        }
-        *text = line(text.trim_end()).into_owned();
+        let short = line(middle_cut(text, LONGEST_WARNING).trim_end()).into_owned();
+        *text = short;
     }
     lines.extend((more > 0).then(|| format!("{more} more warnings are not listed")));
     lines
+}
+
+/// A text of at most so many characters: where a path is long, what is wrong at it stands at the end.
+fn middle_cut(text: &str, most: usize) -> Cow<'_, str> {
+    let length = text.chars().count();
+    if length <= most {
+        return text.into();
+    }
+    let at = |index: usize| text.char_indices().nth(index).map_or(text.len(), |(at, _)| at);
+    let kept = most.saturating_sub(1) / 2;
+    format!("{}…{}", &text[..at(kept)], &text[at(length - kept)..]).into()
 }
 
 #[cfg(test)]
@@ -69,7 +77,11 @@ mod tests {
     fn warnings_are_few_short_lines() {
         let bounded = warnings(vec!["ä\n".repeat(400); 50]);
         assert_eq!((bounded.len(), bounded[20].as_str()), (21, "30 more warnings are not listed"));
-        assert!(bounded[0].starts_with("ä\\nä") && bounded[0].ends_with("ä\\n…"), "{}", bounded[0]);
+        assert!(bounded[0].starts_with("ä\\nä") && bounded[0].contains('…'), "{}", bounded[0]);
+        let long = format!("alerts[0].{}: is not a number", "context.".repeat(90));
+        let cut = &warnings(vec![long])[0];
+        assert!(cut.starts_with("alerts[0].context.") && cut.ends_with(".: is not a number"), "{cut}");
+        assert!((LONGEST_WARNING - 1..=LONGEST_WARNING).contains(&cut.chars().count()), "{cut}");
         assert_eq!(warnings(vec!["a: b".to_owned()]), ["a: b"]);
     }
 

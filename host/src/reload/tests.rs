@@ -94,6 +94,17 @@ async fn health_names_the_place_and_no_value() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_one_line_with_its_cause() {
+    let host = Host::start("");
+    let refused = host.change("webhook.body-limit = 'x'\nwebhook.concurrency = 'y'").unwrap();
+    assert!(refused.contains(" is not valid: webhook."), "{refused}");
+    std::fs::remove_file(host.directory.path().join("campanile.toml")).unwrap();
+    host.reloads.take(&host.config, &host.in_force);
+    let refused = host.reloads.refused().map(|refused| refused.reason).unwrap();
+    assert!(refused.contains("cannot be read: No such file"), "{refused}");
+}
+
+#[tokio::test]
 async fn what_needs_a_restart_is_named_until_it_is_changed_back() {
     let host = Host::start("");
     let text = "webhook.body-limit = 2048\n[sources.sentry]\nspool = true";
