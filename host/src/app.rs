@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, PLUGIN_POLL, Role, list};
-use crate::disk::{Disks, Place};
+use crate::disk::{Content, Disks, Place};
 use crate::fault::Fault;
 use crate::last_resort::{LastResort, Watched};
 use crate::live::{Live, check_reach};
@@ -292,10 +292,12 @@ fn keep_files_private(data_dir: &Path) {
 
 /// What has to be written to: the embedded server's database, and the spool.
 fn places(config: &Config, embedded: Option<&Embedded>, has_spool: bool) -> Vec<Place> {
-    let database = embedded.map(|server| server.database().to_owned());
-    let spool = has_spool.then(|| spool_file(config));
-    let files = database.into_iter().chain(spool);
-    files.filter_map(|file| Some(Place { directory: file.parent()?.to_owned(), file })).collect()
+    let database = embedded.map(|server| (Content::Temporal, server.database().to_owned()));
+    let spool = has_spool.then(|| (Content::Spool, spool_file(config)));
+    let place = |(content, file): (Content, PathBuf)| {
+        Some(Place { content, directory: file.parent()?.to_owned(), file })
+    };
+    database.into_iter().chain(spool).filter_map(place).collect()
 }
 
 /// Logs what is wrong with receivers, updaters and keys once the plugins are there.
@@ -359,7 +361,12 @@ fn open_spool(config: &Config) -> anyhow::Result<Option<Spool>> {
     if !config.role.accepts() || !(is_wanted || file.exists()) {
         return Ok(None);
     }
-    let unusable = || format!("the spool {} cannot be used: only one host can have it open", file.display());
+    let unusable = || {
+        format!(
+            "the spool {} cannot be used: one host alone can have it open, and has to be able to write it",
+            file.display()
+        )
+    };
     std::fs::create_dir_all(&config.data_dir).with_context(unusable)?;
     Ok(Some(Spool::open(&file, config.file.spool.clone()).with_context(unusable)?))
 }

@@ -9,13 +9,18 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
 use utoipa::ToSchema;
 
 use crate::operator_file::within;
 use crate::telemetry::metric;
 
-/// How often the host looks.
+/// How often the host looks, and how often at most when it is asked.
 const INTERVAL: Duration = Duration::from_secs(5);
+const LEAST: Duration = Duration::from_millis(100);
+/// How long one waits who asks.
+const PATIENCE: Duration = Duration::from_millis(300);
 /// How long a look may take: the disk syncs a small file.
 const LIMIT: Duration = Duration::from_secs(10);
 /// With less free space than this, in bytes, a database is about to fail.
@@ -23,9 +28,20 @@ const RESERVE: u64 = 16 << 20;
 /// The file that is written for the test, and removed.
 const PROBE: &str = ".probe";
 
+/// What is in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The embedded Temporal server's database.
+    Temporal,
+    /// The spool.
+    Spool,
+}
+
 /// A directory that the host has to write to.
 #[derive(Clone, Debug)]
 pub struct Place {
+    /// What is in it.
+    pub content: Content,
     /// The directory.
     pub directory: PathBuf,
     /// The file in it that matters, once it is there.
@@ -35,13 +51,16 @@ pub struct Place {
 /// A directory that the host has to write to, as it was at the last look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Disk {
+    /// What is in it.
+    #[serde(skip)]
+    content: Content,
     /// The directory.
     directory: String,
     /// The free space there, in bytes; absent if the file system does not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     free_bytes: Option<u64>,
-    /// Which file cannot be written, and why; absent if all is well.
+    /// Which file cannot be written, why, and what to do about it; absent if all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     fault: Option<String>,
@@ -49,21 +68,50 @@ pub struct Disk {
 
 /// All of them. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Disks(Arc<Mutex<Vec<Disk>>>);
+pub struct Disks(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    seen: Mutex<Vec<Disk>>,
+    /// Somebody wants to know now.
+    asked: Notify,
+    /// Changes with each look.
+    looks: watch::Sender<()>,
+}
 
 impl Disks {
     /// What was seen last.
     pub fn seen(&self) -> Vec<Disk> {
-        self.0.lock().clone()
+        self.0.seen.lock().clone()
     }
 
     /// What cannot be written now, one line each.
     pub fn faults(&self) -> Vec<String> {
-        self.0.lock().iter().filter_map(|disk| disk.fault.clone()).collect()
+        self.0.seen.lock().iter().filter_map(|disk| disk.fault.clone()).collect()
+    }
+
+    /// The same of the directories with this in them.
+    pub fn faults_of(&self, content: Content) -> Vec<String> {
+        let disks = self.0.seen.lock();
+        disks.iter().filter(|disk| disk.content == content).filter_map(|disk| disk.fault.clone()).collect()
+    }
+
+    /// Waits for another look, but not for a disk that takes long: what failed just now may have failed for the disk.
+    pub async fn look_again(&self) {
+        if self.0.seen.lock().is_empty() {
+            return;
+        }
+        let mut looks = self.0.looks.subscribe();
+        self.0.asked.notify_one();
+        let _ = timeout(PATIENCE, looks.changed()).await;
     }
 
     /// Looks again and again, as long as the process runs.
     pub async fn watch(self, places: Vec<Place>) {
+        self.watch_every(INTERVAL, places).await;
+    }
+
+    async fn watch_every(self, interval: Duration, places: Vec<Place>) {
         let mut places: Vec<_> = places.into_iter().map(|place| (place, false)).collect();
         while !places.is_empty() {
             let looked = tokio::task::spawn_blocking(move || {
@@ -74,14 +122,16 @@ impl Disks {
                 return tracing::error!("the disk is no longer watched");
             };
             self.note(disks);
+            self.0.looks.send_replace(());
             places = same;
-            tokio::time::sleep(INTERVAL).await;
+            sleep(LEAST).await;
+            let _ = timeout(interval, self.0.asked.notified()).await;
         }
     }
 
     fn note(&self, disks: Vec<Disk>) {
         for disk in &disks {
-            let before = self.0.lock().iter().find(|known| known.directory == disk.directory).cloned();
+            let before = self.0.seen.lock().iter().find(|known| known.directory == disk.directory).cloned();
             let before = before.and_then(|known| known.fault);
             match &disk.fault {
                 Some(fault) if before.as_ref() != Some(fault) => tracing::error!("not ready: {fault}"),
@@ -90,20 +140,23 @@ impl Disks {
             }
             metric::disk(&disk.directory, disk.free_bytes, disk.fault.is_none());
         }
-        *self.0.lock() = disks;
+        *self.0.seen.lock() = disks;
     }
 }
 
 /// Looks at one directory; `was_there` remembers that its file was.
 fn look(place: &Place, was_there: &mut bool) -> Disk {
-    let Place { directory, file } = place;
+    let Place { content, directory, file } = place;
     let (asked, probed) = (directory.clone(), directory.clone());
     let free = within(LIMIT, directory, move || free_bytes(&asked)).ok();
     let written = within(LIMIT, directory, move || probe(&probed));
     let written = written.map_err(|error| (directory.as_path(), error));
     let fault = written.and_then(|()| open(file, was_there).map_err(|error| (file.as_path(), error))).err();
-    let fault = fault.map(|(path, error)| format!("{} cannot be written: {error}", path.display()));
+    let fault = fault.map(|(path, error)| {
+        format!("{} cannot be written: {error}{}", path.display(), advice(error.kind()))
+    });
     Disk {
+        content: *content,
         directory: directory.display().to_string(),
         free_bytes: free,
         fault: fault.or_else(|| low(directory, free?)),
@@ -117,8 +170,21 @@ fn free_bytes(directory: &Path) -> io::Result<u64> {
 
 fn low(directory: &Path, free: u64) -> Option<String> {
     // Without the number, which changes all the time: each change of a fault is logged.
-    let text = || format!("{} has less than {} MiB of free space", directory.display(), RESERVE >> 20);
+    let least = RESERVE >> 20;
+    let text = || format!("{} has less than {least} MiB of free space{FREE_SPACE}", directory.display());
     (free < RESERVE).then(text)
+}
+
+const FREE_SPACE: &str = ": free space there";
+
+/// What to do about it.
+fn advice(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => FREE_SPACE,
+        ErrorKind::ReadOnlyFilesystem => ": mount it for writing",
+        ErrorKind::PermissionDenied => ": let the host's user write there",
+        _ => "",
+    }
 }
 
 /// Writes a new file as a database would, and has the disk keep it.
@@ -153,7 +219,11 @@ mod tests {
     use super::*;
 
     fn place(directory: &Path) -> Place {
-        Place { directory: directory.to_owned(), file: directory.join("temporal.db") }
+        Place {
+            content: Content::Temporal,
+            directory: directory.to_owned(),
+            file: directory.join("temporal.db"),
+        }
     }
 
     #[test]
@@ -201,13 +271,37 @@ mod tests {
         let directory = Path::new("/data/temporal");
         assert_eq!(low(directory, RESERVE), None);
         let text = low(directory, RESERVE - 1).unwrap();
-        assert_eq!(text, "/data/temporal has less than 16 MiB of free space");
+        assert_eq!(text, format!("/data/temporal has less than 16 MiB of free space{FREE_SPACE}"));
         assert_eq!(low(directory, 0), Some(text), "one fault, however little there is");
+    }
+
+    #[tokio::test]
+    async fn who_asks_has_a_new_look() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("temporal");
+        fs::create_dir(&directory).unwrap();
+        let disks = Disks::default();
+        disks.look_again().await;
+        let never = Duration::from_secs(1 << 20);
+        tokio::spawn(disks.clone().watch_every(never, vec![place(&directory)]));
+        while disks.seen().is_empty() {
+            sleep(LEAST).await;
+        }
+        assert_eq!(disks.faults(), [""; 0]);
+        fs::remove_dir(&directory).unwrap();
+        for _ in 0..100 {
+            disks.look_again().await;
+            if !disks.faults().is_empty() {
+                break;
+            }
+        }
+        assert_eq!(disks.faults().len(), 1);
     }
 
     #[test]
     fn faults_are_listed_and_forgotten() {
         let disk = |fault: Option<&str>| Disk {
+            content: Content::Spool,
             directory: "/data".to_owned(),
             free_bytes: None,
             fault: fault.map(str::to_owned),
@@ -215,6 +309,7 @@ mod tests {
         let disks = Disks::default();
         disks.note(vec![disk(Some("/data cannot be written: full"))]);
         assert_eq!(disks.faults(), ["/data cannot be written: full"]);
+        assert_eq!([Content::Spool, Content::Temporal].map(|of| disks.faults_of(of).len()), [1, 0]);
         disks.note(vec![disk(None)]);
         assert!(disks.faults().is_empty() && disks.seen().len() == 1);
     }

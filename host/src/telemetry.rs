@@ -200,7 +200,7 @@ pub mod metric {
     const ACTIVITY: &str = "campanile_activity_duration_seconds";
     const DELIVERY: &str = "campanile_delivery_latency_seconds";
     /// The codes of refusals that concern alerts.
-    const CODES: [&str; 20] = [
+    const CODES: [&str; 21] = [
         "invalid-request",
         "undecodable",
         "unauthenticated",
@@ -220,6 +220,7 @@ pub mod metric {
         "failing-input",
         "unsupported-media-type",
         "temporal-unavailable",
+        "disk-not-writable",
         "internal",
     ];
 

@@ -58,7 +58,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use error::ApiError;
 
-use crate::disk::Disks;
+use crate::disk::{Content, Disks};
 use crate::plugin::Registry;
 use crate::reload::Reloads;
 use crate::routing::Routing;
@@ -131,6 +131,15 @@ impl Surroundings {
     /// Where the requests of a source wait.
     fn spool_of(&self, source: &str) -> Option<&Spool> {
         self.spool.as_ref().filter(|_| self.access.current().spools(source))
+    }
+
+    /// A refusal, or that of the disk with this in it, where that cannot be written.
+    async fn or_disk(&self, error: ApiError, content: Content) -> ApiError {
+        if !error.may_be_of_disk() {
+            return error;
+        }
+        self.disks.look_again().await;
+        error.on_disk(self.disks.faults_of(content))
     }
 
     /// Whether this process's worker polls; `None` if this process is not to have one.

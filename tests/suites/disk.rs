@@ -5,8 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::alerts::alert;
+use harness::alerts::{alert, identified};
 use harness::{Host, Plugin, Receiver, Server, Settings, tools, until};
+use serde_json::json;
 
 /// A file system of its own, so small that a test can fill it. It is unmounted when this is dropped.
 struct Small(PathBuf);
@@ -81,7 +82,16 @@ async fn a_full_disk_is_named_and_the_host_recovers() {
     let host = settings.start().await;
     assert_eq!(host.ledger(alert("before")).await["outcome"], "delivered");
     let filler = disk.fill();
-    not_ready(&host, &settings.data().join("temporal"), "No space left on device").await;
+    let database = settings.data().join("temporal");
+    not_ready(&host, &database, "No space left on device").await;
+    let refused = until("an alert is refused", async || {
+        let reply = host.post("/webhook/alerts", &json!({"alerts": [identified("meanwhile")]})).await;
+        (reply.status != 200).then_some(reply)
+    })
+    .await;
+    assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("disk-not-writable")), "{refused:?}");
+    let first = refused.json()["errors"][0]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(first.contains(&database.display().to_string()) && first.contains("free space"), "{refused:?}");
     fs::remove_file(filler).expect("it is there");
     ready_again(&host).await;
     assert_eq!(host.ledger(alert("afterwards")).await["outcome"], "delivered");

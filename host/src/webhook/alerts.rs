@@ -23,6 +23,7 @@ use super::receive::{Received, overloaded, receive};
 use super::request::{Arrival, WebhookRequest};
 use super::response::{AlertResult, WebhookResponse, now};
 use super::why::why;
+use crate::disk::Content;
 use crate::fault::{Fault, excerpt};
 use crate::ledger::Ledger;
 use crate::telemetry::metric;
@@ -304,8 +305,13 @@ pub(super) async fn accept(
     if alerts <= FEW_ALERTS {
         surroundings.places.notice(began.elapsed());
     }
-    let submitted =
-        submitted.map_err(|error| ApiError::from(error).of_request(id.as_deref()).with_alerts(alerts))?;
+    let submitted = match submitted {
+        Ok(submitted) => submitted,
+        Err(error) => {
+            let error = ApiError::from(error).of_request(id.as_deref()).with_alerts(alerts);
+            return Err(surroundings.or_disk(error, Content::Temporal).await);
+        }
+    };
     metric::accepted(submitted.alerts.len());
     for carried in &submitted.alerts {
         tracing::info!(alert = carried.id, workflow = carried.workflow_id, "accepted");

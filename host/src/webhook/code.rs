@@ -69,6 +69,7 @@ codes! {
     SourceFailed "source-failed" SERVICE_UNAVAILABLE "The source's plugin crashed, hit a limit or asked for another attempt on this body; nothing was accepted."
     PluginLoading "plugin-loading" SERVICE_UNAVAILABLE "The source's plugin is there, and not loaded yet; nothing was accepted."
     Starting "starting" SERVICE_UNAVAILABLE "The host is starting, and does not take anything yet; nothing was accepted."
+    DiskNotWritable "disk-not-writable" SERVICE_UNAVAILABLE "The disk under the host is full or cannot be written; nothing is confirmed. `errors` names the file or directory, and what to do."
     Overloaded "overloaded" SERVICE_UNAVAILABLE "As many requests as the host takes at once are under way, or Temporal is too slow; nothing is confirmed."
     SpoolFull "spool-full" SERVICE_UNAVAILABLE "The request cannot be handed over now, or the plugin failed on the body, and the spool holds as much as it may, of all senders or of this one; nothing was accepted."
 }

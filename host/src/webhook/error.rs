@@ -109,6 +109,7 @@ impl ApiError {
         matches!(
             self.code,
             Code::TemporalUnavailable
+                | Code::DiskNotWritable
                 | Code::Overloaded
                 | Code::TemporalRefused
                 | Code::SourceUnavailable
@@ -209,6 +210,22 @@ impl ApiError {
         };
         let faults = vec![of_temporal(address, format!("{cause}: {}", cause.advice()))];
         Self { faults, ..Self::new(code, message) }.retry_after(RETRY_AFTER_SECONDS)
+    }
+
+    /// Whether a disk that cannot be written may be what it came from.
+    pub(super) fn may_be_of_disk(&self) -> bool {
+        matches!(self.code, Code::TemporalUnavailable | Code::Overloaded | Code::Internal)
+    }
+
+    /// The same refusal where the disk under what was asked cannot be written, which is then the cause: `faults` say why.
+    pub(super) fn on_disk(self, faults: Vec<String>) -> Self {
+        if faults.is_empty() || !self.may_be_of_disk() {
+            return self;
+        }
+        let message = format!("the disk cannot be written: {}: {AGAIN}", faults.join("; "));
+        let of_disk = |message| Fault { path: "disk".to_owned(), value: None, message };
+        let faults = faults.into_iter().map(of_disk).chain(self.faults).collect();
+        Self { faults, alerts: self.alerts, ..Self::new(Code::DiskNotWritable, message) }
     }
 
     /// The host has a fault: `message` says which.
@@ -414,7 +431,8 @@ pub(super) fn raw(error: ApiError) -> Bytes {
 fn log(error: &ApiError, id: &str, peer: Option<IpAddr>, method: &str, path: &str) {
     static QUIET: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
     let mut left_out = 0;
-    if matches!(error.code, Code::Overloaded | Code::RateLimited | Code::HeadTooLarge) {
+    if matches!(error.code, Code::Overloaded | Code::DiskNotWritable | Code::RateLimited | Code::HeadTooLarge)
+    {
         let mut quiet = QUIET.lock();
         match &mut *quiet {
             Some((since, count)) if since.elapsed() < STORM => return *count += 1,
@@ -550,6 +568,25 @@ mod tests {
             assert_eq!((was, named.as_str()), (status, code), "{text}");
             assert!(text.starts_with(begins), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_disk_comes_before_what_it_brings_about() {
+        let slow = || SubmitError::Overloaded {
+            address: "http://t".to_owned(),
+            cause: Cause::TimedOut(Duration::from_millis(1_500)),
+        };
+        let full = "/data/temporal cannot be written: No space left on device: free space there";
+        let error = ApiError::from(slow()).with_alerts(2).on_disk(vec![full.to_owned()]);
+        assert_eq!((error.status.as_u16(), error.alerts, error.retry_after), (503, 2, Some(5)));
+        let body = body(error).await;
+        assert_eq!(body["code"], "disk-not-writable");
+        assert!(body["message"].as_str().unwrap().contains(full), "{body}");
+        assert_eq!(body["errors"][0], json!({"path": "disk", "value": null, "message": full}));
+        assert_eq!(body["errors"][1]["path"], "temporal");
+        assert_eq!(ApiError::from(slow()).on_disk(Vec::new()).code, Code::Overloaded);
+        let refused = ApiError::invalid(vec![Fault::whole("no")]).on_disk(vec![full.to_owned()]);
+        assert_eq!(refused.code, Code::InvalidRequest);
     }
 
     #[tokio::test]

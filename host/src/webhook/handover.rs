@@ -187,7 +187,7 @@ async fn hand_over(surroundings: &Surroundings, spool: &Spool, spooled: &Spooled
 fn verdict(error: &ApiError) -> Verdict {
     let text = || format!("{}: {}", error.code().as_str(), error.message());
     match error.code() {
-        Code::TemporalUnavailable | Code::Overloaded => Verdict::NothingNow,
+        Code::TemporalUnavailable | Code::Overloaded | Code::DiskNotWritable => Verdict::NothingNow,
         _ if error.is_failure_of_source() => Verdict::Failed(text()),
         Code::TemporalRefused => Verdict::Never(text()),
         Code::UnknownSource => Verdict::Later,

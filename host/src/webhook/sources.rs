@@ -29,6 +29,7 @@ use super::request::{self, Arrival, Known, MOST_ALERTS, WebhookRequest};
 use super::response::WebhookResponse;
 use super::spool::{Spool, Spooled};
 use crate::alert::Alert;
+use crate::disk::Content;
 use crate::fault::Fault;
 use crate::ledger::Retry;
 use crate::plugin::{CallError, Decoded, Plugin, Reason, Role, SourceReply, SourceRequest};
@@ -105,7 +106,7 @@ async fn take(
     };
     let answer = match (surroundings.spool_of(source), received.place) {
         (None, None) => Err(overloaded()),
-        (Some(spool), None) => spool_it(spool, source, post, 0).await,
+        (Some(spool), None) => spool_it(surroundings, spool, source, post, 0).await,
         (None, Some(_place)) => read(surroundings, source, post).await?.hand_over(surroundings).await,
         (Some(spool), Some(_place)) => hand_over_or_spool(surroundings, spool, source, post).await,
     };
@@ -205,14 +206,22 @@ async fn hand_over_or_spool(
         }
         Err(error) => return Err(error),
     }
-    let spooled = spool_it(spool, source, post, failures).await?;
+    let spooled = spool_it(surroundings, spool, source, post, failures).await?;
     Ok(if reply.is_some() { answer(WebhookResponse::spooled(), reply) } else { spooled })
 }
 
 /// Has the spool hold a request on which its source failed so often.
-async fn spool_it(spool: &Spool, source: &str, mut post: Post, failures: u32) -> Result<Response, ApiError> {
+async fn spool_it(
+    surroundings: &Surroundings,
+    spool: &Spool,
+    source: &str,
+    mut post: Post,
+    failures: u32,
+) -> Result<Response, ApiError> {
     let id = post.known.id.take().unwrap_or_else(new_id);
-    spool.put(Spooled { failures, ..Spooled::new(source, id, post) }).await?;
+    if let Err(error) = spool.put(Spooled { failures, ..Spooled::new(source, id, post) }).await {
+        return Err(surroundings.or_disk(error.into(), Content::Spool).await);
+    }
     metric::spooled();
     Ok((StatusCode::ACCEPTED, Json(WebhookResponse::spooled())).into_response())
 }
