@@ -58,6 +58,28 @@ async fn a_webhook_whose_server_never_was_there_starts_and_refuses() {
     refuses(&host, "it refused the connection (").await;
 }
 
+/// What listens takes connections, and says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_from_the_start_on_is_not_called_a_wrong_address() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("a bound socket has an address").to_string();
+    let host = Host::listening(&Settings::new().server(Server::At(address.clone())).role("webhook")).await;
+    until("the first attempt to connect", async || {
+        let reply = host.post("/webhook/alerts", &json!({"alerts": [alert("early")]})).await;
+        (!reply.text.contains("none was made yet")).then_some(())
+    })
+    .await;
+    refuses(&host, "it did not answer within 6000 ms: it hangs").await;
+    let ready = host.get("/readyz").await;
+    assert!(
+        ready.text.contains(&address) && ready.text.contains("did not answer within 6000 ms"),
+        "{ready:?}"
+    );
+    assert!(host.log().has(|event| event["level"] == "WARN"
+        && event["address"].as_str().is_some_and(|named| named.contains(&address))
+        && event["error"].as_str().is_some_and(|error| error.contains("did not answer within 6 s"))));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_hangs_is_as_good_as_none() {
     let server = Temporal::start().await;

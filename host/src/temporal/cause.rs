@@ -13,6 +13,9 @@ pub enum Cause {
     /// Nothing listens at its address.
     #[error("it refused the connection ({0})")]
     Refused(String),
+    /// The first attempt to connect is under way.
+    #[error("there is no connection to it (none was made yet)")]
+    NotYet,
     /// There is no connection for another reason: its name leads nowhere, its certificate is not trusted, the network is down.
     #[error("there is no connection to it ({0})")]
     NotConnected(String),
@@ -68,6 +71,7 @@ impl Cause {
             Self::Refused(_) => {
                 "start it, or correct --temporal-address; why the embedded server ended is in the host's log"
             }
+            Self::NotYet => "wait a few seconds: the host's log says what came of its first attempt",
             Self::NotConnected(_) => "correct --temporal-address, its name, the network or TLS",
             Self::TimedOut(_) => {
                 "it hangs, or a firewall drops what is sent: look at its log, its database and the network"

@@ -31,6 +31,8 @@ use crate::operator_file;
 
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a server may take until it has answered, too: longer than that, so that one that does not even listen is told from it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 /// How long the embedded server may take to listen before attempts to connect are warned of.
 const EMBEDDED_START: Duration = Duration::from_secs(30);
 /// The delay between attempts to connect.
@@ -165,7 +167,7 @@ impl Link {
             ui: config.ui.map(Into::into),
             encrypts,
             backlog: Backlog::default(),
-            trouble: Arc::new(Mutex::new(Cause::NotConnected("none was made yet".to_owned()))),
+            trouble: Arc::new(Mutex::new(Cause::NotYet)),
             answered: Arc::new(Mutex::new(Instant::now())),
         };
         tokio::spawn(connect(connection, client, config.retention, sender, link.trouble.clone()));
@@ -180,6 +182,11 @@ impl Link {
     /// Why there is no client.
     pub(super) fn trouble(&self) -> Cause {
         self.trouble.lock().clone()
+    }
+
+    /// Why there is no connection, where none was ever made.
+    pub fn never_connected(&self) -> Option<Cause> {
+        self.client.borrow().is_none().then(|| self.trouble())
     }
 
     /// Remembers that Temporal has answered.
@@ -278,10 +285,7 @@ async fn connect(
                 return sender.closed().await;
             }
             Err(error) => {
-                *trouble.lock() = match Cause::of(&error) {
-                    Cause::Unable(text) => Cause::NotConnected(text),
-                    cause => cause,
-                };
+                *trouble.lock() = error.cause();
                 let text = error.to_string();
                 if text != said {
                     tracing::warn!(address, error = text, "temporal not connected: trying again");
@@ -311,10 +315,23 @@ async fn embedded_listens(target: &Url) {
 enum ConnectError {
     #[error("no answer: {0}")]
     Connect(#[from] ClientConnectError),
+    #[error("it took the connection, and did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    Silent,
     #[error("client options refused: {0}")]
     Options(String),
     #[error("{what} failed: {status}")]
     Prepare { what: &'static str, status: Box<Status> },
+}
+
+impl ConnectError {
+    /// What it means to those who wait for the connection.
+    fn cause(&self) -> Cause {
+        match (self, Cause::of(self)) {
+            (Self::Silent, _) => Cause::TimedOut(ANSWER_TIMEOUT),
+            (_, Cause::Unable(text)) => Cause::NotConnected(text),
+            (_, cause) => cause,
+        }
+    }
 }
 
 async fn connect_once(
@@ -322,7 +339,8 @@ async fn connect_once(
     options: ClientOptions,
     retention: Option<Duration>,
 ) -> Result<Client, ConnectError> {
-    let connection = Connection::connect(connection).await?;
+    let connecting = tokio::time::timeout(ANSWER_TIMEOUT, Connection::connect(connection));
+    let connection = connecting.await.map_err(|_| ConnectError::Silent)??;
     let namespace = options.namespace.clone();
     if let Some(retention) = retention {
         set_retention(&connection, &namespace, retention).await?;

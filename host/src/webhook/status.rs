@@ -181,7 +181,8 @@ async fn missing(surroundings: &Surroundings) -> Vec<String> {
     }
     let needs_temporal = surroundings.accepts && surroundings.spool.is_none();
     if needs_temporal && !link.is_reachable().await {
-        reasons.push(format!("temporal at {} does not answer", link.address));
+        let cause = link.never_connected().map(|cause| format!(": {cause}")).unwrap_or_default();
+        reasons.push(format!("temporal at {} does not answer{cause}", link.address));
     }
     reasons
 }
