@@ -20,6 +20,8 @@ use crate::telemetry::metric;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often one asks that has no worker.
 const SELDOM: Duration = Duration::from_secs(10);
+/// How often one asks that has had no answer yet.
+const SOON: Duration = Duration::from_millis(250);
 /// With more than this many waiting, nothing is started past them.
 const MOST_WAITING: i64 = 50;
 /// A worker polls at least once a minute, and Temporal lists it for five after its last poll.
@@ -56,7 +58,7 @@ impl Backlog {
 /// Keeps track of the host's task queue, as long as the process runs.
 pub async fn watch_backlog(link: Link, works: bool) {
     loop {
-        tokio::time::sleep(if works { INTERVAL } else { SELDOM }).await;
+        tokio::time::sleep(pause(works, link.is_queue_polled().is_some())).await;
         let Some(client) = link.client() else { continue };
         match ask(&client, &link.task_queue).await {
             Ok(queue) => link.backlog.note(&queue),
@@ -65,6 +67,15 @@ pub async fn watch_backlog(link: Link, works: bool) {
                 *link.backlog.0.is_polled.lock() = None;
             }
         }
+    }
+}
+
+/// How long to wait until it is asked.
+fn pause(works: bool, is_known: bool) -> Duration {
+    match (works, is_known) {
+        (_, false) => SOON,
+        (true, true) => INTERVAL,
+        (false, true) => SELDOM,
     }
 }
 
@@ -96,6 +107,12 @@ fn is_recent(poller: &PollerInfo, now: i64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_known_yet_is_asked_for_soon() {
+        assert_eq!([true, false].map(|works| pause(works, false)), [SOON, SOON]);
+        assert_eq!([true, false].map(|works| pause(works, true)), [INTERVAL, SELDOM]);
+    }
 
     #[test]
     fn a_worker_that_stopped_polling_does_not_count() {
