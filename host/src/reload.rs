@@ -154,6 +154,7 @@ impl Reloads {
     }
 
     fn note_restart(&self, keys: Vec<String>) {
+        metric::restart_needed(keys.len());
         let before = std::mem::replace(&mut self.0.lock().needs_restart, keys.clone());
         if keys.is_empty() && !before.is_empty() {
             tracing::info!("nothing in the configuration waits for a restart any more");
@@ -163,12 +164,12 @@ impl Reloads {
     }
 }
 
-/// Where a fault is: what stands before its colon, if that is the path of a key.
 /// Lines as one: what announces others is followed by them.
 fn joined(lines: &[&str]) -> String {
     lines.join("; ").replace(":; ", ": ")
 }
 
+/// Where a fault is: what stands before its colon, if that is the path of a key.
 fn place(fault: &str) -> Option<&str> {
     let (path, _) = fault.split_once(": ")?;
     let is_of_path = |c: char| c.is_ascii_alphanumeric() || "_-.[]".contains(c);

@@ -192,6 +192,7 @@ pub mod metric {
     const FLAPPED: &str = "campanile_alerts_flapped_total";
     const READY: &str = "campanile_ready";
     const REQUEST: &str = "campanile_http_request_duration_seconds";
+    const RESTART_NEEDED: &str = "campanile_restart_needed";
     const DISK_WRITABLE: &str = "campanile_disk_writable";
     const DISK_FREE: &str = "campanile_disk_free_bytes";
     const QUEUE_BACKLOG: &str = "campanile_task_queue_backlog";
@@ -248,6 +249,10 @@ pub mod metric {
             "Alerts and batches that were there already, posted alone or in company."
         );
         describe_counter!(UNROUTED, "Alerts that no receiver wanted.");
+        describe_gauge!(
+            RESTART_NEEDED,
+            "Keys of the configuration that were changed and take effect with the next start."
+        );
         describe_counter!(FLAPPED, "Alerts that fired again before their end was told.");
         describe_histogram!(
             ACTIVITY,
@@ -285,6 +290,7 @@ pub mod metric {
     pub fn received(alerts: usize) {
         counter!(RECEIVED).increment(alerts as u64);
     }
+        restart_needed(0);
 
     /// Alerts that Temporal holds now.
     pub fn accepted(alerts: usize) {
@@ -333,6 +339,11 @@ pub mod metric {
     }
 
     /// How full the spool is.
+    /// So many changed keys of the configuration wait for a restart.
+    pub fn restart_needed(keys: usize) {
+        gauge!(RESTART_NEEDED).set(keys as f64);
+    }
+
     pub fn spool(requests: u64, bytes: u64, set_aside: u64) {
         gauge!(SPOOL_REQUESTS).set(requests as f64);
         gauge!(SPOOL_BYTES).set(bytes as f64);

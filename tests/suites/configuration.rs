@@ -31,6 +31,11 @@ async fn needs_restart(host: &Host, expected: Value) {
     .await;
 }
 
+async fn counts_for_restart(host: &Host, keys: usize) {
+    let page = host.get("/metrics").await.text;
+    assert!(page.lines().any(|line| line == format!("campanile_restart_needed {keys}")), "{page}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_and_sources_change_without_a_restart() {
     let [(old, old_lines), (new, new_lines)] =
@@ -135,8 +140,10 @@ async fn what_waits_for_a_restart_is_named_until_it_is_changed_back() {
         event["level"] == "WARN" && event.to_string().contains("webhook.body-limit, sources.sentry.spool")
     };
     assert!(host.log().has(named));
+    counts_for_restart(&host, 2).await;
     change(&host, "");
     needs_restart(&host, json!([])).await;
+    counts_for_restart(&host, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
