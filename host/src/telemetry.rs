@@ -40,6 +40,10 @@ const BYTE_BUCKETS: [f64; 8] = [
     1_073_741_824.0,
 ];
 
+/// The same of what is there for every route, method and status, and of the Temporal SDK's, which has many names and labels.
+const REQUEST_BUCKETS: [f64; 7] = [0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0];
+const SDK_BUCKETS: [f64; 5] = [0.005, 0.05, 0.5, 5.0, 60.0];
+
 /// The same of what is counted for every single plugin: a page has room for few of them.
 const CALL_BUCKETS: [f64; 7] = [0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 30.0];
 const CPU_BUCKETS: [f64; 5] = [0.0005, 0.005, 0.05, 0.5, 5.0];
@@ -153,6 +157,8 @@ pub(crate) fn builder() -> Result<PrometheusBuilder, BuildError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTE_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Prefix("temporal_".to_owned()), &SDK_BUCKETS)?
+        .set_buckets_for_metric(full("campanile_http_request_duration_seconds"), &REQUEST_BUCKETS)?
         .set_buckets_for_metric(full("campanile_plugin_call_duration_seconds"), &CALL_BUCKETS)?
         .set_buckets_for_metric(full("campanile_plugin_cpu_seconds"), &CPU_BUCKETS)?
         .set_buckets_for_metric(full("campanile_plugin_memory_bytes"), &MEMORY_BUCKETS)
@@ -186,13 +192,13 @@ pub mod metric {
     const PARKED: &str = "campanile_deliveries_parked_total";
     const PARKED_NOW: &str = "campanile_deliveries_parked";
     const CONFIGURATION_REFUSED: &str = "campanile_configuration_refused";
+    const RESTART_NEEDED: &str = "campanile_restart_needed";
     static GIVEN_UP_SO_FAR: AtomicU64 = AtomicU64::new(0);
     const REPEATED: &str = "campanile_workflows_repeated_total";
     const UNROUTED: &str = "campanile_alerts_unrouted_total";
     const FLAPPED: &str = "campanile_alerts_flapped_total";
     const READY: &str = "campanile_ready";
     const REQUEST: &str = "campanile_http_request_duration_seconds";
-    const RESTART_NEEDED: &str = "campanile_restart_needed";
     const DISK_WRITABLE: &str = "campanile_disk_writable";
     const DISK_FREE: &str = "campanile_disk_free_bytes";
     const QUEUE_BACKLOG: &str = "campanile_task_queue_backlog";
@@ -214,6 +220,7 @@ pub mod metric {
         "plugin-loading",
         "starting",
         "overloaded",
+        "disk-not-writable",
         "batch-id-reused",
         "body-too-large",
         "body-too-complex",
@@ -221,7 +228,6 @@ pub mod metric {
         "failing-input",
         "unsupported-media-type",
         "temporal-unavailable",
-        "disk-not-writable",
         "internal",
     ];
 
@@ -243,16 +249,16 @@ pub mod metric {
             CONFIGURATION_REFUSED,
             "1 if what the configuration files say is refused, and what was before is in force."
         );
+        describe_gauge!(
+            RESTART_NEEDED,
+            "Keys of the configuration that were changed and take effect with the next start."
+        );
         describe_counter!(GIVEN_UP, "Receivers and updaters that were given up, after their last attempt.");
         describe_counter!(
             REPEATED,
             "Alerts and batches that were there already, posted alone or in company."
         );
         describe_counter!(UNROUTED, "Alerts that no receiver wanted.");
-        describe_gauge!(
-            RESTART_NEEDED,
-            "Keys of the configuration that were changed and take effect with the next start."
-        );
         describe_counter!(FLAPPED, "Alerts that fired again before their end was told.");
         describe_histogram!(
             ACTIVITY,
@@ -284,13 +290,13 @@ pub mod metric {
         for code in CODES {
             refuse(code, 0, 0);
         }
+        restart_needed(0);
     }
 
     /// Alerts that came in a well-formed request.
     pub fn received(alerts: usize) {
         counter!(RECEIVED).increment(alerts as u64);
     }
-        restart_needed(0);
 
     /// Alerts that Temporal holds now.
     pub fn accepted(alerts: usize) {
@@ -333,17 +339,17 @@ pub mod metric {
         gauge!(QUEUE_POLLERS).set(pollers as f64);
     }
 
+    /// So many changed keys of the configuration wait for a restart.
+    pub fn restart_needed(keys: usize) {
+        gauge!(RESTART_NEEDED).set(keys as f64);
+    }
+
     /// The embedded Temporal server is started again.
     pub fn temporal_restarted() {
         counter!(TEMPORAL_RESTARTS).increment(1);
     }
 
     /// How full the spool is.
-    /// So many changed keys of the configuration wait for a restart.
-    pub fn restart_needed(keys: usize) {
-        gauge!(RESTART_NEEDED).set(keys as f64);
-    }
-
     pub fn spool(requests: u64, bytes: u64, set_aside: u64) {
         gauge!(SPOOL_REQUESTS).set(requests as f64);
         gauge!(SPOOL_BYTES).set(bytes as f64);
