@@ -64,9 +64,12 @@ async fn a_stopped_host_stops_its_server_and_keeps_its_data() {
     let ids = host.submit(&[identified("kept")]).await;
     host.completed(&ids[0]).await;
     let temporal = temporal_of(&host);
+    let begins = |event: &serde_json::Value| says(event, "no temporal database is there yet");
+    assert!(host.log().has(begins));
     assert!(host.stop().await.success());
     gone(temporal).await;
     let host = settings.start().await;
+    assert!(!host.log().has(begins), "it is there");
     let state = host.completed(&ids[0]).await;
     assert_eq!(state["outcome"], "delivered", "{state}");
 }
@@ -244,6 +247,19 @@ async fn a_taken_port_is_named() {
         assert!(!status.success(), "{flag}");
         assert!(log.tail().contains(&port), "{flag}: the port is not named:\n{}", log.tail());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_that_cannot_be_used_is_named_with_its_flag() {
+    let settings = embedded();
+    fs::create_dir_all(settings.data()).expect("the directory is writable");
+    let place = settings.data().join("temporal");
+    // A file in the directory's place: it holds for root, too.
+    fs::write(&place, "").expect("the directory is writable");
+    let (status, log) = Host::refusing(&settings).await;
+    assert!(!status.success());
+    let names = [&place.display().to_string(), "--data-dir", "File exists"];
+    assert!(names.iter().all(|name| log.tail().contains(*name)), "{names:?} are not in:\n{}", log.tail());
 }
 
 #[tokio::test(flavor = "multi_thread")]

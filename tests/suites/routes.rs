@@ -7,7 +7,7 @@ use harness::alerts::{alert, identified, labelled, unique, with};
 use harness::cli::{Ran, campanile};
 use harness::receiver::Received;
 use harness::wait::until;
-use harness::{Answer, Host, Plugin, Receiver, Settings};
+use harness::{Answer, Host, Plugin, Receiver, Server, Settings};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

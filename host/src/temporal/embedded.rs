@@ -62,7 +62,7 @@ pub enum EmbeddedError {
     )]
     NoExecutable(PathBuf),
     /// The executable does not run.
-    #[error("{} --version failed", .path.display())]
+    #[error("{} --version failed: name another executable with --temporal-cli", .path.display())]
     Version {
         /// The executable.
         path: PathBuf,
@@ -70,7 +70,9 @@ pub enum EmbeddedError {
         source: std::io::Error,
     },
     /// A port is in use.
-    #[error("port {port} is taken: choose another with {flag} (0 takes a free one)")]
+    #[error(
+        "port {port} for the embedded temporal server is taken: choose another with {flag} (0 takes a free one)"
+    )]
     PortTaken {
         /// The port.
         port: u16,
@@ -78,7 +80,9 @@ pub enum EmbeddedError {
         flag: &'static str,
     },
     /// A port cannot be used.
-    #[error("port {port} cannot be used: choose another with {flag} (0 takes a free one)")]
+    #[error(
+        "port {port} for the embedded temporal server cannot be used: choose another with {flag} (0 takes a free one)"
+    )]
     Port {
         /// The port.
         port: u16,
@@ -88,7 +92,10 @@ pub enum EmbeddedError {
         source: std::io::Error,
     },
     /// Another host has the data directory.
-    #[error("{} is in use by another campanile", .0.display())]
+    #[error(
+        "{} is in use by another campanile: stop that one, or choose another directory with --data-dir",
+        .0.display()
+    )]
     DataDirInUse(PathBuf),
     /// The database was written by another version.
     #[error(
@@ -152,8 +159,15 @@ pub enum EmbeddedError {
         /// What an operator can do about a damaged one.
         way_out: String,
     },
+    /// Nothing can look after the server.
+    #[error("no thread can be started to look after the temporal server")]
+    Thread(#[source] std::io::Error),
     /// The file system.
-    #[error("{}", .path.display())]
+    #[error(
+        "{} cannot be used, and the embedded temporal server keeps its database there: let the host's user write it, or choose \
+         another directory with --data-dir",
+        .path.display()
+    )]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -188,7 +202,7 @@ impl Embedded {
         database.prepare(&version, config.upgrade)?;
         let ports = Ports::take(&config)?;
         let Ports { address, ui, .. } = ports;
-        let EmbeddedConfig { data_dir, namespace, off_limits, .. } = config;
+        let EmbeddedConfig { namespace, off_limits, .. } = config;
         off_limits.add_listener("Temporal's HTTP API", ports.http);
         off_limits.add_listener("Temporal's metrics", ports.metrics);
         let has_one_partition = database.has_one_partition();
@@ -197,7 +211,7 @@ impl Embedded {
         let supervisor = std::thread::Builder::new()
             .name("temporal-supervisor".to_owned())
             .spawn(move || supervise(&launch, &stopped))
-            .map_err(io(&data_dir))?;
+            .map_err(EmbeddedError::Thread)?;
         Ok(Self { address, ui, version, database, stop, supervisor: Some(supervisor), _lock: lock })
     }
 
@@ -471,7 +485,7 @@ fn find_executable(config: &EmbeddedConfig) -> Result<PathBuf, EmbeddedError> {
     let found = candidates.into_iter().find(|candidate| candidate.is_file());
     let found = found.ok_or_else(|| EmbeddedError::NoExecutable(config.cli.clone().unwrap_or(fallback)))?;
     // The child runs with the same working directory, but errors should name a place one can find.
-    fs::canonicalize(&found).map_err(io(&found))
+    fs::canonicalize(&found).map_err(|source| EmbeddedError::Version { path: found, source })
 }
 
 fn version(executable: &Path) -> Result<String, EmbeddedError> {

@@ -46,7 +46,7 @@ impl Database {
         let is_there = state.is_some_and(|file| file.len() > 0 || settled.is_some());
         match (is_there, settled.or(starting.clone())) {
             (false, Some(_)) if starting.is_none() => Err(self.missing()),
-            (false, _) => self.write(PARTITIONS, "1").and_then(|()| self.write(STARTING, version)),
+            (false, _) => self.begin(version),
             (true, None) if !upgrade => Err(self.unmarked(version)),
             (true, found) => {
                 self.check()?;
@@ -69,6 +69,14 @@ impl Database {
         {
             tracing::warn!(%error, "{} cannot be written", version.display());
         }
+    }
+
+    /// Notes what a new database is to be.
+    fn begin(&self, version: &str) -> Result<(), EmbeddedError> {
+        let database = self.file.display();
+        tracing::info!(%database, "no temporal database is there yet: a new one begins, without alerts and ledgers");
+        self.write(PARTITIONS, "1")?;
+        self.write(STARTING, version)
     }
 
     fn take_over(&self, found: Option<&str>, version: &str, upgrade: bool) -> Result<(), EmbeddedError> {
