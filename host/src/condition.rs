@@ -8,12 +8,14 @@ mod bounds;
 mod check;
 mod evaluate;
 mod functions;
+mod number;
 mod operators;
 mod parse;
 mod pattern;
 mod tree;
 mod value;
 mod values;
+mod words;
 
 use std::sync::LazyLock;
 
@@ -28,6 +30,8 @@ pub struct Condition {
     expression: Node,
     /// What it reads of an alert that no alert is known to have.
     unknown_fields: Vec<String>,
+    /// What it compares with words that an alert never has, one text each.
+    wrong_words: Vec<String>,
 }
 
 /// An alert as conditions see it.
@@ -54,18 +58,20 @@ impl Condition {
         let expression = parse::parse(text)?;
         check::parts(&expression, &SAMPLE)?;
         let unknown_fields = check::unknown_fields(&expression, &SAMPLE);
-        Ok(Self { expression, unknown_fields })
+        let wrong_words = words::doubts(&expression);
+        Ok(Self { expression, unknown_fields, wrong_words })
     }
 
     /// One line for each field that it reads without asking for it by `has`, although the alerts that are documented have none:
-    /// mistyped, unless the senders or processors add it.
+    /// mistyped, unless the senders or processors add it. And one for each comparison with a word that its field never has.
     pub fn doubts(&self) -> impl Iterator<Item = String> {
-        self.unknown_fields.iter().map(|field| {
+        let unknown = self.unknown_fields.iter().map(|field| {
             format!(
                 "reads alert.{field}, which alerts do not have by themselves, and cannot be evaluated without. \
                  Mistyped? If it is added on the way, ask for it: has(alert.{field}) && …"
             )
-        })
+        });
+        unknown.chain(self.wrong_words.iter().cloned())
     }
 
     /// Whether it holds for an alert.

@@ -3,6 +3,7 @@
 
 use cel::parser::pratt_parser::{Lexer, TokenKind, get_binary_op_info};
 
+use super::number;
 use super::parse::NOT_AN_EXPRESSION;
 
 /// The longest condition, in bytes.
@@ -26,13 +27,18 @@ pub(super) fn check(text: &str) -> Result<(), String> {
     }
     let mut lexer = Lexer::new(text);
     let mut depth = Depth { around: 0, open: Vec::new(), here: Level::default() };
-    let mut tokens = 0;
+    let (mut tokens, mut before) = (0, TokenKind::TokEnd);
     loop {
         let token = lexer.lex();
         match token.kind {
             TokenKind::TokEnd => return Ok(()),
             TokenKind::TokError => return Err(no_token(text, token.start, &lexer)),
             TokenKind::TokWhitespace | TokenKind::TokComment => continue,
+            kind @ (TokenKind::TokInt | TokenKind::TokUint | TokenKind::TokFloat) => {
+                let number = text.get(token.start..token.end).unwrap_or_default();
+                number::check(kind, number, before == TokenKind::TokMinus)
+                    .map_err(|why| format!("{why} at character {}", column(text, token.start)))?;
+            }
             kind if !depth.add(kind) => {
                 return Err(not_an_expression(
                     &format!("`{}` closes nothing", kind.as_str()),
@@ -42,6 +48,7 @@ pub(super) fn check(text: &str) -> Result<(), String> {
             }
             _ => {}
         }
+        before = token.kind;
         tokens += 1;
         if tokens > MOST_TOKENS {
             return Err(format!(

@@ -33,12 +33,15 @@ enum How {
     Zoned,
 }
 
+/// What compares two texts.
+type Comparison = fn(&str, &str) -> bool;
+
 /// What a function does.
 #[derive(Clone, Copy)]
 enum Run {
     Size,
     /// Compares two texts.
-    Texts(fn(&str, &str) -> bool),
+    Texts(Comparison),
     /// Makes a value of another type of one.
     Convert(for<'a> fn(&mut Evaluation<'a>, &Value<'a>) -> Result<Value<'a>>),
     /// A part of a point in time, and of a duration if it has one.
@@ -80,6 +83,16 @@ static FUNCTIONS: [Function; 23] = [
 
 const fn of(name: &'static str, how: How, run: Run) -> Function {
     Function { name, how, run }
+}
+
+impl Function {
+    /// Its name and what it does, if it compares two texts.
+    pub(super) fn of_texts(&self) -> Option<(&'static str, Comparison)> {
+        match self.run {
+            Run::Texts(holds) => Some((self.name, holds)),
+            _ => None,
+        }
+    }
 }
 
 /// The function of a name that takes so many arguments; what a method is called on is the first.

@@ -62,3 +62,37 @@ fn what_cannot_work_is_told_before_there_is_an_alert() {
         assert!(refused.contains(part), "{text}: {refused}");
     }
 }
+
+/// A number that 64 bits do not hold is a text in an alert.
+#[test]
+fn a_number_that_no_alert_has_is_refused_with_what_to_write() {
+    let text = |number: &str| {
+        format!(
+            "has a number that 64 bits do not hold; an alert has such a number as a text, with its digits, so compare with \
+             \"{number}\", in quotes, instead of {number} at character 18"
+        )
+    };
+    for number in ["12345678901234567890123", "-12345678901234567890123", "1e999"] {
+        let refused = Condition::parse(&format!("alert.data.id == {number}")).err().unwrap_or_default();
+        let at_the_digits = if number.starts_with('-') { "19" } else { "18" };
+        assert_eq!(refused, text(number).replace("18", at_the_digits), "{number}");
+    }
+    assert_eq!(
+        Condition::parse("alert.data.id == 18446744073709551616u").err(),
+        Some(text("18446744073709551616"))
+    );
+    let refused = Condition::parse("alert.data.id == 9223372036854775808").err().unwrap_or_default();
+    assert!(
+        refused.ends_with(
+            "takes a u behind it, 9223372036854775808u, instead of 9223372036854775808 at character 18"
+        ),
+        "{refused}"
+    );
+    for text in
+        ["alert.data.x == -9223372036854775808", "alert.data.x != 9223372036854775808u && 0xffu == 255u"]
+    {
+        assert_eq!(Condition::parse(text).err(), None, "{text}");
+    }
+    let long = Condition::parse(&format!("alert.data.id == {}", "9".repeat(5_000))).err().unwrap_or_default();
+    assert!(long.len() < 400, "{long}");
+}
