@@ -470,11 +470,9 @@ fn text(path: &Path) -> Result<String, ConfigError> {
 }
 
 fn understood(text: &str) -> Result<ConfigFile, Vec<Fault>> {
-    let file: ConfigFile = toml_file::read(text)?;
-    match file.faults() {
-        faults if faults.is_empty() => Ok(file),
-        faults => Err(toml_file::located(text, faults)),
-    }
+    let (file, mut faults) = toml_file::read_partly::<ConfigFile>(text)?;
+    faults.extend(toml_file::located(text, file.faults()));
+    if faults.is_empty() { Ok(file) } else { Err(faults) }
 }
 
 #[cfg(test)]
@@ -557,8 +555,9 @@ mod tests {
 
     #[test]
     fn every_fault_is_reported_at_once() {
-        let error = load("lsten = ':80'\n[webhook]\nbody-limit = 'big'", Flags::default()).unwrap_err();
-        let text = error.to_string();
+        let wrong = "lsten = ':80'\n[webhook]\nbody-limit = 'big'\n[temporal]\nretention = '2h'";
+        let text = load(wrong, Flags::default()).unwrap_err().to_string();
+        assert!(text.contains("temporal.retention: 2h is shorter than 24h"), "{text}");
         assert!(text.contains("lsten"), "{text}");
         assert!(text.contains("webhook.body-limit"), "{text}");
     }

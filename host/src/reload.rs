@@ -20,7 +20,7 @@ use crate::routing::{Router, Routing};
 use crate::telemetry::metric;
 use crate::webhook::LiveAccess;
 
-pub use doubts::{doubts, ungranted, unknown_sources};
+pub use doubts::{doubts, ungranted, unknown_sources, uses_its_file};
 pub use misfits::misfits;
 
 /// How often the files are looked at.

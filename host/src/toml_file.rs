@@ -4,7 +4,8 @@
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use toml::de::{DeTable, DeValue, Error};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Deserializer, Error};
 use toml_parser::Source;
 use toml_parser::lexer::TokenKind;
 
@@ -26,6 +27,76 @@ pub fn read<T: DeserializeOwned + JsonSchema>(text: &str) -> Result<T, Vec<Fault
         return Err(located(text, found));
     }
     toml::from_str(text).map_err(|error| vec![parse_fault(text, &error)])
+}
+
+/// Reads as much of `text` as can be used, and all that is wrong with the rest, which is left out: so that who goes on to check
+/// it finds what else is wrong, too.
+///
+/// # Errors
+///
+/// The text is not TOML, or lacks something that a `T` cannot do without.
+pub fn read_partly<T: DeserializeOwned + JsonSchema>(text: &str) -> Result<(T, Vec<Fault>), Vec<Fault>> {
+    check_depth(text)?;
+    let document: Value = toml::from_str(text).map_err(|error| vec![parse_fault(text, &error)])?;
+    let table = DeTable::parse(text).map_err(|error| vec![parse_fault(text, &error)])?;
+    let mut faults = located(text, faults(&validator::<T>(), &document));
+    let mut pruned = Pruned { table, paths: Vec::new() };
+    faults.iter().for_each(|fault| _ = pruned.leave_out(&fault.path));
+    loop {
+        let error = match T::deserialize(Deserializer::from(pruned.table.clone())) {
+            Ok(value) => return Ok((value, faults)),
+            Err(error) => error,
+        };
+        let fault = parse_fault(text, &error);
+        let is_left_out = pruned.leave_out(&fault.path);
+        faults.push(fault);
+        if !is_left_out {
+            return Err(faults);
+        }
+    }
+}
+
+/// A document without what is wrong in it.
+struct Pruned<'i> {
+    table: Spanned<DeTable<'i>>,
+    /// What was left out.
+    paths: Vec<String>,
+}
+
+impl Pruned<'_> {
+    /// Leaves out what stands at a path, a list as a whole; where nothing does, the table that lacks it. `false` if there is
+    /// nothing to leave out.
+    fn leave_out(&mut self, path: &str) -> bool {
+        let is_inside =
+            |out: &String| path.strip_prefix(out.as_str()).is_some_and(|rest| rest.starts_with(['.', '[']));
+        if self.paths.iter().any(|out| out == path || is_inside(out)) {
+            return false;
+        }
+        match remove(self.table.get_mut(), path) {
+            Some(removed) => self.paths.push(removed),
+            None => return false,
+        }
+        true
+    }
+}
+
+/// Removes the value at a path, or the nearest table around it; returns the path of what is gone.
+fn remove(table: &mut DeTable<'_>, path: &str) -> Option<String> {
+    let (key, rest) = entry(table, path)?;
+    if let Some(DeValue::Table(inner)) = table.get_mut(key.as_str()).map(Spanned::get_mut)
+        && let Some(removed) = rest.strip_prefix('.').and_then(|rest| remove(inner, rest))
+    {
+        return Some(format!("{key}.{removed}"));
+    }
+    table.remove(key.as_str()).map(|_| key)
+}
+
+/// The key that a path begins with, and the rest of the path.
+fn entry<'p>(table: &DeTable<'_>, path: &'p str) -> Option<(String, &'p str)> {
+    let fits =
+        |key: &str| path.strip_prefix(key).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    let entries = table.iter().filter_map(|(key, _)| Some((key.get_ref().to_string(), fits(key.get_ref())?)));
+    entries.min_by_key(|(_, rest)| rest.len())
 }
 
 /// Whether brackets and dotted keys nest no deeper than can be read.
@@ -114,10 +185,8 @@ fn position(text: &str, offset: usize) -> String {
 /// Where the value at `path` (such as `grants.http[1]`) stands: its key's offset in bytes, or that of the nearest
 /// table around it that exists.
 fn offset(table: &DeTable<'_>, path: &str) -> Option<usize> {
-    let fits =
-        |key: &str| path.strip_prefix(key).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-    let entries = table.iter().filter_map(|(key, value)| Some((key, value, fits(key.get_ref())?)));
-    let (key, value, rest) = entries.min_by_key(|(_, _, rest)| rest.len())?;
+    let (key, rest) = entry(table, path)?;
+    let (key, value) = table.get_key_value(key.as_str())?;
     Some(inside(value.get_ref(), rest).unwrap_or(key.span().start))
 }
 
@@ -235,6 +304,33 @@ pub(crate) mod tests {
                 "tables.c.lists: is not a known key (line 7, column 3)",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_good_is_read_beside_what_is_not() {
+        let text = "first-name = 'a'\nsecond = 2\n[tables.x]\nlist = [1, 'x', 'y']\nwait = '1s'\n\
+                    [tables.y]\nlist = [2]\nwait = '2 apples'\n[tables.z]\nwait = 'never'\n";
+        let (file, faults) = read_partly::<File>(text).unwrap();
+        assert_eq!((file.tables["x"].list.as_slice(), file.tables["y"].list.as_slice()), (&[][..], &[2][..]));
+        assert_eq!(
+            (file.tables["x"].wait, file.tables["y"].wait),
+            (Some(std::time::Duration::from_secs(1)), None)
+        );
+        let said: Vec<_> = faults.iter().map(Fault::to_string).collect();
+        for (path, line) in [
+            ("second", 2),
+            ("tables.x.list[1]", 4),
+            ("tables.x.list[2]", 4),
+            ("tables.y.wait", 8),
+            ("tables.z.wait", 10),
+        ] {
+            let is_it = |said: &&String| {
+                said.starts_with(&format!("{path}: ")) && said.contains(&format!("line {line},"))
+            };
+            assert_eq!(said.iter().filter(is_it).count(), 1, "{path}: {said:#?}");
+        }
+        assert_eq!(faults.len(), 5, "{said:#?}");
+        assert!(read_partly::<File>("[tables.x]\nwait = 3").unwrap_err().iter().any(Fault::is_missing));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::output::say;
 use crate::app::{Kept, check_door, plugin_config};
 use crate::config::{self, Config, ConfigFile, Flags};
 use crate::plugin::{Checked, CheckedDirectory, Checker, PluginConfig, Role};
-use crate::reload::{misfits, ungranted, unknown_sources};
+use crate::reload::{misfits, ungranted, unknown_sources, uses_its_file};
 use crate::webhook::Listen;
 
 #[derive(Args, Debug)]
@@ -64,6 +64,7 @@ impl Check {
                 let find = |name: &str| checked.iter().find(|plugin| plugin.name == name)?.plugin.clone();
                 let found = [misfits(&config.file, &find), ungranted(&config.file, &find)];
                 faults.extend(found.iter().flatten().map(ToString::to_string));
+                faults.extend(out_of_reach(&checked, &config.file));
             }
             Ok(checked) => faults.extend(refused(&checked)),
             Err(fault) => faults.push(fault),
@@ -150,6 +151,21 @@ fn plugin_faults(checked: &[Checked], file: &ConfigFile) -> Vec<String> {
     faults.extend(missing.map(|(index, name)| {
         format!("routing.catch-all[{index}]: there is no notifier {name} in the plugin directory")
     }));
+    faults
+}
+
+/// Addresses and secrets in the plugins' own files that are not granted: each call would fail over them. Of plugins that are only
+/// called with other settings, a warning.
+fn out_of_reach(checked: &[Checked], file: &ConfigFile) -> Vec<String> {
+    let mut faults = Vec::new();
+    for plugin in checked.iter().filter_map(|checked| checked.plugin.as_ref()) {
+        let found = plugin.ungranted_in_its_file().into_iter();
+        let found = found.map(|fault| format!("{}: {fault}", plugin.sidecar_file()));
+        match uses_its_file(file, plugin.name()) {
+            true => faults.extend(found),
+            false => found.for_each(|fault| say!("warning: {fault}")),
+        }
+    }
     faults
 }
 

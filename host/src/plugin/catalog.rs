@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::Role;
-use super::doubts::{copies, doubts};
+use super::doubts::{copies, doubts, ungranted};
 use super::error::one_line;
 use super::inventory::{FileWarning, Inventory, LoadedPlugin, RefusedFile};
 use super::load::Refusal;
@@ -52,6 +52,7 @@ impl Pages {
             .chain(ignored)
             .chain(copies(&self.plugins))
             .chain(doubts(&self.plugins))
+            .chain(ungranted(&self.plugins))
             .collect()
     }
 }

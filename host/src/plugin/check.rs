@@ -46,7 +46,7 @@ pub struct Checked {
 pub struct CheckedDirectory {
     /// Its plugins.
     pub plugins: Vec<Checked>,
-    /// What works, or is ignored, and may be a mistake.
+    /// What works, or is ignored, and may be a mistake. What settings ask for and are not granted is not among it.
     pub warnings: Vec<FileWarning>,
 }
 
@@ -177,7 +177,8 @@ impl Checker {
         };
         // Also of a plugin that is refused for its sidecar: what is to be written there is the question then.
         let text = file.sidecar.clone().unwrap_or_default();
-        let profile = Profile::new(&compiled, toml_file::read(&text).unwrap_or_default());
+        let readable = toml_file::read_partly(&text).map(|(sidecar, _)| sidecar);
+        let profile = Profile::new(&compiled, readable.unwrap_or_default());
         match self.loader.complete(file, 1, compiled) {
             Err(refusal) => Checked { profile: Some(profile), refused: Some(refusal.into()), ..nothing },
             Ok(plugin) => {

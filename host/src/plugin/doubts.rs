@@ -11,7 +11,7 @@ use crate::condition::Condition;
 /// A warning for each enabled plugin that is the same as one before it in the order of names: the same component, or one that
 /// gives itself the same name. Sources are left out, since each is called only at its own address.
 pub(super) fn copies<'a>(plugins: impl IntoIterator<Item = &'a Arc<Plugin>>) -> Vec<FileWarning> {
-    let mut plugins: Vec<_> = plugins.into_iter().filter(|plugin| is_called_unasked(plugin)).collect();
+    let mut plugins: Vec<_> = plugins.into_iter().filter(|plugin| plugin.is_called_unasked()).collect();
     plugins.sort_by_key(|plugin| plugin.name());
     let mut by_digest: BTreeMap<&str, String> = BTreeMap::new();
     let mut by_name: BTreeMap<(Role, &str), String> = BTreeMap::new();
@@ -32,21 +32,25 @@ pub(super) fn copies<'a>(plugins: impl IntoIterator<Item = &'a Arc<Plugin>>) -> 
     warnings
 }
 
-/// A warning for each field of a plugin's `when` that alerts do not have, and for each address in its settings that it may not ask.
+/// A warning for each field of a plugin's `when` that alerts do not have, and for each word that a field never has.
 pub(super) fn doubts<'a>(plugins: impl IntoIterator<Item = &'a Arc<Plugin>>) -> Vec<FileWarning> {
     let mut warnings = Vec::new();
     for plugin in plugins {
         let doubts = plugin.sidecar.when.iter().flat_map(Condition::doubts);
         let doubts = doubts.map(|doubt| format!("when: {doubt}"));
-        let ungranted = plugin.ungranted.iter().filter(|_| is_called_unasked(plugin)).cloned();
-        let file = format!("{}.toml", plugin.name());
-        warnings.extend(doubts.chain(ungranted).map(|message| FileWarning { file: file.clone(), message }));
+        warnings.extend(doubts.map(|message| FileWarning { file: plugin.sidecar_file(), message }));
     }
     warnings
 }
 
-fn is_called_unasked(plugin: &Plugin) -> bool {
-    plugin.is_enabled() && plugin.role() != Role::Source
+/// A warning for each address and secret in a plugin's own settings that its grants do not cover.
+pub(super) fn ungranted<'a>(plugins: impl IntoIterator<Item = &'a Arc<Plugin>>) -> Vec<FileWarning> {
+    let of_plugin = |plugin: &Arc<Plugin>| {
+        let file = plugin.sidecar_file();
+        let faults = plugin.ungranted_in_its_file().into_iter();
+        faults.map(move |fault| FileWarning { file: file.clone(), message: fault.to_string() })
+    };
+    plugins.into_iter().flat_map(of_plugin).collect()
 }
 
 fn advice(what: &str, name: &str) -> String {

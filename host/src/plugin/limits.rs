@@ -14,6 +14,10 @@ use crate::plan::MOST_RECEIVERS;
 
 /// The most memory that can be granted to a call, in bytes: what a slot of the pool can hold.
 pub(super) const MOST_MEMORY: u64 = 1 << 30;
+/// The memory of a call unless an operator sets another, in bytes.
+pub(super) const USUAL_MEMORY: u64 = 128 << 20;
+/// The least memory that can be set, in bytes, and what memory is given in: a page.
+const PAGE: u64 = 64 << 10;
 /// The fewest different inputs that open a plugin's circuit breaker.
 const FEWEST_FAILURES: u32 = 3;
 /// The longest deadline that can be granted.
@@ -130,7 +134,7 @@ impl Limits {
             own.or(wider).map_or(default, |size| size.0)
         };
         Bounds {
-            memory: size(self.memory, wider.memory, 128 << 20),
+            memory: size(self.memory, wider.memory, USUAL_MEMORY),
             deadline: self.deadline.or(wider.deadline).unwrap_or(default_deadline(role)),
             concurrency: self.concurrency.or(wider.concurrency).unwrap_or(8),
             result: size(self.result, wider.result, default_result(role)),
@@ -166,6 +170,17 @@ impl Limits {
 }
 
 impl Bounds {
+    /// What is wrong with them for a plugin that takes `least` bytes before it does anything. `is_own` says whether its own file
+    /// sets the memory.
+    pub(super) fn too_little(&self, least: u64, is_own: bool) -> Option<Fault> {
+        let (own, least) = (ByteSize(self.memory), ByteSize(least.next_multiple_of(PAGE)));
+        let whose = if is_own { "" } else { ", which [limits] of the host's configuration sets," };
+        let message = format!(
+            "{own}{whose} is less than the {least} that the plugin takes before it does anything: set at least memory = \"{least}\""
+        );
+        (own < least).then(|| Fault { path: "limits.memory".to_owned(), value: None, message })
+    }
+
     /// What is wrong with them; `path` says where they are set, such as `limits`.
     fn faults(&self, path: &str) -> Vec<Fault> {
         let http = &self.http;
@@ -188,7 +203,7 @@ impl Bounds {
             format!("{} is less than {FEWEST_FAILURES}, and not 0, which is never", self.quarantine_after)
         });
         let sizes = [
-            ("memory", self.memory, 0, MOST_MEMORY),
+            ("memory", self.memory, PAGE, MOST_MEMORY),
             ("host-call", self.host_call, SMALLEST_HOST_CALL, LARGEST_HOST_CALL),
             ("random", self.random, LEAST_RANDOM, MOST_RANDOM),
             ("request-head", http.request_head, 0, LARGEST_REQUEST_HEAD),
@@ -390,6 +405,28 @@ mod tests {
             texts,
             ["limits.concurrency: 0 is less than 1", "limits.memory: 2 GiB is more than 1 GiB"]
         );
+    }
+
+    #[test]
+    fn less_memory_than_a_plugin_begins_with_is_a_fault() {
+        let bounds = |memory| {
+            let own = Limits { memory: Some(ByteSize(memory)), ..Limits::default() };
+            own.over(&Limits::default(), Role::Notifier)
+        };
+        let said =
+            |memory, is_own| bounds(memory).too_little(1_114_113, is_own).map(|fault| fault.to_string());
+        let expected = "limits.memory: 64 KiB is less than the 1152 KiB that the plugin takes before it does anything: set at least \
+                        memory = \"1152 KiB\"";
+        assert_eq!(said(64 << 10, true).as_deref(), Some(expected));
+        assert!(
+            said(64 << 10, false)
+                .unwrap()
+                .contains("64 KiB, which [limits] of the host's configuration sets, is less")
+        );
+        let named: ByteSize = "1152 KiB".parse().unwrap();
+        assert_eq!((said(named.0, true), said(named.0 - 1, true).is_some()), (None, true));
+        let any = Limits { memory: Some(ByteSize(1 << 10)), ..Limits::default() }.faults("limits");
+        assert_eq!(any[0].to_string(), "limits.memory: 1 KiB is less than 64 KiB");
     }
 
     #[test]

@@ -22,18 +22,16 @@ use super::error::{Blame, CallError, Reason, one_line};
 use super::files::{PluginFile, UnreadableFile};
 use super::grants::Grants;
 use super::imports::HostState;
-use super::limits::{Bounds, ByteSize, Limits};
+use super::limits::{Bounds, ByteSize, Limits, USUAL_MEMORY};
 use super::loaded::Plugin;
 use super::meter::Meter;
 use super::quarantine::Breaker;
-use super::reach::ungranted_addresses;
 use super::schema::Schema;
 use super::secrets::LiveSecrets;
-use super::sidecar::Sidecar;
+use super::sidecar::{Sidecar, setting_faults};
 use super::{PluginSettings, Role};
 use crate::fault::Fault;
 use crate::operator_file;
-use crate::toml_file;
 
 /// How long a plugin may take to describe itself.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(5);
@@ -54,6 +52,8 @@ pub(super) struct Compiled {
     pub description: Description,
     /// What it says that its settings must be.
     pub schema: Schema,
+    /// What it takes to say what it is, in bytes: with less, no call of it can work.
+    pub least_memory: u64,
     /// For what the kernel keeps of its memories.
     _descriptors: OwnedSemaphorePermit,
 }
@@ -82,8 +82,10 @@ impl Refusal {
     fn sidecar(file: &PluginFile, faults: &[Fault]) -> Self {
         let name = &file.name;
         let texts = faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ");
+        let is_of_host = faults.iter().all(|fault| fault.path.starts_with("limits."));
         match file.sidecar {
             Some(_) => Self::of(&format!("{name}.toml"), texts),
+            None if is_of_host => Self::component(name, texts),
             None => Self::component(
                 name,
                 format!("it needs settings, and there is no {name}.toml beside it: {texts}"),
@@ -228,17 +230,18 @@ impl Loader {
     }
 
     fn sidecar(&self, file: &PluginFile, compiled: &Compiled) -> Result<Sidecar, Vec<Fault>> {
-        let text = file.sidecar.as_deref();
-        let mut sidecar = Sidecar::read(text, compiled.contract.role, &self.limits())?;
         let is_whole = !self.settings.borrow().set_up_elsewhere.contains(&file.name);
-        sidecar.check_settings(&compiled.schema, is_whole, text)?;
-        self.check_budget(&sidecar, text)?;
-        Ok(sidecar)
+        Sidecar::read(file.sidecar.as_deref(), compiled.contract.role, &self.limits(), |config, bounds| {
+            let mut faults = setting_faults(config, &compiled.schema, is_whole);
+            faults.extend(bounds.too_little(compiled.least_memory, config.limits.memory.is_some()));
+            faults.extend(self.over_budget(bounds));
+            faults
+        })
     }
 
     /// A call that needs more than the host has for all would wait for ever.
-    fn check_budget(&self, sidecar: &Sidecar, text: Option<&str>) -> Result<(), Vec<Fault>> {
-        let (own, all) = (sidecar.bounds.memory, self.runtime.admission.memory());
+    fn over_budget(&self, bounds: &Bounds) -> Vec<Fault> {
+        let (own, all) = (bounds.memory, self.runtime.admission.memory());
         let memory = (own > all).then(|| {
             let (own, all) = (ByteSize(own), ByteSize(all));
             let message = format!(
@@ -246,17 +249,14 @@ impl Loader {
             );
             Fault { path: "limits.memory".to_owned(), value: None, message }
         });
-        let (own, all) = (sidecar.bounds.http.connections, self.connector.descriptors().most());
+        let (own, all) = (bounds.http.connections, self.connector.descriptors().most());
         let connections = (own > all).then(|| {
             let message = format!(
                 "{own} is more than the {all} that all plugins of this host may have together: half of its limit on open files (ulimit -n)"
             );
             Fault { path: "limits.connections".to_owned(), value: None, message }
         });
-        match memory.into_iter().chain(connections).collect::<Vec<_>>() {
-            faults if faults.is_empty() => Ok(()),
-            faults => Err(toml_file::located(text.unwrap_or_default(), faults)),
-        }
+        memory.into_iter().chain(connections).collect()
     }
 
     fn assemble(
@@ -270,9 +270,7 @@ impl Loader {
         self.secrets.current().say_undeclared(&file.name, &grants);
         let role = compiled.contract.role;
         let is_fed_by_senders = matches!(role, Role::Source | Role::Processor);
-        let settings = &sidecar.config.config;
         Plugin {
-            ungranted: ungranted_addresses(&file.name, &compiled.description, settings, &grants),
             generation,
             loaded_at: jiff::Timestamp::now(),
             egress: self.egress(&file.name, grants, &sidecar.bounds),
@@ -295,11 +293,11 @@ impl Loader {
         let descriptors = self.descriptors(&component).await?;
         let (runtime, role) = (self.runtime.clone(), contract.role);
         let guest = blocking(move || link(&runtime, &component, role)).await??;
-        let description =
-            self.describe(&file.name, role, &guest).await.map_err(|error| LoadError::describe(&error))?;
+        let described = self.describe(&file.name, role, &guest).await;
+        let (description, least_memory) = described.map_err(|error| LoadError::describe(&error))?;
         let text = description.config_schema.clone();
         let schema = blocking(move || Schema::read(&text)).await??;
-        Ok(Compiled { digest, contract, guest, description, schema, _descriptors: descriptors })
+        Ok(Compiled { digest, contract, guest, description, schema, least_memory, _descriptors: descriptors })
     }
 
     /// Descriptors for its memories. What plugins have open beside that ends with their calls.
@@ -313,17 +311,21 @@ impl Loader {
         })
     }
 
-    /// Asks the plugin what it is, with no grants and no settings.
-    async fn describe(&self, name: &str, role: Role, guest: &Guest) -> Result<Description, CallError> {
+    /// Asks the plugin what it is, with no grants and no settings. Also says how much memory that took.
+    async fn describe(&self, name: &str, role: Role, guest: &Guest) -> Result<(Description, u64), CallError> {
         let (terms, guest) = (self.describe_terms(name, role), guest.clone());
         let ended = self
             .runtime
             .run(terms, move |store| Box::pin(async move { Ok(Ok(guest.describe(store).await?)) }));
-        ended.await.result.map(tidy)
+        let ended = ended.await;
+        ended.result.map(|description| (tidy(description), ended.usage.memory))
     }
 
     fn describe_terms(&self, name: &str, role: Role) -> Terms {
-        let bounds = Arc::new(Limits::default().over(&self.limits(), role));
+        let mut bounds = Limits::default().over(&self.limits(), role);
+        // Its own file, which may set more, is only looked at by what it says.
+        bounds.memory = bounds.memory.max(USUAL_MEMORY);
+        let bounds = Arc::new(bounds);
         Terms {
             plugin: name.into(),
             role,

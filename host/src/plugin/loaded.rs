@@ -42,8 +42,6 @@ pub struct Plugin {
     pub(super) sidecar: Sidecar,
     /// The text of the sidecar, to see whether it changed.
     pub(super) sidecar_text: Option<String>,
-    /// Which addresses in its own file are not granted.
-    pub(super) ungranted: Vec<String>,
     pub(super) egress: Arc<Egress>,
     pub(super) meter: Meter,
     pub(super) breaker: Breaker,
@@ -61,6 +59,11 @@ impl Plugin {
     /// The name of its file in the plugin directory.
     pub(super) fn file(&self) -> String {
         format!("{}.wasm", self.name)
+    }
+
+    /// The name of the operator's file beside that.
+    pub fn sidecar_file(&self) -> String {
+        format!("{}.toml", self.name)
     }
 
     /// What it is for.

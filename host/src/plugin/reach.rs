@@ -2,7 +2,7 @@
 //! alert is lost over it.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
@@ -12,8 +12,8 @@ use super::bindings::Description;
 use super::egress::special;
 use super::grants::{Grants, host_of, http_line, methods};
 use super::loaded::Plugin;
-use super::secrets::{LiveSecrets, placeholder, placeholders};
-use super::sidecar;
+use super::secrets::{LiveSecrets, is_loopback, placeholder, placeholders};
+use super::{Role, sidecar};
 use crate::fault::Fault;
 
 /// By which a plugin's schema marks a setting that is an address which it shows and never asks.
@@ -26,29 +26,33 @@ impl Plugin {
         let grants = self.egress.grants().and_secrets(secrets);
         let settings = sidecar::merged(&self.sidecar.config.config, config);
         let reach = Reach::new(&self.name, &self.compiled.description, &settings, &grants);
-        let of_setting = |(key, text): (&String, &str)| {
-            let secret = ungranted_secret(&self.name, &grants, text);
-            let message = secret.or_else(|| reach.lacks(key, text, self.egress.secrets()))?;
-            Some(Fault { path: format!("config.{key}"), value: Some(text.into()), message })
-        };
-        texts(&settings).filter_map(of_setting).collect()
+        reach.faults(&settings, self.egress.secrets())
+    }
+
+    /// The same of its own file, if it is called without being named: each call would fail over it.
+    pub fn ungranted_in_its_file(&self) -> Vec<Fault> {
+        if self.is_called_unasked() { self.ungranted(&Map::new(), &[]) } else { Vec::new() }
+    }
+
+    /// Whether alerts bring it into play by themselves, unless routes say otherwise.
+    pub(super) fn is_called_unasked(&self) -> bool {
+        self.is_enabled() && self.role() != Role::Source
     }
 }
 
-/// Which addresses in the plugin's own file its grants do not cover, one text each.
-pub(super) fn ungranted_addresses(
-    name: &str,
-    description: &Description,
-    settings: &Map<String, Value>,
-    grants: &Grants,
-) -> Vec<String> {
-    let (reach, none) = (Reach::new(name, description, settings, grants), LiveSecrets::default());
-    let lacking = texts(settings).filter_map(|(key, text)| Some((key, reach.lacks(key, text, &none)?)));
-    lacking.map(|(key, lack)| format!("config.{key}: {lack}")).collect()
-}
-
-fn texts(settings: &Map<String, Value>) -> impl Iterator<Item = (&String, &str)> {
-    settings.iter().filter_map(|(key, value)| Some((key, value.as_str()?)))
+/// The texts of settings with their names; of those in a table behind its own, whose names have a dot.
+fn texts(settings: &Map<String, Value>) -> Vec<(String, &str)> {
+    let mut found = Vec::new();
+    for (key, value) in settings {
+        match value {
+            Value::String(text) => found.push((key.clone(), text.as_str())),
+            Value::Object(table) => {
+                found.extend(texts(table).into_iter().map(|(name, text)| (format!("{key}.{name}"), text)));
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 fn ungranted_secret(plugin: &str, grants: &Grants, text: &str) -> Option<String> {
@@ -85,10 +89,21 @@ impl<'a> Reach<'a> {
         Self { plugin, grants, methods, links: links(&description.config_schema) }
     }
 
+    /// What of the settings names an address or a secret that is not granted.
+    fn faults(&self, settings: &Map<String, Value>, secrets: &LiveSecrets) -> Vec<Fault> {
+        let of_setting = |(key, text): (String, &str)| {
+            let secret = ungranted_secret(self.plugin, self.grants, text);
+            let message = secret.or_else(|| self.lacks(&key, text, secrets))?;
+            Some(Fault { path: format!("config.{key}"), value: Some(text.into()), message })
+        };
+        texts(settings).into_iter().filter_map(of_setting).collect()
+    }
+
     /// Why nothing can be sent to this address, if the setting is one and that is so.
     fn lacks(&self, key: &str, text: &str, secrets: &LiveSecrets) -> Option<String> {
-        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
-        if self.links.contains(key) {
+        let url = address(text)?;
+        // What a table holds is not known to be asked.
+        if self.links.contains(key) || key.contains('.') {
             return None;
         }
         let secrets = secrets.current();
@@ -103,37 +118,59 @@ impl<'a> Reach<'a> {
         }
     }
 
-    fn unless_public(&self, url: &Url) -> Option<String> {
-        let (address, kind) =
-            special_address(url).filter(|(address, _)| !self.grants.allows_private(*address))?;
-        Some(format!(
-            "leads to {address}, which is {kind}; to allow it, add to [grants] of {}.toml: private-networks = [\"{address}\"]",
-            self.plugin
-        ))
+    /// What is wrong with an address, and the lines that mend it.
+    fn unless_granted(&self, shown: &Url, (asked, is_open): &(Url, bool)) -> Option<String> {
+        let (mut wrong, mut lines) = (Vec::new(), Vec::new());
+        if !self.grants.reach(&self.methods, asked, *is_open) {
+            wrong.push("is not granted".to_owned());
+            lines.push(self.line(shown));
+        }
+        let special = special_addresses(asked);
+        if let Some((address, kind)) = special.first()
+            && !special.iter().any(|(address, _)| self.grants.allows_private(*address))
+        {
+            let networks: Vec<_> =
+                special.iter().map(|(address, _)| format!("{:?}", address.to_string())).collect();
+            wrong.push(format!("leads to {address}, which is {kind}"));
+            lines.push(format!("private-networks = [{}]", networks.join(", ")));
+        }
+        let (wrong, lines) = (wrong.join(", and "), lines.join(" and "));
+        let plugin = self.plugin;
+        (!wrong.is_empty())
+            .then(|| format!("{wrong}; to allow it, add to [grants] of {plugin}.toml: {lines}"))
     }
 
-    fn unless_granted(&self, shown: &Url, (asked, is_open): &(Url, bool)) -> Option<String> {
-        if self.grants.reach(&self.methods, asked, *is_open) {
-            return self.unless_public(asked);
-        }
+    /// The line that grants an address.
+    fn line(&self, shown: &Url) -> String {
         let method = self.methods.first().cloned().unwrap_or(Method::POST);
         let mut below = shown.clone();
         if below.path() == "/" {
             below.set_path("/**");
         }
-        let line = http_line(&method, &below);
-        Some(format!("is not granted; to allow it, add to [grants] of {}.toml: {line}", self.plugin))
+        http_line(&method, &below)
     }
 }
 
-/// What keeps a plugin from an address that is written out as one.
-fn special_address(url: &Url) -> Option<(IpAddr, &'static str)> {
-    let address = match host_of(url)? {
-        Host::Ipv4(address) => IpAddr::V4(address),
-        Host::Ipv6(address) => IpAddr::V6(address),
-        Host::Domain(_) => return None,
+/// The web address that a text is. A template, or a sentence that begins with an address, is none.
+fn address(text: &str) -> Option<Url> {
+    if text.contains("{{") || text.contains("{%") || text.contains(char::is_whitespace) {
+        return None;
+    }
+    Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+/// The addresses outside the public internet that a URL leads to, as far as that is known without asking a resolver: one of them
+/// has to be allowed.
+fn special_addresses(url: &Url) -> Vec<(IpAddr, &'static str)> {
+    let addresses = match host_of(url) {
+        Some(Host::Ipv4(address)) => vec![IpAddr::V4(address)],
+        Some(Host::Ipv6(address)) => vec![IpAddr::V6(address)],
+        Some(host @ Host::Domain(_)) if is_loopback(&host) => {
+            vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+        }
+        _ => Vec::new(),
     };
-    Some((address, special(address)?))
+    addresses.into_iter().filter_map(|address| Some((address, special(address)?))).collect()
 }
 
 /// The URL up to the segment of its path that holds a placeholder, and whether there is one.
@@ -181,9 +218,19 @@ mod tests {
     fn lack(granted: &str, url: &str) -> Option<String> {
         let settings = toml::from_str(&format!("url = '{url}'\nclient-url = 'https://c.example'")).unwrap();
         let description = description(&["POST https://hooks.example/services/**"]);
-        let mut said = ungranted_addresses("slack", &description, &settings, &grants(granted, &["PATH"]));
+        let mut said = ungranted("slack", &description, &settings, &grants(granted, &["PATH"]));
         assert!(said.len() < 2, "a link is not asked: {said:?}");
         said.pop()
+    }
+
+    fn ungranted(
+        plugin: &str,
+        description: &Description,
+        settings: &Map<String, Value>,
+        grants: &Grants,
+    ) -> Vec<String> {
+        let reach = Reach::new(plugin, description, settings, grants);
+        reach.faults(settings, &LiveSecrets::default()).iter().map(Fault::to_string).collect()
     }
 
     #[test]
@@ -212,12 +259,29 @@ mod tests {
         assert!(said.starts_with("config.url: leads to 10.0.0.7, which is private"), "{said}");
         assert!(said.ends_with("private-networks = [\"10.0.0.7\"]"), "{said}");
         assert_eq!(lack("POST http://8.8.8.8/**", "http://8.8.8.8/alerts"), None);
+        let both = lack("POST https://a.example/x", "http://localhost:9093/a").unwrap();
+        assert_eq!(
+            both,
+            "config.url: is not granted, and leads to 127.0.0.1, which is loopback; to allow it, add to [grants] of slack.toml: \
+             http = [\"POST http://localhost:9093/a\"] and private-networks = [\"127.0.0.1\", \"::1\"]"
+        );
+    }
+
+    #[test]
+    fn what_only_begins_like_an_address_is_none() {
+        for text in [
+            "https://wiki.example/{{ labels.team }}",
+            "https://wiki.example/{% if a %}",
+            "https://a.example is down",
+        ] {
+            assert_eq!(lack("POST https://a.example/x", text), None, "{text}");
+        }
     }
 
     #[test]
     fn a_method_that_is_set_counts() {
         let settings = toml::from_str("url = 'https://a.example/x'\nmethod = 'PUT'").unwrap();
-        let of = |granted| ungranted_addresses("p", &description(&[]), &settings, &grants(granted, &[]));
+        let of = |granted| ungranted("p", &description(&[]), &settings, &grants(granted, &[]));
         assert!(of("PUT https://a.example/x").is_empty());
         assert!(of("POST https://a.example/x")[0].ends_with("http = [\"PUT https://a.example/x\"]"));
     }
@@ -241,6 +305,17 @@ mod tests {
         assert!(one.ends_with("http = [\"POST https://hooks.example/services/**\"]"), "{one}");
         let elsewhere = said(all, "other.example").unwrap();
         assert!(elsewhere.starts_with("secret PATH may not go to hooks.example"), "{elsewhere}");
+    }
+
+    #[test]
+    fn a_secret_in_a_table_has_to_be_granted_too() {
+        let settings =
+            toml::from_str("[headers]\nauth = 'Bearer ${secret:A}'\nlink = 'https://b.example/'").unwrap();
+        let of = |secrets: &[&str]| {
+            ungranted("p", &description(&[]), &settings, &grants("* https://a.example/**", secrets))
+        };
+        assert!(of(&["A"]).is_empty());
+        assert!(of(&[])[0].starts_with("config.headers.auth: the secret A is not granted"), "{:?}", of(&[]));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 mod words;
 
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value};
 
 use super::error::one_line;
@@ -53,11 +53,13 @@ impl Schema {
             return Err(format!("it has {} bytes, more than {LARGEST}", text.len()));
         }
         let schema: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let schema = Inliner { root: &schema, size: Size::default() }.inline(&schema, &mut Vec::new())?;
+        let given = schema;
+        let schema = Inliner { root: &given, size: Size::default(), at: String::new() }
+            .inline(&given, &mut Vec::new())?;
         // They go over a text once: no look-around, and no search that turns back.
         let patterns = PatternOptions::regex().size_limit(LARGEST_PATTERN).dfa_size_limit(LARGEST_PATTERN);
         let validator = jsonschema::options().with_pattern_options(patterns).build(&schema);
-        let validator = Some(validator.map_err(|error| error.to_string())?);
+        let validator = Some(validator.map_err(|error| unusable(&given, &schema, &error))?);
         Ok(Self { validator, inlined: schema })
     }
 
@@ -82,11 +84,30 @@ impl Schema {
     }
 }
 
+/// What is wrong with a schema, and where. `inlined` is what it was made of `given`.
+fn unusable(given: &Value, inlined: &Value, error: &ValidationError<'_>) -> String {
+    // A pattern that does not compile is found by its place in the schema, what else is wrong by that in the document.
+    let places = [error.instance_path().as_str(), error.schema_path().as_str()];
+    let is_it = |place: &&&str| inlined.pointer(place) == Some(&**error.instance());
+    match places.iter().find(is_it) {
+        Some(place) if given.pointer(place).is_some() => format!("{}: {error}", at(place)),
+        Some(place) => format!("{}, once each `$ref` is written out: {error}", at(place)),
+        None => error.to_string(),
+    }
+}
+
+/// A place in the schema, as a JSON Pointer.
+fn at(pointer: &str) -> String {
+    if pointer.is_empty() { "at its root".to_owned() } else { format!("at {pointer}") }
+}
+
 /// Replaces each `$ref` by what it refers to, as derived schemas have them for their types. If each refers twice to the
 /// next, sixty come to more than any machine checks: so what they come to is counted while it is made.
 struct Inliner<'a> {
     root: &'a Value,
     size: Size,
+    /// Where it is, as a JSON Pointer.
+    at: String,
 }
 
 /// What is made so far, and how deep it is where it is made.
@@ -122,12 +143,27 @@ impl<'a> Inliner<'a> {
         self.size.count(schema)?;
         self.size.levels += 1;
         let inlined = match schema {
-            Value::Array(parts) => parts.iter().map(|part| self.inline(part, within)).collect(),
+            Value::Array(parts) => {
+                let parts = parts.iter().enumerate();
+                parts.map(|(index, part)| self.below(&index.to_string(), part, within)).collect()
+            }
             Value::Object(members) => self.inline_members(members, within),
             other => Ok(other.clone()),
         };
         self.size.levels -= 1;
         inlined
+    }
+
+    fn below(&mut self, name: &str, part: &'a Value, within: &mut Vec<&'a str>) -> Result<Value, String> {
+        let before = self.at.len();
+        self.at += &format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+        let inlined = self.inline(part, within);
+        self.at.truncate(before);
+        inlined
+    }
+
+    fn here(&self, what: &str) -> String {
+        format!("{}: {what}", at(&self.at))
     }
 
     fn inline_members(
@@ -144,14 +180,14 @@ impl<'a> Inliner<'a> {
                     push_all_of(&mut inlined, target);
                 }
                 ("$dynamicRef" | "$recursiveRef", Value::String(_)) => {
-                    return Err(format!(
+                    return Err(self.here(&format!(
                         "it has a `{key}`: use a `$ref` within the schema, such as #/$defs/name"
-                    ));
+                    )));
                 }
                 // Only references lead there; below the root it is a setting of that name.
                 ("$defs" | "definitions", Value::Object(_)) if self.is_root(members) => {}
                 ("allOf", part) => {
-                    let part = self.inline(part, within)?;
+                    let part = self.below(key, part, within)?;
                     match part {
                         Value::Array(parts) => {
                             parts.into_iter().for_each(|part| push_all_of(&mut inlined, part))
@@ -159,7 +195,7 @@ impl<'a> Inliner<'a> {
                         other => _ = inlined.insert(key.clone(), other),
                     }
                 }
-                (_, part) => _ = inlined.insert(key.clone(), self.inline(part, within)?),
+                (_, part) => _ = inlined.insert(key.clone(), self.below(key, part, within)?),
             }
         }
         Ok(Value::Object(inlined))
@@ -171,19 +207,23 @@ impl<'a> Inliner<'a> {
 
     fn follow(&mut self, reference: &'a str, within: &mut Vec<&'a str>) -> Result<Value, String> {
         if within.contains(&reference) {
-            return Err(format!(
+            return Err(self.here(&format!(
                 "its `$ref` {reference} refers to itself: settings cannot be nested without end"
-            ));
+            )));
         }
         if within.len() >= DEEPEST {
-            return Err(format!("more than {DEEPEST} of its `$ref` lead from one to the next"));
+            return Err(self.here(&format!("more than {DEEPEST} of its `$ref` lead from one to the next")));
         }
         let target = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
         let target = target.ok_or_else(|| {
-            format!("its `$ref` {reference} leads to nothing in the schema: it must be such as #/$defs/name")
+            self.here(&format!(
+                "its `$ref` {reference} leads to nothing in the schema: it must be such as #/$defs/name"
+            ))
         })?;
         within.push(reference);
+        let before = std::mem::replace(&mut self.at, reference.trim_start_matches('#').to_owned());
         let inlined = self.inline(target, within);
+        self.at = before;
         within.pop();
         inlined
     }
@@ -254,6 +294,33 @@ mod tests {
         assert_eq!(faults(&schema, json!({"mode": "odd"})).len(), 1);
         assert_eq!(faults(&schema, json!({"$ref": "x", "definitions": "x"})).len(), 2);
         assert_eq!(faults(&schema, json!({"both": "mighty"})).len(), 2);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_schema_has_its_place() {
+        for (schema, words) in [
+            (json!({"properties": {"url": {"type": "strin"}}}), "at /properties/url/type: \"strin\" is not"),
+            (
+                json!({"properties": {"a/b": {"pattern": "("}}}),
+                "at /properties/a~1b/pattern: \"(\" is not a \"regex\"",
+            ),
+            (json!({"properties": {"url": {"minLength": -1}}}), "at /properties/url/minLength: -1 is less"),
+            (json!({"properties": []}), "at /properties: [] is not of type"),
+            (json!([]), "at its root: [] is not of type"),
+            (
+                json!({"properties": {"url": {"$ref": "#/$defs/Url"}}, "$defs": {"Url": {"type": "strin"}}}),
+                "at /properties/url/allOf/0/type, once each `$ref` is written out: \"strin\" is not",
+            ),
+            (
+                json!({"properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"items": [{"$ref": "#/$defs/No"}]}}}),
+                "at /$defs/A/items/0: its `$ref` #/$defs/No leads to nothing",
+            ),
+            (json!({"properties": {"a": {"$dynamicRef": "#a"}}}), "at /properties/a: it has a `$dynamicRef`"),
+        ] {
+            let refused = refused(&schema);
+            let said = refused.split_once("cannot be used: ").map_or("", |(_, said)| said);
+            assert!(said.starts_with(words), "{schema}: {refused}");
+        }
     }
 
     #[test]

@@ -83,14 +83,39 @@ fn source_faults(config: &SidecarConfig, role: Role) -> Vec<Fault> {
 pub(super) type Settings = Arc<[(String, String)]>;
 
 impl Sidecar {
-    /// Reads the file, checked as far as is possible without the plugin's own word; `None` is a plugin without one.
-    pub(super) fn read(text: Option<&str>, role: Role, host: &Limits) -> Result<Self, Vec<Fault>> {
+    /// Reads the file and checks it, also by the plugin's own word: `more` settles the settings, and says what the plugin and the
+    /// host have against them and the limits. `None` is a plugin without a file.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it, what cannot be read as well as what makes no sense in the rest.
+    pub(super) fn read(
+        text: Option<&str>,
+        role: Role,
+        host: &Limits,
+        more: impl FnOnce(&mut SidecarConfig, &Bounds) -> Vec<Fault>,
+    ) -> Result<Self, Vec<Fault>> {
         let text = text.unwrap_or_default();
-        Self::build(toml_file::read(text)?, role, host).map_err(|faults| toml_file::located(text, faults))
+        let (mut config, illegible) = toml_file::read_partly::<SidecarConfig>(text)?;
+        let bounds = Arc::new(config.limits.over(host, role));
+        let mut found = more(&mut config, &bounds);
+        // What was left out is not missing.
+        found.retain(|fault| !illegible.iter().any(|other| holds(&other.path, &fault.path)));
+        let built = Self::build(config, role, bounds);
+        let (built, mut faults) = match built {
+            Ok(sidecar) => (Some(sidecar), Vec::new()),
+            Err(faults) => (None, faults),
+        };
+        // The plugin's word says more.
+        faults.retain(|fault| !found.iter().any(|other| other.path == fault.path));
+        faults.extend(found);
+        match built {
+            Some(sidecar) if faults.is_empty() && illegible.is_empty() => Ok(sidecar),
+            _ => Err([illegible, toml_file::located(text, faults)].concat()),
+        }
     }
 
-    fn build(config: SidecarConfig, role: Role, host: &Limits) -> Result<Self, Vec<Fault>> {
-        let bounds = Arc::new(config.limits.over(host, role));
+    fn build(config: SidecarConfig, role: Role, bounds: Arc<Bounds>) -> Result<Self, Vec<Fault>> {
         let mut faults = config.limits.faults("limits");
         if config.limits.receivers.is_some() {
             let message =
@@ -113,24 +138,20 @@ impl Sidecar {
             _ => Err(faults),
         }
     }
+}
 
-    /// Checks the settings against the plugin's own schema. `text` is the file, for places. Where receivers add settings
-    /// of their own, those of the file need not be whole.
-    pub(super) fn check_settings(
-        &mut self,
-        schema: &Schema,
-        is_whole: bool,
-        text: Option<&str>,
-    ) -> Result<(), Vec<Fault>> {
-        schema.settle_words(&mut self.config.config);
-        let mut faults = schema.faults(&self.config.config);
-        faults.retain(|fault| is_whole || !fault.is_missing());
-        if !faults.is_empty() {
-            return Err(toml_file::located(text.unwrap_or_default(), faults));
-        }
-        self.settings = settings(&self.config.config)?;
-        Ok(())
-    }
+/// Whether a path is this place, or lies in it.
+fn holds(place: &str, path: &str) -> bool {
+    path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// What a plugin's own schema has against the settings, once its words are settled. Where receivers add settings of their own,
+/// those of the file need not be whole.
+pub(super) fn setting_faults(config: &mut SidecarConfig, schema: &Schema, is_whole: bool) -> Vec<Fault> {
+    schema.settle_words(&mut config.config);
+    let mut faults = schema.faults(&config.config);
+    faults.retain(|fault| is_whole || !fault.is_missing());
+    faults
 }
 
 /// Settings of a receiver over those of the plugin's file.
@@ -180,14 +201,16 @@ mod tests {
 
     fn sidecar(text: &str) -> Result<Sidecar, String> {
         let said = |faults: Vec<Fault>| faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n");
-        Sidecar::read(Some(text), Role::Notifier, &Limits::default()).map_err(said)
+        Sidecar::read(Some(text), Role::Notifier, &Limits::default(), |_, _| Vec::new()).map_err(said)
     }
 
     #[test]
     fn any_sidecar_is_understood_or_refused_with_a_place() {
         let example = include_str!("../../../plugins/slack/slack.toml");
         let read = |text: &str| {
-            if let Err(faults) = Sidecar::read(Some(text), Role::Processor, &Limits::default()) {
+            if let Err(faults) =
+                Sidecar::read(Some(text), Role::Processor, &Limits::default(), |_, _| Vec::new())
+            {
                 are_placed(&faults, text);
             }
         };
@@ -235,15 +258,17 @@ mod tests {
 
     #[test]
     fn a_plugin_without_a_file_is_enabled_and_reaches_nothing() {
-        let sidecar = Sidecar::read(None, Role::Processor, &Limits::default()).unwrap();
+        let sidecar = Sidecar::read(None, Role::Processor, &Limits::default(), |_, _| Vec::new()).unwrap();
         assert!(sidecar.config.enabled && sidecar.settings.is_empty() && sidecar.when.is_none());
     }
 
     #[test]
     fn a_source_is_not_retried_and_its_file_cannot_say_so() {
         let text = Some("[retry]\nmaximum-attempts = 2\n");
-        let read =
-            |role| Sidecar::read(text, role, &Limits::default()).map_err(|faults| faults[0].to_string());
+        let read = |role| {
+            let read = Sidecar::read(text, role, &Limits::default(), |_, _| Vec::new());
+            read.map_err(|faults| faults[0].to_string())
+        };
         let refused = read(Role::Source).err().unwrap();
         assert!(refused.starts_with("retry: a source is not asked again"), "{refused}");
         assert!(read(Role::Processor).is_ok());
@@ -279,13 +304,21 @@ mod tests {
         }
     }
 
+    /// A sidecar of a plugin with this schema.
+    fn fitted(text: &str, schema: &str) -> Result<Sidecar, Vec<String>> {
+        let schema = Schema::read(schema).unwrap();
+        let more = |config: &mut SidecarConfig, _: &Bounds| setting_faults(config, &schema, true);
+        let read = Sidecar::read(Some(text), Role::Notifier, &Limits::default(), more);
+        read.map_err(|faults| faults.iter().map(Fault::to_string).collect())
+    }
+
     #[test]
     fn words_of_settings_are_taken_in_any_case() {
-        let mut sidecar = sidecar("[config]\nseverity = 'High'\nmode = 'A'\nurl = 'X'").unwrap();
-        let schema = Schema::read(
+        let sidecar = fitted(
+            "[config]\nseverity = 'High'\nmode = 'A'\nurl = 'X'",
             r#"{"properties": {"severity": {"enum": ["low", "high", 3]}, "mode": {"enum": ["a", "A"]}}}"#,
-        );
-        sidecar.check_settings(&schema.unwrap(), true, None).unwrap();
+        )
+        .unwrap();
         let setting =
             |name| sidecar.settings.iter().find(|(key, _)| key == name).map(|(_, text)| text.as_str());
         assert_eq!(
@@ -296,15 +329,47 @@ mod tests {
 
     #[test]
     fn a_setting_that_does_not_fit_is_placed_in_the_file() {
-        let text = "[config]\nurl = 3\nextra = 'x'";
-        let schema = Schema::read(
+        let faults = fitted(
+            "[config]\nurl = 3\nextra = 'x'",
             r#"{"type":"object","properties":{"url":{"type":"string"}},"additionalProperties":false}"#,
         );
-        let faults = sidecar(text).unwrap().check_settings(&schema.unwrap(), true, Some(text)).unwrap_err();
+        let faults = faults.err().unwrap();
         assert!(
-            faults
-                .iter()
-                .any(|fault| { fault.to_string() == "config.extra: is not a known key (line 3, column 1)" })
+            faults.contains(&"config.extra: is not a known key (line 3, column 1)".to_owned()),
+            "{faults:?}"
         );
+    }
+
+    /// What cannot be read hides nothing of the rest, and is not told again as missing.
+    #[test]
+    fn a_key_that_is_not_known_hides_no_other_fault() {
+        let schema = r#"{"type": "object", "properties": {"url": {"type": "string"}, "list": {}}, "required": ["url"]}"#;
+        let text = "colour = 1\norder = 'x'\nwhen = 'alert.'\n[config]\nlist = []\n[limits]\nmemory = '64kb'\ndeadline = '0s'\n\
+                    [retry]\nmaximum-attempts = 'x'\n[grants]\nhttp = ['nonsense']\nmail = 3\n";
+        let faults = fitted(text, schema).err().unwrap();
+        for (part, line) in [
+            ("colour: is not a known key", 1),
+            ("order: \"x\" is a string", 2),
+            ("when: is not a CEL expression", 3),
+            ("config.url: is required", 4),
+            ("config.list: must be a text", 5),
+            ("limits.memory: '64kb'", 7),
+            ("limits.deadline: must be longer", 8),
+            ("retry.maximum-attempts: \"x\" is a string", 10),
+            ("grants.http[0]: ", 12),
+            ("grants.mail: 3 is a number", 13),
+        ] {
+            let is_it =
+                |fault: &&String| fault.starts_with(part) && fault.contains(&format!("(line {line},"));
+            assert_eq!(
+                faults.iter().filter(is_it).count(),
+                1,
+                "{part} in line {line}:\n{}",
+                faults.join("\n")
+            );
+        }
+        assert_eq!(faults.len(), 10, "{}", faults.join("\n"));
+        let faults = fitted("config = 3\nwhen = 'alert.'", schema).err().unwrap();
+        assert_eq!(faults.len(), 2, "what is no table lacks no key: {faults:?}");
     }
 }

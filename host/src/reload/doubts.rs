@@ -9,6 +9,8 @@ use crate::fault::Fault;
 use crate::plugin::{Plugin, Registry};
 use crate::webhook::ALERTS;
 
+use super::misfits::named;
+
 /// How many letters may be wrong in a name that was mistyped; of three letters, one.
 const MOST_EDITS: usize = 2;
 const LETTERS: usize = 3;
@@ -41,6 +43,14 @@ pub fn ungranted(file: &ConfigFile, find: &dyn Fn(&str) -> Option<Arc<Plugin>>) 
         faults.extend(found.into_iter().map(below));
     }
     faults
+}
+
+/// Whether a plugin is called with the settings of its own file: not where only receivers or updaters use it, which bring others.
+pub fn uses_its_file(file: &ConfigFile, name: &str) -> bool {
+    let is_set_up = file.receivers.contains_key(name) || file.updaters.contains_key(name);
+    let is_named = || named(file).iter().any(|(_, _, other)| *other == name);
+    let is_for_others = || file.plugin_settings().set_up_elsewhere.contains(name);
+    !is_set_up && (!is_for_others() || file.routes.is_empty() || is_named())
 }
 
 /// Sources that the configuration names and that are not there, where `plugins` are the names of those that are.
@@ -88,6 +98,23 @@ mod tests {
         let file: ConfigFile = toml::from_str(toml).unwrap();
         let plugins = ["grafana", "sentry"].map(str::to_owned).into();
         unknown_sources(&file, &plugins).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_plugin_whose_settings_are_elsewhere_does_not_use_its_file() {
+        let uses = |toml: &str| uses_its_file(&toml::from_str(toml).unwrap(), "slack");
+        let chat = "[receivers.chat]\nplugin = 'slack'\n";
+        for (more, expected) in [
+            ("", true),
+            ("[[routes]]\nreceivers = ['chat']\n", false),
+            ("[[routes]]\n[[routes.routes]]\nreceivers = ['slack', 'chat']\n", true),
+            ("fallback = ['slack']\n[[routes]]\nreceivers = ['chat']\n", true),
+            ("[routing]\ncatch-all = ['slack']\n[[routes]]\nreceivers = ['chat']\n", true),
+            ("[receivers.slack]\n", false),
+        ] {
+            assert_eq!(uses(&format!("{chat}{more}")), expected, "{more}");
+        }
+        assert!(uses("") && uses("[[routes]]\nreceivers = ['pager']\n"), "the next routes may name it");
     }
 
     #[test]

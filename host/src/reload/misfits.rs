@@ -11,12 +11,7 @@ use crate::routing::RouteConfig;
 /// fit the plugin, a plugin is for something else, or a secret is not there.
 pub fn misfits(file: &ConfigFile, find: &dyn Fn(&str) -> Option<Arc<Plugin>>) -> Vec<Fault> {
     let mut faults = unfit_settings(file, find);
-    let mut named = Vec::new();
-    named_in("routes", &file.routes, &mut named);
-    let catch_all = file.routing.catch_all.iter().enumerate();
-    let catch_all =
-        catch_all.map(|(index, name)| (format!("routing.catch-all[{index}]"), Role::Notifier, name));
-    for (path, role, name) in named.into_iter().chain(catch_all) {
+    for (path, role, name) in named(file) {
         let is_set_up = match role {
             Role::Notifier => file.receivers.contains_key(name),
             _ => file.updaters.contains_key(name),
@@ -63,7 +58,20 @@ fn fault(path: String, message: String) -> Fault {
     Fault { path, value: None, message }
 }
 
-/// Who is named in routes, each with the place.
+/// Who is named in routes, in fallbacks and in the catch-all, each with the place.
+pub(super) fn named(file: &ConfigFile) -> Vec<(String, Role, &String)> {
+    let mut found = Vec::new();
+    named_in("routes", &file.routes, &mut found);
+    let receivers = file.receivers.iter();
+    let fallbacks = receivers.map(|(name, config)| (format!("receivers.{name}.fallback"), &config.fallback));
+    let catch_all = ("routing.catch-all".to_owned(), &file.routing.catch_all);
+    for (list, names) in fallbacks.chain([catch_all]) {
+        let names = names.iter().enumerate();
+        found.extend(names.map(|(index, name)| (format!("{list}[{index}]"), Role::Notifier, name)));
+    }
+    found
+}
+
 fn named_in<'a>(at: &str, routes: &'a [RouteConfig], found: &mut Vec<(String, Role, &'a String)>) {
     for (index, route) in routes.iter().enumerate() {
         let at = format!("{at}[{index}]");

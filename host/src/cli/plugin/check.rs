@@ -54,8 +54,17 @@ impl Check {
 /// Line by line: what a plugin says stays within the line that it is in.
 fn report(file: &Path, checked: &Checked, secrets: &BTreeMap<String, SecretConfig>) -> Vec<String> {
     let shown = file.display();
+    let out_of_reach = out_of_reach(checked);
     let mut lines = match &checked.refused {
-        None => vec![format!("{shown}: a host would load it")],
+        None if out_of_reach.is_empty() => vec![format!("{shown}: a host would load it")],
+        None => {
+            let mut lines = vec![
+                format!("{shown}: a host would load it, and calls with its settings would fail"),
+                String::new(),
+            ];
+            lines.extend(out_of_reach);
+            lines
+        }
         Some(refused) => vec![
             format!("{shown}: a host would refuse it"),
             String::new(),
@@ -70,6 +79,16 @@ fn report(file: &Path, checked: &Checked, secrets: &BTreeMap<String, SecretConfi
         lines.extend(to_paste(&checked.name, profile, secrets));
     }
     lines
+}
+
+/// What its settings ask for and are not granted, a line each.
+fn out_of_reach(checked: &Checked) -> Vec<String> {
+    let plugin = checked.plugin.iter();
+    let of_plugin = plugin.flat_map(|plugin| {
+        let found = plugin.ungranted_in_its_file().into_iter();
+        found.map(|fault| format!("  {}: {fault}", plugin.sidecar_file()))
+    });
+    of_plugin.collect()
 }
 
 fn about(profile: &Profile, size: u64) -> Vec<String> {
