@@ -311,7 +311,8 @@ fn failure(error: &SmtpError) -> MailError {
     let status = error.status().map(u16::from);
     match status {
         Some(status) if is_about_login(status) => {
-            MailError::Unavailable(format!("the mail server refused the login: {text}"))
+            let advice = relay::AUTH.1;
+            MailError::Unavailable(format!("the mail server refused the login: {text}: {advice}"))
         }
         Some(500..) => MailError::Rejected(format!("the mail server refused the message: {text}")),
         Some(_) => MailError::Unavailable(format!("the mail server refused the message for now: {text}")),

@@ -36,7 +36,7 @@ const GREETING: (&str, &str) =
 const CERTIFICATE: &str = "its certificate is one of an authority, as `openssl req -x509` makes it: make another with \
      `-addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:NAME`, and put it into `mail.root-certificates`";
 const STARTTLS: (&str, &str) = ("STARTTLS", "check `mail.tls` and `mail.port`");
-const AUTH: (&str, &str) = ("AUTH", "check `mail.username` and its password");
+pub(super) const AUTH: (&str, &str) = ("AUTH", "check `mail.username` and its password");
 const MAIL: (&str, &str) = ("MAIL FROM", "check `mail.from`, and that this host may send as that");
 
 impl Relay {
