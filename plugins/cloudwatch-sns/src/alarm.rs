@@ -1,6 +1,6 @@
 //! A CloudWatch alarm as it changes its state: of one metric, of a formula, of other alarms, or of logs.
 
-use campanile_guest::source::{Draft, Settings, Severity, Sheet, rfc3339, text};
+use campanile_guest::source::{Draft, Settings, Severity, Sheet, fact_time, text};
 use campanile_guest::types::Status;
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ fn state(alarm: &Value, settings: &Settings, sheet: &mut Sheet) -> (Status, Seve
 /// When the state changed: no `starts_at`, since a resolve does not say when the alarm began.
 fn changed_at(alarm: &Value, sheet: &mut Sheet) -> Value {
     let time = &alarm["StateChangeTime"];
-    let read = rfc3339(time);
+    let read = fact_time(time);
     if read.is_none() && !time.is_null() {
         sheet.odd("Message.StateChangeTime", time, "is no time: left out");
     }
@@ -158,7 +158,7 @@ mod tests {
                 },
                 "data": {
                     "state": "ALARM", "old_state": "OK", "reason": reason, "trigger": trigger,
-                    "state_changed_at": "2025-07-01T10:10:00.123Z",
+                    "state_changed_at": "2025-07-01T10:10:00.123000Z",
                 },
             })
         );

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use campanile_guest::failure::permanent;
-use campanile_guest::source::{Draft, Settings, Severity, Sheet, rfc3339};
+use campanile_guest::source::{Draft, Settings, Severity, Sheet, fact_time};
 use campanile_guest::types::{Failure, Status};
 use serde_json::{Value, json};
 
@@ -124,7 +124,7 @@ fn identified(draft: Draft, event: &Value, sheet: &mut Sheet) -> Draft {
 /// When it happened. No part of the identity: the recovery has another time.
 fn timestamp(event: &Value, sheet: &mut Sheet) -> Value {
     let Some(date) = given(event, "/date").map(Value::from) else { return Value::Null };
-    let time = rfc3339(&date);
+    let time = fact_time(&date);
     if time.is_none() {
         sheet.odd("date", &date, "is no time: left out");
     }

@@ -19,7 +19,7 @@ pub use draft::Draft;
 use draft::inside;
 pub use labelled::{fingerprint, labelled};
 pub use severity::Severity;
-pub use time::{is_past, rfc3339};
+pub use time::{fact_time, is_past, rfc3339};
 
 /// The longest excerpt of an odd value in a warning, in characters.
 const EXCERPT: usize = 80;

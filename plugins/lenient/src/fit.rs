@@ -275,7 +275,7 @@ pub fn mark(count: usize, unit: &str) -> String {
 }
 
 /// The number with a comma between thousands.
-fn grouped(number: usize) -> String {
+pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
     groups.join(",")

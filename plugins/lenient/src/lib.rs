@@ -7,7 +7,7 @@ mod key;
 mod severity;
 mod time;
 
-pub use fit::{depth, fit, fit_alert, flatten, mark, share, shorten, size};
+pub use fit::{depth, fit, fit_alert, flatten, grouped, mark, share, shorten, size};
 pub use json::read;
 pub use key::key;
 pub use severity::{SEVERITIES, severity};

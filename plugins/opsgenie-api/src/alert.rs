@@ -102,6 +102,16 @@ mod tests {
     }
 
     #[test]
+    fn a_note_that_is_the_description_is_kept_once() {
+        let (alert, _) =
+            created(r#"{"message": "m", "alias": "a", "note": "Second time", "user": "Nagios"}"#);
+        assert_eq!(
+            (&alert["description"], &alert["data"]),
+            (&json!("Second time"), &json!({"user": "Nagios"}))
+        );
+    }
+
+    #[test]
     fn a_close_ends_the_alert_with_the_alias() {
         let (created, _) = created(include_str!("../payloads/create.json"));
         let body = serde_json::from_str(include_str!("../payloads/close.json")).unwrap();

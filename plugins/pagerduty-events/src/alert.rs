@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use campanile_guest::source::{Draft, Settings, Sheet, rfc3339, text};
+use campanile_guest::source::{Draft, Settings, Sheet, fact_time, text};
 use campanile_guest::types::Status;
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ fn description<'a>(payload: &'a Value, summary: Option<&'a str>) -> Option<Cow<'
 
 /// When it was seen. No part of the identity: a second trigger of the same incident has another.
 fn timestamp(given: &Value, sheet: &mut Sheet) -> Value {
-    if let Some(read) = rfc3339(given) {
+    if let Some(read) = fact_time(given) {
         return json!(read);
     }
     if !given.is_null() && given != "" {
@@ -127,7 +127,7 @@ mod tests {
                     {"href": "https://monitoring.example.com", "text": "Sample Monitoring Service"},
                 ],
                 "data": {
-                    "timestamp": "2015-07-17T08:42:58.315Z", "client": "Sample Monitoring Service",
+                    "timestamp": "2015-07-17T08:42:58.315000Z", "client": "Sample Monitoring Service",
                     "custom_details": {"ping time": "1500ms", "load avg": 0.75},
                 },
             })

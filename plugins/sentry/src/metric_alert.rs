@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use campanile_guest::source::{Draft, Settings, Sheet, rfc3339, text};
+use campanile_guest::source::{Draft, Settings, Sheet, fact_time, text};
 use campanile_guest::types::Status;
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ pub(crate) fn read(body: &Value, settings: &Settings, sheet: &mut Sheet) {
         .label("projects", &joined(&projects))
         .link("Sentry", sheet.text("data", data, "/web_url").as_deref())
         // No `starts_at`: what goes from warning to critical is told again, and an occurrence with a start is told once.
-        .data("started_at", &rfc3339(&alert["date_started"]).into())
+        .data("started_at", &fact_time(&alert["date_started"]).into())
         .data("identifier", &alert["identifier"])
         .rest("alert_rule", rule);
     match action.as_deref() {
@@ -62,7 +62,7 @@ mod tests {
             (&critical["dedup_key"], &critical["title"]),
             (&json!("metric-alert-4"), &json!("Critical: Too many errors"))
         );
-        assert_eq!(critical["data"]["started_at"], "2020-09-13T12:26:40Z");
+        assert_eq!(critical["data"]["started_at"], "2020-09-13T12:26:40.000000Z");
         assert_eq!(
             (&critical["context"]["service"], &critical["labels"]["alert_rule"]),
             (&json!("bar"), &json!("Too many errors"))

@@ -44,7 +44,7 @@ mod tests {
             certificate,
             json!({
                 "title": "[Shop][https://shop.example.com] server certificate shop.example.com will expire in 14 days",
-                "description": "[Shop][https://shop.example.com] server certificate shop.example.com will expire in 14 days",
+                "description": "",
                 "type": "availability", "severity": "medium",
                 "source": {"name": "Uptime Kuma", "type": "uptime-kuma"}, "status": "firing",
                 "dedup_key": "expiry/[Shop][https://shop.example.com] server certificate shop.example.com",

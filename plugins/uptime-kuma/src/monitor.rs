@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use campanile_guest::source::{Draft, Settings, Severity, Sheet, rfc3339};
+use campanile_guest::source::{Draft, Settings, Severity, Sheet, fact_time};
 use campanile_guest::types::Status;
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ fn told(draft: Draft, monitor: &Value) -> Draft {
         .label("path", &monitor["pathName"])
         .link("Monitored", url.as_deref())
         .data("url", &url.as_deref().into());
-    FACTS.into_iter().fold(draft, |draft, name| draft.data(name, &monitor[name]))
+    FACTS.into_iter().fold(draft, |draft, name| draft.rest(name, &monitor[name]))
 }
 
 /// The address that is monitored. Monitors of hosts have `https://` alone.
@@ -96,7 +96,7 @@ fn timed(draft: Draft, beat: &Value, status: Status) -> Draft {
 
 /// Uptime Kuma writes `2026-03-02 23:51:35.527`, which is UTC.
 fn utc(time: &Value) -> Value {
-    let read = rfc3339(time).or_else(|| rfc3339(&json!(format!("{}Z", time.as_str()?.trim()))));
+    let read = fact_time(time).or_else(|| fact_time(&json!(format!("{}Z", time.as_str()?.trim()))));
     read.map_or_else(|| time.clone(), Value::from)
 }
 
@@ -122,7 +122,7 @@ mod tests {
                 },
                 "links": [{"href": "https://shop.example.com/health", "text": "Monitored"}],
                 "data": {
-                    "url": "https://shop.example.com/health", "interval": 60, "time": "2026-03-02T23:51:35.527Z",
+                    "url": "https://shop.example.com/health", "interval": 60, "time": "2026-03-02T23:51:35.527000Z",
                     "description": "The front page",
                 },
             })

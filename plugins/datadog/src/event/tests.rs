@@ -34,7 +34,7 @@ fn a_triggered_event_keeps_what_people_and_routes_need() {
             },
             "links": [{"href": "https://app.datadoghq.com/event/event?id=1234567", "text": "Datadog"}],
             "data": {
-                "timestamp": "2014-07-29T19:37:52Z", "monitor_id": "1234", "transition": "Triggered", "type": "error",
+                "timestamp": "2014-07-29T19:37:52.000000Z", "monitor_id": "1234", "transition": "Triggered", "type": "error",
                 "metric": "system.load.1", "query": "avg(last_5m):avg:system.load.1{*} by {host} > 5",
                 "scope": "host:my-host", "aggreg": "9bd4ac313a4d1e8fae2482df7b77628", "id": "1234567",
                 "org": {"id": "11023", "name": "Example Inc."},
@@ -133,7 +133,7 @@ fn other_payloads_of_datadog_are_read() {
     let (no_data, warnings) = decoded(include_str!("../../payloads/no-data.json"));
     assert_eq!((&no_data["status"], warnings.len()), (&json!("firing"), 0), "{warnings:?}");
     let (unfilled, warnings) = decoded(include_str!("../../payloads/unknown-variables.json"));
-    assert_eq!(unfilled["data"], json!({"id": "7654321", "timestamp": "2014-07-29T19:37:52Z"}));
+    assert_eq!(unfilled["data"], json!({"id": "7654321", "timestamp": "2014-07-29T19:37:52.000000Z"}));
     assert_eq!(warnings.len(), 2, "{warnings:?}");
 }
 

@@ -3,11 +3,10 @@
 
 use std::borrow::Cow;
 
-use campanile_lenient::{LAST, shorten};
+use campanile_lenient::{LAST, grouped, shorten};
 use serde_json::{Map, Value, json};
 
 use super::{Settings, Severity, odd, rfc3339};
-use crate::text::{escaped, plain};
 use crate::types::Status;
 use crate::{key, one_line, short_line};
 
@@ -16,8 +15,10 @@ const TITLE: usize = 1_024;
 const DESCRIPTION: usize = 65_536;
 const NAME: usize = 200;
 const KEY: usize = 200;
-/// How much of a longer description stays: the whole one is a fact.
+/// How much of a longer description stays; the rest is a fact.
 const BEGINNING: usize = 4_000;
+/// That fact.
+const REST: &str = "description_rest";
 /// What of a key identifies an alert, in bytes.
 const LONGEST_KEY: usize = 64 << 10;
 
@@ -26,6 +27,8 @@ pub struct Draft {
     at: String,
     fields: Map<String, Value>,
     warnings: Vec<String>,
+    /// The description as it was given, where the alert has it in two parts.
+    whole: Option<String>,
 }
 
 impl Draft {
@@ -48,18 +51,25 @@ impl Draft {
             "status": match status { Status::Firing => "firing", Status::Resolved => "resolved" },
         });
         let Value::Object(fields) = fields else { unreachable!("it is an object") };
-        Self { at: at.to_owned(), fields, warnings }
+        Self { at: at.to_owned(), fields, warnings, whole: None }
     }
 
-    /// What happened, in full. Of what is longer than the host takes, this is the beginning, and the whole is the fact
-    /// `description`.
-    pub fn description(self, text: Option<&str>) -> Self {
+    /// What happened, in full, unless the title says it already. Of what is longer than the host takes, this is the beginning, and
+    /// the rest is the fact `description_rest`.
+    pub fn description(mut self, text: Option<&str>) -> Self {
         let text = text.unwrap_or_default();
+        if self.fields["title"] == text.trim() {
+            return self.set("description", json!(""));
+        }
         if text.char_indices().nth(DESCRIPTION).is_none() {
             return self.set("description", json!(text));
         }
-        let beginning = escaped(text, BEGINNING, plain);
-        self.set("description", json!(beginning)).data("description", &json!(text))
+        let end = text.char_indices().nth(BEGINNING).map_or(text.len(), |(end, _)| end);
+        let (beginning, rest) = text.split_at(end);
+        let more = grouped(rest.chars().count());
+        self.whole = Some(text.trim().to_owned());
+        let beginning = format!("{beginning}… (goes on in data.{REST}, {more} characters more)");
+        self.set("description", json!(beginning)).data(REST, &json!(rest))
     }
 
     /// How bad it is in the vendor's word; the settings' severity stays, with a warning, if the word is not known, and
@@ -188,8 +198,8 @@ impl Draft {
     /// Whether this is a text that the alert has as a whole.
     fn says(&self, value: &Value) -> bool {
         let Some(text) = value.as_str().map(str::trim) else { return false };
-        let whole = self.fields.get("data").and_then(|data| data.get("description")).unwrap_or(&Value::Null);
-        [&self.fields["title"], &self.fields["description"], whole].into_iter().any(|said| said == text)
+        let said = [&self.fields["title"], &self.fields["description"]];
+        said.into_iter().any(|said| said == text) || self.whole.as_deref() == Some(text)
     }
 
     /// A measured value, unless there is none.
@@ -298,16 +308,21 @@ mod tests {
         let facts = json!({ "summary": "503", "description": " all of it", "note": "503 of lb-1", "in": { "a": "503" } });
         let (alert, _) = draft.rest("annotations", &facts).rest("reason", &json!("all of it")).finish();
         assert_eq!(alert["data"], json!({ "annotations": { "note": "503 of lb-1", "in": {} } }));
+        let draft = Draft::new("", &settings(), Status::Firing, Some("503")).description(Some(" 503\n"));
+        assert_eq!(draft.finish().0["description"], "", "the title says it");
     }
 
     #[test]
-    fn a_description_that_is_too_long_is_a_fact_and_its_beginning() {
+    fn of_a_description_that_is_too_long_the_rest_is_a_fact() {
         let long = "ä".repeat(DESCRIPTION + 1);
         let draft = Draft::new("", &settings(), Status::Firing, None).description(Some(&long));
         let (alert, _) = draft.rest("details", &json!(long)).rest("more", &json!({ "a": long })).finish();
-        assert_eq!(alert["data"], json!({ "description": long }));
         let shown = alert["description"].as_str().unwrap();
-        assert!(shown.ends_with("ä… (cut, 61,568 characters more)"));
+        let (beginning, more) = shown.split_at("ä".len() * BEGINNING);
+        assert_eq!(more, "… (goes on in data.description_rest, 61,537 characters more)");
+        let rest = alert["data"]["description_rest"].as_str().unwrap();
+        assert!(format!("{beginning}{rest}") == long, "each part of it is there once");
+        assert_eq!(alert["data"].as_object().unwrap().len(), 1, "neither `details` nor `more`");
         let whole = "ä".repeat(DESCRIPTION);
         let draft = Draft::new("", &settings(), Status::Firing, None).description(Some(&whole));
         let (alert, _) = draft.finish();

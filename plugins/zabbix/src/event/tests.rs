@@ -29,6 +29,13 @@ fn with(values: &[(&str, Value)]) -> String {
 }
 
 #[test]
+fn operational_data_that_is_the_description_is_kept_once() {
+    let event = alert(&with(&[("alert_message", json!("")), ("trigger_description", json!(""))]));
+    assert_eq!(event["description"], "Load averages(1m 5m 15m): (9.1 8.2 4.0)");
+    assert_eq!(event["data"].get("event_opdata"), None);
+}
+
+#[test]
 fn a_problem_keeps_what_people_and_routes_need() {
     assert_eq!(
         alert(PROBLEM),
