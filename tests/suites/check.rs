@@ -210,3 +210,81 @@ async fn what_will_fail_is_named_with_what_mends_it() {
         assert_eq!(ran.code, Some(0), "{ran:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_of_a_plugins_own_file_that_lead_to_nothing_are_faults() {
+    let receiver = Receiver::start().await;
+    let lines = "[config]\nurl = \"http://127.0.0.1:9/${secret:HOOK}\"\n[grants]\nhttp = [\"POST https://a.example.com/**\"]\n";
+    let settings = Settings::new()
+        .plugin(Plugin::recorder("pager", &receiver, ""))
+        .plugin(Plugin::guest("recorder").sidecar(&lines.replace("/${secret:HOOK}", "/x")));
+    let lacks = "recorder.toml: config.url: is not granted, and leads to 127.0.0.1, which is loopback; to allow it, add to [grants] \
+                 of recorder.toml: http = [\"POST http://127.0.0.1:9/x\"] and private-networks = [\"127.0.0.1\"]";
+    let ran = check(&settings, &[]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stdout.contains(lacks) && !ran.stdout.contains("warning: recorder"), "{}", ran.stdout);
+    let one = check_plugin(&settings, "recorder").await;
+    assert!(one.stdout.contains("would load it, and calls with its settings would fail"), "{}", one.stdout);
+    assert!(one.stdout.contains(lacks), "{}", one.stdout);
+    let host = settings.start().await;
+    host.log().wait_for("the warning", |event| event.to_string().contains("leads to 127.0.0.1")).await;
+    assert_eq!(host.get("/health").await.status, 200, "it goes on");
+
+    let elsewhere = settings.clone().and_config(&format!(
+        "\n[receivers.chat]\nplugin = \"recorder\"\nconfig = {{ url = \"https://a.example.com/x\" }}\n\
+         [[routes]]\nreceivers = [\"chat\", \"pager\"]\n"
+    ));
+    let ran = check(&elsewhere, &[]).await;
+    assert_eq!(ran.code, Some(0), "no call has these settings: {ran:?}");
+    assert!(ran.stdout.contains(&format!("warning: {lacks}")), "{}", ran.stdout);
+
+    settings.place("recorder.toml", lines.as_bytes());
+    let ran = check(&settings, &[]).await;
+    let secret = "recorder.toml: config.url: the secret HOOK is not granted; to allow it, add";
+    assert!(ran.code == Some(1) && ran.stdout.contains(secret), "{ran:?}");
+    settings.place("recorder.toml", format!("enabled = false\n{lines}").as_bytes());
+    assert_eq!(check(&settings, &[]).await.code, Some(0), "it is not called");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_of_a_sidecar_is_told_at_once_and_how_little_memory_works() {
+    let settings = Settings::new().plugin(Plugin::shipped("slack"));
+    let wrong = "colour = 1\nwhen = \"alert.\"\n[config]\nurl = 3\n[limits]\nmemory = \"64KiB\"\ndeadline = \"soon\"\n";
+    settings.place("slack.toml", wrong.as_bytes());
+    let ran = check(&settings, &[]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    for words in [
+        "colour: is not a known key (line 1",
+        "when: is not a CEL expression",
+        "config.url: 3 is a number",
+        "limits.memory: 64 KiB is less than the",
+        "limits.deadline: \"soon\"",
+    ] {
+        assert!(ran.stdout.contains(words), "{words:?} is missing in:\n{}", ran.stdout);
+    }
+    let least = ran.stdout.split("set at least memory = ").nth(1).and_then(|rest| rest.split('"').nth(1));
+    let least = least.unwrap_or_else(|| panic!("no least value in:\n{}", ran.stdout));
+    settings.place("slack.toml", format!("[limits]\nmemory = \"{least}\"\n").as_bytes());
+    assert_eq!(check(&settings, &[]).await.code, Some(0), "{least} works");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_condition_on_a_word_that_no_alert_has_is_warned_about() {
+    let receiver = Receiver::start().await;
+    let settings = Settings::new()
+        .plugin(Plugin::recorder("pager", &receiver, "when = \"alert.severity == 'HIGH'\""))
+        .and_config(
+            "\n[[routes]]\nwhen = \"alert.status in ['Firing']\"\nreceivers = [\"pager\"]\n\
+             [[mutes]]\nwhen = \"alert.type == 'Custom'\"\nuntil = \"2999-01-01T00:00:00Z\"\nreason = \"none\"\n",
+        );
+    let ran = check(&settings, &[]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for (place, meant) in
+        [("pager.toml: when", "high"), ("routes[0].when", "firing"), ("mutes[0].when", "custom")]
+    {
+        let line =
+            ran.stdout.lines().find(|line| line.starts_with(&format!("warning: {place}: compares alert.")));
+        let line = line.unwrap_or_else(|| panic!("{place} is missing in:\n{}", ran.stdout));
+        assert!(line.ends_with(&format!("did you mean \"{meant}\"?")), "{line}");
+    }
+}

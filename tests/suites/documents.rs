@@ -154,4 +154,8 @@ async fn each_shipped_sidecar_loads_as_it_is_and_names_what_the_plugin_asks_for(
     let host = settings.start().await;
     let plugins = host.plugins().await;
     assert_eq!(plugins["refused"], Value::Array(Vec::new()), "{plugins}");
+    let warnings = plugins["warnings"].as_array().expect("a list");
+    let is_of_settings =
+        |warning: &&Value| warning["message"].as_str().is_some_and(|text| text.starts_with("config."));
+    assert_eq!(warnings.iter().find(is_of_settings), None, "each may ask what it is set up to ask");
 }
