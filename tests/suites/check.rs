@@ -230,10 +230,10 @@ async fn settings_of_a_plugins_own_file_that_lead_to_nothing_are_faults() {
     host.log().wait_for("the warning", |event| event.to_string().contains("leads to 127.0.0.1")).await;
     assert_eq!(host.get("/health").await.status, 200, "it goes on");
 
-    let elsewhere = settings.clone().and_config(&format!(
-        "\n[receivers.chat]\nplugin = \"recorder\"\nconfig = {{ url = \"https://a.example.com/x\" }}\n\
-         [[routes]]\nreceivers = [\"chat\", \"pager\"]\n"
-    ));
+    let elsewhere = settings.clone().and_config(
+        "\n[receivers.chat]\nplugin = \"recorder\"\nconfig = { url = \"https://a.example.com/x\" }\n\
+         [[routes]]\nreceivers = [\"chat\", \"pager\"]\n",
+    );
     let ran = check(&elsewhere, &[]).await;
     assert_eq!(ran.code, Some(0), "no call has these settings: {ran:?}");
     assert!(ran.stdout.contains(&format!("warning: {lacks}")), "{}", ran.stdout);

@@ -113,8 +113,9 @@ mod tests {
     #[test]
     fn a_secret_that_turns_out_to_work_fires_again() {
         let action = ("/action", json!("validated"));
-        let validated =
-            |values: &[(&str, serde_json::Value)]| with(CREATED, &[std::slice::from_ref(&action), values].concat());
+        let validated = |values: &[(&str, serde_json::Value)]| {
+            with(CREATED, &[std::slice::from_ref(&action), values].concat())
+        };
         let active = ("/alert/validity", json!("active"));
         let works = alert(&validated(std::slice::from_ref(&active)));
         assert_eq!((&works["status"], &works["severity"]), (&json!("firing"), &json!("critical")));
