@@ -241,7 +241,7 @@ mod tests {
             mended(json!({"title": long, "description": long, "source": {"name": long, "type": long}}));
         for pointer in ["/title", "/description", "/source/name", "/source/type"] {
             let text = alert.pointer(pointer).and_then(Value::as_str).unwrap();
-            assert!(text.ends_with(" bytes]"), "{pointer}: {text}");
+            assert!(text.ends_with(" bytes more)"), "{pointer}: {text}");
         }
         assert_eq!(odd.len(), 4, "{odd:?}");
         assert_eq!(odd[2], "alerts[2].source.name: has 70000 characters, more than 200: it was cut");
