@@ -164,7 +164,10 @@ fn show_fields(alert: &Alert) {
     // An alert came from JSON, so it goes back into JSON.
     let document = serde_json::to_value(alert).unwrap_or_default();
     let fields = document.as_object().into_iter().flatten();
-    let fields = fields.filter(|(name, _)| !["title", "severity", "status"].contains(&name.as_str()));
+    let is_shown = |name: &str, value: &serde_json::Value| {
+        !["title", "severity", "status"].contains(&name) && value != ""
+    };
+    let fields = fields.filter(|(name, value)| is_shown(name, value));
     fields.flat_map(|(name, value)| field(name, value)).for_each(|line| say!("  {line}"));
 }
 

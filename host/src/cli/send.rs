@@ -120,8 +120,14 @@ fn so_far(found: &Value, id: &str) -> Vec<String> {
     let steps = Vec::<Step>::deserialize(&found["steps"]).unwrap_or_default();
     let done = steps.iter().filter(|step| !pending.iter().any(|(name, _)| *name == step.name()));
     let lines: Vec<String> =
-        done.map(said).chain(pending.iter().map(|(name, one)| tried_again(name, one))).collect();
+        done.map(said_so_far).chain(pending.iter().map(|(name, one)| tried_again(name, one))).collect();
     if lines.is_empty() { vec!["no attempt has ended yet".to_owned()] } else { lines }
+}
+
+/// The same of an alert that is not done: between two attempts, nothing is pending.
+fn said_so_far(step: &Step) -> String {
+    let may_go_on = step.error.as_ref().is_some_and(|error| error.retry.is_worthwhile());
+    said_with(step, if may_go_on { "failed so far" } else { "failed" })
 }
 
 fn tried_again(name: &str, pending: &Value) -> String {
@@ -175,8 +181,12 @@ fn lines(ledger: &Ledger) -> Vec<String> {
 }
 
 fn said(step: &Step) -> String {
+    said_with(step, "failed")
+}
+
+fn said_with(step: &Step, failed: &str) -> String {
     let result = match (step.activity, step.result) {
-        (_, StepResult::Failed) => "failed",
+        (_, StepResult::Failed) => failed,
         (Activity::ProcessAlert, StepResult::Ok) => "processed",
         (Activity::SendNotification, StepResult::Ok) => "delivered",
         (Activity::UpdateAlertStatus, StepResult::Ok) => "updated",
@@ -196,6 +206,15 @@ fn said(step: &Step) -> String {
 mod tests {
     use super::*;
     use crate::ledger::{Retry, StepError};
+
+    #[test]
+    fn a_receiver_between_two_attempts_has_failed_so_far() {
+        let error =
+            StepError { code: "http-503".to_owned(), message: "down".to_owned(), retry: Retry::Backoff };
+        let step = Step { error: Some(error), ..Step::untried(Activity::SendNotification, "ops") };
+        let found = json!({"steps": [Step { result: StepResult::Failed, ..step }], "pending": []});
+        assert_eq!(so_far(&found, "alert-1"), ["ops: failed so far: http-503: down"]);
+    }
 
     #[test]
     fn each_receiver_is_named_with_what_became_of_it() {
