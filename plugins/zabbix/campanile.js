@@ -44,9 +44,8 @@ function post(params) {
 }
 
 try {
-    Zabbix.log(4, '[ Campanile ] ' + post(JSON.parse(value)));
-
-    return 'OK';
+    // Test of the media type shows what is returned.
+    return post(JSON.parse(value));
 }
 catch (error) {
     Zabbix.log(3, '[ Campanile ] ' + error);

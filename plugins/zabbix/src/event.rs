@@ -23,8 +23,14 @@ const FACTS: [&str; 10] = [
 ];
 
 /// What to route by besides.
-const LABELS: [(&str, &str); 3] =
-    [("host", "host_host"), ("hostgroups", "host_groups"), ("severity", "event_severity")];
+const LABELS: [(&str, &[&str]); 3] =
+    [("host", &["host_host"]), ("hostgroups", &["host_groups"]), ("severity", &SEVERITIES)];
+
+/// The names of the severity, the current one first: an update of a service leaves that of its event as it was.
+const SEVERITIES: [&str; 2] = ["event_update_severity", "event_severity"];
+
+/// The same as numbers.
+const NUMBERS: [&str; 2] = ["event_update_nseverity", "event_nseverity"];
 
 /// What every event has one of.
 const NAMES: [&str; 3] = ["event_id", "event_name", "alert_subject"];
@@ -81,7 +87,7 @@ fn draft(body: &Value, event: &Event, status: Status, settings: &Settings, sheet
         .link("Zabbix", page(event).as_deref())
         .link("Trigger", event.given("trigger_url"));
     let draft = tags::tagged(graded(draft, event, sheet), body, event, sheet);
-    let label = |draft: Draft, (label, name)| draft.label(label, &json!(event.given(name)));
+    let label = |draft: Draft, (label, names)| draft.label(label, &json!(event.first(names)));
     let draft = LABELS.into_iter().fold(draft, label);
     let draft = FACTS.into_iter().fold(draft, |draft, name| draft.rest(name, &json!(event.given(name))));
     match event.given("event_id") {
@@ -95,7 +101,7 @@ fn draft(body: &Value, event: &Event, status: Status, settings: &Settings, sheet
 
 /// By the number, since the names of severities can be changed; without one by the name.
 fn graded(draft: Draft, event: &Event, sheet: &mut Sheet) -> Draft {
-    let severity = match event.given("event_nseverity") {
+    let severity = match event.first(&NUMBERS) {
         Some("0") => return draft,
         Some("1") => Severity::Low,
         Some("2" | "3") => Severity::Medium,
@@ -105,7 +111,7 @@ fn graded(draft: Draft, event: &Event, sheet: &mut Sheet) -> Draft {
             sheet.odd("event_nseverity", &json!(other), "is not 0 to 5: left out");
             return draft;
         }
-        None => return draft.severity("event_severity", &json!(event.given("event_severity"))),
+        None => return draft.severity("event_severity", &json!(event.first(&SEVERITIES))),
     };
     draft.known_severity(severity)
 }

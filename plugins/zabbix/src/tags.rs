@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use crate::macros::{Event, TAGS, is_unknown};
 
-/// Adds the tags as labels, and says where the alert belongs: by the tags, and the host.
+/// Adds the tags as labels, and says where the alert belongs: by the tags, the service and the host.
 pub(crate) fn tagged(draft: Draft, body: &Value, event: &Event, sheet: &mut Sheet) -> Draft {
     let tags = read(&body[TAGS], sheet);
     let tag = |names: &[&str]| names.iter().find_map(|name| tags.get(*name)).map(String::as_str);
     let draft = draft
         .context("environment", tag(&["environment", "env"]))
-        .context("service", tag(&["service"]).or(event.given("host_name")));
+        .context("service", tag(&["service"]).or(event.first(&["service_name", "host_name"])));
     let labels: Vec<(String, Value)> = tags.into_iter().map(|(name, value)| (name, json!(value))).collect();
     draft.labels(labels.iter().map(|(name, value)| (name, value)))
 }

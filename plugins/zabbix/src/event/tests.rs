@@ -78,7 +78,7 @@ fn an_acknowledgement_makes_no_alert_and_another_severity_does() {
     assert!(alerts.is_empty(), "{alerts:?}");
     assert_eq!(
         warnings,
-        ["event_update_action: \"acknowledged, commented\" is an update that is not acted on: no alert"]
+        ["event_update_action: \"acknowledged and commented\" is an update that is not acted on: no alert"]
     );
     let worse = alert(include_str!("../../payloads/severity-changed.json"));
     assert_eq!(
@@ -110,6 +110,19 @@ fn the_severity_is_that_of_the_number() {
             "{name}: {warnings:?}"
         );
     }
+}
+
+#[test]
+fn a_service_has_its_own_name_and_the_severity_of_its_update() {
+    let service = alert(include_str!("../../payloads/service.json"));
+    assert_eq!(
+        (&service["status"], &service["severity"], &service["context"]),
+        (&json!("firing"), &json!("high"), &json!({"environment": "production", "service": "Checkout"}))
+    );
+    let updated = alert(include_str!("../../payloads/service-updated.json"));
+    assert_eq!((&updated["status"], &updated["severity"]), (&json!("firing"), &json!("critical")));
+    assert_eq!(updated["dedup_key"], service["dedup_key"]);
+    assert_eq!(updated["labels"], json!({"env": "production", "severity": "Disaster"}));
 }
 
 #[test]
@@ -199,7 +212,6 @@ fn the_media_type_has_the_script_and_all_that_is_read() {
         "event_source",
         "event_value",
         "event_update_status",
-        "event_nseverity",
         "event_tags",
         "alert_subject",
         "alert_message",
@@ -207,10 +219,22 @@ fn the_media_type_has_the_script_and_all_that_is_read() {
         "trigger_url",
         "zabbix_url",
         "host_name",
+        "service_name",
     ];
-    let labels = LABELS.map(|(_, name)| name);
-    for name in FACTS.iter().chain(&labels).chain(&others) {
+    let labels = LABELS.into_iter().flat_map(|(_, names)| names);
+    for name in FACTS.iter().chain(labels).chain(&NUMBERS).chain(&others) {
         assert!(MEDIA_TYPE.contains(&format!("        - name: {name}\n")), "{name}");
+    }
+}
+
+#[test]
+fn every_operation_of_a_trigger_or_a_service_has_a_message() {
+    for source in ["TRIGGERS", "SERVICE"] {
+        for operation in ["PROBLEM", "RECOVERY", "UPDATE"] {
+            let template =
+                format!("        - event_source: {source}\n          operation_mode: {operation}\n");
+            assert!(MEDIA_TYPE.contains(&template), "{template}");
+        }
     }
 }
 
