@@ -13,7 +13,7 @@ function event(params) {
         body.event_tags = JSON.parse(params.event_tags);
     }
     catch (error) {
-        // Events without tags have the macro instead of a list.
+        // Discovery, autoregistration and internal events have the macro instead of a list.
         Zabbix.log(4, '[ Campanile ] no tags: ' + params.event_tags);
     }
 
