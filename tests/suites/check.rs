@@ -222,7 +222,7 @@ async fn settings_of_a_plugins_own_file_that_lead_to_nothing_are_faults() {
                  of recorder.toml: http = [\"POST http://127.0.0.1:9/x\"] and private-networks = [\"127.0.0.1\"]";
     let ran = check(&settings, &[]).await;
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.stdout.contains(lacks) && !ran.stdout.contains("warning: recorder"), "{}", ran.stdout);
+    assert!(ran.stdout.contains(lacks) && !ran.stdout.contains("warning: recorder.toml"), "{}", ran.stdout);
     let one = check_plugin(&settings, "recorder").await;
     assert!(one.stdout.contains("would load it, and calls with its settings would fail"), "{}", one.stdout);
     assert!(one.stdout.contains(lacks), "{}", one.stdout);

@@ -14,10 +14,8 @@ use crate::plan::MOST_RECEIVERS;
 
 /// The most memory that can be granted to a call, in bytes: what a slot of the pool can hold.
 pub(super) const MOST_MEMORY: u64 = 1 << 30;
-/// The memory of a call unless an operator sets another, in bytes.
-pub(super) const USUAL_MEMORY: u64 = 128 << 20;
 /// The least memory that can be set, in bytes, and what memory is given in: a page.
-const PAGE: u64 = 64 << 10;
+pub(super) const PAGE: u64 = 64 << 10;
 /// The fewest different inputs that open a plugin's circuit breaker.
 const FEWEST_FAILURES: u32 = 3;
 /// The longest deadline that can be granted.
@@ -134,7 +132,7 @@ impl Limits {
             own.or(wider).map_or(default, |size| size.0)
         };
         Bounds {
-            memory: size(self.memory, wider.memory, USUAL_MEMORY),
+            memory: size(self.memory, wider.memory, 128 << 20),
             deadline: self.deadline.or(wider.deadline).unwrap_or(default_deadline(role)),
             concurrency: self.concurrency.or(wider.concurrency).unwrap_or(8),
             result: size(self.result, wider.result, default_result(role)),
@@ -170,13 +168,13 @@ impl Limits {
 }
 
 impl Bounds {
-    /// What is wrong with them for a plugin that takes `least` bytes before it does anything. `is_own` says whether its own file
+    /// What is wrong with them for a plugin whose memory begins with `least` bytes. `is_own` says whether its own file
     /// sets the memory.
     pub(super) fn too_little(&self, least: u64, is_own: bool) -> Option<Fault> {
         let (own, least) = (ByteSize(self.memory), ByteSize(least.next_multiple_of(PAGE)));
         let whose = if is_own { "" } else { ", which [limits] of the host's configuration sets," };
         let message = format!(
-            "{own}{whose} is less than the {least} that the plugin takes before it does anything: set at least memory = \"{least}\""
+            "{own}{whose} is less than the {least} that the plugin begins with: set at least memory = \"{least}\""
         );
         (own < least).then(|| Fault { path: "limits.memory".to_owned(), value: None, message })
     }
@@ -415,8 +413,7 @@ mod tests {
         };
         let said =
             |memory, is_own| bounds(memory).too_little(1_114_113, is_own).map(|fault| fault.to_string());
-        let expected = "limits.memory: 64 KiB is less than the 1152 KiB that the plugin takes before it does anything: set at least \
-                        memory = \"1152 KiB\"";
+        let expected = "limits.memory: 64 KiB is less than the 1152 KiB that the plugin begins with: set at least memory = \"1152 KiB\"";
         assert_eq!(said(64 << 10, true).as_deref(), Some(expected));
         assert!(
             said(64 << 10, false)

@@ -22,7 +22,7 @@ use super::error::{Blame, CallError, Reason, one_line};
 use super::files::{PluginFile, UnreadableFile};
 use super::grants::Grants;
 use super::imports::HostState;
-use super::limits::{Bounds, ByteSize, Limits, USUAL_MEMORY};
+use super::limits::{Bounds, ByteSize, Limits, PAGE};
 use super::loaded::Plugin;
 use super::meter::Meter;
 use super::quarantine::Breaker;
@@ -52,7 +52,7 @@ pub(super) struct Compiled {
     pub description: Description,
     /// What it says that its settings must be.
     pub schema: Schema,
-    /// What it takes to say what it is, in bytes: with less, no call of it can work.
+    /// With what its largest memory begins, in bytes: with less, no call of it can work.
     pub least_memory: u64,
     /// For what the kernel keeps of its memories.
     _descriptors: OwnedSemaphorePermit,
@@ -291,10 +291,12 @@ impl Loader {
             blocking(move || contract::inspect(&bytes)).await?.map_err(|error| error.to_string())?;
         let component = self.compiler.compile(&digest, &file.component).await.map_err(LoadError::compile)?;
         let descriptors = self.descriptors(&component).await?;
+        let pages = component.resources_required().and_then(|needs| needs.max_initial_memory_size);
+        let least_memory = pages.unwrap_or_default().saturating_mul(PAGE);
         let (runtime, role) = (self.runtime.clone(), contract.role);
         let guest = blocking(move || link(&runtime, &component, role)).await??;
         let described = self.describe(&file.name, role, &guest).await;
-        let (description, least_memory) = described.map_err(|error| LoadError::describe(&error))?;
+        let description = described.map_err(|error| LoadError::describe(&error))?;
         let text = description.config_schema.clone();
         let schema = blocking(move || Schema::read(&text)).await??;
         Ok(Compiled { digest, contract, guest, description, schema, least_memory, _descriptors: descriptors })
@@ -311,21 +313,17 @@ impl Loader {
         })
     }
 
-    /// Asks the plugin what it is, with no grants and no settings. Also says how much memory that took.
-    async fn describe(&self, name: &str, role: Role, guest: &Guest) -> Result<(Description, u64), CallError> {
+    /// Asks the plugin what it is, with no grants and no settings.
+    async fn describe(&self, name: &str, role: Role, guest: &Guest) -> Result<Description, CallError> {
         let (terms, guest) = (self.describe_terms(name, role), guest.clone());
         let ended = self
             .runtime
             .run(terms, move |store| Box::pin(async move { Ok(Ok(guest.describe(store).await?)) }));
-        let ended = ended.await;
-        ended.result.map(|description| (tidy(description), ended.usage.memory))
+        ended.await.result.map(tidy)
     }
 
     fn describe_terms(&self, name: &str, role: Role) -> Terms {
-        let mut bounds = Limits::default().over(&self.limits(), role);
-        // Its own file, which may set more, is only looked at by what it says.
-        bounds.memory = bounds.memory.max(USUAL_MEMORY);
-        let bounds = Arc::new(bounds);
+        let bounds = Arc::new(Limits::default().over(&self.limits(), role));
         Terms {
             plugin: name.into(),
             role,

@@ -149,7 +149,7 @@ impl End {
             End::Well | End::Failure(_) => None,
             End::Trap(words) | End::HostCalls(words) | End::Unusable(words) => Some(words),
             End::Deadline => Some("it did not answer within 5s"),
-            End::Memory => Some("memory limit 128 MiB reached (`memory` in [limits])"),
+            End::Memory => Some("memory limit 32 MiB reached (`memory` in [limits])"),
         }
     }
 }
