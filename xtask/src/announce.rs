@@ -67,10 +67,14 @@ impl Places {
         };
         let temporal = port(self.temporal_port, |port| format!("127.0.0.1:{port}"));
         let ui = port(self.ui_port, |port| format!("http://127.0.0.1:{port}"));
+        // Beside this program.
+        let program = std::env::current_exe().unwrap_or_default().with_file_name("campanile");
+        let program = program.display();
         format!(
             "\nReady after {:.1} s. Ctrl-C stops everything; data stays in .campanile/data.\n\n  \
              webhook   http://{webhook}\n  docs      http://{webhook}/docs\n  \
-             temporal  {temporal}\n  web ui    {ui}\n\nTry it in another terminal:\n\n  \
+             temporal  {temporal}\n  web ui    {ui}\n  plugins   .campanile/plugins.d\n  \
+             commands  {program}\n\nTry it in another terminal (once there are keys, with -H 'x-api-key: KEY'):\n\n  \
              curl -sS 'http://{webhook}/webhook/alerts/sync' -H 'content-type: application/json' -d '{TRY}'\n\n",
             took.as_secs_f32()
         )

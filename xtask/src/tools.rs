@@ -1,6 +1,7 @@
 //! Tools that building and testing need: found if they are there, else fetched once into the user's cache.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -44,7 +45,9 @@ pub(crate) fn temporal_for(data: &Path, layout: &Layout) -> Result<String> {
         return Ok(format!("{TEMPORAL} is there"));
     }
     let cached = temporal(layout)?;
-    fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
+    // The host warns of a data directory that others can look into.
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&bin);
+    made.with_context(|| format!("cannot create {}", bin.display()))?;
     place(&cached, &pinned)?;
     point(&name, &pinned)?;
     Ok(format!("{TEMPORAL} is now {}", name.display()))

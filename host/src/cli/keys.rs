@@ -80,14 +80,14 @@ impl New {
             self.add(file, &hash).with_context(|| format!("{} cannot be written", file.display()))?;
         }
         say!("{key}");
-        output::note("this is the only time that the key is shown; the host keeps its hash");
+        output::note("# This is the only time that the key is shown; the host keeps its hash.");
         match &self.file {
             None => output::note(format_args!(
-                "for the host's configuration:\n\n[keys.{}]\n{}",
+                "# For the host's configuration:\n\n[keys.{}]\n{}",
                 self.name,
                 self.lines(&hash)
             )),
-            Some(file) => output::note(format_args!("added to {}", file.display())),
+            Some(file) => output::note(format_args!("# Added to {}.", file.display())),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -76,6 +76,12 @@ impl Test {
         for file in &self.files {
             for alert in alerts(file)? {
                 say!("{}: {}", file.display(), alert["title"].as_str().unwrap_or("an alert"));
+                if !router.has_routes() {
+                    say!(
+                        "  there are no routes: every enabled plugin gets it whose `when` takes it (campanile plugins lists them)"
+                    );
+                    continue;
+                }
                 let (routed, visits) = router.route(&alert, at);
                 for visit in &visits {
                     say!("{:indent$}{}", "", visit.explained(&alert), indent = 2 + 2 * visit.depth);

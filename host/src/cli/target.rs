@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::{Identity, Url};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -161,6 +161,9 @@ pub(super) async fn answered<T: DeserializeOwned>(response: reqwest::Response) -
     if !status.is_success() {
         let refusal: Value = serde_json::from_slice(&body).unwrap_or_default();
         match refusal["message"].as_str() {
+            Some(message) if status == StatusCode::UNAUTHORIZED => {
+                bail!("{}: a command takes it as --key KEY, or in CAMPANILE_KEY", shown::line(message))
+            }
             Some(message) => bail!("{}{}", shown::line(message), listed(&refusal["errors"])),
             None => {
                 bail!("{url} answered {status}, not as a campanile does: is that a proxy in front of it?")

@@ -263,7 +263,7 @@ impl Inner {
             Ok(Err(error)) => {
                 let status = error.status().map(u16::from);
                 let is_answer = status.is_some_and(|status| status != CLOSING && !is_about_login(status));
-                Err(Refusal { is_answer, error: failure(&error) })
+                Err(Refusal { is_answer, error: failure(&error, &self.relay) })
             }
             Err(_) => {
                 // A connection that is given up in the middle of a conversation goes back to its pool, where the next
@@ -306,7 +306,7 @@ fn said(error: &SmtpError) -> String {
     text
 }
 
-fn failure(error: &SmtpError) -> MailError {
+fn failure(error: &SmtpError, relay: &Relay) -> MailError {
     let text = said(error);
     let status = error.status().map(u16::from);
     match status {
@@ -316,7 +316,10 @@ fn failure(error: &SmtpError) -> MailError {
         }
         Some(500..) => MailError::Rejected(format!("the mail server refused the message: {text}")),
         Some(_) => MailError::Unavailable(format!("the mail server refused the message for now: {text}")),
-        None => MailError::Unavailable(format!("the mail server cannot be used: {text}")),
+        None => {
+            let Relay { server, port, .. } = relay;
+            MailError::Unavailable(format!("the mail server {server}:{port} cannot be used: {text}"))
+        }
     }
 }
 

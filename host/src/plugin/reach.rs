@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::{HeaderMap, Method};
+use lettre::message::Mailboxes;
 use serde_json::{Map, Value};
 use url::{Host, Url};
 
@@ -18,6 +19,8 @@ use crate::fault::Fault;
 
 /// By which a plugin's schema marks a setting that is an address which it shows and never asks.
 const LINK: &str = "x-link";
+/// By which it marks a setting that lists recipients of mail.
+const RECIPIENTS: &str = "x-recipients";
 
 impl Plugin {
     /// Which settings of a receiver, over those of the plugin's file, name an address or a secret that is not granted; paths begin with
@@ -70,6 +73,7 @@ struct Reach<'a> {
     grants: &'a Grants,
     methods: Vec<Method>,
     links: BTreeSet<String>,
+    recipients: BTreeSet<String>,
 }
 
 impl<'a> Reach<'a> {
@@ -86,14 +90,17 @@ impl<'a> Reach<'a> {
             if wishes.iter().any(Vec::is_empty) { Vec::new() } else { wishes.concat() }
         };
         let methods = set.map_or_else(wished, |method| vec![method]);
-        Self { plugin, grants, methods, links: links(&description.config_schema) }
+        let schema = serde_json::from_str(&description.config_schema).unwrap_or_default();
+        let (links, recipients) = (marked(&schema, LINK), marked(&schema, RECIPIENTS));
+        Self { plugin, grants, methods, links, recipients }
     }
 
     /// What of the settings names an address or a secret that is not granted.
     fn faults(&self, settings: &Map<String, Value>, secrets: &LiveSecrets) -> Vec<Fault> {
         let of_setting = |(key, text): (String, &str)| {
             let secret = ungranted_secret(self.plugin, self.grants, text);
-            let message = secret.or_else(|| self.lacks(&key, text, secrets))?;
+            let address = || self.lacks(&key, text, secrets);
+            let message = secret.or_else(address).or_else(|| self.lacks_recipient(&key, text))?;
             Some(Fault { path: format!("config.{key}"), value: Some(text.into()), message })
         };
         texts(settings).into_iter().filter_map(of_setting).collect()
@@ -116,6 +123,22 @@ impl<'a> Reach<'a> {
             Ok(_) => self.unless_granted(&url, &(filled, false)),
             Err(error) => Some(error.to_string()),
         }
+    }
+
+    /// Why mail to one of these recipients is refused, if the setting lists some and that is so.
+    fn lacks_recipient(&self, key: &str, text: &str) -> Option<String> {
+        if !self.recipients.contains(key) {
+            return None;
+        }
+        // What cannot be read, a template among it, is known with the alert alone.
+        let listed: Mailboxes = text.parse().ok()?;
+        let is_ungranted = |address: &String| !self.grants.allows_recipient(address);
+        let addresses = listed.iter().map(|mailbox| mailbox.email.to_string());
+        let ungranted: Vec<_> =
+            addresses.filter(is_ungranted).map(|address| format!("{address:?}")).collect();
+        let (plugin, line) = (self.plugin, ungranted.join(", "));
+        (!ungranted.is_empty())
+            .then(|| format!("mail to {line} is not granted; to allow it, add to [grants] of {plugin}.toml: mail = [{line}]"))
     }
 
     /// What is wrong with an address, and the lines that mend it.
@@ -182,11 +205,10 @@ fn known_part(url: &Url) -> (Url, bool) {
     (known, true)
 }
 
-/// The settings that the schema marks as links.
-fn links(schema: &str) -> BTreeSet<String> {
-    let schema: Value = serde_json::from_str(schema).unwrap_or_default();
+/// The settings that a schema marks by this word.
+fn marked(schema: &Value, word: &str) -> BTreeSet<String> {
     let properties = schema["properties"].as_object().into_iter().flatten();
-    properties.filter(|(_, part)| part[LINK] == true).map(|(key, _)| key.clone()).collect()
+    properties.filter(|(_, part)| part[word] == true).map(|(key, _)| key.clone()).collect()
 }
 
 #[cfg(test)]
@@ -195,7 +217,8 @@ mod tests {
     use crate::plugin::GrantsConfig;
     use crate::plugin::secrets::Secrets;
 
-    const SCHEMA: &str = r#"{"properties": {"url": {}, "client-url": {"x-link": true}}}"#;
+    const SCHEMA: &str =
+        r#"{"properties": {"url": {}, "client-url": {"x-link": true}, "to": {"x-recipients": true}}}"#;
 
     fn description(http: &[&str]) -> Description {
         Description {
@@ -251,6 +274,25 @@ mod tests {
         assert_eq!(lack("POST https://hooks.example/services/**", path), None);
         assert_eq!(lack("POST https://hooks.example/services/*/*/*", path), None);
         assert_eq!(lack("POST https://a.example/x", "no address"), None);
+    }
+
+    #[test]
+    fn recipients_that_are_not_granted_are_named_with_the_line_to_add() {
+        let grants = GrantsConfig { mail: vec!["*@example.com".to_owned()], ..GrantsConfig::default() };
+        let grants = Grants::try_from(grants).unwrap();
+        let said = |to: &str| {
+            let settings = toml::from_str(&format!("to = '{to}'\nfrom = 'a@b.example'")).unwrap();
+            ungranted("email", &description(&[]), &settings, &grants)
+        };
+        assert_eq!(said("On-call <oncall@example.com>, ops@example.com"), [""; 0]);
+        assert_eq!(said("{{ labels.team }}@example.org"), [""; 0]);
+        assert_eq!(
+            said("ops@example.com, On-call <oncall@exmaple.com>"),
+            [
+                "config.to: mail to \"oncall@exmaple.com\" is not granted; to allow it, add to [grants] of email.toml: \
+              mail = [\"oncall@exmaple.com\"]"
+            ]
+        );
     }
 
     #[test]

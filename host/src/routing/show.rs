@@ -16,6 +16,7 @@ impl fmt::Display for Router {
         }
         self.routes.iter().try_for_each(|route| route.show(f, 0))?;
         match self.catch_all.as_slice() {
+            [] if self.routes.is_empty() => {}
             [] => writeln!(f, "else: nobody ([routing] catch-all is empty)")?,
             names => writeln!(f, "else → {}", names.join(", "))?,
         }

@@ -149,7 +149,7 @@ impl Access {
         let sns = given.and_then(|source| source.sns.as_ref());
         match sns.filter(|verifier| verifier.is_meant(&parts.headers)) {
             Some(verifier) => Ok(Visitor::Sns(verifier)),
-            None => Err(self.unauthenticated(source, "nothing was given")),
+            None => Err(self.unauthenticated(source, "no key was given")),
         }
     }
 
@@ -224,7 +224,7 @@ impl Access {
                 format!("{why}: this takes an admin key, as `authorization: Bearer KEY` or `x-api-key: KEY`");
             ApiError::new(Code::Unauthenticated, message)
         };
-        let presented = Presented::find(parts, "").ok_or_else(|| wanted("nothing was given"))?;
+        let presented = Presented::find(parts, "").ok_or_else(|| wanted("no key was given"))?;
         let key = self.key(&presented).map_err(|why| wanted(&why))?;
         match key.admin {
             true => Ok(()),

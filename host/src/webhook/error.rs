@@ -431,6 +431,10 @@ pub(super) fn raw(error: ApiError) -> Bytes {
 fn log(error: &ApiError, id: &str, peer: Option<IpAddr>, method: &str, path: &str) {
     static QUIET: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
     let mut left_out = 0;
+    if error.code == Code::Starting && method == "GET" {
+        // Probes ask until the host has started, and the log says how far it has come.
+        return;
+    }
     if matches!(error.code, Code::Overloaded | Code::DiskNotWritable | Code::RateLimited | Code::HeadTooLarge)
     {
         let mut quiet = QUIET.lock();

@@ -141,6 +141,12 @@ fn of_nobody(found: &FoundAlert, router: Option<&Router>, receiver: &str) -> Vec
     if !own.is_empty() {
         return because(format!("{receiver} was not told:"), own);
     }
+    if router.is_some_and(|router| !router.has_routes()) && !lines.iter().any(|line| is_choice(line)) {
+        return vec![format!(
+            "{receiver} was not notified: there are no routes, so each enabled plugin gets what its `when` takes, and none of this \
+             name was loaded when the alert came."
+        )];
+    }
     let head = format!("{receiver} was not told: nothing that took the alert names it.");
     let mut says = because(head, chosen(found, router));
     if let Some(router) = router {
@@ -258,6 +264,12 @@ mod tests {
             lines[1..],
             ["route ops: takes it", "By the configuration as it is now:", "no route names it"]
         );
+    }
+
+    #[test]
+    fn without_routes_a_plugin_that_was_not_loaded_is_named_as_that() {
+        let says = asked(json!({"steps": [step("mail", json!({}))]}), "slack");
+        assert!(says.len() == 1 && says[0].contains("there are no routes"), "{says:?}");
     }
 
     #[test]
