@@ -90,7 +90,7 @@ async fn an_alert_under_way_says_who_waits_and_why() {
     .await;
     assert!(waiting.contains("pager is not told yet"), "{waiting}");
     assert!(waiting.contains("Attempt 1") && waiting.contains("http-503"), "{waiting}");
-    assert!(why(&host, &id, "nobody").await.contains("nobody was not told"), "others are not meant");
+    assert!(why(&host, &id, "nobody").await.contains("nobody was not notified"), "others are not meant");
 }
 
 #[tokio::test(flavor = "multi_thread")]

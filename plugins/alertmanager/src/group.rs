@@ -20,9 +20,9 @@ pub(crate) fn decode(group: &Value, settings: &Settings) -> Result<Sheet, Failur
         let status = firing(&at, entry, &mut sheet);
         let draft = labelled(&at, fields, settings, status, &mut sheet)
             .link("Alertmanager", sheet.text("", group, "/externalURL").as_deref())
-            .data("group_key", &group["groupKey"])
-            .data("receiver", &group["receiver"])
-            .data("notification_reason", &group["notification_reason"]);
+            .shared("group_key", &group["groupKey"])
+            .shared("receiver", &group["receiver"])
+            .shared("notification_reason", &group["notification_reason"]);
         sheet.add(draft);
     }
     if let Some(more) = group["truncatedAlerts"].as_u64().filter(|more| *more > 0) {

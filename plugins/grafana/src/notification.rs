@@ -31,9 +31,9 @@ pub(crate) fn decode(notification: &Value, settings: &Settings) -> Result<Sheet,
             .link("Image", sheet.text(&at, entry, "/imageURL").as_deref())
             .link("Grafana", sheet.text("", notification, "/externalURL").as_deref())
             .data("value_string", &entry["valueString"])
-            .data("org_id", &notification["orgId"])
-            .data("group_key", &notification["groupKey"])
-            .data("receiver", &notification["receiver"]);
+            .shared("org_id", &notification["orgId"])
+            .shared("group_key", &notification["groupKey"])
+            .shared("receiver", &notification["receiver"]);
         sheet.add(draft);
     }
     if let Some(more) = notification["truncatedAlerts"].as_u64().filter(|more| *more > 0) {

@@ -111,7 +111,7 @@ pub(super) const DESCRIPTIONS: [(&str, Option<&str>); 9] = [
     ("long", None),
     ("many", Some("it passed more than 4 MiB")),
     ("schema-deep", Some("more than 65536")),
-    ("schema-flood", Some("of its `$ref` lead from one to the next")),
+    ("schema-flood", Some("more than 64 levels")),
     ("schema-large", Some("more than 65536")),
     ("schema-loud", Some("Schema")),
     ("schema-pattern", Some("is not a \"regex\"")),

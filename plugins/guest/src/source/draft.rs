@@ -17,6 +17,8 @@ const NAME: usize = 200;
 const KEY: usize = 200;
 /// How much of a longer description stays; the rest is a fact.
 const BEGINNING: usize = 4_000;
+/// How much of a text stays that a whole request has in common, in bytes.
+const SHARED: usize = 4 << 10;
 /// That fact.
 const REST: &str = "description_rest";
 /// What of a key identifies an alert, in bytes.
@@ -178,6 +180,18 @@ impl Draft {
         self
     }
 
+    /// A fact that all alerts of a request have in common. Of a long text it is the beginning: a body with a thousand alerts would
+    /// become a thousand such texts.
+    pub fn shared(self, name: &str, value: &Value) -> Self {
+        let is_long = |text: &&str| text.len() > SHARED;
+        let Some(text) = value.as_str().filter(is_long) else { return self.data(name, value) };
+        // No more of it than is kept is looked at for each alert.
+        let end =
+            text.char_indices().map(|(at, _)| at).take_while(|at| *at <= SHARED).last().unwrap_or_default();
+        let mark = campanile_lenient::mark(text.len() - end, "bytes");
+        self.data(name, &json!(format!("{}{mark}", &text[..end])))
+    }
+
     /// A fact without the texts in it that the title or the description is already: no text is kept twice.
     pub fn rest(self, name: &str, value: &Value) -> Self {
         match self.says(value) {
@@ -310,6 +324,17 @@ mod tests {
         assert_eq!(alert["data"], json!({ "annotations": { "note": "503 of lb-1", "in": {} } }));
         let draft = Draft::new("", &settings(), Status::Firing, Some("503")).description(Some(" 503\n"));
         assert_eq!(draft.finish().0["description"], "", "the title says it");
+    }
+
+    #[test]
+    fn of_a_long_text_that_all_alerts_share_each_has_the_beginning() {
+        let draft = Draft::new("", &settings(), Status::Firing, None);
+        let (long, whole) = (json!("ä".repeat(5_000)), json!("g".repeat(SHARED)));
+        let (alert, _) =
+            draft.shared("long", &long).shared("whole", &whole).shared("number", &json!(7)).finish();
+        assert_eq!((&alert["data"]["whole"], &alert["data"]["number"]), (&whole, &json!(7)));
+        let kept = format!("{}… (cut, 5,904 bytes more)", "ä".repeat(SHARED / 2));
+        assert_eq!(alert["data"]["long"], kept);
     }
 
     #[test]
