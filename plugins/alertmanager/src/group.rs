@@ -110,7 +110,7 @@ mod tests {
         ]});
         let (alerts, warnings) = decoded(&group.to_string());
         assert_eq!((alerts.len(), &alerts[1]["title"]), (2, &json!("Whole")));
-        assert_eq!(alerts[0]["data"], json!({ "annotations": "none", "group_key": ["g"], "receiver": 7 }));
+        assert_eq!(alerts[0]["data"], json!({ "annotations": "none", "receiver": 7 }));
         assert_eq!(
             warnings,
             [

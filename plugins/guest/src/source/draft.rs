@@ -181,8 +181,11 @@ impl Draft {
     }
 
     /// A fact that all alerts of a request have in common. Of a long text it is the beginning: a body with a thousand alerts would
-    /// become a thousand such texts.
+    /// become a thousand such texts. A list or an object is none of these facts.
     pub fn shared(self, name: &str, value: &Value) -> Self {
+        if value.is_array() || value.is_object() {
+            return self;
+        }
         let is_long = |text: &&str| text.len() > SHARED;
         let Some(text) = value.as_str().filter(is_long) else { return self.data(name, value) };
         // No more of it than is kept is looked at for each alert.
@@ -330,9 +333,14 @@ mod tests {
     fn of_a_long_text_that_all_alerts_share_each_has_the_beginning() {
         let draft = Draft::new("", &settings(), Status::Firing, None);
         let (long, whole) = (json!("ä".repeat(5_000)), json!("g".repeat(SHARED)));
-        let (alert, _) =
-            draft.shared("long", &long).shared("whole", &whole).shared("number", &json!(7)).finish();
+        let (alert, _) = draft
+            .shared("long", &long)
+            .shared("whole", &whole)
+            .shared("number", &json!(7))
+            .shared("list", &json!(["g"]))
+            .finish();
         assert_eq!((&alert["data"]["whole"], &alert["data"]["number"]), (&whole, &json!(7)));
+        assert_eq!(alert["data"].get("list"), None);
         let kept = format!("{}… (cut, 5,904 bytes more)", "ä".repeat(SHARED / 2));
         assert_eq!(alert["data"]["long"], kept);
     }
