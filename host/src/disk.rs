@@ -73,7 +73,7 @@ pub struct Disks(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     seen: Mutex<Vec<Disk>>,
-    /// Somebody wants to know now.
+    /// A caller asks for a look now.
     asked: Notify,
     /// Changes with each look.
     looks: watch::Sender<()>,

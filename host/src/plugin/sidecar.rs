@@ -340,7 +340,7 @@ mod tests {
         );
     }
 
-    /// What cannot be read hides nothing of the rest, and is not told again as missing.
+    /// What cannot be read hides nothing of the rest, and is not reported again as missing.
     #[test]
     fn a_key_that_is_not_known_hides_no_other_fault() {
         let schema = r#"{"type": "object", "properties": {"url": {"type": "string"}, "list": {}}, "required": ["url"]}"#;

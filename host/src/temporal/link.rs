@@ -31,7 +31,7 @@ use crate::operator_file;
 
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a server may take until it has answered, too: longer than that, so that one that does not even listen is told from it.
+/// How long a server may take until it has answered, too: longer than that, so that it differs from one that does not even listen.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 /// How long the embedded server may take to listen before attempts to connect are warned of.
 const EMBEDDED_START: Duration = Duration::from_secs(30);

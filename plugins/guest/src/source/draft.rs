@@ -181,7 +181,7 @@ impl Draft {
     }
 
     /// A fact that all alerts of a request have in common. Of a long text it is the beginning: a body with a thousand alerts would
-    /// become a thousand such texts. A list or an object is none of these facts.
+    /// become a thousand such texts. A list or an object is left out.
     pub fn shared(self, name: &str, value: &Value) -> Self {
         if value.is_array() || value.is_object() {
             return self;
