@@ -19,7 +19,7 @@ pub(crate) fn decode(group: &Value, settings: &Settings) -> Result<Sheet, Failur
         };
         let status = firing(&at, entry, &mut sheet);
         let draft = labelled(&at, fields, settings, status, &mut sheet)
-            .link("Alertmanager", sheet.text("", group, "/externalURL").as_deref())
+            .shared_link("Alertmanager", sheet.text("", group, "/externalURL").as_deref())
             .shared("group_key", &group["groupKey"])
             .shared("receiver", &group["receiver"])
             .shared("notification_reason", &group["notification_reason"]);

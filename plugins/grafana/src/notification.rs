@@ -29,7 +29,7 @@ pub(crate) fn decode(notification: &Value, settings: &Settings) -> Result<Sheet,
         let draft = alert(&at, fields, settings, status, &mut sheet);
         let draft = measured(draft, sheet.fields(&format!("{at}.values"), &entry["values"]))
             .link("Image", sheet.text(&at, entry, "/imageURL").as_deref())
-            .link("Grafana", sheet.text("", notification, "/externalURL").as_deref())
+            .shared_link("Grafana", sheet.text("", notification, "/externalURL").as_deref())
             .data("value_string", &entry["valueString"])
             .shared("org_id", &notification["orgId"])
             .shared("group_key", &notification["groupKey"])

@@ -17,8 +17,9 @@ const NAME: usize = 200;
 const KEY: usize = 200;
 /// How much of a longer description stays; the rest is a fact.
 const BEGINNING: usize = 4_000;
-/// How much of a text stays that a whole request has in common, in bytes.
-const SHARED: usize = 4 << 10;
+/// How much of a text stays that a whole request has in common, in bytes as JSON: a thousand alerts with a few of them stay
+/// below what the host takes.
+const SHARED: usize = 1 << 10;
 /// That fact.
 const REST: &str = "description_rest";
 /// What of a key identifies an alert, in bytes.
@@ -186,13 +187,20 @@ impl Draft {
         if value.is_array() || value.is_object() {
             return self;
         }
-        let is_long = |text: &&str| text.len() > SHARED;
-        let Some(text) = value.as_str().filter(is_long) else { return self.data(name, value) };
-        // No more of it than is kept is looked at for each alert.
-        let end =
-            text.char_indices().map(|(at, _)| at).take_while(|at| *at <= SHARED).last().unwrap_or_default();
-        let mark = campanile_lenient::mark(text.len() - end, "bytes");
-        self.data(name, &json!(format!("{}{mark}", &text[..end])))
+        let Some(text) = value.as_str() else { return self.data(name, value) };
+        match beginning(text) {
+            kept if kept.len() == text.len() => self.data(name, value),
+            kept => {
+                let mark = campanile_lenient::mark(text.len() - kept.len(), "bytes");
+                self.data(name, &json!(format!("{kept}{mark}")))
+            }
+        }
+    }
+
+    /// A link that all alerts of a request have in common; a long one is left out, as half of an address leads nowhere.
+    pub fn shared_link(self, text: &str, href: Option<&str>) -> Self {
+        let is_short = |href: &&str| beginning(href).len() == href.len();
+        self.link(text, href.filter(is_short))
     }
 
     /// A fact without the texts in it that the title or the description is already: no text is kept twice.
@@ -248,6 +256,20 @@ impl Draft {
     fn inside(&self, field: &str) -> String {
         inside(&self.at, field)
     }
+}
+
+/// What is kept of a text that a whole request has in common. No more than that is looked at, as each alert asks for it.
+fn beginning(text: &str) -> &str {
+    let mut room = SHARED;
+    for (at, character) in text.char_indices() {
+        // Quotes are not counted.
+        let size = campanile_lenient::size(&character) - 2;
+        if size > room {
+            return &text[..at];
+        }
+        room -= size;
+    }
+    text
 }
 
 pub(super) fn inside(at: &str, field: &str) -> String {
@@ -341,8 +363,21 @@ mod tests {
             .finish();
         assert_eq!((&alert["data"]["whole"], &alert["data"]["number"]), (&whole, &json!(7)));
         assert_eq!(alert["data"].get("list"), None);
-        let kept = format!("{}… (cut, 5,904 bytes more)", "ä".repeat(SHARED / 2));
+        let kept = format!("{}… (cut, 8,976 bytes more)", "ä".repeat(SHARED / 2));
         assert_eq!(alert["data"]["long"], kept);
+    }
+
+    #[test]
+    fn what_all_alerts_share_is_measured_as_json() {
+        let (escaped, long) = ("\u{1}".repeat(5_000), format!("https://a.example/{}", "x".repeat(SHARED)));
+        let draft = Draft::new("", &settings(), Status::Firing, None).shared("escaped", &json!(escaped));
+        let draft = draft.shared_link("Short", Some("https://a.example")).shared_link("Long", Some(&long));
+        let (alert, _) = draft.finish();
+        assert_eq!(
+            alert["data"]["escaped"],
+            format!("{}… (cut, 4,830 bytes more)", "\u{1}".repeat(SHARED / 6))
+        );
+        assert_eq!(alert["links"], json!([{ "href": "https://a.example", "text": "Short" }]));
     }
 
     #[test]
