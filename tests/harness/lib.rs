@@ -10,6 +10,7 @@ pub mod languages;
 pub mod load;
 pub mod log;
 pub mod plugin;
+pub mod postgres;
 pub mod process;
 pub mod project;
 pub mod receiver;
@@ -23,6 +24,7 @@ pub mod web;
 
 pub use host::{Host, Server};
 pub use plugin::Plugin;
+pub use postgres::Postgres;
 pub use receiver::{Answer, Receiver};
 pub use settings::Settings;
 pub use smtp::Smtp;

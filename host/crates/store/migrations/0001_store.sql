@@ -1,0 +1,113 @@
+-- The store. `{number}` and `{bytes}` are what the database calls a row's number and bytes. Times are microseconds since 1970.
+-- Texts have no U+0000, which PostgreSQL refuses; what may have some is bytes. `{numbers}` makes the source of numbers, where the
+-- host does not count by itself.
+
+{numbers}
+
+CREATE TABLE store (
+    only_row SMALLINT PRIMARY KEY CHECK (only_row = 1),
+    -- Random; a marker in Temporal has it, too, so that two stores never share a task queue.
+    id TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+-- What a sender calls an alert, within a scope. Its row is locked while a request is decided.
+CREATE TABLE identities (
+    digest {bytes} PRIMARY KEY,
+    scope TEXT NOT NULL,
+    sender_key TEXT NOT NULL,
+    -- The newest life.
+    life BIGINT
+);
+
+-- From the first firing of an alert to its resolve.
+CREATE TABLE lives (
+    number {number} PRIMARY KEY,
+    -- The id of its first notification.
+    thread_id TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    sender_key TEXT,
+    -- 0 open, 1 ended, 2 momentary: it has no end.
+    state SMALLINT NOT NULL,
+    -- The worst that was notified.
+    severity SMALLINT NOT NULL,
+    vendor_level BIGINT,
+    -- By the sender's clock.
+    starts_at BIGINT,
+    began_at BIGINT NOT NULL,
+    seen_at BIGINT NOT NULL,
+    notified_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    duplicates BIGINT NOT NULL,
+    flaps BIGINT NOT NULL,
+    -- The latest time in an id of this identity: the next one is later.
+    id_at BIGINT NOT NULL,
+    -- Its newest notification that is not a resolve.
+    newest BIGINT NOT NULL,
+    -- A digest of that notification's document.
+    document_digest {bytes} NOT NULL,
+    -- Its newest resolve.
+    resolve BIGINT,
+    -- Until when that resolve is held back.
+    held_until BIGINT,
+    acknowledged_at BIGINT
+);
+CREATE INDEX lives_open ON lives (seen_at) WHERE state = 0;
+
+-- What the alerts of one request have in common.
+CREATE TABLE requests (
+    number {number} PRIMARY KEY,
+    -- Of the request's own id, within its scope.
+    digest {bytes} UNIQUE,
+    -- Of what was posted under it.
+    content {bytes} NOT NULL,
+    origin {bytes} NOT NULL,
+    -- The id and the disposition of each alert, in the order of the request.
+    answer {bytes} NOT NULL,
+    received_at BIGINT NOT NULL
+);
+
+-- One alert as it is notified.
+CREATE TABLE notifications (
+    -- In order of acceptance.
+    number {number} PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    life BIGINT NOT NULL,
+    request BIGINT NOT NULL,
+    disposition SMALLINT NOT NULL,
+    scope TEXT NOT NULL,
+    severity SMALLINT NOT NULL,
+    accepted_at BIGINT NOT NULL,
+    -- 0 waiting, 1 claimed, 2 started, 3 held, 4 ended.
+    state SMALLINT NOT NULL,
+    -- When a hold or a claim is over.
+    due_at BIGINT,
+    claimed_by TEXT,
+    -- The workflow that carries it.
+    carried_by TEXT,
+    outcome SMALLINT,
+    ended_at BIGINT,
+    -- The notification that took back this resolve.
+    superseded_by BIGINT
+);
+CREATE INDEX notifications_waiting ON notifications (severity, scope, number) WHERE state = 0;
+CREATE INDEX notifications_due ON notifications (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX notifications_pending ON notifications (state) WHERE state < 4;
+CREATE INDEX notifications_life ON notifications (life);
+
+CREATE TABLE documents (
+    notification {number} PRIMARY KEY,
+    document {bytes} NOT NULL
+);
+
+-- Title, key and labels in lower case.
+CREATE TABLE texts (
+    notification {number} PRIMARY KEY,
+    words TEXT NOT NULL
+);
+
+-- What became of a notification, step by step.
+CREATE TABLE ledgers (
+    notification {number} PRIMARY KEY,
+    ledger {bytes} NOT NULL
+);

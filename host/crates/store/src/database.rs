@@ -1,0 +1,245 @@
+//! The two databases that a store can be in, and what differs between them.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Row, SqlSafeStr};
+use url::Url;
+
+use crate::{Micros, StoreError};
+
+/// How long a connection is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How many reads run at once.
+const READERS: u32 = 4;
+/// How long a statement of PostgreSQL may take: a read, and a write, which waits for others' locks.
+const READ_TIME: &str = "2s";
+const WRITE_TIME: &str = "10s";
+
+/// The migrations, oldest first. They only ever add.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "store", include_str!("../migrations/0001_store.sql"))];
+
+/// Where a store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A file of SQLite, which one process uses.
+    File(PathBuf),
+    /// A database of PostgreSQL.
+    Postgres(Url),
+}
+
+impl FromStr for Location {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        match Url::parse(text) {
+            Ok(url) if ["postgres", "postgresql"].contains(&url.scheme()) => Ok(Self::Postgres(url)),
+            _ => Err(StoreError::Address(format!(
+                "{:?} is not the address of a PostgreSQL database, such as postgres://campanile@db.example/campanile",
+                without_password(text)
+            ))),
+        }
+    }
+}
+
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(file) => write!(f, "{}", file.display()),
+            Self::Postgres(url) => f.write_str(&without_password(url.as_str())),
+        }
+    }
+}
+
+fn without_password(text: &str) -> String {
+    let Ok(mut url) = Url::parse(text) else { return text.to_owned() };
+    if url.password().is_some() {
+        _ = url.set_password(Some("***"));
+    }
+    url.into()
+}
+
+/// Which database it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+impl Kind {
+    /// How a transaction begins that writes. In SQLite one that begins with a read could not write any more once another has
+    /// written.
+    pub(crate) fn begin(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN",
+        }
+    }
+
+    /// The database's clock, in microseconds.
+    pub(crate) fn clock(self) -> &'static str {
+        match self {
+            Self::Sqlite => "CAST(unixepoch('subsec') * 1000000 AS BIGINT)",
+            Self::Postgres => "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
+        }
+    }
+
+    /// What locks the rows of a `SELECT`. SQLite has one writer, and needs none.
+    pub(crate) fn lock(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE",
+        }
+    }
+
+    /// The same for rows that another transaction may have taken already: those are left out.
+    pub(crate) fn skip_locked(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE SKIP LOCKED",
+        }
+    }
+
+    fn migrator(self) -> Migrator {
+        let (number, bytes, numbers) = match self {
+            Self::Sqlite => ("INTEGER", "BLOB", ""),
+            Self::Postgres => ("BIGINT", "BYTEA", "CREATE SEQUENCE numbers CACHE 1;"),
+        };
+        let migration = |(version, name, sql): (i64, &'static str, &str)| {
+            let sql = sql.replace("{number}", number).replace("{bytes}", bytes).replace("{numbers}", numbers);
+            let sql = AssertSqlSafe(sql).into_sql_str();
+            Migration::new(version, name.into(), MigrationType::Simple, sql, false)
+        };
+        Migrator::with_migrations(MIGRATIONS.map(migration).into())
+    }
+
+    /// What each connection is set to. Without checkpoints by whoever commits: those are another connection's.
+    fn settings(self, writes: bool) -> Vec<String> {
+        match self {
+            Self::Sqlite => vec![
+                "PRAGMA journal_mode = WAL".to_owned(),
+                "PRAGMA synchronous = FULL".to_owned(),
+                "PRAGMA busy_timeout = 5000".to_owned(),
+                "PRAGMA wal_autocheckpoint = 0".to_owned(),
+                "PRAGMA journal_size_limit = 67108864".to_owned(),
+            ],
+            Self::Postgres => {
+                let time = if writes { WRITE_TIME } else { READ_TIME };
+                vec![
+                    format!("SET statement_timeout = '{time}'"),
+                    "SET default_transaction_isolation = 'read committed'".to_owned(),
+                ]
+            }
+        }
+    }
+}
+
+/// A database whose schema is what this host knows.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(crate) kind: Kind,
+    pub(crate) location: Location,
+    /// One connection: what this process writes is written in order.
+    pub(crate) writer: AnyPool,
+    pub(crate) readers: AnyPool,
+    /// Held while the file is open.
+    _lock: Option<File>,
+}
+
+/// The newest schema that this host knows.
+pub(crate) fn known_schema() -> i64 {
+    MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or_default()
+}
+
+impl Database {
+    /// Opens it and brings its schema up to date.
+    pub(crate) async fn open(location: Location) -> Result<Self, StoreError> {
+        install_default_drivers();
+        let (kind, address, lock) = match &location {
+            Location::File(file) => (Kind::Sqlite, file_address(file)?, Some(lock(file)?)),
+            Location::Postgres(url) => (Kind::Postgres, url.to_string(), None),
+        };
+        let options = AnyConnectOptions::from_str(&address)?.disable_statement_logging();
+        let pool = |most, writes| {
+            let pool = AnyPoolOptions::new().max_connections(most).acquire_timeout(PATIENCE);
+            pool.after_connect(move |connection, _| {
+                Box::pin(async move {
+                    for setting in kind.settings(writes) {
+                        sqlx::query(AssertSqlSafe(setting)).execute(&mut *connection).await?;
+                    }
+                    Ok(())
+                })
+            })
+        };
+        let writer = pool(1, true).connect_with(options.clone()).await?;
+        migrate(kind, &writer).await?;
+        let readers = pool(READERS, false).connect_with(options).await?;
+        Ok(Self { kind, location, writer, readers, _lock: lock })
+    }
+
+    /// Closes its connections.
+    pub(crate) async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+    }
+
+    /// Now by the database's clock.
+    ///
+    /// # Errors
+    ///
+    /// A newer host has moved the schema past what this one knows: it must not write any more.
+    pub(crate) async fn now(&self, connection: &mut AnyConnection) -> Result<Micros, StoreError> {
+        let sql = format!("SELECT {}, (SELECT max(version) FROM _sqlx_migrations)", self.kind.clock());
+        let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(connection).await?;
+        let (now, found) = (row.try_get(0)?, row.try_get(1)?);
+        let known = known_schema();
+        if found > known { Err(StoreError::NewerSchema { found, known }) } else { Ok(now) }
+    }
+}
+
+/// Applies the migrations that are missing, while no other process does.
+async fn migrate(kind: Kind, pool: &AnyPool) -> Result<(), StoreError> {
+    match kind.migrator().run(pool).await {
+        Err(sqlx::migrate::MigrateError::VersionMissing(found)) => {
+            Err(StoreError::NewerSchema { found, known: known_schema() })
+        }
+        done => Ok(done?),
+    }
+}
+
+fn file_address(file: &Path) -> Result<String, StoreError> {
+    let unusable = || StoreError::Address(format!("{} is not the path of a file", file.display()));
+    let file = std::path::absolute(file).map_err(|_| unusable())?;
+    let mut url = Url::from_file_path(file).map_err(|()| unusable())?;
+    url.set_query(Some("mode=rwc"));
+    Ok(url.as_str().replacen("file://", "sqlite://", 1))
+}
+
+/// Keeps other processes from a database file.
+fn lock(file: &Path) -> Result<File, StoreError> {
+    let path = file.with_extension("lock");
+    let unusable = |error: std::io::Error| StoreError::NotWritable(format!("{}: {error}", path.display()));
+    let lock = File::options().create(true).append(true).open(&path).map_err(unusable)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(file.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        let location: Location = "postgres://ops:hush@db/alerts".parse().unwrap();
+        assert_eq!(location.to_string(), "postgres://ops:***@db/alerts");
+        let error = "mysql://ops:hush@db/alerts".parse::<Location>().unwrap_err().to_string();
+        assert!(error.contains("postgres://campanile@") && !error.contains("hush"), "{error}");
+    }
+}

@@ -1,0 +1,25 @@
+//! The store on its own, in a file of SQLite and in a real PostgreSQL: each test runs on both.
+
+mod accepting;
+mod lives;
+mod model;
+mod places;
+mod samples;
+mod schema;
+
+/// Makes two tests of a function that takes a [`places::Place`].
+macro_rules! on_both {
+    ($($(#[$attribute:meta])* $name:ident),* $(,)?) => {
+        mod sqlite {
+            $($(#[$attribute])* #[tokio::test(flavor = "multi_thread")] async fn $name() {
+                super::$name($crate::places::Place::file()).await;
+            })*
+        }
+        mod postgres {
+            $($(#[$attribute])* #[tokio::test(flavor = "multi_thread")] async fn $name() {
+                super::$name($crate::places::Place::postgres().await).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both;
