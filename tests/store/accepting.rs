@@ -55,8 +55,7 @@ async fn a_request_is_repeated_under_its_id(place: Place) {
     assert_eq!((first.is_repeat, second.is_repeat), (false, true));
     assert_eq!(first.alerts, second.alerts);
     store.close().await;
-    drop(store);
-    let repeated = reopened(&place).await.accept(post()).await.unwrap();
+    let repeated = place.open().await.accept(post()).await.unwrap();
     assert!(repeated.is_repeat && repeated.alerts == first.alerts);
     assert_eq!(place.number("SELECT count(*) FROM notifications").await, 2);
 }
@@ -121,19 +120,13 @@ async fn numbers_go_on_after_a_restart(place: Place) {
     let first = store.accept(request(vec![firing("db-1")])).await.unwrap();
     let id = store.id().to_owned();
     store.close().await;
-    drop(store);
-    let store = reopened(&place).await;
+    let store = place.open().await;
     assert_eq!(store.id(), id);
     let mut later = firing("db-1");
     later.post.starts_at = Some(START + 600 * SECOND);
     let renewed = store.accept(request(vec![later])).await.unwrap();
     assert!(renewed.alerts[0].number > first.alerts[0].number);
     assert_eq!(renewed.alerts[0].disposition, Disposition::Renewed);
-}
-
-/// Opens a store again, once the task of the one before has let go of the file.
-async fn reopened(place: &Place) -> Store {
-    harness::until("the file is free", async || Store::open(place.location.clone()).await.ok()).await
 }
 
 #[tokio::test]
@@ -143,7 +136,7 @@ async fn a_file_is_used_by_one_process_alone() {
     let second = Store::open(place.location.clone()).await;
     let Location::File(file) = &place.location else { unreachable!("it is a file") };
     assert_eq!(
-        second.unwrap_err().to_string(),
+        second.err().unwrap().to_string(),
         format!(
             "another host has the store {} open: one host alone can use a file; several hosts need PostgreSQL",
             file.display()

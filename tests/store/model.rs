@@ -11,8 +11,6 @@ use campanile_store::{Disposition, Micros};
 struct Known {
     /// The worst that was notified, while it is open.
     open: Option<Severity>,
-    /// Whether it was ever heard of.
-    is_known: bool,
     start: Option<Micros>,
     notified: Micros,
     is_held: bool,
@@ -28,7 +26,10 @@ impl Model {
     pub(crate) fn post(&mut self, key: Option<&str>, post: Post, policy: Policy, now: Micros) -> Disposition {
         let Some(key) = key else { return Disposition::New };
         let known = self.0.entry(key.to_owned()).or_default();
-        let Some(worst) = known.open else { return known.begin(post, policy, now) };
+        if post.is_momentary {
+            return known.happen(policy, now);
+        }
+        let Some(worst) = known.open else { return known.begin(post, now) };
         if post.status == Status::Resolved {
             return known.resolve(post, policy);
         }
@@ -46,40 +47,29 @@ impl Model {
         } else {
             return Disposition::Duplicate;
         };
-        let start = known.start.max(post.starts_at);
-        *known = Known {
-            open: Some(worst.max(post.severity)),
-            start,
-            notified: now,
-            is_held: false,
-            ..known.clone()
-        };
+        let is_reminder = known.is_held && post.severity <= worst;
+        known.open = Some(worst.max(post.severity));
+        known.start = known.start.max(post.starts_at);
+        known.notified = if is_reminder { known.notified } else { now };
+        known.is_held = false;
         disposition
     }
 }
 
 impl Known {
-    fn begin(&mut self, post: Post, policy: Policy, now: Micros) -> Disposition {
-        if post.is_momentary {
-            if self.momentary.is_some_and(|before| now < before + policy.repeat_window) {
-                return Disposition::Duplicate;
-            }
-            *self = Known { momentary: Some(now), is_known: true, ..Known::default() };
-            return Disposition::New;
+    fn happen(&mut self, policy: Policy, now: Micros) -> Disposition {
+        if self.momentary.is_some_and(|before| now < before + policy.repeat_window) {
+            return Disposition::Duplicate;
         }
+        *self = Known { momentary: Some(now), ..Known::default() };
+        Disposition::New
+    }
+
+    fn begin(&mut self, post: Post, now: Micros) -> Disposition {
         if post.status == Status::Resolved {
-            if !self.is_known {
-                *self = Known { is_known: true, ..Known::default() };
-            }
             return Disposition::NothingOpen;
         }
-        *self = Known {
-            open: Some(post.severity),
-            is_known: true,
-            start: post.starts_at,
-            notified: now,
-            ..Known::default()
-        };
+        *self = Known { open: Some(post.severity), start: post.starts_at, notified: now, ..Known::default() };
         Disposition::New
     }
 

@@ -40,7 +40,7 @@ pub(crate) fn unidentified(number: usize) -> Incoming {
 }
 
 pub(crate) fn request(alerts: Vec<Incoming>) -> Request {
-    Request { id: None, origin: b"{}".to_vec(), alerts }
+    Request { id: None, origin: b"{}".to_vec(), alerts, claim: None }
 }
 
 /// A request that its sender may repeat under this id.

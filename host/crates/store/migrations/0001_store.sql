@@ -14,8 +14,6 @@ CREATE TABLE store (
 -- What a sender calls an alert, within a scope. Its row is locked while a request is decided.
 CREATE TABLE identities (
     digest {bytes} PRIMARY KEY,
-    scope TEXT NOT NULL,
-    sender_key TEXT NOT NULL,
     -- The newest life.
     life BIGINT
 );
@@ -37,8 +35,11 @@ CREATE TABLE lives (
     began_at BIGINT NOT NULL,
     seen_at BIGINT NOT NULL,
     notified_at BIGINT NOT NULL,
+    -- Of a momentary one when it began.
     ended_at BIGINT,
     duplicates BIGINT NOT NULL,
+    -- How often its resolve was posted again.
+    resolved_again BIGINT NOT NULL,
     flaps BIGINT NOT NULL,
     -- The latest time in an id of this identity: the next one is later.
     id_at BIGINT NOT NULL,
@@ -52,7 +53,9 @@ CREATE TABLE lives (
     held_until BIGINT,
     acknowledged_at BIGINT
 );
-CREATE INDEX lives_open ON lives (seen_at) WHERE state = 0;
+CREATE INDEX lives_open ON lives (number) WHERE state = 0;
+CREATE INDEX lives_held ON lives (held_until) WHERE held_until IS NOT NULL;
+CREATE INDEX lives_ended ON lives (ended_at) WHERE ended_at IS NOT NULL;
 
 -- What the alerts of one request have in common.
 CREATE TABLE requests (
@@ -66,6 +69,7 @@ CREATE TABLE requests (
     answer {bytes} NOT NULL,
     received_at BIGINT NOT NULL
 );
+CREATE INDEX requests_received ON requests (received_at);
 
 -- One alert as it is notified.
 CREATE TABLE notifications (
@@ -73,8 +77,9 @@ CREATE TABLE notifications (
     number {number} PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     life BIGINT NOT NULL,
-    request BIGINT NOT NULL,
     disposition SMALLINT NOT NULL,
+    -- 1 if it is worse than what was notified of its life before.
+    is_worse SMALLINT NOT NULL,
     scope TEXT NOT NULL,
     severity SMALLINT NOT NULL,
     accepted_at BIGINT NOT NULL,
@@ -90,15 +95,18 @@ CREATE TABLE notifications (
     -- The notification that took back this resolve.
     superseded_by BIGINT
 );
-CREATE INDEX notifications_waiting ON notifications (severity, scope, number) WHERE state = 0;
-CREATE INDEX notifications_due ON notifications (due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX notifications_pending ON notifications (state) WHERE state < 4;
+CREATE INDEX notifications_pending ON notifications (state, severity, scope, number) WHERE state < 4;
+CREATE INDEX notifications_due ON notifications (due_at) WHERE state = 1;
+CREATE INDEX notifications_claimed ON notifications (carried_by) WHERE state = 1;
 CREATE INDEX notifications_life ON notifications (life);
 
 CREATE TABLE documents (
     notification {number} PRIMARY KEY,
+    -- The request that brought it: the first, or a later one with a duplicate.
+    request BIGINT NOT NULL,
     document {bytes} NOT NULL
 );
+CREATE INDEX documents_request ON documents (request);
 
 -- Title, key and labels in lower case.
 CREATE TABLE texts (

@@ -4,20 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::StoreError;
 use crate::id::{free, id};
-use crate::life::{self, Decision, Disposition, Micros, decide};
+use crate::life::{self, Decision, Disposition, Micros, Status, decide};
 use crate::record::LifeRecord;
-use crate::request::{Accepted, Digest, Incoming, Placed, Request, RequestId, digest};
-
-/// How far a new notification is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// It is to be started.
-    Waiting,
-    /// A resolve that is held back until then.
-    Held(Micros),
-    /// No receiver is to be notified.
-    Ended,
-}
+use crate::request::{Accepted, Digest, Incoming, Lease, Placed, Request, RequestId, digest};
 
 /// The alerts of a transaction.
 pub(crate) struct Batch<'a> {
@@ -29,23 +18,29 @@ pub(crate) struct Batch<'a> {
     lives: Vec<LifeRecord>,
     /// The newest life of an identity, by its place among the lives.
     newest: HashMap<Digest, usize>,
-    pub(crate) changes: Changes<'a>,
+    changes: Changes<'a>,
 }
 
 /// What is to be written.
 #[derive(Default)]
-pub(crate) struct Changes<'a> {
-    /// The requests that are kept, each with its number and what it became.
-    pub(crate) requests: Vec<(i64, &'a Request, Accepted)>,
-    pub(crate) notifications: Vec<Notification<'a>>,
-    /// The lives that changed, by their place.
-    pub(crate) lives: BTreeSet<usize>,
+struct Changes<'a> {
+    requests: Vec<NewRequest<'a>>,
+    notifications: Vec<Notification<'a>>,
+    /// The lives that changed, by their place, and those of which only the counts did.
+    lives: BTreeSet<usize>,
+    counted: BTreeSet<usize>,
     /// The identities that have a new life, each with its number.
-    pub(crate) identities: BTreeMap<Digest, (&'a Incoming, i64)>,
+    identities: BTreeMap<Digest, i64>,
     /// Documents that a duplicate refreshed, by the number of their notification.
-    pub(crate) refreshed: BTreeMap<i64, &'a Incoming>,
-    /// Resolves that were taken back, each with the notification that did.
-    pub(crate) superseded: Vec<(i64, i64)>,
+    refreshed: BTreeMap<i64, Document<'a>>,
+    superseded: Vec<Superseded>,
+}
+
+/// A request that was taken.
+pub(crate) struct NewRequest<'a> {
+    pub(crate) number: i64,
+    pub(crate) request: &'a Request,
+    pub(crate) accepted: Accepted,
 }
 
 /// A notification that is to be written.
@@ -53,10 +48,46 @@ pub(crate) struct Notification<'a> {
     pub(crate) number: i64,
     pub(crate) id: String,
     pub(crate) life: i64,
+    pub(crate) document: Document<'a>,
+    pub(crate) disposition: Disposition,
+    pub(crate) is_worse: bool,
+    /// By rank. Of a resolve the worst of its life: it waits no longer than what it ends did.
+    pub(crate) severity: i16,
+    pub(crate) state: State<'a>,
+}
+
+/// The document of an alert, and the number of the request that brought it.
+#[derive(Clone, Copy)]
+pub(crate) struct Document<'a> {
     pub(crate) request: i64,
     pub(crate) alert: &'a Incoming,
-    pub(crate) disposition: Disposition,
-    pub(crate) state: State,
+}
+
+/// A resolve that was taken back.
+pub(crate) struct Superseded {
+    pub(crate) resolve: i64,
+    pub(crate) by: i64,
+}
+
+/// How far a new notification is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State<'a> {
+    /// It is to be started.
+    Waiting,
+    /// The host that accepted it starts it.
+    Claimed(&'a Lease),
+    /// A resolve that is held back until then.
+    Held(Micros),
+    /// No receiver is to be notified.
+    Ended,
+}
+
+/// An alert, and what was decided about it.
+#[derive(Clone, Copy)]
+struct Arrival<'a> {
+    document: Document<'a>,
+    number: i64,
+    decision: Decision,
 }
 
 impl<'a> Batch<'a> {
@@ -86,6 +117,47 @@ impl<'a> Batch<'a> {
         self.changes.lives.iter().filter_map(|place| self.lives.get(*place))
     }
 
+    /// Those of which only the counts did.
+    pub(crate) fn counted_lives(&self) -> impl Iterator<Item = &LifeRecord> {
+        let counted = self.changes.counted.difference(&self.changes.lives);
+        counted.filter_map(|place| self.lives.get(*place))
+    }
+
+    /// The identities that have a new life, with its number.
+    pub(crate) fn identities(&self) -> &BTreeMap<Digest, i64> {
+        &self.changes.identities
+    }
+
+    /// The requests that are kept: those with an id, and those that brought something.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = &NewRequest<'a>> {
+        let documents = self.documents().map(|(_, document)| document.request);
+        let bringing: BTreeSet<_> = documents.chain(self.refreshed().map(|(_, one)| one.request)).collect();
+        self.changes
+            .requests
+            .iter()
+            .filter(move |new| new.request.id.is_some() || bringing.contains(&new.number))
+    }
+
+    /// The new notifications.
+    pub(crate) fn notifications(&self) -> &[Notification<'a>] {
+        &self.changes.notifications
+    }
+
+    /// The documents of the new notifications, by number.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = (i64, Document<'a>)> {
+        self.changes.notifications.iter().map(|new| (new.number, new.document))
+    }
+
+    /// The documents that a duplicate refreshed, by number.
+    pub(crate) fn refreshed(&self) -> impl Iterator<Item = (i64, Document<'a>)> {
+        self.changes.refreshed.iter().map(|(number, document)| (*number, *document))
+    }
+
+    /// The resolves that were taken back.
+    pub(crate) fn superseded(&self) -> &[Superseded] {
+        &self.changes.superseded
+    }
+
     /// Takes a request.
     ///
     /// # Errors
@@ -98,72 +170,86 @@ impl<'a> Batch<'a> {
             let repeat = Accepted { is_repeat: true, ..accepted.clone() };
             return if *before == id { Ok(repeat) } else { Err(StoreError::Reused) };
         }
-        let (number, before) = (self.number(), self.changes.notifications.len());
-        let alerts = request.alerts.iter().map(|alert| self.place(alert, number)).collect();
-        let accepted = Accepted { alerts, is_repeat: false };
+        let number = self.number();
+        let document = |alert| Document { request: number, alert };
+        let placed = request.alerts.iter().map(|alert| self.place(document(alert), request.claim.as_ref()));
+        let accepted = Accepted { alerts: placed.collect(), is_repeat: false };
         if let Some(id) = request.id {
             self.known.insert(id.digest, (id, accepted.clone()));
         }
-        if request.id.is_some() || self.changes.notifications.len() > before {
-            self.changes.requests.push((number, request, accepted.clone()));
-        }
+        self.changes.requests.push(NewRequest { number, request, accepted: accepted.clone() });
         Ok(accepted)
     }
 
-    fn place(&mut self, alert: &'a Incoming, request: i64) -> Placed {
-        let (number, identity) = (self.number(), alert.identity());
+    fn place(&mut self, document: Document<'a>, claim: Option<&'a Lease>) -> Placed {
+        let before = self.changes.notifications.len();
+        let (number, identity) = (self.number(), document.alert.identity());
         let place = identity.and_then(|identity| self.newest.get(&identity).copied());
         let known = place.and_then(|place| self.lives.get(place));
-        let mut post = alert.post;
+        let mut post = document.alert.post;
         // What has no identity can neither be repeated nor resolved.
         post.is_momentary |= identity.is_none();
-        let decision = decide(known.map(|record| record.life), post, alert.policy, self.now);
-        let disposition = decision.disposition;
+        let decision = decide(known.map(|record| record.life), post, document.alert.policy, self.now);
         let is_held = known.is_some_and(|record| record.life.held_until.is_some());
-        let arrival = Arrival { alert, number, request, decision };
-        let id = match (place, disposition) {
-            (None, _) => self.begin(arrival, identity),
-            (_, Disposition::New) => self.begin(arrival, identity),
-            (Some(place), Disposition::Duplicate) => self.count(place, alert),
-            (Some(place), Disposition::NothingOpen) => self.lives[place].end_id().to_owned(),
-            (Some(place), Disposition::Resolves) if is_held => self.lives[place].end_id().to_owned(),
+        let arrival = Arrival { document, number, decision };
+        let id = match (place, decision.disposition) {
+            (None, _) | (_, Disposition::New) => self.begin(arrival, identity),
+            (Some(place), Disposition::Duplicate) => self.count(place, document),
+            (Some(place), Disposition::NothingOpen) => self.count_resolve(place),
+            (Some(place), Disposition::Resolves) if is_held => self.count_resolve(place),
             (Some(place), Disposition::Resolves) => self.resolve(place, arrival),
             (Some(place), _) => self.notify(place, arrival),
         };
-        Placed { id, disposition, number, at: self.now }
+        let new = self.changes.notifications.get_mut(before).filter(|new| new.state == State::Waiting);
+        let is_claimed = new.is_some() && claim.is_some();
+        if let (Some(new), Some(claim)) = (new, claim) {
+            new.state = State::Claimed(claim);
+        }
+        Placed { id, disposition: decision.disposition, number, at: self.now, is_claimed }
     }
 
     /// Counts a duplicate.
-    fn count(&mut self, place: usize, alert: &'a Incoming) -> String {
+    fn count(&mut self, place: usize, document: Document<'a>) -> String {
         let record = &mut self.lives[place];
         record.duplicates += 1;
         record.seen_at = self.now;
-        let document = digest(&[&alert.document]).to_vec();
-        if record.document_digest != document {
-            record.document_digest = document;
-            self.changes.refreshed.insert(record.newest, alert);
+        let digest = digest(&[&document.alert.document]).to_vec();
+        if record.document_digest != digest {
+            record.document_digest = digest;
+            self.changes.lives.insert(place);
+            self.changes.refreshed.insert(record.newest, document);
         }
-        self.changes.lives.insert(place);
+        self.changes.counted.insert(place);
         record.thread_id.clone()
+    }
+
+    /// Counts a resolve that was posted again, or ends what is not open.
+    fn count_resolve(&mut self, place: usize) -> String {
+        let record = &mut self.lives[place];
+        record.resolved_again += 1;
+        self.changes.counted.insert(place);
+        record.end_id().to_owned()
     }
 
     /// Begins a life.
     fn begin(&mut self, arrival: Arrival<'a>, identity: Option<Digest>) -> String {
-        let Arrival { alert, number, decision, .. } = arrival;
-        let is_resolve = decision.disposition == Disposition::NothingOpen;
-        let before = identity.and_then(|identity| self.newest.get(&identity));
-        let last = before.map(|place| self.lives[*place].id_at);
+        let Arrival { document: Document { alert, .. }, number, decision } = arrival;
+        let last = identity.and_then(|identity| self.replace(identity));
         let id_at = free(alert.post.starts_at.unwrap_or(self.now), last, self.now);
+        let is_resolve = decision.disposition == Disposition::NothingOpen;
         let thread_id = id(&alert.id_prefix, id_at, is_resolve);
+        let is_over = decision.life.state != life::State::Open;
         let record = LifeRecord {
             number: self.number(),
             scope: alert.scope.clone(),
             key: alert.key.clone(),
             life: decision.life,
+            is_acknowledged: false,
             began_at: self.now,
             seen_at: self.now,
-            ended_at: is_resolve.then_some(self.now),
+            ended_at: is_over.then_some(self.now),
             duplicates: 0,
+            resolved_again: 0,
             flaps: 0,
             id_at,
             newest: number,
@@ -175,18 +261,32 @@ impl<'a> Batch<'a> {
         let place = self.lives.len();
         if let Some(identity) = identity {
             self.newest.insert(identity, place);
-            self.changes.identities.insert(identity, (alert, record.number));
+            self.changes.identities.insert(identity, record.number);
         }
         self.lives.push(record);
         self.add(place, arrival, thread_id, if is_resolve { State::Ended } else { State::Waiting })
     }
 
+    /// Makes room for a new life of an identity. Returns the latest time in its ids.
+    fn replace(&mut self, identity: Digest) -> Option<Micros> {
+        let place = *self.newest.get(&identity)?;
+        let record = &mut self.lives[place];
+        // Its source says now that it has no end: no resolve would find it.
+        if record.life.state == life::State::Open {
+            record.life.state = life::State::Ended;
+            record.ended_at = Some(self.now);
+            self.changes.lives.insert(place);
+        }
+        Some(record.id_at)
+    }
+
     /// Notifies of an open life again.
     fn notify(&mut self, place: usize, arrival: Arrival<'a>) -> String {
-        let Arrival { alert, number, decision, .. } = arrival;
+        let Arrival { document: Document { alert, .. }, number, decision } = arrival;
         let record = &mut self.lives[place];
         if decision.disposition == Disposition::Flapped {
-            self.changes.superseded.extend(record.resolve.take().map(|resolve| (resolve, number)));
+            let superseded = record.resolve.take().map(|resolve| Superseded { resolve, by: number });
+            self.changes.superseded.extend(superseded);
             record.resolve_id = None;
             record.flaps += 1;
         }
@@ -195,13 +295,13 @@ impl<'a> Batch<'a> {
         record.document_digest = digest(&[&alert.document]).to_vec();
         let id = id(&alert.id_prefix, record.id_at, false);
         // Who acknowledged it knows already.
-        let is_known = decision.disposition == Disposition::Renewed && record.life.is_acknowledged;
+        let is_known = decision.disposition == Disposition::Renewed && record.is_acknowledged;
         self.add(place, arrival, id, if is_known { State::Ended } else { State::Waiting })
     }
 
     /// Ends a life, at once or when the hold is over.
     fn resolve(&mut self, place: usize, arrival: Arrival<'a>) -> String {
-        let Arrival { alert, number, decision, .. } = arrival;
+        let Arrival { document: Document { alert, .. }, number, decision } = arrival;
         let record = &mut self.lives[place];
         let id = if record.flaps == 0 {
             format!("{}-resolved", record.thread_id)
@@ -217,19 +317,23 @@ impl<'a> Batch<'a> {
     }
 
     /// Adds a notification of the life at this place, which becomes what was decided. Returns its id.
-    fn add(&mut self, place: usize, arrival: Arrival<'a>, id: String, state: State) -> String {
-        let Arrival { alert, number, request, decision } = arrival;
+    fn add(&mut self, place: usize, arrival: Arrival<'a>, id: String, state: State<'a>) -> String {
+        let Arrival { document, number, decision } = arrival;
         let record = &mut self.lives[place];
         record.life = decision.life;
         record.seen_at = self.now;
         self.changes.lives.insert(place);
+        let posted = document.alert.post;
+        let severity =
+            if posted.status == Status::Resolved { decision.life.severity } else { posted.severity };
         self.changes.notifications.push(Notification {
             number,
             id: id.clone(),
             life: record.number,
-            request,
-            alert,
+            document,
             disposition: decision.disposition,
+            is_worse: decision.is_worse,
+            severity: severity.rank,
             state,
         });
         id
@@ -239,13 +343,4 @@ impl<'a> Batch<'a> {
         // Each transaction takes as many as it can need.
         self.numbers.next().unwrap_or_default()
     }
-}
-
-/// An alert, and what was decided about it.
-#[derive(Clone, Copy)]
-struct Arrival<'a> {
-    alert: &'a Incoming,
-    number: i64,
-    request: i64,
-    decision: Decision,
 }

@@ -1,24 +1,32 @@
 //! The two databases that a store can be in, and what differs between them.
 
 use std::fs::{File, TryLockError};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Row, SqlSafeStr};
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Row, SqlSafeStr};
 use url::Url;
 
+use crate::sql::execute;
 use crate::{Micros, StoreError};
 
 /// How long a connection is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How many reads run at once.
+/// How many reads run at once, and how many transactions: what is accepted, what ends and what is claimed have one each, where
+/// the database can write more than one at a time.
 const READERS: u32 = 4;
-/// How long a statement of PostgreSQL may take: a read, and a write, which waits for others' locks.
+const POSTGRES_WRITERS: u32 = 3;
+const SQLITE_WRITERS: u32 = 1;
+/// How long a statement of PostgreSQL may take: a read; a write, which waits for others' locks; a migration, as long as it takes.
 const READ_TIME: &str = "2s";
 const WRITE_TIME: &str = "10s";
+const MIGRATION_TIME: &str = "0";
 
 /// The migrations, oldest first. They only ever add.
 const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "store", include_str!("../migrations/0001_store.sql"))];
@@ -104,6 +112,13 @@ impl Kind {
         }
     }
 
+    fn writers(self) -> u32 {
+        match self {
+            Self::Sqlite => SQLITE_WRITERS,
+            Self::Postgres => POSTGRES_WRITERS,
+        }
+    }
+
     fn migrator(self) -> Migrator {
         let (number, bytes, numbers) = match self {
             Self::Sqlite => ("INTEGER", "BLOB", ""),
@@ -117,8 +132,9 @@ impl Kind {
         Migrator::with_migrations(MIGRATIONS.map(migration).into())
     }
 
-    /// What each connection is set to. Without checkpoints by whoever commits: those are another connection's.
-    fn settings(self, writes: bool) -> Vec<String> {
+    /// What each connection is set to, whose statements may take so long. A host that is cut off or frozen keeps its locks from others
+    /// for a few seconds. SQLite's log is not cut by whoever commits: that is another connection's.
+    fn settings(self, time: &str) -> Vec<String> {
         match self {
             Self::Sqlite => vec![
                 "PRAGMA journal_mode = WAL".to_owned(),
@@ -127,13 +143,12 @@ impl Kind {
                 "PRAGMA wal_autocheckpoint = 0".to_owned(),
                 "PRAGMA journal_size_limit = 67108864".to_owned(),
             ],
-            Self::Postgres => {
-                let time = if writes { WRITE_TIME } else { READ_TIME };
-                vec![
-                    format!("SET statement_timeout = '{time}'"),
-                    "SET default_transaction_isolation = 'read committed'".to_owned(),
-                ]
-            }
+            Self::Postgres => vec![
+                format!("SET statement_timeout = '{time}'"),
+                "SET idle_in_transaction_session_timeout = '5s'".to_owned(),
+                "SET synchronous_commit = on".to_owned(),
+                "SET default_transaction_isolation = 'read committed'".to_owned(),
+            ],
         }
     }
 }
@@ -143,11 +158,48 @@ impl Kind {
 pub(crate) struct Database {
     pub(crate) kind: Kind,
     pub(crate) location: Location,
-    /// One connection: what this process writes is written in order.
-    pub(crate) writer: AnyPool,
+    pub(crate) writers: AnyPool,
     pub(crate) readers: AnyPool,
     /// Held while the file is open.
-    _lock: Option<File>,
+    lock: Mutex<Option<File>>,
+}
+
+/// A transaction that writes. It is rolled back unless it is committed, and its connection closed: some errors have ended it
+/// already, and nothing says which.
+pub(crate) struct Transaction {
+    connection: PoolConnection<Any>,
+    is_committed: bool,
+}
+
+impl Transaction {
+    /// Commits it. When this returns, it is synced.
+    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
+        execute(&mut self, "COMMIT", []).await?;
+        self.is_committed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if !self.is_committed {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+impl Deref for Transaction {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.connection
+    }
 }
 
 /// The newest schema that this host knows.
@@ -164,27 +216,43 @@ impl Database {
             Location::Postgres(url) => (Kind::Postgres, url.to_string(), None),
         };
         let options = AnyConnectOptions::from_str(&address)?.disable_statement_logging();
-        let pool = |most, writes| {
+        let pool = |most, time| {
             let pool = AnyPoolOptions::new().max_connections(most).acquire_timeout(PATIENCE);
+            let pool = match kind {
+                // The last connection that closes would cut the log.
+                Kind::Sqlite => pool.max_lifetime(None).idle_timeout(None),
+                Kind::Postgres => pool,
+            };
             pool.after_connect(move |connection, _| {
                 Box::pin(async move {
-                    for setting in kind.settings(writes) {
+                    for setting in kind.settings(time) {
                         sqlx::query(AssertSqlSafe(setting)).execute(&mut *connection).await?;
                     }
                     Ok(())
                 })
             })
         };
-        let writer = pool(1, true).connect_with(options.clone()).await?;
-        migrate(kind, &writer).await?;
-        let readers = pool(READERS, false).connect_with(options).await?;
-        Ok(Self { kind, location, writer, readers, _lock: lock })
+        let migrating = pool(1, MIGRATION_TIME).connect_with(options.clone()).await?;
+        migrate(kind, &migrating).await?;
+        migrating.close().await;
+        let writers = pool(kind.writers(), WRITE_TIME).connect_with(options.clone()).await?;
+        let readers = pool(READERS, READ_TIME).connect_with(options).await?;
+        Ok(Self { kind, location, writers, readers, lock: Mutex::new(lock) })
     }
 
-    /// Closes its connections.
+    /// Begins a transaction that writes.
+    pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
+        let connection = self.writers.acquire().await?;
+        let mut transaction = Transaction { connection, is_committed: false };
+        execute(&mut transaction, self.kind.begin(), []).await?;
+        Ok(transaction)
+    }
+
+    /// Closes its connections, and lets go of the file.
     pub(crate) async fn close(&self) {
-        self.writer.close().await;
+        self.writers.close().await;
         self.readers.close().await;
+        self.lock.lock().take();
     }
 
     /// Now by the database's clock.

@@ -4,20 +4,16 @@ use std::sync::Arc;
 
 use sqlx::migrate::MigrateError;
 
-/// SQLite's result codes (<https://sqlite.org/rescode.html>), without their extension: the file is in use, may not be written,
-/// cannot be read or written, the disk is full, the file cannot be opened.
-const SQLITE_BUSY: i64 = 5;
-const SQLITE_READONLY: i64 = 8;
-const SQLITE_IOERR: i64 = 10;
-const SQLITE_FULL: i64 = 13;
-const SQLITE_CANTOPEN: i64 = 14;
-/// PostgreSQL's (<https://www.postgresql.org/docs/current/errcodes-appendix.html>): the disk is full, and the classes of trouble
-/// with the connection, with resources, by an operator (a statement that took too long, a shutdown) and with files.
+/// SQLite's result codes (<https://sqlite.org/rescode.html>), without their extension. What is the disk's: it may not be written, cannot
+/// be read or written, is full, has no such file. What is the statement's: a value that is too large, breaks a constraint or is of the
+/// wrong type.
+const SQLITE_DISK: [i64; 4] = [8, 10, 13, 14];
+const SQLITE_STATEMENT: [i64; 3] = [18, 19, 20];
+/// PostgreSQL's (<https://www.postgresql.org/docs/current/errcodes-appendix.html>). Another transaction: serialization failure,
+/// deadlock, unique index. The disk is full. What is the statement's: a value, a constraint, a limit.
+const POSTGRES_CONFLICT: [&str; 3] = ["40001", "40P01", "23505"];
 const POSTGRES_DISK_FULL: &str = "53100";
-const POSTGRES_TROUBLE: [&str; 4] = ["08", "53", "57", "58"];
-/// What a transaction fails with that met another one. PostgreSQL's: serialization failure, deadlock, unique index. SQLite's: unique
-/// index, primary key.
-const CONFLICTS: [&str; 5] = ["40001", "40P01", "23505", "2067", "1555"];
+const POSTGRES_STATEMENT: [&str; 3] = ["22", "23", "54"];
 
 /// Why the store did not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -51,6 +47,9 @@ pub enum StoreError {
     /// A request with this id was accepted before, with other content.
     #[error("the request's id was used before, for other alerts")]
     Reused,
+    /// It met other transactions each time.
+    #[error("the store is busy with the same alerts: {0}")]
+    Conflict(String),
     /// Another process has the database file open.
     #[error(
         "another host has the store {0} open: one host alone can use a file; several hosts need PostgreSQL"
@@ -59,56 +58,56 @@ pub enum StoreError {
     /// The address is not one of a store.
     #[error("{0}")]
     Address(String),
-    /// The database refused a statement, or holds what cannot be read.
+    /// The database cannot take this, now or later.
     #[error("the store refused this: {0}")]
     Refused(#[source] Arc<sqlx::Error>),
 }
 
 impl StoreError {
-    /// Whether the same may succeed at another time.
+    /// Whether the same may succeed at another time, or at another host.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::NotWritable(_) | Self::Full { .. })
+        match self {
+            Self::Unavailable(_)
+            | Self::NotWritable(_)
+            | Self::Full { .. }
+            | Self::NewerSchema { .. }
+            | Self::Conflict(_) => true,
+            Self::Reused | Self::InUse(_) | Self::Address(_) | Self::Refused(_) => false,
+        }
     }
 
-    /// Whether the transaction has only to be made again: it met another one.
-    pub(crate) fn is_conflict(&self) -> bool {
-        let Self::Refused(error) = self else { return false };
-        let code = error.as_database_error().and_then(|error| error.code());
-        code.is_some_and(|code| CONFLICTS.contains(&code.as_ref()))
+    /// What is in the database is not what this host wrote.
+    pub(crate) fn damaged(what: &str) -> Self {
+        Self::Unavailable(format!("{what} cannot be read"))
     }
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|error| error.code()).map(std::borrow::Cow::into_owned);
-        match (&error, code) {
-            (_, Some(code)) => by_code(&code, error),
-            (
-                sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::Protocol(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed,
-                None,
-            ) => Self::Unavailable(error.to_string()),
-            _ => Self::Refused(Arc::new(error)),
+        match code {
+            Some(code) => by_code(&code, error),
+            None if matches!(error, sqlx::Error::Encode(_)) => Self::Refused(Arc::new(error)),
+            None => Self::Unavailable(error.to_string()),
         }
     }
 }
 
 /// PostgreSQL's codes have five characters, SQLite's four digits at most.
 fn by_code(code: &str, error: sqlx::Error) -> StoreError {
-    let text = error.to_string();
-    match code.parse::<i64>() {
-        Ok(number) if code.len() < 5 => match number & 0xff {
-            SQLITE_BUSY => StoreError::Unavailable(text),
-            SQLITE_READONLY | SQLITE_IOERR | SQLITE_FULL | SQLITE_CANTOPEN => StoreError::NotWritable(text),
-            _ => StoreError::Refused(Arc::new(error)),
-        },
-        _ if code == POSTGRES_DISK_FULL => StoreError::NotWritable(text),
-        _ if POSTGRES_TROUBLE.iter().any(|class| code.starts_with(class)) => StoreError::Unavailable(text),
-        _ => StoreError::Refused(Arc::new(error)),
+    let is_one_of = |classes: &[&str]| classes.iter().any(|class| code.starts_with(class));
+    match code.parse::<i64>().map(|number| number & 0xff) {
+        Ok(number) if code.len() < 5 && SQLITE_DISK.contains(&number) => {
+            StoreError::NotWritable(error.to_string())
+        }
+        Ok(number) if code.len() < 5 && SQLITE_STATEMENT.contains(&number) => {
+            StoreError::Refused(Arc::new(error))
+        }
+        Ok(_) if code.len() < 5 => StoreError::Unavailable(error.to_string()),
+        _ if POSTGRES_CONFLICT.contains(&code) => StoreError::Conflict(error.to_string()),
+        _ if code == POSTGRES_DISK_FULL => StoreError::NotWritable(error.to_string()),
+        _ if is_one_of(&POSTGRES_STATEMENT) => StoreError::Refused(Arc::new(error)),
+        _ => StoreError::Unavailable(error.to_string()),
     }
 }
 
@@ -116,7 +115,37 @@ impl From<MigrateError> for StoreError {
     fn from(error: MigrateError) -> Self {
         match error {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
-            other => Self::from(sqlx::Error::Migrate(Box::new(other))),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_no_database_takes_is_the_requests_fault() {
+        let kind = |code: &str| match by_code(code, sqlx::Error::RowNotFound) {
+            StoreError::Refused(_) => "refused",
+            StoreError::Conflict(_) => "conflict",
+            StoreError::NotWritable(_) => "not writable",
+            _ => "unavailable",
+        };
+        for (code, expected) in [
+            ("5", "unavailable"),
+            ("13", "not writable"),
+            ("2067", "refused"),
+            ("522", "not writable"),
+            ("11", "unavailable"),
+            ("22021", "refused"),
+            ("23505", "conflict"),
+            ("25006", "unavailable"),
+            ("28P01", "unavailable"),
+            ("53100", "not writable"),
+            ("57P01", "unavailable"),
+        ] {
+            assert_eq!(kind(code), expected, "{code}");
         }
     }
 }

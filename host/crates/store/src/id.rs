@@ -6,6 +6,8 @@ use jiff::tz::TimeZone;
 use crate::Micros;
 
 const SECOND: Micros = 1_000_000;
+/// How far the time in an id may be from now: a sender's clock can be anywhere, also where there is no next second.
+const FARTHEST: Micros = 10 * 366 * 86_400 * SECOND;
 
 /// The id with this time.
 pub(crate) fn id(prefix: &str, at: Micros, is_resolve: bool) -> String {
@@ -17,6 +19,7 @@ pub(crate) fn id(prefix: &str, at: Micros, is_resolve: bool) -> String {
 /// The time for a new id: `wanted`, unless that is taken. Those up to `last` are; the next ones go on from `now`.
 pub(crate) fn free(wanted: Micros, last: Option<Micros>, now: Micros) -> Micros {
     let second = |at: Micros| at.div_euclid(SECOND);
+    let wanted = wanted.clamp(now - FARTHEST, now + FARTHEST);
     match last {
         Some(last) if second(wanted) <= second(last) => last.saturating_add(SECOND).max(now),
         _ => wanted,
@@ -41,5 +44,6 @@ mod tests {
         assert_eq!(free(START, Some(START + 1), now), now);
         assert_eq!(free(START, Some(now), now), now + SECOND);
         assert_eq!(free(now + SECOND, Some(now), now), now + SECOND);
+        assert_eq!(free(i64::MAX, None, now), now + FARTHEST);
     }
 }

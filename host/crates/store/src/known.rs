@@ -22,49 +22,53 @@ pub(crate) async fn requests(
         rows_in(connection, sql, digests.iter().map(|digest| digest.as_slice().into()).collect()).await?
     {
         let id = RequestId { digest: array(row.try_get(0)?)?, content: array(row.try_get(1)?)? };
-        let accepted = Accepted::from_bytes(row.try_get(2)?).ok_or_else(|| damaged("requests.answer"))?;
+        let accepted =
+            Accepted::from_bytes(row.try_get(2)?).ok_or_else(|| StoreError::damaged("requests.answer"))?;
         known.insert(id.digest, (id, accepted));
     }
     Ok(known)
 }
 
-/// Locks the identities of these alerts, in their order, so that no two hosts wait for each other. Returns the newest life of each
-/// that has one.
+/// Locks the identities of these alerts and their newest lives, and returns those lives.
+///
+/// All that writes takes its locks in one order, so that no two hosts wait for each other: identities by digest, lives by number,
+/// then notifications.
 pub(crate) async fn lives<'a>(
     kind: Kind,
     connection: &mut AnyConnection,
     alerts: impl Iterator<Item = &'a Incoming>,
 ) -> Result<Vec<(Digest, LifeRecord)>, StoreError> {
-    let identities: BTreeMap<_, _> = alerts.filter_map(|alert| Some((alert.identity()?, alert))).collect();
-    let newest = lock(kind, connection, &identities).await?;
+    let newest = lock(kind, connection, alerts.filter_map(Incoming::identity).collect()).await?;
     let numbers = newest.keys().map(|number| Value::from(*number)).collect();
     let sql = format!("SELECT {COLUMNS} FROM lives WHERE number IN {{in}} ORDER BY number{}", kind.lock());
     let mut lives = Vec::new();
     for row in rows_in(connection, &sql, numbers).await? {
         let record = LifeRecord::from_row(&row)?;
-        let digest = newest.get(&record.number).copied().ok_or_else(|| damaged("identities.life"))?;
+        let digest =
+            newest.get(&record.number).copied().ok_or_else(|| StoreError::damaged("identities.life"))?;
         lives.push((digest, record));
     }
     Ok(lives)
 }
 
-/// The identities by the number of their newest life.
+/// Locks identities. Returns those that have a life, by its number.
 async fn lock(
     kind: Kind,
     connection: &mut AnyConnection,
-    identities: &BTreeMap<Digest, &Incoming>,
+    identities: BTreeSet<Digest>,
 ) -> Result<BTreeMap<i64, Digest>, StoreError> {
-    let row = |(digest, alert): (&Digest, &&Incoming)| {
-        vec![digest.as_slice().into(), alert.scope.as_str().into(), alert.key.as_deref().into()]
-    };
-    let head = "INSERT INTO identities (digest, scope, sender_key)";
-    let identities_rows = identities.iter().map(row).collect();
-    write_rows(connection, head, identities_rows, " ON CONFLICT (digest) DO NOTHING").await?;
-    let digests = identities.keys().map(|digest| digest.as_slice().into()).collect();
+    let digests = || identities.iter().map(|digest| Value::from(digest.as_slice()));
+    let head = "INSERT INTO identities (digest)";
+    let new = digests().map(|digest| vec![digest]).collect();
+    write_rows(connection, head, new, " ON CONFLICT (digest) DO NOTHING").await?;
     let sql =
         format!("SELECT digest, life FROM identities WHERE digest IN {{in}} ORDER BY digest{}", kind.lock());
+    let found = rows_in(connection, &sql, digests().collect()).await?;
+    if found.len() < identities.len() {
+        return Err(StoreError::Conflict("an identity was pruned meanwhile".to_owned()));
+    }
     let mut newest = BTreeMap::new();
-    for row in rows_in(connection, &sql, digests).await? {
+    for row in found {
         if let Some(life) = row.try_get::<Option<i64>, _>(1)? {
             newest.insert(life, array(row.try_get(0)?)?);
         }
@@ -73,9 +77,5 @@ async fn lock(
 }
 
 fn array(bytes: &[u8]) -> Result<Digest, StoreError> {
-    bytes.try_into().map_err(|_| damaged("a digest"))
-}
-
-fn damaged(what: &str) -> StoreError {
-    sqlx::Error::Decode(format!("{what} cannot be read").into()).into()
+    bytes.try_into().map_err(|_| StoreError::damaged("a digest"))
 }

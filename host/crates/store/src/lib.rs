@@ -7,34 +7,46 @@
 mod accept;
 mod batch;
 mod database;
+mod dispatch;
+mod end;
 mod error;
 mod id;
 mod known;
 pub mod life;
+mod lookup;
+mod notification;
 mod numbers;
+mod queue;
 mod record;
 mod request;
 mod sql;
-mod writer;
 
 use std::sync::Arc;
 
 use sqlx::Row;
 
+use accept::Accepting;
 use database::Database;
-use writer::Writer;
+use end::Ending;
+use numbers::Numbers;
+use queue::Queue;
 
 pub use database::Location;
+pub use dispatch::{Claim, Claimed, Take};
+pub use end::End;
 pub use error::StoreError;
 pub use life::{Disposition, Micros};
-pub use request::{Accepted, Digest, Incoming, Placed, Request, RequestId, digest};
+pub use lookup::{Filter, Found, Page};
+pub use notification::Outcome;
+pub use request::{Accepted, Digest, Incoming, Lease, Placed, Request, RequestId, digest};
 
 /// An open store. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store {
     id: Arc<str>,
     database: Arc<Database>,
-    writer: Writer,
+    accepting: Arc<Queue<Accepting>>,
+    ending: Arc<Queue<Ending>>,
 }
 
 impl Store {
@@ -46,8 +58,10 @@ impl Store {
     pub async fn open(location: Location) -> Result<Self, StoreError> {
         let database = Arc::new(Database::open(location).await?);
         let id = identify(&database).await?.into();
-        let writer = Writer::start(database.clone()).await?;
-        Ok(Self { id, database, writer })
+        let numbers = Numbers::of(&mut *database.writers.acquire().await?).await?;
+        let accepting = Arc::new(Queue::start(database.clone(), Accepting { numbers }));
+        let ending = Arc::new(Queue::start(database.clone(), Ending));
+        Ok(Self { id, database, accepting, ending })
     }
 
     /// The random id that the store has had since it was made.
@@ -66,18 +80,93 @@ impl Store {
     ///
     /// The request's id was used for other content, or the store cannot take it now ([`StoreError::is_transient`]).
     pub async fn accept(&self, request: Request) -> Result<Accepted, StoreError> {
-        self.writer.accept(request).await
+        self.accepting.write(request).await
     }
 
-    /// Closes its connections. What still waits to be accepted is refused.
+    /// Claims what waits to be started, of the worst severity that does: one workflow for each, or one for several. Nothing if
+    /// nothing waits.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer.
+    pub async fn claim(&self, take: &Take) -> Result<Vec<Claim>, StoreError> {
+        dispatch::claim(&self.database, take).await
+    }
+
+    /// Claims again what was claimed and not started in time, under the same workflows: about `most` notifications.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer.
+    pub async fn reclaim(&self, lease: &Lease, most: usize) -> Result<Vec<Claim>, StoreError> {
+        dispatch::reclaim(&self.database, lease, most).await
+    }
+
+    /// Notes that Temporal has started the workflow of a claim.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer.
+    pub async fn started(&self, claim: &Claim) -> Result<(), StoreError> {
+        dispatch::started(&self.database, claim).await
+    }
+
+    /// Has the resolves wait to be started that were held back long enough, and ends their lives. Returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer.
+    pub async fn release(&self) -> Result<usize, StoreError> {
+        dispatch::release(&self.database).await
+    }
+
+    /// Notes what became of a notification. When this returns, it is committed and synced.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer.
+    pub async fn end(&self, end: End) -> Result<(), StoreError> {
+        self.ending.write(end).await
+    }
+
+    /// The notification with this id.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer.
+    pub async fn find(&self, id: &str) -> Result<Option<Found>, StoreError> {
+        lookup::find(&self.database, id).await
+    }
+
+    /// A page of at most `most` notifications, the newest first, from before the number `before` on.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer.
+    pub async fn list(&self, filter: &Filter, before: Option<i64>, most: usize) -> Result<Page, StoreError> {
+        lookup::list(&self.database, filter, before, most).await
+    }
+
+    /// How many notifications are not at their end.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer.
+    pub async fn pending(&self) -> Result<u64, StoreError> {
+        lookup::pending(&self.database).await
+    }
+
+    /// Writes all that waits, closes the connections and lets go of the file.
     pub async fn close(&self) {
+        self.accepting.close().await;
+        self.ending.close().await;
         self.database.close().await;
     }
 }
 
 /// The id of the store, which the first process that opens it chooses.
 async fn identify(database: &Database) -> Result<String, StoreError> {
-    let mut connection = database.writer.acquire().await?;
+    let mut connection = database.writers.acquire().await?;
     let sql = format!(
         "INSERT INTO store (only_row, id, created_at) VALUES (1, $1, {}) ON CONFLICT (only_row) DO NOTHING",
         database.kind.clock()

@@ -18,7 +18,8 @@ pub enum Status {
     Resolved,
 }
 
-/// How bad an alert is: by severity, then by what the vendor has between two severities.
+/// How bad an alert is: by severity, then by what the vendor has between two severities. One with a vendor's level is worse than
+/// one without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Severity {
     /// In ascending order; 3 is critical.
@@ -79,12 +80,10 @@ pub struct Life {
     pub severity: Severity,
     /// The latest start that was notified, by the sender's clock.
     pub starts_at: Option<Micros>,
-    /// When it was notified last, by the store's clock.
+    /// When it was notified last by the store's clock, or would have been, had it not been acknowledged.
     pub notified_at: Micros,
     /// Until when its resolve is held back.
     pub held_until: Option<Micros>,
-    /// Whether somebody works on it.
-    pub is_acknowledged: bool,
 }
 
 /// What a post becomes.
@@ -137,6 +136,8 @@ impl Disposition {
 pub struct Decision {
     /// What the post becomes.
     pub disposition: Disposition,
+    /// Whether it is worse than what was notified of the life before.
+    pub is_worse: bool,
     /// The life after it.
     pub life: Life,
 }
@@ -144,13 +145,16 @@ pub struct Decision {
 /// Decides about a post at `now`, by the newest life of its identity, if there is one. The rows of the table are tried from top
 /// to bottom.
 pub fn decide(life: Option<Life>, post: Post, policy: Policy, now: Micros) -> Decision {
+    if post.is_momentary {
+        return momentary(life, post, policy, now);
+    }
     match (life.filter(|life| life.state == State::Open), post.status) {
-        (None, _) if post.is_momentary => momentary(life, post, policy, now),
         (None, Status::Firing) => begun(post, State::Open, now),
         (Some(open), Status::Firing) => fires(open, post, policy, now),
         (Some(open), Status::Resolved) if !ends_before(post, open) => resolves(open, policy, now),
         (_, Status::Resolved) => Decision {
             disposition: Disposition::NothingOpen,
+            is_worse: false,
             life: life.unwrap_or_else(|| begun(post, State::Ended, now).life),
         },
     }
@@ -160,7 +164,7 @@ fn momentary(life: Option<Life>, post: Post, policy: Policy, now: Micros) -> Dec
     let is_recent =
         |life: &Life| life.state == State::Momentary && now - life.notified_at < policy.repeat_window;
     match life.filter(is_recent) {
-        Some(life) => Decision { disposition: Disposition::Duplicate, life },
+        Some(life) => Decision { disposition: Disposition::Duplicate, is_worse: false, life },
         None => begun(post, State::Momentary, now),
     }
 }
@@ -172,29 +176,31 @@ fn begun(post: Post, state: State, now: Micros) -> Decision {
         starts_at: post.starts_at,
         notified_at: now,
         held_until: None,
-        is_acknowledged: false,
     };
-    Decision { disposition: Disposition::New, life }
+    Decision { disposition: Disposition::New, is_worse: false, life }
 }
 
 fn fires(open: Life, post: Post, policy: Policy, now: Micros) -> Decision {
+    let is_worse = post.severity > open.severity;
     let disposition = match open {
         _ if open.held_until.is_some() => Disposition::Flapped,
-        _ if post.severity > open.severity => Disposition::Escalated,
+        _ if is_worse => Disposition::Escalated,
         _ if is_duplicate(open, post, policy, now) => Disposition::Duplicate,
         _ => Disposition::Renewed,
     };
-    if disposition == Disposition::Duplicate {
-        return Decision { disposition, life: open };
-    }
-    let life = Life {
-        severity: open.severity.max(post.severity),
-        starts_at: open.starts_at.max(post.starts_at),
-        notified_at: now,
-        held_until: None,
-        ..open
+    // Most receivers have what flapped already: they are reminded as if it had not.
+    let notified_at = if disposition == Disposition::Flapped && !is_worse { open.notified_at } else { now };
+    let life = match disposition {
+        Disposition::Duplicate => open,
+        _ => Life {
+            severity: open.severity.max(post.severity),
+            starts_at: open.starts_at.max(post.starts_at),
+            notified_at,
+            held_until: None,
+            ..open
+        },
     };
-    Decision { disposition, life }
+    Decision { disposition, is_worse, life }
 }
 
 fn is_duplicate(open: Life, post: Post, policy: Policy, now: Micros) -> bool {
@@ -211,13 +217,10 @@ fn ends_before(post: Post, open: Life) -> bool {
 }
 
 fn resolves(open: Life, policy: Policy, now: Micros) -> Decision {
-    let disposition = Disposition::Resolves;
-    if open.held_until.is_some() {
-        return Decision { disposition, life: open };
-    }
-    let life = match policy.hold() {
-        0 => Life { state: State::Ended, ..open },
-        hold => Life { held_until: Some(now + hold), ..open },
+    let life = match (open.held_until, policy.hold()) {
+        (Some(_), _) => open,
+        (None, 0) => Life { state: State::Ended, ..open },
+        (None, hold) => Life { held_until: Some(now + hold), ..open },
     };
-    Decision { disposition, life }
+    Decision { disposition: Disposition::Resolves, is_worse: false, life }
 }

@@ -9,11 +9,11 @@ use crate::sql::Value;
 
 /// The columns that [`LifeRecord::from_row`] reads.
 pub(crate) const COLUMNS: &str = "number, thread_id, scope, sender_key, state, severity, vendor_level, starts_at, began_at, \
-     seen_at, notified_at, ended_at, duplicates, flaps, id_at, newest, document_digest, resolve, held_until, acknowledged_at, \
+     seen_at, notified_at, ended_at, duplicates, resolved_again, flaps, id_at, newest, document_digest, resolve, held_until, acknowledged_at, \
      (SELECT id FROM notifications WHERE notifications.number = lives.resolve) AS resolve_id";
 
 /// Those that a post can change, without the acknowledgement, which has writers of its own.
-const WRITTEN: [&str; 19] = [
+const WRITTEN: [&str; 20] = [
     "number",
     "thread_id",
     "scope",
@@ -27,6 +27,7 @@ const WRITTEN: [&str; 19] = [
     "notified_at",
     "ended_at",
     "duplicates",
+    "resolved_again",
     "flaps",
     "id_at",
     "newest",
@@ -43,10 +44,13 @@ pub(crate) struct LifeRecord {
     pub(crate) scope: String,
     pub(crate) key: Option<String>,
     pub(crate) life: Life,
+    pub(crate) is_acknowledged: bool,
     pub(crate) began_at: Micros,
     pub(crate) seen_at: Micros,
     pub(crate) ended_at: Option<Micros>,
     pub(crate) duplicates: i64,
+    /// How often its resolve was posted again.
+    pub(crate) resolved_again: i64,
     pub(crate) flaps: i64,
     /// The latest time in an id of this identity.
     pub(crate) id_at: Micros,
@@ -75,7 +79,6 @@ impl LifeRecord {
             starts_at: row.try_get("starts_at")?,
             notified_at: row.try_get("notified_at")?,
             held_until: row.try_get("held_until")?,
-            is_acknowledged: row.try_get::<Option<i64>, _>("acknowledged_at")?.is_some(),
         };
         Ok(Self {
             number: row.try_get("number")?,
@@ -83,10 +86,12 @@ impl LifeRecord {
             scope: row.try_get("scope")?,
             key: row.try_get("sender_key")?,
             life,
+            is_acknowledged: row.try_get::<Option<i64>, _>("acknowledged_at")?.is_some(),
             began_at: row.try_get("began_at")?,
             seen_at: row.try_get("seen_at")?,
             ended_at: row.try_get("ended_at")?,
             duplicates: row.try_get("duplicates")?,
+            resolved_again: row.try_get("resolved_again")?,
             flaps: row.try_get("flaps")?,
             id_at: row.try_get("id_at")?,
             newest: row.try_get("newest")?,
@@ -110,6 +115,15 @@ impl LifeRecord {
         )
     }
 
+    /// What a duplicate changes of its row: the number, then as [`Self::COUNT`] has it.
+    pub(crate) fn to_counts(&self) -> Vec<Value> {
+        [self.number, self.duplicates, self.resolved_again, self.seen_at].map(Value::from).into()
+    }
+
+    /// What is set to [`Self::to_counts`].
+    pub(crate) const COUNT: &str =
+        "duplicates = new.column2, resolved_again = new.column3, seen_at = new.column4";
+
     /// Its row, in the order of [`WRITTEN`].
     pub(crate) fn to_values(&self) -> Vec<Value> {
         let state = match self.life.state {
@@ -131,6 +145,7 @@ impl LifeRecord {
             self.life.notified_at.into(),
             self.ended_at.into(),
             self.duplicates.into(),
+            self.resolved_again.into(),
             self.flaps.into(),
             self.id_at.into(),
             self.newest.into(),

@@ -16,6 +16,17 @@ pub struct Request {
     pub origin: Vec<u8>,
     /// The alerts, in the order of the request.
     pub alerts: Vec<Incoming>,
+    /// Who starts the workflows of its alerts at once.
+    pub claim: Option<Lease>,
+}
+
+/// Who has claimed what, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Who.
+    pub host: String,
+    /// How long the claim holds if its workflow does not report, in microseconds.
+    pub lease: Micros,
 }
 
 impl Request {
@@ -91,6 +102,8 @@ pub struct Placed {
     pub number: i64,
     /// When it was accepted, by the store's clock.
     pub at: Micros,
+    /// The request's claim is on it: its workflow is to be started.
+    pub is_claimed: bool,
 }
 
 impl Accepted {
@@ -109,7 +122,7 @@ impl Accepted {
             let (number, at) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
             let name = parts.next()?;
             let disposition = Disposition::ALL.into_iter().find(|one| one.as_str() == name)?;
-            Some(Placed { id: parts.next()?.to_owned(), disposition, number, at })
+            Some(Placed { id: parts.next()?.to_owned(), disposition, number, at, is_claimed: false })
         };
         let alerts = std::str::from_utf8(bytes).ok()?.lines().map(line).collect::<Option<_>>()?;
         Some(Self { alerts, is_repeat: true })

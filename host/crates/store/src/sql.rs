@@ -1,14 +1,12 @@
 //! Statements over many rows at once. Each has one of a few lengths, so that databases keep them prepared.
 
-use std::fmt::Write;
-
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{AnyConnection, Arguments, AssertSqlSafe};
 
 use crate::StoreError;
 
 /// The lengths of statements, in rows.
-const LENGTHS: [usize; 3] = [64, 8, 1];
+const LENGTHS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
 /// What stands in a column.
 #[derive(Clone, Debug)]
@@ -76,9 +74,14 @@ pub(crate) async fn write_rows(
     tail: &str,
 ) -> Result<(), StoreError> {
     while let Some(columns) = rows.first().map(Vec::len) {
-        let length = LENGTHS.into_iter().find(|length| *length <= rows.len()).unwrap_or(1);
+        let length = length(rows.len());
         let chunk: Vec<_> = rows.drain(..length).flatten().collect();
-        execute(connection, &format!("{head} VALUES {}{tail}", tuples(length, columns)), chunk).await?;
+        execute(
+            connection,
+            &format!("{head} VALUES {}{tail}", tuples(1, length, columns, |parameter| parameter)),
+            chunk,
+        )
+        .await?;
     }
     Ok(())
 }
@@ -91,12 +94,55 @@ pub(crate) async fn rows_in(
 ) -> Result<Vec<AnyRow>, StoreError> {
     let mut found = Vec::new();
     while !values.is_empty() {
-        let length = LENGTHS.into_iter().find(|length| *length <= values.len()).unwrap_or(1);
+        let length = length(values.len());
         let chunk: Vec<_> = values.drain(..length).collect();
-        let sql = sql.replace("{in}", &tuples(1, length));
+        let sql = sql.replace("{in}", &tuples(1, 1, length, |parameter| parameter));
         found.extend(rows(connection, &sql, chunk).await?);
     }
     Ok(found)
+}
+
+/// Changes rows: each new one begins with the row's number; `set` says what becomes of the others, which are `new.column2`,
+/// `new.column3` …, all numbers.
+pub(crate) async fn update_rows(
+    connection: &mut AnyConnection,
+    table: &str,
+    set: &str,
+    mut rows: Vec<Vec<Value>>,
+) -> Result<(), StoreError> {
+    while let Some(columns) = rows.first().map(Vec::len) {
+        let length = length(rows.len());
+        let chunk: Vec<_> = rows.drain(..length).flatten().collect();
+        // PostgreSQL takes what nothing says the type of for a text.
+        let values = tuples(1, length, columns, |parameter| format!("CAST({parameter} AS BIGINT)"));
+        let sql = format!(
+            "UPDATE {table} SET {set} FROM (VALUES {values}) AS new WHERE {table}.number = new.column1"
+        );
+        execute(connection, &sql, chunk).await?;
+    }
+    Ok(())
+}
+
+/// Runs a statement for each of these values: they stand where `{in}` does, behind the parameters `$1`, `$2` … that are the same
+/// for all.
+pub(crate) async fn execute_in(
+    connection: &mut AnyConnection,
+    sql: &str,
+    same: &[Value],
+    mut values: Vec<Value>,
+) -> Result<(), StoreError> {
+    while !values.is_empty() {
+        let length = length(values.len());
+        let chunk: Vec<_> = same.iter().cloned().chain(values.drain(..length)).collect();
+        let sql = sql.replace("{in}", &tuples(same.len() + 1, 1, length, |parameter| parameter));
+        execute(connection, &sql, chunk).await?;
+    }
+    Ok(())
+}
+
+/// How many of so many rows one statement takes.
+fn length(rows: usize) -> usize {
+    LENGTHS.into_iter().find(|length| *length <= rows).unwrap_or(1)
 }
 
 fn arguments(values: impl IntoIterator<Item = Value>) -> Result<AnyArguments, StoreError> {
@@ -112,19 +158,13 @@ fn arguments(values: impl IntoIterator<Item = Value>) -> Result<AnyArguments, St
     Ok(arguments)
 }
 
-/// `($1,$2),($3,$4)` for two rows of two columns.
-fn tuples(rows: usize, columns: usize) -> String {
-    let mut text = String::new();
-    for row in 0..rows {
-        text.push_str(if row == 0 { "(" } else { ",(" });
-        for column in 0..columns {
-            let comma = if column == 0 { "" } else { "," };
-            // Writing to a text does not fail.
-            let _ = write!(text, "{comma}${}", row * columns + column + 1);
-        }
-        text.push(')');
-    }
-    text
+/// `($1,$2),($3,$4)` for two rows of two columns, from parameter `first` on, each as `parameter` has it.
+fn tuples(first: usize, rows: usize, columns: usize, parameter: impl Fn(String) -> String) -> String {
+    let row = |row: usize| {
+        let numbers = (0..columns).map(|column| first + row * columns + column);
+        format!("({})", numbers.map(|number| parameter(format!("${number}"))).collect::<Vec<_>>().join(","))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -133,7 +173,7 @@ mod tests {
 
     #[test]
     fn parameters_are_counted_over_rows() {
-        assert_eq!(tuples(2, 2), "($1,$2),($3,$4)");
-        assert_eq!(tuples(1, 1), "($1)");
+        assert_eq!(tuples(1, 2, 2, |parameter| parameter), "($1,$2),($3,$4)");
+        assert_eq!(tuples(3, 1, 2, |parameter| format!("-{parameter}")), "(-$3,-$4)");
     }
 }

@@ -1,0 +1,242 @@
+//! Taking what waits to be started: the most severe first, then the oldest, fair over scopes.
+//!
+//! A claim is committed before its workflow is started, and says which notifications that workflow carries: after a crash the same
+//! workflow is started with the same ones.
+
+use std::ops::RangeInclusive;
+
+use sqlx::{AnyConnection, Row};
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::database::Database;
+use crate::life::{Disposition, Micros};
+use crate::notification::{self, CLAIMED, HELD, STARTED, WAITING};
+use crate::request::Lease;
+use crate::sql::{Value, execute_in, rows, rows_in};
+
+/// What is to be claimed.
+#[derive(Clone, Debug)]
+pub struct Take {
+    /// Who claims it.
+    pub claim: Lease,
+    /// The severities that are taken, by rank.
+    pub severities: RangeInclusive<i16>,
+    /// Where more wait than this, one workflow carries several of them.
+    pub most_single: usize,
+    /// The most that one workflow carries.
+    pub most_together: usize,
+}
+
+/// A workflow that is to be started, and what it carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The workflow: of a single notification its own id.
+    pub workflow_id: String,
+    /// What it carries, in order of acceptance.
+    pub notifications: Vec<Claimed>,
+}
+
+/// A notification that was claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Its place in the order of acceptance.
+    pub number: i64,
+    /// Its id.
+    pub id: String,
+    /// The id of its life, the same for all notifications of that.
+    pub thread_id: String,
+    /// What the post became.
+    pub disposition: Disposition,
+    /// Whether it is worse than what was notified of its life before.
+    pub is_worse: bool,
+    /// By rank.
+    pub severity: i16,
+    /// When it was accepted.
+    pub accepted_at: Micros,
+    /// The alert.
+    pub document: Vec<u8>,
+    /// What it has in common with the others of its request.
+    pub origin: Vec<u8>,
+}
+
+/// Claims what waits, of one severity: nothing if nothing does.
+pub(crate) async fn claim(database: &Database, take: &Take) -> Result<Vec<Claim>, StoreError> {
+    let mut transaction = database.begin().await?;
+    let now = database.now(&mut transaction).await?;
+    let mut claims = Vec::new();
+    for severity in take.severities.clone().rev() {
+        let numbers = waiting(database, &mut transaction, severity, take.most_together).await?;
+        if !numbers.is_empty() {
+            claims = carry(&mut transaction, take, numbers, now).await?;
+            break;
+        }
+    }
+    transaction.commit().await?;
+    Ok(claims)
+}
+
+/// The numbers of those that wait with this severity: as many as `most`, the oldest of each scope, about as many of one as of
+/// another.
+async fn waiting(
+    database: &Database,
+    connection: &mut AnyConnection,
+    severity: i16,
+    most: usize,
+) -> Result<Vec<i64>, StoreError> {
+    let mut scopes = scopes(connection, severity).await?;
+    let mut numbers: Vec<i64> = Vec::new();
+    while !scopes.is_empty() && numbers.len() < most {
+        let share = (most - numbers.len()).div_ceil(scopes.len());
+        let mut with_more = Vec::new();
+        for (scope, last) in scopes {
+            let room = share.min(most - numbers.len());
+            let sql = format!(
+                "SELECT number FROM notifications WHERE state = {WAITING} AND severity = $1 AND scope = $2 AND number > $3 \
+                 ORDER BY number LIMIT $4{}",
+                database.kind.skip_locked()
+            );
+            let limit = i64::try_from(room).unwrap_or(i64::MAX);
+            let values = [i64::from(severity).into(), scope.as_str().into(), last.into(), limit.into()];
+            let found = rows(connection, &sql, values).await?;
+            let found = found.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
+            if let Some(last) = found.last().copied().filter(|_| found.len() == room) {
+                with_more.push((scope, last));
+            }
+            numbers.extend(found);
+        }
+        scopes = with_more;
+    }
+    Ok(numbers)
+}
+
+/// The scopes of which something waits with this severity, each with a number before all of its own. It jumps from one scope to
+/// the next, past all that waits of each.
+async fn scopes(connection: &mut AnyConnection, severity: i16) -> Result<Vec<(String, i64)>, StoreError> {
+    let first = format!("SELECT min(scope) FROM notifications WHERE state = {WAITING} AND severity = $1");
+    let sql = format!(
+        "WITH RECURSIVE scopes (scope) AS (
+             SELECT ({first})
+             UNION ALL
+             SELECT ({first} AND notifications.scope > scopes.scope) FROM scopes WHERE scopes.scope IS NOT NULL
+         ) SELECT scope FROM scopes WHERE scope IS NOT NULL"
+    );
+    let found = rows(connection, &sql, [i64::from(severity).into()]).await?;
+    found.iter().map(|row| Ok((row.try_get(0)?, i64::MIN))).collect()
+}
+
+/// Has one workflow carry all of these, or each of them one of its own.
+async fn carry(
+    connection: &mut AnyConnection,
+    take: &Take,
+    numbers: Vec<i64>,
+    now: Micros,
+) -> Result<Vec<Claim>, StoreError> {
+    let batch = (numbers.len() > take.most_single).then(|| format!("batch-{}", Uuid::new_v4().simple()));
+    let sql = format!(
+        "UPDATE notifications SET state = {CLAIMED}, due_at = $1, claimed_by = $2, carried_by = coalesce($3, id) \
+         WHERE number IN {{in}}"
+    );
+    let set = [(now + take.claim.lease).into(), take.claim.host.as_str().into(), batch.as_deref().into()];
+    execute_in(connection, &sql, &set, numbers.iter().map(|number| Value::from(*number)).collect()).await?;
+    claimed(connection, numbers).await
+}
+
+/// These notifications by the workflow that carries them.
+async fn claimed(connection: &mut AnyConnection, numbers: Vec<i64>) -> Result<Vec<Claim>, StoreError> {
+    let sql = "SELECT n.number, n.id, l.thread_id, n.disposition, n.is_worse, n.severity, n.accepted_at, \
+         n.carried_by, d.document, r.origin \
+         FROM notifications n JOIN lives l ON l.number = n.life JOIN documents d ON d.notification = n.number \
+         JOIN requests r ON r.number = d.request WHERE n.number IN {in}";
+    let found = rows_in(connection, sql, numbers.into_iter().map(Value::from).collect()).await?;
+    let mut claims: Vec<Claim> = Vec::new();
+    for row in found {
+        let claimed = Claimed {
+            number: row.try_get("number")?,
+            id: row.try_get("id")?,
+            thread_id: row.try_get("thread_id")?,
+            disposition: notification::disposition(&row)?,
+            is_worse: row.try_get::<i64, _>("is_worse")? == 1,
+            severity: notification::severity(&row)?,
+            accepted_at: row.try_get("accepted_at")?,
+            document: row.try_get("document")?,
+            origin: row.try_get("origin")?,
+        };
+        let workflow_id: String = row.try_get("carried_by")?;
+        match claims.iter_mut().find(|claim| claim.workflow_id == workflow_id) {
+            Some(claim) => claim.notifications.push(claimed),
+            None => claims.push(Claim { workflow_id, notifications: vec![claimed] }),
+        }
+    }
+    claims.iter_mut().for_each(|claim| claim.notifications.sort_by_key(|claimed| claimed.number));
+    Ok(claims)
+}
+
+/// Notes that Temporal has started the workflow of a claim.
+pub(crate) async fn started(database: &Database, claim: &Claim) -> Result<(), StoreError> {
+    let mut transaction = database.begin().await?;
+    let numbers = claim.notifications.iter().map(|claimed| Value::from(claimed.number)).collect();
+    let sql = format!(
+        "UPDATE notifications SET state = {STARTED}, due_at = NULL WHERE state = {CLAIMED} AND number IN {{in}}"
+    );
+    execute_in(&mut transaction, &sql, &[], numbers).await?;
+    transaction.commit().await
+}
+
+/// Claims again what another process claimed and did not start in time: under the same workflow, with the same notifications.
+pub(crate) async fn reclaim(
+    database: &Database,
+    claim: &Lease,
+    most: usize,
+) -> Result<Vec<Claim>, StoreError> {
+    let mut transaction = database.begin().await?;
+    let now = database.now(&mut transaction).await?;
+    let sql = format!(
+        "SELECT number, carried_by FROM notifications WHERE due_at <= $1 AND state = {CLAIMED} ORDER BY due_at, number \
+         LIMIT $2{}",
+        database.kind.skip_locked()
+    );
+    let limit = i64::try_from(most).unwrap_or(i64::MAX);
+    let found = rows(&mut transaction, &sql, [now.into(), limit.into()]).await?;
+    let workflows = found.iter().map(|row| row.try_get::<String, _>(1)).collect::<Result<Vec<_>, _>>()?;
+    // All that such a workflow carries, also where that is more than was asked for.
+    let sql = format!("SELECT number FROM notifications WHERE state = {CLAIMED} AND carried_by IN {{in}}");
+    let mut workflows: Vec<_> = workflows.iter().map(String::as_str).collect();
+    workflows.sort_unstable();
+    workflows.dedup();
+    let found = rows_in(&mut transaction, &sql, workflows.into_iter().map(Value::from).collect()).await?;
+    let numbers = found.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
+    let sql = "UPDATE notifications SET due_at = $1, claimed_by = $2 WHERE number IN {in}";
+    let set = [(now + claim.lease).into(), claim.host.as_str().into()];
+    execute_in(&mut transaction, sql, &set, numbers.iter().map(|number| Value::from(*number)).collect())
+        .await?;
+    let claims = claimed(&mut transaction, numbers).await?;
+    transaction.commit().await?;
+    Ok(claims)
+}
+
+/// Ends the lives whose resolve was held back long enough: from now on it waits to be started. Returns how many there were.
+pub(crate) async fn release(database: &Database) -> Result<usize, StoreError> {
+    let mut transaction = database.begin().await?;
+    let now = database.now(&mut transaction).await?;
+    // The lives first, as a firing that takes the resolve back does.
+    let sql = format!(
+        "SELECT number, resolve FROM lives WHERE held_until <= $1 ORDER BY number LIMIT 1000{}",
+        database.kind.skip_locked()
+    );
+    let found = rows(&mut transaction, &sql, [now.into()]).await?;
+    let (mut lives, mut resolves) = (Vec::new(), Vec::new());
+    for row in &found {
+        lives.push(Value::from(row.try_get::<i64, _>(0)?));
+        resolves.push(Value::from(row.try_get::<i64, _>(1)?));
+    }
+    let count = lives.len();
+    let sql = "UPDATE lives SET state = 1, ended_at = $1, held_until = NULL WHERE number IN {in}";
+    execute_in(&mut transaction, sql, &[now.into()], lives).await?;
+    let sql = format!(
+        "UPDATE notifications SET state = {WAITING}, due_at = NULL WHERE state = {HELD} AND number IN {{in}}"
+    );
+    execute_in(&mut transaction, &sql, &[], resolves).await?;
+    transaction.commit().await?;
+    Ok(count)
+}
