@@ -1,11 +1,14 @@
 //! The store on its own, in a file of SQLite and in a real PostgreSQL: each test runs on both.
 
 mod accepting;
+mod asking;
+mod dispatching;
 mod lives;
 mod model;
 mod places;
 mod samples;
 mod schema;
+mod trouble;
 
 /// Makes two tests of a function that takes a [`places::Place`].
 macro_rules! on_both {
