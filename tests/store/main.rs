@@ -1,5 +1,7 @@
 //! The store on its own, in a file of SQLite and in a real PostgreSQL: each test runs on both.
 
+#![cfg(test)]
+
 mod accepting;
 mod asking;
 mod dispatching;
