@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use campanile_store::{Disposition, Location, Store, StoreError};
+use campanile_store::{Disposition, Limits, Location, Store, StoreError};
 
 use crate::on_both;
 use crate::places::Place;
@@ -133,7 +133,7 @@ async fn numbers_go_on_after_a_restart(place: Place) {
 async fn a_file_is_used_by_one_process_alone() {
     let place = Place::file();
     let _store = place.open().await;
-    let second = Store::open(place.location.clone()).await;
+    let second = Store::open(place.location.clone(), Limits::default()).await;
     let Location::File(file) = &place.location else { unreachable!("it is a file") };
     assert_eq!(
         second.err().unwrap().to_string(),

@@ -5,6 +5,7 @@
 mod accepting;
 mod asking;
 mod dispatching;
+mod keeping;
 mod lives;
 mod model;
 mod places;

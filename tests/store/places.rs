@@ -1,6 +1,6 @@
 //! Where a test has its store.
 
-use campanile_store::{Location, Store};
+use campanile_store::{Limits, Location, Store};
 use harness::Postgres;
 use sqlx::any::install_default_drivers;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
@@ -31,7 +31,7 @@ impl Place {
     }
 
     pub(crate) async fn open(&self) -> Store {
-        Store::open(self.location.clone()).await.unwrap()
+        Store::open(self.location.clone(), Limits::default()).await.unwrap()
     }
 
     /// A connection of the test's own.
@@ -54,4 +54,9 @@ impl Place {
         connection.close().await.unwrap();
         number.unwrap()
     }
+}
+
+/// How many notifications of a store are not at their end.
+pub(crate) async fn pending(store: &Store) -> u64 {
+    store.check().await.unwrap().notifications[..4].iter().sum()
 }

@@ -1,6 +1,6 @@
 //! The schema: made once, however many hosts start at once, and left alone by a host that does not know it.
 
-use campanile_store::{Store, StoreError};
+use campanile_store::{Limits, Store, StoreError};
 
 use crate::on_both;
 use crate::places::Place;
@@ -14,7 +14,7 @@ const NEWER: &str = "INSERT INTO _sqlx_migrations (version, description, install
 async fn a_newer_schema_is_refused(place: Place) {
     place.open().await.close().await;
     place.execute(NEWER).await;
-    let error = Store::open(place.location.clone()).await.err().unwrap().to_string();
+    let error = Store::open(place.location.clone(), Limits::default()).await.err().unwrap().to_string();
     assert!(
         error.starts_with("the store has schema 99, and this host knows up to 1: run the newer host"),
         "{error}"
@@ -33,7 +33,7 @@ async fn a_host_stops_accepting_when_the_schema_moves_past_it(place: Place) {
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_that_start_at_once_make_one_store() {
     let place = Place::postgres().await;
-    let opened = (0..4).map(|_| tokio::spawn(Store::open(place.location.clone())));
+    let opened = (0..4).map(|_| tokio::spawn(Store::open(place.location.clone(), Limits::default())));
     let mut ids = Vec::new();
     for store in opened.collect::<Vec<_>>() {
         ids.push(store.await.unwrap().unwrap().id().to_owned());

@@ -240,6 +240,14 @@ impl Database {
         Ok(Self { kind, location, writers, readers, lock: Mutex::new(lock) })
     }
 
+    /// Its file, if it has one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match &self.location {
+            Location::File(file) => Some(file),
+            Location::Postgres(_) => None,
+        }
+    }
+
     /// Begins a transaction that writes.
     pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
         let connection = self.writers.acquire().await?;

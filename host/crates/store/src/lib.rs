@@ -11,6 +11,7 @@ mod dispatch;
 mod end;
 mod error;
 mod id;
+mod keep;
 mod known;
 pub mod life;
 mod lookup;
@@ -21,13 +22,16 @@ mod record;
 mod request;
 mod sql;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use sqlx::Row;
+use tokio::task::AbortHandle;
 
 use accept::Accepting;
 use database::Database;
 use end::Ending;
+use keep::Gauge;
 use numbers::Numbers;
 use queue::Queue;
 
@@ -35,6 +39,7 @@ pub use database::Location;
 pub use dispatch::{Claim, Claimed, Take};
 pub use end::End;
 pub use error::StoreError;
+pub use keep::Check;
 pub use life::{Disposition, Micros};
 pub use lookup::{Filter, Found, Page};
 pub use notification::Outcome;
@@ -47,6 +52,24 @@ pub struct Store {
     database: Arc<Database>,
     accepting: Arc<Queue<Accepting>>,
     ending: Arc<Queue<Ending>>,
+    gauge: Arc<Gauge>,
+    keeper: AbortHandle,
+    pending_limit: u64,
+}
+
+/// What a store may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many alerts that are not at their end. What would be more is refused, and may be posted again.
+    pub pending: u64,
+    /// How long what is over is kept, in microseconds.
+    pub retention: Micros,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { pending: 100_000, retention: 30 * 86_400 * 1_000_000 }
+    }
 }
 
 impl Store {
@@ -55,13 +78,17 @@ impl Store {
     /// # Errors
     ///
     /// It cannot be reached or written, another process uses its file, or its schema is a newer host's.
-    pub async fn open(location: Location) -> Result<Self, StoreError> {
+    pub async fn open(location: Location, limits: Limits) -> Result<Self, StoreError> {
         let database = Arc::new(Database::open(location).await?);
         let id = identify(&database).await?.into();
         let numbers = Numbers::of(&mut *database.writers.acquire().await?).await?;
         let accepting = Arc::new(Queue::start(database.clone(), Accepting { numbers }));
         let ending = Arc::new(Queue::start(database.clone(), Ending));
-        Ok(Self { id, database, accepting, ending })
+        let gauge = Arc::new(Gauge::default());
+        gauge.add(lookup::pending(&database).await? as usize);
+        let keeping = keep::run(database.clone(), gauge.clone(), limits.retention);
+        let keeper = tokio::spawn(keeping).abort_handle();
+        Ok(Self { id, database, accepting, ending, gauge, keeper, pending_limit: limits.pending })
     }
 
     /// The random id that the store has had since it was made.
@@ -80,7 +107,13 @@ impl Store {
     ///
     /// The request's id was used for other content, or the store cannot take it now ([`StoreError::is_transient`]).
     pub async fn accept(&self, request: Request) -> Result<Accepted, StoreError> {
-        self.accepting.write(request).await
+        let (pending, limit) = (self.gauge.pending(), self.pending_limit);
+        if pending + request.alerts.len() as u64 > limit {
+            return Err(StoreError::Full { pending, limit });
+        }
+        let accepted = self.accepting.write(request).await?;
+        self.gauge.add(accepted.alerts.len());
+        Ok(accepted)
     }
 
     /// Claims what waits to be started, of the worst severity that does: one workflow for each, or one for several. Nothing if
@@ -147,17 +180,41 @@ impl Store {
         lookup::list(&self.database, filter, before, most).await
     }
 
-    /// How many notifications are not at their end.
+    /// How many notifications are not at their end, as of the last second.
+    pub fn pending(&self) -> u64 {
+        self.gauge.pending()
+    }
+
+    /// Forgets what ended so many microseconds ago, which the store does by itself, too. Returns how many lives there were.
     ///
     /// # Errors
     ///
     /// The store does not answer.
-    pub async fn pending(&self) -> Result<u64, StoreError> {
-        lookup::pending(&self.database).await
+    pub async fn prune(&self, retention: Micros) -> Result<usize, StoreError> {
+        keep::prune(&self.database, retention).await
+    }
+
+    /// Writes a copy of the store, as it is now, to a new file.
+    ///
+    /// # Errors
+    ///
+    /// The file is there already or cannot be written, or the store is in PostgreSQL.
+    pub async fn back_up(&self, to: &Path) -> Result<(), StoreError> {
+        keep::back_up(&self.database, to).await
+    }
+
+    /// Looks the store over, and counts what is in it.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer.
+    pub async fn check(&self) -> Result<Check, StoreError> {
+        keep::check(&self.database).await
     }
 
     /// Writes all that waits, closes the connections and lets go of the file.
     pub async fn close(&self) {
+        self.keeper.abort();
         self.accepting.close().await;
         self.ending.close().await;
         self.database.close().await;
