@@ -1,11 +1,11 @@
 //! Look-ups: lists in order of acceptance over pages, what is open now, and what a text finds.
 
 use campanile_store::life::Severity;
-use campanile_store::{End, Filter, Outcome, Store};
+use campanile_store::{Filter, Outcome, Store};
 
 use crate::on_both;
 use crate::places::Place;
-use crate::samples::{firing, request, resolved, unidentified};
+use crate::samples::{ended, firing, request, resolved, unidentified};
 
 on_both!(
     pages_are_in_order_of_acceptance,
@@ -69,8 +69,7 @@ async fn a_filter_takes_what_meets_all_of_it(place: Place) {
     });
     let accepted = store.accept(request(alerts.collect())).await.unwrap().alerts;
     for placed in &accepted[..20] {
-        let end = End { number: placed.number, outcome: Outcome::Failed, ledger: Vec::new() };
-        store.end(end).await.unwrap();
+        store.end(ended(placed.number, Outcome::Failed, b"")).await.unwrap();
     }
     let filter = Filter {
         scope: Some("a".to_owned()),

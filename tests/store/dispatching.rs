@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use campanile_store::life::{Policy, Severity};
-use campanile_store::{Claim, Disposition, End, Incoming, Lease, Outcome, Request, Take};
+use campanile_store::{Claim, Disposition, Incoming, Lease, Outcome, Request, Take};
 
 use crate::on_both;
 use crate::places::{Place, pending};
-use crate::samples::{SECOND, firing, request, resolved, unidentified};
+use crate::samples::{SECOND, ended, firing, request, resolved, unidentified};
 
 on_both!(
     the_most_severe_is_claimed_first,
@@ -189,7 +189,7 @@ async fn an_end_is_kept_with_its_ledger(place: Place) {
     let accepted = store.accept(request((0..50).map(unidentified).collect())).await.unwrap().alerts;
     assert_eq!(pending(&store).await, 50);
     let ending = accepted.iter().take(40).map(|placed| {
-        let end = End { number: placed.number, outcome: Outcome::Partial, ledger: b"\0steps".to_vec() };
+        let end = ended(placed.number, Outcome::Partial, b"\0steps");
         let store = store.clone();
         tokio::spawn(async move { store.end(end).await.unwrap() })
     });

@@ -1,11 +1,11 @@
 //! What a store keeps and forgets, how full it may be, and its copies.
 
-use campanile_store::{Check, End, Filter, Limits, Location, Outcome, Store, StoreError};
+use campanile_store::{Check, Filter, Limits, Location, Outcome, Store, StoreError};
 use harness::until;
 
 use crate::on_both;
 use crate::places::{Place, pending};
-use crate::samples::{SECOND, firing, named, request, resolved, unidentified};
+use crate::samples::{SECOND, ended, firing, named, request, resolved, unidentified};
 
 on_both!(
     what_is_over_is_forgotten_and_nothing_else,
@@ -17,8 +17,7 @@ on_both!(
 /// Ends all that is not at its end.
 async fn end_all(store: &Store) {
     for found in store.list(&Filter::default(), None, 10_000).await.unwrap().found {
-        let end = End { number: found.number, outcome: Outcome::Delivered, ledger: b"steps".to_vec() };
-        store.end(end).await.unwrap();
+        store.end(ended(found.number, Outcome::Delivered, b"steps")).await.unwrap();
     }
 }
 
@@ -70,8 +69,7 @@ async fn pruning_holds_up_no_post(place: Place) {
                 let key = format!("k{}", (task + round) % 5);
                 let accepted = store.accept(request(vec![firing(&key), resolved(&key)])).await.unwrap();
                 for placed in accepted.alerts {
-                    let end = End { number: placed.number, outcome: Outcome::Delivered, ledger: Vec::new() };
-                    store.end(end).await.unwrap();
+                    store.end(ended(placed.number, Outcome::Delivered, b"")).await.unwrap();
                 }
             }
         })

@@ -4,6 +4,7 @@
 
 mod accepting;
 mod asking;
+mod delivering;
 mod dispatching;
 mod keeping;
 mod lives;

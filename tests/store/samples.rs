@@ -1,7 +1,7 @@
 //! Requests to post.
 
 use campanile_store::life::{Policy, Post, Severity, Status};
-use campanile_store::{Incoming, Request, RequestId, digest};
+use campanile_store::{End, Incoming, Outcome, Request, RequestId, digest};
 
 pub(crate) const SECOND: i64 = 1_000_000;
 /// When the conditions of the samples began: 2026-11-29T10:00:00Z.
@@ -48,4 +48,9 @@ pub(crate) fn named(id: &str, alerts: Vec<Incoming>) -> Request {
     let documents: Vec<_> = alerts.iter().map(|alert| alert.document.as_slice()).collect();
     let id = RequestId { digest: digest(&[id.as_bytes()]), content: digest(&documents) };
     Request { id: Some(id), ..request(alerts) }
+}
+
+/// The end of a notification that reached no receiver.
+pub(crate) fn ended(number: i64, outcome: Outcome, ledger: &[u8]) -> End {
+    End { number, outcome, ledger: ledger.to_vec(), reached: Vec::new(), dead_letters: Vec::new() }
 }

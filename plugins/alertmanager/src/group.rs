@@ -11,6 +11,7 @@ const EXAMPLE: &str =
 /// The alerts of a group.
 pub(crate) fn decode(group: &Value, settings: &Settings) -> Result<Sheet, Failure> {
     let mut sheet = Sheet::default();
+    let alertmanager = sheet.text("", group, "/externalURL");
     for (index, entry) in entries(group, "alerts", EXAMPLE)?.iter().enumerate() {
         let at = format!("alerts[{index}]");
         let Value::Object(fields) = entry else {
@@ -19,7 +20,7 @@ pub(crate) fn decode(group: &Value, settings: &Settings) -> Result<Sheet, Failur
         };
         let status = firing(&at, entry, &mut sheet);
         let draft = labelled(&at, fields, settings, status, &mut sheet)
-            .shared_link("Alertmanager", sheet.text("", group, "/externalURL").as_deref())
+            .shared_link("Alertmanager", alertmanager.as_deref())
             .shared("group_key", &group["groupKey"])
             .shared("receiver", &group["receiver"])
             .shared("notification_reason", &group["notification_reason"]);

@@ -55,16 +55,13 @@ pub(crate) fn tell(mut draft: Draft, context: &Value) -> Draft {
 
 /// The context of those that have no condition. The caller's claims are nobody else's business.
 fn rest(context: &Value) -> Value {
-    let mut rest = context.clone();
-    match rest.as_object_mut() {
-        Some(fields) if !fields.contains_key("condition") => {
-            fields.retain(|name, value| {
-                !value.is_null() && !["authorization", "claims"].contains(&name.as_str())
-            });
-            rest
-        }
-        _ => Value::Null,
-    }
+    let Some(fields) = context.as_object().filter(|fields| !fields.contains_key("condition")) else {
+        return Value::Null;
+    };
+    let kept = fields
+        .iter()
+        .filter(|(name, value)| !value.is_null() && !["authorization", "claims"].contains(&name.as_str()));
+    Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
 fn parts(context: &Value) -> impl Iterator<Item = &Value> {

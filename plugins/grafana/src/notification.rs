@@ -19,6 +19,7 @@ const UNEVALUATED: [&str; 2] = ["DatasourceNoData", "DatasourceError"];
 /// The alerts of a notification.
 pub(crate) fn decode(notification: &Value, settings: &Settings) -> Result<Sheet, Failure> {
     let mut sheet = Sheet::default();
+    let grafana = sheet.text("", notification, "/externalURL");
     for (index, entry) in entries(notification, "alerts", EXAMPLE)?.iter().enumerate() {
         let at = format!("alerts[{index}]");
         let Value::Object(fields) = entry else {
@@ -29,7 +30,7 @@ pub(crate) fn decode(notification: &Value, settings: &Settings) -> Result<Sheet,
         let draft = alert(&at, fields, settings, status, &mut sheet);
         let draft = measured(draft, sheet.fields(&format!("{at}.values"), &entry["values"]))
             .link("Image", sheet.text(&at, entry, "/imageURL").as_deref())
-            .shared_link("Grafana", sheet.text("", notification, "/externalURL").as_deref())
+            .shared_link("Grafana", grafana.as_deref())
             .data("value_string", &entry["valueString"])
             .shared("org_id", &notification["orgId"])
             .shared("group_key", &notification["groupKey"])

@@ -51,7 +51,9 @@ CREATE TABLE lives (
     resolve BIGINT,
     -- Until when that resolve is held back.
     held_until BIGINT,
-    acknowledged_at BIGINT
+    acknowledged_at BIGINT,
+    -- Who, and why.
+    acknowledgement {bytes}
 );
 CREATE INDEX lives_open ON lives (number) WHERE state = 0;
 CREATE INDEX lives_held ON lives (held_until) WHERE held_until IS NOT NULL;
@@ -119,3 +121,27 @@ CREATE TABLE ledgers (
     notification {number} PRIMARY KEY,
     ledger {bytes} NOT NULL
 );
+
+-- The receivers that any notification of a life reached: its resolve goes to them.
+CREATE TABLE reached (
+    life BIGINT NOT NULL,
+    receiver TEXT NOT NULL,
+    -- What the receiver answered, for the messages that follow.
+    receipt {bytes} NOT NULL,
+    PRIMARY KEY (life, receiver)
+);
+
+-- A delivery that exhausted its retries.
+CREATE TABLE dead_letters (
+    delivery_id TEXT PRIMARY KEY,
+    notification BIGINT NOT NULL,
+    receiver TEXT NOT NULL,
+    error_code TEXT NOT NULL,
+    -- How it ended.
+    step {bytes} NOT NULL,
+    exhausted_at BIGINT NOT NULL,
+    -- 0 exhausted, 1 retrying, 2 delivered, 3 discarded.
+    state SMALLINT NOT NULL
+);
+CREATE INDEX dead_letters_notification ON dead_letters (notification);
+CREATE INDEX dead_letters_open ON dead_letters (exhausted_at, delivery_id) WHERE state < 2;

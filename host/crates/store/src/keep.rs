@@ -86,8 +86,8 @@ fn log(file: &Path) -> PathBuf {
     name.into()
 }
 
-/// Forgets lives that ended `retention` ago, and requests of that age that nothing is left of. What is open or not at its end is
-/// kept. Returns how many lives there were.
+/// Forgets lives that ended `retention` ago, and requests of that age that nothing is left of. What is open, is not at its end
+/// or has dead letters is kept. Returns how many lives there were.
 pub(crate) async fn prune(database: &Database, retention: Micros) -> Result<usize, StoreError> {
     let mut lives = 0;
     loop {
@@ -107,7 +107,8 @@ async fn prune_lives(database: &Database, retention: Micros) -> Result<(usize, u
     let before = database.now(&mut transaction).await? - retention;
     let sql = format!(
         "SELECT number, scope, sender_key FROM lives WHERE ended_at < $1 AND state <> 0 AND NOT EXISTS \
-         (SELECT 1 FROM notifications WHERE life = lives.number AND state < {ENDED}) ORDER BY ended_at LIMIT {STRIDE}"
+         (SELECT 1 FROM notifications n LEFT JOIN dead_letters d ON d.notification = n.number AND d.state < 2 \
+         WHERE n.life = lives.number AND (n.state < {ENDED} OR d.state IS NOT NULL)) ORDER BY ended_at LIMIT {STRIDE}"
     );
     let found = rows(&mut transaction, &sql, [before.into()]).await?;
     let mut old = Vec::new();
@@ -118,13 +119,14 @@ async fn prune_lives(database: &Database, retention: Micros) -> Result<(usize, u
     }
     let old = unused(database, &mut transaction, old).await?;
     let numbers = || old.iter().map(|(number, _)| Value::from(*number)).collect::<Vec<_>>();
-    for table in ["documents", "texts", "ledgers"] {
+    for table in ["documents", "texts", "ledgers", "dead_letters"] {
         let sql = format!(
             "DELETE FROM {table} WHERE notification IN (SELECT number FROM notifications WHERE life IN {{in}})"
         );
         execute_in(&mut transaction, &sql, &[], numbers()).await?;
     }
     execute_in(&mut transaction, "DELETE FROM notifications WHERE life IN {in}", &[], numbers()).await?;
+    execute_in(&mut transaction, "DELETE FROM reached WHERE life IN {in}", &[], numbers()).await?;
     execute_in(&mut transaction, "DELETE FROM lives WHERE number IN {in}", &[], numbers()).await?;
     execute_in(&mut transaction, "DELETE FROM identities WHERE life IN {in}", &[], numbers()).await?;
     transaction.commit().await?;

@@ -7,6 +7,7 @@
 mod accept;
 mod batch;
 mod database;
+mod dead_letter;
 mod dispatch;
 mod end;
 mod error;
@@ -21,12 +22,15 @@ mod queue;
 mod record;
 mod request;
 mod sql;
+mod standing;
+mod waiters;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use sqlx::Row;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use accept::Accepting;
 use database::Database;
@@ -34,16 +38,19 @@ use end::Ending;
 use keep::Gauge;
 use numbers::Numbers;
 use queue::Queue;
+use waiters::Waiters;
 
 pub use database::Location;
+pub use dead_letter::{DeadLetter, DeadLetterFilter, DeadLetterState, KeptDeadLetter};
 pub use dispatch::{Claim, Claimed, Take};
-pub use end::End;
+pub use end::{End, Reached};
 pub use error::StoreError;
 pub use keep::Check;
 pub use life::{Disposition, Micros};
 pub use lookup::{Filter, Found, Page};
 pub use notification::Outcome;
 pub use request::{Accepted, Digest, Incoming, Lease, Placed, Request, RequestId, digest};
+pub use standing::Standing;
 
 /// An open store. Cheap to clone.
 #[derive(Clone)]
@@ -53,6 +60,7 @@ pub struct Store {
     accepting: Arc<Queue<Accepting>>,
     ending: Arc<Queue<Ending>>,
     gauge: Arc<Gauge>,
+    waiters: Arc<Waiters>,
     keeper: AbortHandle,
     pending_limit: u64,
 }
@@ -88,7 +96,16 @@ impl Store {
         gauge.add(lookup::pending(&database).await? as usize);
         let keeping = keep::run(database.clone(), gauge.clone(), limits.retention);
         let keeper = tokio::spawn(keeping).abort_handle();
-        Ok(Self { id, database, accepting, ending, gauge, keeper, pending_limit: limits.pending })
+        Ok(Self {
+            id,
+            database,
+            accepting,
+            ending,
+            gauge,
+            waiters: Arc::default(),
+            keeper,
+            pending_limit: limits.pending,
+        })
     }
 
     /// The random id that the store has had since it was made.
@@ -159,7 +176,77 @@ impl Store {
     ///
     /// The store does not answer.
     pub async fn end(&self, end: End) -> Result<(), StoreError> {
-        self.ending.write(end).await
+        let number = end.number;
+        self.ending.write(end).await?;
+        self.waiters.wake(number);
+        Ok(())
+    }
+
+    /// The notification with this id, once it is at its end, or as it is at `until`. `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer.
+    pub async fn wait(&self, id: &str, until: Instant) -> Result<Option<Found>, StoreError> {
+        loop {
+            let found = self.find(id).await?;
+            let Some(number) =
+                found.as_ref().filter(|found| found.ended_at.is_none()).map(|found| found.number)
+            else {
+                return Ok(found);
+            };
+            if Instant::now() >= until {
+                return Ok(found);
+            }
+            self.waiters.wait(number, until).await;
+        }
+    }
+
+    /// How the life of the notification with this id stands. `None` if there is no such notification.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer.
+    pub async fn standing(&self, id: &str) -> Result<Option<Standing>, StoreError> {
+        standing::standing(&self.database, id).await
+    }
+
+    /// Acknowledges the life of the notification with this id. Returns the acknowledgement that counts, which is the first. `None` if
+    /// there is no such notification.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer.
+    pub async fn acknowledge(&self, id: &str, acknowledgement: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        standing::acknowledge(&self.database, id, acknowledgement).await
+    }
+
+    /// At most `most` dead letters that are neither delivered nor discarded, by their delivery's id, from behind `after` on.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer.
+    pub async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        after: &str,
+        most: usize,
+    ) -> Result<Vec<KeptDeadLetter>, StoreError> {
+        dead_letter::list(&self.database, filter, after, most).await
+    }
+
+    /// Has at most `most` dead letters become `state`. Returns those, as they were.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer.
+    pub async fn change_dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        state: DeadLetterState,
+        most: usize,
+    ) -> Result<Vec<KeptDeadLetter>, StoreError> {
+        dead_letter::change(&self.database, filter, state, most).await
     }
 
     /// The notification with this id.

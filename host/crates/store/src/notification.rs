@@ -60,7 +60,7 @@ pub(crate) fn severity(row: &AnyRow) -> Result<i16, StoreError> {
     i16::try_from(rank).map_err(|_| StoreError::damaged("severity"))
 }
 
-fn place<T: PartialEq>(all: &[T], one: T) -> i64 {
+pub(crate) fn place<T: PartialEq>(all: &[T], one: T) -> i64 {
     let place = all.iter().position(|other| *other == one);
     place.and_then(|place| i64::try_from(place).ok()).unwrap_or_default()
 }

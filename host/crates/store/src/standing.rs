@@ -1,0 +1,63 @@
+//! How an alert stands while it is delivered: whether it is acknowledged, whether it was resolved since, and who has it.
+
+use sqlx::Row;
+
+use crate::StoreError;
+use crate::database::Database;
+use crate::end::Reached;
+use crate::notification::HELD;
+use crate::sql::{Value, execute, rows};
+
+/// How the life of a notification stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Who has acknowledged it, as it was given.
+    pub acknowledgement: Option<Vec<u8>>,
+    /// Its resolve is due: what is not delivered of it need not be.
+    pub is_resolved: bool,
+    /// The receivers that have it.
+    pub reached: Vec<Reached>,
+}
+
+/// How the life of the notification with this id stands.
+pub(crate) async fn standing(database: &Database, id: &str) -> Result<Option<Standing>, StoreError> {
+    let mut connection = database.readers.acquire().await?;
+    let sql = format!(
+        "SELECT l.number, l.acknowledgement, (SELECT count(*) FROM notifications r WHERE r.number = l.resolve \
+         AND r.state <> {HELD}) AS resolves FROM notifications n JOIN lives l ON l.number = n.life WHERE n.id = $1"
+    );
+    let found = rows(&mut connection, &sql, [id.into()]).await?;
+    let Some(row) = found.first() else { return Ok(None) };
+    let life: i64 = row.try_get(0)?;
+    let sql = "SELECT receiver, receipt FROM reached WHERE life = $1 ORDER BY receiver";
+    let reached = rows(&mut connection, sql, [life.into()]).await?;
+    let reached = reached
+        .iter()
+        .map(|row| Ok(Reached { receiver: row.try_get(0)?, receipt: row.try_get(1)? }))
+        .collect::<Result<_, StoreError>>()?;
+    Ok(Some(Standing {
+        acknowledgement: row.try_get(1)?,
+        is_resolved: row.try_get::<i64, _>(2)? > 0,
+        reached,
+    }))
+}
+
+/// Acknowledges the life of the notification with this id. Returns what counts: the first acknowledgement. `None` if there is no such
+/// notification.
+pub(crate) async fn acknowledge(
+    database: &Database,
+    id: &str,
+    acknowledgement: &[u8],
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut transaction = database.begin().await?;
+    let now = database.now(&mut transaction).await?;
+    let sql = "UPDATE lives SET acknowledged_at = $1, acknowledgement = $2 WHERE acknowledged_at IS NULL \
+         AND number = (SELECT life FROM notifications WHERE id = $3)";
+    execute(&mut transaction, sql, [Value::from(now), acknowledgement.into(), id.into()]).await?;
+    let sql =
+        "SELECT l.acknowledgement FROM notifications n JOIN lives l ON l.number = n.life WHERE n.id = $1";
+    let found = rows(&mut transaction, sql, [id.into()]).await?;
+    let first = found.first().map(|row| row.try_get(0)).transpose()?;
+    transaction.commit().await?;
+    Ok(first)
+}

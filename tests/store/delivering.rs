@@ -1,0 +1,206 @@
+//! What deliveries read and leave: acknowledgements, whom a life reached, dead letters, and who waits for an end.
+
+use std::time::Duration;
+
+use campanile_store::life::{Policy, Severity};
+use campanile_store::{
+    DeadLetter, DeadLetterFilter, DeadLetterState, Disposition, End, Incoming, Outcome, Reached, Store,
+};
+use harness::until;
+use tokio::time::Instant;
+
+use crate::on_both;
+use crate::places::{Place, pending};
+use crate::samples::{SECOND, START, ended, firing, request, resolved};
+
+on_both!(
+    an_acknowledgement_is_the_first_and_of_the_life,
+    an_acknowledged_life_is_renewed_without_a_notification,
+    an_acknowledgement_during_posts_is_kept,
+    a_resolve_goes_to_all_whom_the_life_reached,
+    an_alert_is_resolved_when_its_resolve_is_due,
+    a_dead_letter_is_retried_by_one_alone,
+    a_life_with_a_dead_letter_is_not_forgotten,
+    an_end_wakes_who_waits_for_it,
+    an_end_at_another_host_is_found,
+);
+
+async fn accept(store: &Store, alert: Incoming) -> (i64, String, Disposition) {
+    let placed = store.accept(request(vec![alert])).await.unwrap().alerts.remove(0);
+    (placed.number, placed.id, placed.disposition)
+}
+
+fn worse(key: &str) -> Incoming {
+    let mut alert = firing(key);
+    alert.post.severity = Severity { rank: 3, vendor_level: None };
+    alert
+}
+
+fn later(key: &str) -> Incoming {
+    let mut alert = firing(key);
+    alert.post.starts_at = Some(START + 600 * SECOND);
+    alert
+}
+
+async fn an_acknowledgement_is_the_first_and_of_the_life(place: Place) {
+    let store = place.open().await;
+    let (_, first, _) = accept(&store, firing("db-1")).await;
+    let (_, second, _) = accept(&store, worse("db-1")).await;
+    assert_eq!(store.acknowledge(&second, b"alice").await.unwrap().as_deref(), Some(&b"alice"[..]));
+    assert_eq!(store.acknowledge(&first, b"bob").await.unwrap().as_deref(), Some(&b"alice"[..]));
+    assert_eq!(store.acknowledge("alert-none", b"bob").await.unwrap(), None);
+    accept(&store, resolved("db-1")).await;
+    let (_, again, _) = accept(&store, firing("db-1")).await;
+    assert_eq!(
+        store.standing(&again).await.unwrap().unwrap().acknowledgement,
+        None,
+        "it ended with the life"
+    );
+}
+
+async fn an_acknowledged_life_is_renewed_without_a_notification(place: Place) {
+    let store = place.open().await;
+    let (_, id, _) = accept(&store, firing("db-1")).await;
+    store.acknowledge(&id, b"alice").await.unwrap();
+    let (_, renewed, disposition) = accept(&store, later("db-1")).await;
+    assert_eq!(disposition, Disposition::Renewed);
+    let found = store.find(&renewed).await.unwrap().unwrap();
+    assert_eq!(found.outcome, Some(Outcome::Dropped));
+    let (_, escalated, disposition) = accept(&store, worse("db-1")).await;
+    assert_eq!(disposition, Disposition::Escalated);
+    assert_eq!(store.find(&escalated).await.unwrap().unwrap().outcome, None, "it is notified all the same");
+}
+
+async fn an_acknowledgement_during_posts_is_kept(place: Place) {
+    let store = place.open().await;
+    for round in 0..20 {
+        let key = format!("k{round}");
+        let (_, id, _) = accept(&store, firing(&key)).await;
+        let posting = async {
+            for _ in 0..4 {
+                accept(&store, worse(&key)).await;
+            }
+        };
+        let (_, first) = tokio::join!(posting, store.acknowledge(&id, b"alice"));
+        assert_eq!(first.unwrap().as_deref(), Some(&b"alice"[..]));
+        let standing = store.standing(&id).await.unwrap().unwrap();
+        assert_eq!(standing.acknowledgement.as_deref(), Some(&b"alice"[..]));
+    }
+}
+
+async fn a_resolve_goes_to_all_whom_the_life_reached(place: Place) {
+    let store = place.open().await;
+    let reach = |number, receivers: &[&str]| {
+        let reached =
+            receivers.iter().map(|name| Reached { receiver: (*name).to_owned(), receipt: b"ts\0".to_vec() });
+        End { reached: reached.collect(), ..ended(number, Outcome::Delivered, b"") }
+    };
+    let (first, _, _) = accept(&store, firing("db-1")).await;
+    let (second, _, _) = accept(&store, worse("db-1")).await;
+    store.end(reach(first, &["chat"])).await.unwrap();
+    store.end(reach(second, &["phone", "chat"])).await.unwrap();
+    let (_, end, _) = accept(&store, resolved("db-1")).await;
+    let standing = store.standing(&end).await.unwrap().unwrap();
+    let receivers: Vec<_> = standing.reached.iter().map(|one| (&*one.receiver, &*one.receipt)).collect();
+    assert_eq!(receivers, [("chat", &b"ts\0"[..]), ("phone", b"ts\0")]);
+}
+
+async fn an_alert_is_resolved_when_its_resolve_is_due(place: Place) {
+    let store = place.open().await;
+    let held =
+        |alert: Incoming, hold_down| Incoming { policy: Policy { hold_down, ..alert.policy }, ..alert };
+    let (_, id, _) = accept(&store, firing("db-1")).await;
+    let is_resolved = async || store.standing(&id).await.unwrap().unwrap().is_resolved;
+    assert!(!is_resolved().await);
+    accept(&store, held(resolved("db-1"), 300_000)).await;
+    assert!(!is_resolved().await, "it is held back");
+    until("its resolve is due", async || {
+        store.release().await.unwrap();
+        is_resolved().await.then_some(())
+    })
+    .await;
+}
+
+fn letter(id: &str, receiver: &str) -> DeadLetter {
+    DeadLetter {
+        delivery_id: id.to_owned(),
+        receiver: receiver.to_owned(),
+        error_code: "timeout".to_owned(),
+        step: b"{}".to_vec(),
+    }
+}
+
+async fn a_dead_letter_is_retried_by_one_alone(place: Place) {
+    let store = place.open().await;
+    let (number, id, _) = accept(&store, firing("db-1")).await;
+    let dead_letters = (0..20).map(|one| letter(&format!("d{one:02}"), ["chat", "phone"][one % 2])).collect();
+    store.end(End { dead_letters, ..ended(number, Outcome::Failed, b"") }).await.unwrap();
+    let chat = DeadLetterFilter {
+        receiver: Some("chat".to_owned()),
+        alert_id: Some(id.clone()),
+        error_code: Some("timeout".to_owned()),
+        ..DeadLetterFilter::default()
+    };
+    let page = store.dead_letters(&chat, "d04", 3).await.unwrap();
+    let listed: Vec<_> = page.iter().map(|kept| &*kept.dead_letter.delivery_id).collect();
+    assert_eq!(listed, ["d06", "d08", "d10"]);
+    assert_eq!((page[0].number, &page[0].alert_id, page[0].state), (number, &id, DeadLetterState::Exhausted));
+    let retried = store.change_dead_letters(&chat, DeadLetterState::Retrying, 4).await.unwrap();
+    assert_eq!(retried.len(), 4);
+    // One is made after all, one is exhausted again.
+    let one = |id: &str| DeadLetterFilter { delivery_id: Some(id.to_owned()), ..DeadLetterFilter::default() };
+    store.change_dead_letters(&one("d00"), DeadLetterState::Delivered, 1).await.unwrap();
+    store
+        .end(End { dead_letters: vec![letter("d02", "chat")], ..ended(number, Outcome::Failed, b"") })
+        .await
+        .unwrap();
+    let left = store.dead_letters(&chat, "", 100).await.unwrap();
+    let left: Vec<_> = left.iter().map(|kept| (&*kept.dead_letter.delivery_id, kept.state)).take(3).collect();
+    let retrying = DeadLetterState::Retrying;
+    assert_eq!(left, [("d02", DeadLetterState::Exhausted), ("d04", retrying), ("d06", retrying)]);
+}
+
+async fn a_life_with_a_dead_letter_is_not_forgotten(place: Place) {
+    let store = place.open().await;
+    let (number, _, _) = accept(&store, firing("db-1")).await;
+    let (end, _, _) = accept(&store, resolved("db-1")).await;
+    let dead_letters = vec![letter("d1", "chat")];
+    store.end(End { dead_letters, ..ended(number, Outcome::Failed, b"") }).await.unwrap();
+    store.end(ended(end, Outcome::Delivered, b"")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(store.prune(1).await.unwrap(), 0);
+    store.change_dead_letters(&DeadLetterFilter::default(), DeadLetterState::Discarded, 9).await.unwrap();
+    assert_eq!(store.prune(1).await.unwrap(), 1);
+    assert_eq!(place.number("SELECT count(*) FROM dead_letters").await, 0);
+}
+
+async fn an_end_wakes_who_waits_for_it(place: Place) {
+    let store = place.open().await;
+    let (number, id, _) = accept(&store, firing("db-1")).await;
+    let soon = Instant::now() + Duration::from_millis(20);
+    assert_eq!(store.wait(&id, soon).await.unwrap().unwrap().ended_at, None, "it is not at its end");
+    let waiting = (0..3).map(|_| {
+        let (store, id) = (store.clone(), id.clone());
+        tokio::spawn(async move { store.wait(&id, Instant::now() + Duration::from_secs(60)).await })
+    });
+    let waiting = waiting.collect::<Vec<_>>();
+    store.end(ended(number, Outcome::Delivered, b"steps")).await.unwrap();
+    for one in waiting {
+        assert_eq!(one.await.unwrap().unwrap().unwrap().outcome, Some(Outcome::Delivered));
+    }
+    assert_eq!(pending(&store).await, 0);
+}
+
+async fn an_end_at_another_host_is_found(place: Place) {
+    if !place.is_shared {
+        return;
+    }
+    let (store, other) = (place.open().await, place.open().await);
+    let (number, id, _) = accept(&store, firing("db-1")).await;
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { store.wait(&id, Instant::now() + Duration::from_secs(60)).await }
+    });
+    other.end(ended(number, Outcome::Partial, b"")).await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap().unwrap().outcome, Some(Outcome::Partial));
+}
