@@ -7,6 +7,7 @@ mod asking;
 mod delivering;
 mod dispatching;
 mod keeping;
+mod kills;
 mod lives;
 mod model;
 mod places;

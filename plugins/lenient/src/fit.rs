@@ -36,7 +36,8 @@ pub fn fit_alert(alert: &mut Value, most: usize, at: &str, odd: &mut Vec<String>
 /// Cuts a document that has more than `most` bytes as JSON. The fields `whole` are left alone. Adds a line to `odd` for each
 /// place that was cut; `at` is where the document stands.
 pub fn fit(value: &mut Value, most: usize, whole: &[&str], at: &str, odd: &mut Vec<String>) {
-    Fitting { most, odd }.shrink(value, most, whole, at);
+    let bytes = size(value);
+    Fitting { most, odd }.shrink(value, bytes, most, whole, at);
 }
 
 /// Replaces what is nested deeper than `levels` by a mark.
@@ -112,9 +113,8 @@ struct Fitting<'a> {
 }
 
 impl Fitting<'_> {
-    /// Cuts a value to `room` bytes, which is [`LEAST`] or more.
-    fn shrink(&mut self, value: &mut Value, room: usize, whole: &[&str], at: &str) {
-        let bytes = size(value);
+    /// Cuts a value of so many bytes to `room` bytes, which is [`LEAST`] or more.
+    fn shrink(&mut self, value: &mut Value, bytes: usize, room: usize, whole: &[&str], at: &str) {
         if bytes <= room {
             return;
         }
@@ -128,8 +128,8 @@ impl Fitting<'_> {
                 let kept = self.drop_entries(&plan, at);
                 let mut keeps = plan.keeps.iter();
                 items.retain(|_| keeps.next() != Some(&false));
-                for (index, item) in items.iter_mut().enumerate() {
-                    self.shrink(item, plan.share, &[], &format!("{at}[{index}]"));
+                for (index, (item, bytes)) in items.iter_mut().zip(plan.kept_sizes()).enumerate() {
+                    self.shrink(item, bytes, plan.share, &[], &format!("{at}[{index}]"));
                 }
                 items.extend(kept.map(Value::String));
             }
@@ -146,8 +146,9 @@ impl Fitting<'_> {
     }
 
     fn shrink_fields(&mut self, fields: &mut Map<String, Value>, plan: &Plan, whole: &[&str], at: &str) {
-        for (key, field) in fields.iter_mut().filter(|(key, _)| !whole.contains(&key.as_str())) {
-            self.shrink(field, plan.share, &[], &inside(at, key));
+        let fields = fields.iter_mut().zip(plan.kept_sizes());
+        for ((key, field), bytes) in fields.filter(|((key, _), _)| !whole.contains(&key.as_str())) {
+            self.shrink(field, bytes, plan.share, &[], &inside(at, key));
         }
     }
 
@@ -176,6 +177,8 @@ fn note(odd: &mut Vec<String>, line: String) {
 struct Plan {
     /// Which of them stay.
     keeps: Vec<bool>,
+    /// What their values take now.
+    sizes: Vec<usize>,
     /// What each of those may have.
     share: usize,
 }
@@ -209,7 +212,13 @@ impl Plan {
             }
         }
         let least = sizes.iter().map(|size| size.min(&LEAST)).sum::<usize>();
-        Self { keeps, share: share(sizes, free + least) }
+        let share = share(sizes, free + least);
+        Self { keeps, sizes: entries.iter().map(|entry| entry.size).collect(), share }
+    }
+
+    /// What the values of those that stay take now.
+    fn kept_sizes(&self) -> impl Iterator<Item = usize> {
+        self.keeps.iter().zip(&self.sizes).filter(|(keeps, _)| **keeps).map(|(_, size)| *size)
     }
 }
 
