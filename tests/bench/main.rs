@@ -1,6 +1,6 @@
 //! The figures that the README quotes: what an alert costs in Temporal, against a workflow that does nothing; what a
 //! plugin call costs, against wasmtime alone; what hostile plugins cost everybody else; what routes add, and what becomes of a
-//! storm; and what becomes of more alerts than can be taken. Arguments pick parts by their names: calls, sandbox, directory, alerts, delivery, ingest. Prints a table and
+//! storm; what becomes of more alerts than can be taken; and what the store accepts. Arguments pick parts by their names: calls, sandbox, directory, alerts, delivery, ingest, store. Prints a table and
 //! fails if a promised bound does not hold.
 
 mod alerts;
@@ -11,6 +11,7 @@ mod floor;
 mod ingest;
 mod measure;
 mod sandbox;
+mod store;
 mod wall;
 
 use std::process::ExitCode;
@@ -45,6 +46,9 @@ async fn main() -> ExitCode {
     }
     if wanted("ingest") {
         ingest::measure(&mut figures).await;
+    }
+    if wanted("store") {
+        store::measure(&mut figures).await;
     }
     figures.print();
     if figures.hold() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

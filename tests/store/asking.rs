@@ -13,6 +13,7 @@ on_both!(
     a_filter_takes_what_meets_all_of_it,
     a_text_is_found_as_it_is_written,
     an_alert_that_is_not_there_is_not_found,
+    a_long_list_is_read_to_its_end,
 );
 
 /// The ids of all pages of so many.
@@ -69,7 +70,7 @@ async fn a_filter_takes_what_meets_all_of_it(place: Place) {
     });
     let accepted = store.accept(request(alerts.collect())).await.unwrap().alerts;
     for placed in &accepted[..20] {
-        store.end(ended(placed.number, Outcome::Failed, b"")).await.unwrap();
+        store.end(ended(&placed.id, Outcome::Failed, b"")).await.unwrap();
     }
     let filter = Filter {
         scope: Some("a".to_owned()),
@@ -105,4 +106,21 @@ async fn a_text_is_found_as_it_is_written(place: Place) {
 
 async fn an_alert_that_is_not_there_is_not_found(place: Place) {
     assert_eq!(place.open().await.find("alert-1-20261129-100000").await.unwrap(), None);
+}
+
+async fn a_long_list_is_read_to_its_end(place: Place) {
+    let store = place.open().await;
+    // More than one statement reads.
+    let first = store.accept(request(vec![firing("db-1")])).await.unwrap().alerts.remove(0).id;
+    for thousand in 0..21 {
+        let alerts = (0..1_000).map(|number| unidentified(thousand * 1_000 + number)).collect();
+        store.accept(request(alerts)).await.unwrap();
+    }
+    let open = Filter { open: true, ..Filter::default() };
+    assert_eq!(pages(&store, &open, 10).await, [first.clone()]);
+    let text = Filter { text: Some("db-1".to_owned()), ..Filter::default() };
+    assert_eq!(pages(&store, &text, 10).await, [first]);
+    assert_eq!(pages(&store, &Filter::default(), 5_000).await.len(), 21_001);
+    let later = Filter { since: Some(i64::MAX), ..Filter::default() };
+    assert_eq!(store.list(&later, None, 10).await.unwrap().next, None);
 }

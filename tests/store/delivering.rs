@@ -25,9 +25,9 @@ on_both!(
     an_end_at_another_host_is_found,
 );
 
-async fn accept(store: &Store, alert: Incoming) -> (i64, String, Disposition) {
+async fn accept(store: &Store, alert: Incoming) -> (String, Disposition) {
     let placed = store.accept(request(vec![alert])).await.unwrap().alerts.remove(0);
-    (placed.number, placed.id, placed.disposition)
+    (placed.id, placed.disposition)
 }
 
 fn worse(key: &str) -> Incoming {
@@ -44,13 +44,13 @@ fn later(key: &str) -> Incoming {
 
 async fn an_acknowledgement_is_the_first_and_of_the_life(place: Place) {
     let store = place.open().await;
-    let (_, first, _) = accept(&store, firing("db-1")).await;
-    let (_, second, _) = accept(&store, worse("db-1")).await;
+    let (first, _) = accept(&store, firing("db-1")).await;
+    let (second, _) = accept(&store, worse("db-1")).await;
     assert_eq!(store.acknowledge(&second, b"alice").await.unwrap().as_deref(), Some(&b"alice"[..]));
     assert_eq!(store.acknowledge(&first, b"bob").await.unwrap().as_deref(), Some(&b"alice"[..]));
     assert_eq!(store.acknowledge("alert-none", b"bob").await.unwrap(), None);
     accept(&store, resolved("db-1")).await;
-    let (_, again, _) = accept(&store, firing("db-1")).await;
+    let (again, _) = accept(&store, firing("db-1")).await;
     assert_eq!(
         store.standing(&again).await.unwrap().unwrap().acknowledgement,
         None,
@@ -60,13 +60,13 @@ async fn an_acknowledgement_is_the_first_and_of_the_life(place: Place) {
 
 async fn an_acknowledged_life_is_renewed_without_a_notification(place: Place) {
     let store = place.open().await;
-    let (_, id, _) = accept(&store, firing("db-1")).await;
+    let (id, _) = accept(&store, firing("db-1")).await;
     store.acknowledge(&id, b"alice").await.unwrap();
-    let (_, renewed, disposition) = accept(&store, later("db-1")).await;
+    let (renewed, disposition) = accept(&store, later("db-1")).await;
     assert_eq!(disposition, Disposition::Renewed);
     let found = store.find(&renewed).await.unwrap().unwrap();
     assert_eq!(found.outcome, Some(Outcome::Dropped));
-    let (_, escalated, disposition) = accept(&store, worse("db-1")).await;
+    let (escalated, disposition) = accept(&store, worse("db-1")).await;
     assert_eq!(disposition, Disposition::Escalated);
     assert_eq!(store.find(&escalated).await.unwrap().unwrap().outcome, None, "it is notified all the same");
 }
@@ -75,7 +75,7 @@ async fn an_acknowledgement_during_posts_is_kept(place: Place) {
     let store = place.open().await;
     for round in 0..20 {
         let key = format!("k{round}");
-        let (_, id, _) = accept(&store, firing(&key)).await;
+        let (id, _) = accept(&store, firing(&key)).await;
         let posting = async {
             for _ in 0..4 {
                 accept(&store, worse(&key)).await;
@@ -90,17 +90,18 @@ async fn an_acknowledgement_during_posts_is_kept(place: Place) {
 
 async fn a_resolve_goes_to_all_whom_the_life_reached(place: Place) {
     let store = place.open().await;
-    let reach = |number, receivers: &[&str]| {
+    let reach = |id: &str, receivers: &[&str]| {
         let reached =
             receivers.iter().map(|name| Reached { receiver: (*name).to_owned(), receipt: b"ts\0".to_vec() });
-        End { reached: reached.collect(), ..ended(number, Outcome::Delivered, b"") }
+        End { reached: reached.collect(), ..ended(&id, Outcome::Delivered, b"") }
     };
-    let (first, _, _) = accept(&store, firing("db-1")).await;
-    let (second, _, _) = accept(&store, worse("db-1")).await;
-    store.end(reach(first, &["chat"])).await.unwrap();
-    store.end(reach(second, &["phone", "chat"])).await.unwrap();
-    let (_, end, _) = accept(&store, resolved("db-1")).await;
+    let (first, _) = accept(&store, firing("db-1")).await;
+    let (second, _) = accept(&store, worse("db-1")).await;
+    store.end(reach(&first, &["chat"])).await.unwrap();
+    store.end(reach(&second, &["phone", "chat"])).await.unwrap();
+    let (end, _) = accept(&store, resolved("db-1")).await;
     let standing = store.standing(&end).await.unwrap().unwrap();
+    assert_eq!(standing.pending, 0);
     let receivers: Vec<_> = standing.reached.iter().map(|one| (&*one.receiver, &*one.receipt)).collect();
     assert_eq!(receivers, [("chat", &b"ts\0"[..]), ("phone", b"ts\0")]);
 }
@@ -109,9 +110,9 @@ async fn an_alert_is_resolved_when_its_resolve_is_due(place: Place) {
     let store = place.open().await;
     let held =
         |alert: Incoming, hold_down| Incoming { policy: Policy { hold_down, ..alert.policy }, ..alert };
-    let (_, id, _) = accept(&store, firing("db-1")).await;
+    let (id, _) = accept(&store, firing("db-1")).await;
     let is_resolved = async || store.standing(&id).await.unwrap().unwrap().is_resolved;
-    assert!(!is_resolved().await);
+    assert!(!is_resolved().await && store.standing(&id).await.unwrap().unwrap().pending == 1);
     accept(&store, held(resolved("db-1"), 300_000)).await;
     assert!(!is_resolved().await, "it is held back");
     until("its resolve is due", async || {
@@ -132,9 +133,9 @@ fn letter(id: &str, receiver: &str) -> DeadLetter {
 
 async fn a_dead_letter_is_retried_by_one_alone(place: Place) {
     let store = place.open().await;
-    let (number, id, _) = accept(&store, firing("db-1")).await;
+    let (id, _) = accept(&store, firing("db-1")).await;
     let dead_letters = (0..20).map(|one| letter(&format!("d{one:02}"), ["chat", "phone"][one % 2])).collect();
-    store.end(End { dead_letters, ..ended(number, Outcome::Failed, b"") }).await.unwrap();
+    store.end(End { dead_letters, ..ended(&id, Outcome::Failed, b"") }).await.unwrap();
     let chat = DeadLetterFilter {
         receiver: Some("chat".to_owned()),
         alert_id: Some(id.clone()),
@@ -144,14 +145,16 @@ async fn a_dead_letter_is_retried_by_one_alone(place: Place) {
     let page = store.dead_letters(&chat, "d04", 3).await.unwrap();
     let listed: Vec<_> = page.iter().map(|kept| &*kept.dead_letter.delivery_id).collect();
     assert_eq!(listed, ["d06", "d08", "d10"]);
-    assert_eq!((page[0].number, &page[0].alert_id, page[0].state), (number, &id, DeadLetterState::Exhausted));
+    assert_eq!((&page[0].alert_id, page[0].state), (&id, DeadLetterState::Exhausted));
     let retried = store.change_dead_letters(&chat, DeadLetterState::Retrying, 4).await.unwrap();
     assert_eq!(retried.len(), 4);
+    let others = store.change_dead_letters(&chat, DeadLetterState::Retrying, 100).await.unwrap();
+    assert_eq!(others.len(), 6, "each is retried by one alone");
     // One is made after all, one is exhausted again.
     let one = |id: &str| DeadLetterFilter { delivery_id: Some(id.to_owned()), ..DeadLetterFilter::default() };
     store.change_dead_letters(&one("d00"), DeadLetterState::Delivered, 1).await.unwrap();
     store
-        .end(End { dead_letters: vec![letter("d02", "chat")], ..ended(number, Outcome::Failed, b"") })
+        .end(End { dead_letters: vec![letter("d02", "chat")], ..ended(&id, Outcome::Failed, b"") })
         .await
         .unwrap();
     let left = store.dead_letters(&chat, "", 100).await.unwrap();
@@ -162,11 +165,11 @@ async fn a_dead_letter_is_retried_by_one_alone(place: Place) {
 
 async fn a_life_with_a_dead_letter_is_not_forgotten(place: Place) {
     let store = place.open().await;
-    let (number, _, _) = accept(&store, firing("db-1")).await;
-    let (end, _, _) = accept(&store, resolved("db-1")).await;
+    let (id, _) = accept(&store, firing("db-1")).await;
+    let (end, _) = accept(&store, resolved("db-1")).await;
     let dead_letters = vec![letter("d1", "chat")];
-    store.end(End { dead_letters, ..ended(number, Outcome::Failed, b"") }).await.unwrap();
-    store.end(ended(end, Outcome::Delivered, b"")).await.unwrap();
+    store.end(End { dead_letters, ..ended(&id, Outcome::Failed, b"") }).await.unwrap();
+    store.end(ended(&end, Outcome::Delivered, b"")).await.unwrap();
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert_eq!(store.prune(1).await.unwrap(), 0);
     store.change_dead_letters(&DeadLetterFilter::default(), DeadLetterState::Discarded, 9).await.unwrap();
@@ -176,7 +179,7 @@ async fn a_life_with_a_dead_letter_is_not_forgotten(place: Place) {
 
 async fn an_end_wakes_who_waits_for_it(place: Place) {
     let store = place.open().await;
-    let (number, id, _) = accept(&store, firing("db-1")).await;
+    let (id, _) = accept(&store, firing("db-1")).await;
     let soon = Instant::now() + Duration::from_millis(20);
     assert_eq!(store.wait(&id, soon).await.unwrap().unwrap().ended_at, None, "it is not at its end");
     let waiting = (0..3).map(|_| {
@@ -184,7 +187,8 @@ async fn an_end_wakes_who_waits_for_it(place: Place) {
         tokio::spawn(async move { store.wait(&id, Instant::now() + Duration::from_secs(60)).await })
     });
     let waiting = waiting.collect::<Vec<_>>();
-    store.end(ended(number, Outcome::Delivered, b"steps")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    store.end(ended(&id, Outcome::Delivered, b"steps")).await.unwrap();
     for one in waiting {
         assert_eq!(one.await.unwrap().unwrap().unwrap().outcome, Some(Outcome::Delivered));
     }
@@ -196,11 +200,11 @@ async fn an_end_at_another_host_is_found(place: Place) {
         return;
     }
     let (store, other) = (place.open().await, place.open().await);
-    let (number, id, _) = accept(&store, firing("db-1")).await;
+    let (id, _) = accept(&store, firing("db-1")).await;
     let waiting = tokio::spawn({
-        let store = store.clone();
+        let (store, id) = (store.clone(), id.clone());
         async move { store.wait(&id, Instant::now() + Duration::from_secs(60)).await }
     });
-    other.end(ended(number, Outcome::Partial, b"")).await.unwrap();
+    other.end(ended(&id, Outcome::Partial, b"")).await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap().unwrap().outcome, Some(Outcome::Partial));
 }

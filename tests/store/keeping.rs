@@ -10,14 +10,14 @@ use crate::samples::{SECOND, ended, firing, named, request, resolved, unidentifi
 on_both!(
     what_is_over_is_forgotten_and_nothing_else,
     a_pruned_identity_begins_anew,
-    pruning_holds_up_no_post,
+    pruning_takes_nothing_from_what_is_posted,
     a_full_store_refuses_and_takes_again,
 );
 
 /// Ends all that is not at its end.
 async fn end_all(store: &Store) {
     for found in store.list(&Filter::default(), None, 10_000).await.unwrap().found {
-        store.end(ended(found.number, Outcome::Delivered, b"steps")).await.unwrap();
+        store.end(ended(&found.id, Outcome::Delivered, b"steps")).await.unwrap();
     }
 }
 
@@ -60,7 +60,7 @@ async fn a_pruned_identity_begins_anew(place: Place) {
     assert_eq!(ids(&again), ids(&first));
 }
 
-async fn pruning_holds_up_no_post(place: Place) {
+async fn pruning_takes_nothing_from_what_is_posted(place: Place) {
     let store = place.open().await;
     let posting = (0..4).map(|task| {
         let store = store.clone();
@@ -69,7 +69,7 @@ async fn pruning_holds_up_no_post(place: Place) {
                 let key = format!("k{}", (task + round) % 5);
                 let accepted = store.accept(request(vec![firing(&key), resolved(&key)])).await.unwrap();
                 for placed in accepted.alerts {
-                    store.end(ended(placed.number, Outcome::Delivered, b"")).await.unwrap();
+                    store.end(ended(&placed.id, Outcome::Delivered, b"")).await.unwrap();
                 }
             }
         })
@@ -126,6 +126,58 @@ async fn the_log_stays_short_beside_a_reader() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_read_holds_up_no_post() {
+    let place = Place::file();
+    let store = place.open().await;
+    store.accept(request(vec![unidentified(0)])).await.unwrap();
+    let mut reader = place.connection().await;
+    sqlx::query("BEGIN").execute(&mut reader).await.unwrap();
+    sqlx::query("SELECT count(*) FROM notifications").fetch_all(&mut reader).await.unwrap();
+    // More than a log may have, for longer than the store looks the other way.
+    let began = tokio::time::Instant::now();
+    let mut number = 1;
+    while number < 60 || began.elapsed() < std::time::Duration::from_secs(7) {
+        let mut alert = unidentified(number);
+        alert.document = vec![b'x'; 2 << 20];
+        store.accept(request(vec![alert])).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        number += 1;
+    }
+    sqlx::query("COMMIT").execute(&mut reader).await.unwrap();
+    let Location::File(file) = &place.location else { unreachable!("it is a file") };
+    let log = file.with_extension("sqlite-wal");
+    until("the log is cut", async || (log.metadata().unwrap().len() < 65 << 20).then_some(())).await;
+}
+
+/// SQLite reads an index where it would otherwise read all that it keeps.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_often_has_an_index() {
+    let place = Place::file();
+    let _store = place.open().await;
+    let mut connection = place.connection().await;
+    for (statement, index) in [
+        (
+            "SELECT min(scope) FROM notifications WHERE state < 4 AND state = 0 AND severity = 1",
+            "notifications_pending",
+        ),
+        ("SELECT count(*) FROM notifications WHERE state < 4", "notifications_pending"),
+        ("SELECT carried_by FROM notifications WHERE state = 1 AND due_at <= 1", "notifications_due"),
+        ("SELECT number FROM notifications WHERE carried_by IN ('a')", "notifications_carried"),
+        ("SELECT number FROM lives WHERE held_until <= 1 ORDER BY held_until", "lives_held"),
+        ("SELECT newest FROM lives WHERE state = 0 AND newest < 9 ORDER BY newest DESC", "lives_open"),
+        ("SELECT number FROM lives WHERE ended_at < 1 ORDER BY ended_at", "lives_ended"),
+        ("SELECT 1 FROM lives WHERE identity = x'00' AND number < 2", "lives_identity"),
+        ("DELETE FROM identities WHERE life IS NULL", "identities_unused"),
+        ("SELECT number FROM requests WHERE received_at < 1 ORDER BY received_at", "requests_received"),
+    ] {
+        let explained = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let plan = sqlx::query(explained).fetch_all(&mut connection).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| sqlx::Row::get(row, "detail")).collect();
+        assert!(plan.iter().any(|step| step.contains(index)), "{statement}: {plan:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_copy_is_a_store_of_its_own() {
     let (place, directory) = (Place::file(), tempfile::tempdir().unwrap());
     let store = place.open().await;
@@ -139,5 +191,5 @@ async fn a_copy_is_a_store_of_its_own() {
     assert_eq!(restored.check().await.unwrap(), check);
     // It does not overwrite another one.
     let error = store.back_up(&copy).await.unwrap_err();
-    assert!(error.to_string().contains("output file already exists"), "{error}");
+    assert!(error.to_string().contains("is there already: name a new file"), "{error}");
 }

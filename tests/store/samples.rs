@@ -51,6 +51,6 @@ pub(crate) fn named(id: &str, alerts: Vec<Incoming>) -> Request {
 }
 
 /// The end of a notification that reached no receiver.
-pub(crate) fn ended(number: i64, outcome: Outcome, ledger: &[u8]) -> End {
-    End { number, outcome, ledger: ledger.to_vec(), reached: Vec::new(), dead_letters: Vec::new() }
+pub(crate) fn ended(id: &str, outcome: Outcome, ledger: &[u8]) -> End {
+    End { id: id.to_owned(), outcome, ledger: ledger.to_vec(), reached: Vec::new(), dead_letters: Vec::new() }
 }

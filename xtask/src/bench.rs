@@ -24,7 +24,7 @@ const COLD_PATIENCE: Duration = Duration::from_secs(90 * 60);
 
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// Measure these parts alone: calls, sandbox, directory, alerts, delivery, ingest
+    /// Measure these parts alone: calls, sandbox, directory, alerts, delivery, ingest, store
     parts: Vec<String>,
     /// Leave out the time from a changed line to a running host, which rebuilds the host
     #[arg(long)]

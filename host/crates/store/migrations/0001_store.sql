@@ -17,6 +17,8 @@ CREATE TABLE identities (
     -- The newest life.
     life BIGINT
 );
+-- Those of requests that came to nothing.
+CREATE INDEX identities_unused ON identities (digest) WHERE life IS NULL;
 
 -- From the first firing of an alert to its resolve.
 CREATE TABLE lives (
@@ -25,6 +27,8 @@ CREATE TABLE lives (
     thread_id TEXT NOT NULL,
     scope TEXT NOT NULL,
     sender_key TEXT,
+    -- The digest of its identity, if it has one.
+    identity {bytes},
     -- 0 open, 1 ended, 2 momentary: it has no end.
     state SMALLINT NOT NULL,
     -- The worst that was notified.
@@ -55,7 +59,8 @@ CREATE TABLE lives (
     -- Who, and why.
     acknowledgement {bytes}
 );
-CREATE INDEX lives_open ON lives (number) WHERE state = 0;
+CREATE INDEX lives_identity ON lives (identity, number) WHERE identity IS NOT NULL;
+CREATE INDEX lives_open ON lives (newest) WHERE state = 0;
 CREATE INDEX lives_held ON lives (held_until) WHERE held_until IS NOT NULL;
 CREATE INDEX lives_ended ON lives (ended_at) WHERE ended_at IS NOT NULL;
 
@@ -97,9 +102,10 @@ CREATE TABLE notifications (
     -- The notification that took back this resolve.
     superseded_by BIGINT
 );
+-- SQLite takes it for a condition that has `state < 4` in it, in these words.
 CREATE INDEX notifications_pending ON notifications (state, severity, scope, number) WHERE state < 4;
 CREATE INDEX notifications_due ON notifications (due_at) WHERE state = 1;
-CREATE INDEX notifications_claimed ON notifications (carried_by) WHERE state = 1;
+CREATE INDEX notifications_carried ON notifications (carried_by) WHERE carried_by IS NOT NULL;
 CREATE INDEX notifications_life ON notifications (life);
 
 CREATE TABLE documents (

@@ -167,15 +167,16 @@ impl<'a> Batch<'a> {
         if let Some(id) = request.id
             && let Some((before, accepted)) = self.known.get(&id.digest)
         {
-            let repeat = Accepted { is_repeat: true, ..accepted.clone() };
-            return if *before == id { Ok(repeat) } else { Err(StoreError::Reused) };
+            return if *before == id { Ok(accepted.clone()) } else { Err(StoreError::Reused) };
         }
         let number = self.number();
         let document = |alert| Document { request: number, alert };
         let placed = request.alerts.iter().map(|alert| self.place(document(alert), request.claim.as_ref()));
         let accepted = Accepted { alerts: placed.collect(), is_repeat: false };
         if let Some(id) = request.id {
-            self.known.insert(id.digest, (id, accepted.clone()));
+            // The claim is the first one's.
+            let claimed = accepted.alerts.iter().map(|placed| Placed { is_claimed: false, ..placed.clone() });
+            self.known.insert(id.digest, (id, Accepted { alerts: claimed.collect(), is_repeat: true }));
         }
         self.changes.requests.push(NewRequest { number, request, accepted: accepted.clone() });
         Ok(accepted)
@@ -243,6 +244,7 @@ impl<'a> Batch<'a> {
             number: self.number(),
             scope: alert.scope.clone(),
             key: alert.key.clone(),
+            identity: identity.map(Vec::from),
             life: decision.life,
             is_acknowledged: false,
             began_at: self.now,

@@ -158,37 +158,34 @@ impl Kind {
 pub(crate) struct Database {
     pub(crate) kind: Kind,
     pub(crate) location: Location,
-    pub(crate) writers: AnyPool,
-    pub(crate) readers: AnyPool,
+    writers: AnyPool,
+    readers: AnyPool,
     /// Held while the file is open.
     lock: Mutex<Option<File>>,
 }
 
-/// A transaction that writes. It is rolled back unless it is committed, and its connection closed: some errors have ended it
-/// already, and nothing says which.
-pub(crate) struct Transaction {
+/// A connection that is borrowed from a pool. It is closed unless it is put back: what was cut off may have left it anyhow.
+pub(crate) struct Borrowed {
     connection: PoolConnection<Any>,
-    is_committed: bool,
+    is_done: bool,
 }
 
-impl Transaction {
-    /// Commits it. When this returns, it is synced.
-    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
-        execute(&mut self, "COMMIT", []).await?;
-        self.is_committed = true;
-        Ok(())
+impl Borrowed {
+    /// Puts it back.
+    pub(crate) fn put_back(mut self) {
+        self.is_done = true;
     }
 }
 
-impl Drop for Transaction {
+impl Drop for Borrowed {
     fn drop(&mut self) {
-        if !self.is_committed {
+        if !self.is_done {
             self.connection.close_on_drop();
         }
     }
 }
 
-impl Deref for Transaction {
+impl Deref for Borrowed {
     type Target = AnyConnection;
 
     fn deref(&self) -> &AnyConnection {
@@ -196,9 +193,36 @@ impl Deref for Transaction {
     }
 }
 
-impl DerefMut for Transaction {
+impl DerefMut for Borrowed {
     fn deref_mut(&mut self) -> &mut AnyConnection {
         &mut self.connection
+    }
+}
+
+/// A transaction that writes. It is rolled back unless it is committed, and its connection closed: some errors have ended it
+/// already, and nothing says which.
+pub(crate) struct Transaction(Borrowed);
+
+impl Transaction {
+    /// Commits it. When this returns, it is synced.
+    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
+        execute(&mut self, "COMMIT", []).await?;
+        self.0.put_back();
+        Ok(())
+    }
+}
+
+impl Deref for Transaction {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.0
+    }
+}
+
+impl DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.0
     }
 }
 
@@ -250,10 +274,19 @@ impl Database {
 
     /// Begins a transaction that writes.
     pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
-        let connection = self.writers.acquire().await?;
-        let mut transaction = Transaction { connection, is_committed: false };
+        let mut transaction = Transaction(self.writer().await?);
         execute(&mut transaction, self.kind.begin(), []).await?;
         Ok(transaction)
+    }
+
+    /// A connection that writes.
+    pub(crate) async fn writer(&self) -> Result<Borrowed, StoreError> {
+        Ok(Borrowed { connection: self.writers.acquire().await?, is_done: false })
+    }
+
+    /// A connection that reads.
+    pub(crate) async fn reader(&self) -> Result<Borrowed, StoreError> {
+        Ok(Borrowed { connection: self.readers.acquire().await?, is_done: false })
     }
 
     /// Closes its connections, and lets go of the file.

@@ -70,7 +70,8 @@ pub struct DeadLetterFilter {
     pub error_code: Option<String>,
 }
 
-/// Writes dead letters, each with the number of its notification. One that was there is exhausted again.
+/// Writes dead letters, each with the number of its notification. One that was retried is exhausted again; one that was delivered or
+/// discarded stays so.
 pub(crate) async fn write_dead_letters(
     connection: &mut AnyConnection,
     letters: Vec<(i64, &DeadLetter)>,
@@ -89,7 +90,7 @@ pub(crate) async fn write_dead_letters(
     };
     let head = "INSERT INTO dead_letters (delivery_id, notification, receiver, error_code, step, exhausted_at, state)";
     let tail = " ON CONFLICT (delivery_id) DO UPDATE SET error_code = excluded.error_code, step = excluded.step, \
-         exhausted_at = excluded.exhausted_at, state = excluded.state";
+         exhausted_at = excluded.exhausted_at, state = excluded.state WHERE dead_letters.state = 1";
     write_rows(connection, head, letters.into_iter().map(row).collect(), tail).await
 }
 
@@ -100,13 +101,16 @@ pub(crate) async fn list(
     after: &str,
     most: usize,
 ) -> Result<Vec<KeptDeadLetter>, StoreError> {
-    let mut connection = database.readers.acquire().await?;
-    find(&mut connection, filter, after, most, "").await
+    let mut connection = database.reader().await?;
+    let found = find(&mut connection, filter, "d.state < 2", after, most, "").await?;
+    connection.put_back();
+    Ok(found)
 }
 
 async fn find(
     connection: &mut AnyConnection,
     filter: &DeadLetterFilter,
+    state: &str,
     after: &str,
     most: usize,
     lock: &str,
@@ -127,7 +131,7 @@ async fn find(
     let sql = format!(
         "SELECT d.delivery_id, d.notification, d.receiver, d.error_code, d.step, d.exhausted_at, d.state, n.id \
          FROM dead_letters d JOIN notifications n ON n.number = d.notification \
-         WHERE d.state < 2 AND d.delivery_id > $1{conditions} ORDER BY d.delivery_id LIMIT {most}{lock}"
+         WHERE {state} AND d.delivery_id > $1{conditions} ORDER BY d.delivery_id LIMIT {most}{lock}"
     );
     rows(connection, &sql, values).await?.iter().map(read).collect()
 }
@@ -158,7 +162,9 @@ pub(crate) async fn change(
 ) -> Result<Vec<KeptDeadLetter>, StoreError> {
     let mut transaction = database.begin().await?;
     let lock = if database.kind.skip_locked().is_empty() { "" } else { " FOR UPDATE OF d SKIP LOCKED" };
-    let found = find(&mut transaction, filter, "", most, lock).await?;
+    // What is retried already is not retried by another.
+    let from = if state == DeadLetterState::Retrying { "d.state = 0" } else { "d.state < 2" };
+    let found = find(&mut transaction, filter, from, "", most, lock).await?;
     let ids = found.iter().map(|kept| kept.dead_letter.delivery_id.as_str().into()).collect();
     let sql = "UPDATE dead_letters SET state = $1 WHERE delivery_id IN {in}";
     execute_in(&mut transaction, sql, &[state.number().into()], ids).await?;

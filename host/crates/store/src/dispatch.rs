@@ -3,6 +3,7 @@
 //! A claim is committed before its workflow is started, and says which notifications that workflow carries: after a crash the same
 //! workflow is started with the same ones.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use sqlx::{AnyConnection, Row};
@@ -13,7 +14,7 @@ use crate::database::Database;
 use crate::life::{Disposition, Micros};
 use crate::notification::{self, CLAIMED, HELD, STARTED, WAITING};
 use crate::request::Lease;
-use crate::sql::{Value, execute_in, rows, rows_in};
+use crate::sql::{LONGEST, Value, execute_in, rows, rows_in};
 
 /// What is to be claimed.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Take {
     pub claim: Lease,
     /// The severities that are taken, by rank.
     pub severities: RangeInclusive<i16>,
+    /// The scope that was served last: those behind it come first.
+    pub after: String,
     /// Where more wait than this, one workflow carries several of them.
     pub most_single: usize,
     /// The most that one workflow carries.
@@ -50,6 +53,8 @@ pub struct Claimed {
     pub disposition: Disposition,
     /// Whether it is worse than what was notified of its life before.
     pub is_worse: bool,
+    /// Where it was posted.
+    pub scope: String,
     /// By rank.
     pub severity: i16,
     /// When it was accepted.
@@ -66,7 +71,7 @@ pub(crate) async fn claim(database: &Database, take: &Take) -> Result<Vec<Claim>
     let now = database.now(&mut transaction).await?;
     let mut claims = Vec::new();
     for severity in take.severities.clone().rev() {
-        let numbers = waiting(database, &mut transaction, severity, take.most_together).await?;
+        let numbers = waiting(database, &mut transaction, take, severity).await?;
         if !numbers.is_empty() {
             claims = carry(&mut transaction, take, numbers, now).await?;
             break;
@@ -81,10 +86,13 @@ pub(crate) async fn claim(database: &Database, take: &Take) -> Result<Vec<Claim>
 async fn waiting(
     database: &Database,
     connection: &mut AnyConnection,
+    take: &Take,
     severity: i16,
-    most: usize,
 ) -> Result<Vec<i64>, StoreError> {
+    let most = take.most_together;
     let mut scopes = scopes(connection, severity).await?;
+    let served = scopes.partition_point(|(scope, _)| *scope <= take.after);
+    scopes.rotate_left(served);
     let mut numbers: Vec<i64> = Vec::new();
     while !scopes.is_empty() && numbers.len() < most {
         let share = (most - numbers.len()).div_ceil(scopes.len());
@@ -92,7 +100,7 @@ async fn waiting(
         for (scope, last) in scopes {
             let room = share.min(most - numbers.len());
             let sql = format!(
-                "SELECT number FROM notifications WHERE state = {WAITING} AND severity = $1 AND scope = $2 AND number > $3 \
+                "SELECT number FROM notifications WHERE state < 4 AND state = {WAITING} AND severity = $1 AND scope = $2 AND number > $3 \
                  ORDER BY number LIMIT $4{}",
                 database.kind.skip_locked()
             );
@@ -113,7 +121,9 @@ async fn waiting(
 /// The scopes of which something waits with this severity, each with a number before all of its own. It jumps from one scope to
 /// the next, past all that waits of each.
 async fn scopes(connection: &mut AnyConnection, severity: i16) -> Result<Vec<(String, i64)>, StoreError> {
-    let first = format!("SELECT min(scope) FROM notifications WHERE state = {WAITING} AND severity = $1");
+    let first = format!(
+        "SELECT min(scope) FROM notifications WHERE state < 4 AND state = {WAITING} AND severity = $1"
+    );
     let sql = format!(
         "WITH RECURSIVE scopes (scope) AS (
              SELECT ({first})
@@ -144,7 +154,7 @@ async fn carry(
 
 /// These notifications by the workflow that carries them.
 async fn claimed(connection: &mut AnyConnection, numbers: Vec<i64>) -> Result<Vec<Claim>, StoreError> {
-    let sql = "SELECT n.number, n.id, l.thread_id, n.disposition, n.is_worse, n.severity, n.accepted_at, \
+    let sql = "SELECT n.number, n.id, l.thread_id, n.disposition, n.is_worse, n.scope, n.severity, n.accepted_at, \
          n.carried_by, d.document, r.origin \
          FROM notifications n JOIN lives l ON l.number = n.life JOIN documents d ON d.notification = n.number \
          JOIN requests r ON r.number = d.request WHERE n.number IN {in}";
@@ -157,6 +167,7 @@ async fn claimed(connection: &mut AnyConnection, numbers: Vec<i64>) -> Result<Ve
             thread_id: row.try_get("thread_id")?,
             disposition: notification::disposition(&row)?,
             is_worse: row.try_get::<i64, _>("is_worse")? == 1,
+            scope: row.try_get("scope")?,
             severity: notification::severity(&row)?,
             accepted_at: row.try_get("accepted_at")?,
             document: row.try_get("document")?,
@@ -183,7 +194,8 @@ pub(crate) async fn started(database: &Database, claim: &Claim) -> Result<(), St
     transaction.commit().await
 }
 
-/// Claims again what another process claimed and did not start in time: under the same workflow, with the same notifications.
+/// Claims again what was claimed and not started in time: under the same workflow, with the same notifications. A workflow of which
+/// something has started or ended is there, whoever noted it: so is the rest of it.
 pub(crate) async fn reclaim(
     database: &Database,
     claim: &Lease,
@@ -192,27 +204,50 @@ pub(crate) async fn reclaim(
     let mut transaction = database.begin().await?;
     let now = database.now(&mut transaction).await?;
     let sql = format!(
-        "SELECT number, carried_by FROM notifications WHERE due_at <= $1 AND state = {CLAIMED} ORDER BY due_at, number \
-         LIMIT $2{}",
-        database.kind.skip_locked()
+        "SELECT carried_by FROM notifications WHERE state = {CLAIMED} AND due_at <= $1 GROUP BY carried_by \
+         ORDER BY carried_by LIMIT {}",
+        most.min(LONGEST)
     );
-    let limit = i64::try_from(most).unwrap_or(i64::MAX);
-    let found = rows(&mut transaction, &sql, [now.into(), limit.into()]).await?;
-    let workflows = found.iter().map(|row| row.try_get::<String, _>(1)).collect::<Result<Vec<_>, _>>()?;
-    // All that such a workflow carries, also where that is more than was asked for.
-    let sql = format!("SELECT number FROM notifications WHERE state = {CLAIMED} AND carried_by IN {{in}}");
-    let mut workflows: Vec<_> = workflows.iter().map(String::as_str).collect();
-    workflows.sort_unstable();
-    workflows.dedup();
-    let found = rows_in(&mut transaction, &sql, workflows.into_iter().map(Value::from).collect()).await?;
-    let numbers = found.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
+    let late = rows(&mut transaction, &sql, [now.into()]).await?;
+    let late =
+        late.iter().map(|row| Ok(row.try_get::<&str, _>(0)?.into())).collect::<Result<_, StoreError>>()?;
+    // Whoever was faster has changed these rows once they are locked.
+    let sql = format!(
+        "SELECT number, carried_by, state, due_at FROM notifications WHERE carried_by IN {{in}} ORDER BY number{}",
+        database.kind.lock()
+    );
+    let mut workflows: BTreeMap<String, Members> = BTreeMap::new();
+    for row in rows_in(&mut transaction, &sql, late).await? {
+        let members = workflows.entry(row.try_get(1)?).or_default();
+        let (state, due_at): (i64, Option<Micros>) = (row.try_get(2)?, row.try_get(3)?);
+        match state {
+            CLAIMED if due_at.is_some_and(|due_at| due_at <= now) => members.late.push(row.try_get(0)?),
+            CLAIMED => {}
+            _ => members.is_there = true,
+        }
+    }
+    let (there, lost): (Vec<_>, Vec<_>) = workflows.into_values().partition(|members| members.is_there);
+    let numbers =
+        |members: Vec<Members>| members.into_iter().flat_map(|members| members.late).collect::<Vec<_>>();
+    let (there, lost) = (numbers(there), numbers(lost));
+    let values = |numbers: &[i64]| numbers.iter().map(|number| Value::from(*number)).collect();
+    let sql = format!("UPDATE notifications SET state = {STARTED}, due_at = NULL WHERE number IN {{in}}");
+    execute_in(&mut transaction, &sql, &[], values(&there)).await?;
     let sql = "UPDATE notifications SET due_at = $1, claimed_by = $2 WHERE number IN {in}";
     let set = [(now + claim.lease).into(), claim.host.as_str().into()];
-    execute_in(&mut transaction, sql, &set, numbers.iter().map(|number| Value::from(*number)).collect())
-        .await?;
-    let claims = claimed(&mut transaction, numbers).await?;
+    execute_in(&mut transaction, sql, &set, values(&lost)).await?;
+    let claims = claimed(&mut transaction, lost).await?;
     transaction.commit().await?;
     Ok(claims)
+}
+
+/// What a workflow carries whose claim is over.
+#[derive(Default)]
+struct Members {
+    /// Those that were not started.
+    late: Vec<i64>,
+    /// Whether the workflow has been started.
+    is_there: bool,
 }
 
 /// Ends the lives whose resolve was held back long enough: from now on it waits to be started. Returns how many there were.
@@ -221,7 +256,7 @@ pub(crate) async fn release(database: &Database) -> Result<usize, StoreError> {
     let now = database.now(&mut transaction).await?;
     // The lives first, as a firing that takes the resolve back does.
     let sql = format!(
-        "SELECT number, resolve FROM lives WHERE held_until <= $1 ORDER BY number LIMIT 1000{}",
+        "SELECT number, resolve FROM lives WHERE held_until <= $1 ORDER BY held_until LIMIT 1000{}",
         database.kind.skip_locked()
     );
     let found = rows(&mut transaction, &sql, [now.into()]).await?;

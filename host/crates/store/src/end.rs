@@ -1,7 +1,8 @@
 //! What became of notifications. Ends are written in groups of their own, behind what is accepted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use crate::StoreError;
@@ -14,8 +15,8 @@ use crate::sql::{Value, rows_in, update_rows, write_rows};
 /// The end of a notification.
 #[derive(Clone, Debug)]
 pub struct End {
-    /// Its place in the order of acceptance.
-    pub number: i64,
+    /// Its id.
+    pub id: String,
     /// What became of it.
     pub outcome: Outcome,
     /// How, step by step.
@@ -35,13 +36,14 @@ pub struct Reached {
     pub receipt: Vec<u8>,
 }
 
-/// Writes ends. One that is written again replaces the first.
+/// Writes ends. One that is written again replaces the first. The answer is the number of the notification, if there is one: a
+/// workflow can be of a store that a backup has replaced.
 #[derive(Debug)]
 pub(crate) struct Ending;
 
 impl Work for Ending {
     type Item = End;
-    type Answer = ();
+    type Answer = Option<i64>;
 
     fn size(end: &End) -> (usize, usize) {
         (1 + end.reached.len() + end.dead_letters.len(), end.ledger.len())
@@ -52,37 +54,56 @@ impl Work for Ending {
         database: &Database,
         connection: &mut AnyConnection,
         ends: &[&End],
-    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    ) -> Result<Vec<Result<Option<i64>, StoreError>>, StoreError> {
         let now = database.now(connection).await?;
+        let known = find(connection, ends).await?;
         // By number, so that two hosts do not wait for each other; the last of one that came twice.
-        let sorted: BTreeMap<_, _> = ends.iter().map(|end| (end.number, *end)).collect();
-        write_reached(connection, &sorted).await?;
-        let row = |end: &&End| vec![Value::from(end.number), end.outcome.number().into(), now.into()];
+        let sorted: BTreeMap<i64, (i64, &End)> = ends
+            .iter()
+            .filter_map(|end| known.get(&end.id).map(|(number, life)| (*number, (*life, *end))))
+            .collect();
+        write_reached(connection, sorted.values()).await?;
+        let row = |(number, (_, end)): (&i64, &(i64, &End))| {
+            vec![Value::from(*number), end.outcome.number().into(), now.into()]
+        };
         let set = format!("state = {ENDED}, outcome = new.column2, ended_at = new.column3, due_at = NULL");
-        update_rows(connection, "notifications", &set, sorted.values().map(row).collect()).await?;
-        let row = |end: &&End| vec![Value::from(end.number), end.ledger.as_slice().into()];
+        update_rows(connection, "notifications", &set, sorted.iter().map(row).collect()).await?;
+        let row = |(number, (_, end)): (&i64, &(i64, &End))| {
+            vec![Value::from(*number), end.ledger.as_slice().into()]
+        };
         let head = "INSERT INTO ledgers (notification, ledger)";
         let tail = " ON CONFLICT (notification) DO UPDATE SET ledger = excluded.ledger";
-        write_rows(connection, head, sorted.values().map(row).collect(), tail).await?;
+        write_rows(connection, head, sorted.iter().map(row).collect(), tail).await?;
         let mut letters = Vec::new();
-        for end in sorted.values() {
-            letters.extend(end.dead_letters.iter().map(|letter| (end.number, letter)));
+        for (number, (_, end)) in &sorted {
+            letters.extend(end.dead_letters.iter().map(|letter| (*number, letter)));
         }
         write_dead_letters(connection, letters, now).await?;
-        Ok(ends.iter().map(|_| Ok(())).collect())
+        Ok(ends.iter().map(|end| Ok(known.get(&end.id).map(|(number, _)| *number))).collect())
     }
 }
 
-/// Notes whom the lives of these notifications reached.
-async fn write_reached(connection: &mut AnyConnection, ends: &BTreeMap<i64, &End>) -> Result<(), StoreError> {
-    let reaching = ends.values().filter(|end| !end.reached.is_empty());
-    let numbers = reaching.map(|end| Value::from(end.number)).collect();
-    let sql = "SELECT number, life FROM notifications WHERE number IN {in}";
+/// The number and the life of the notifications that are there, by id.
+async fn find(
+    connection: &mut AnyConnection,
+    ends: &[&End],
+) -> Result<HashMap<String, (i64, i64)>, StoreError> {
+    let ids = ends.iter().map(|end| end.id.as_str().into()).collect();
+    let found =
+        rows_in(connection, "SELECT id, number, life FROM notifications WHERE id IN {in}", ids).await?;
+    let read = |row: &AnyRow| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?)));
+    found.iter().map(read).collect()
+}
+
+/// Notes whom lives reached.
+async fn write_reached<'a>(
+    connection: &mut AnyConnection,
+    ends: impl Iterator<Item = &'a (i64, &'a End)>,
+) -> Result<(), StoreError> {
     let mut reached = BTreeMap::new();
-    for row in rows_in(connection, sql, numbers).await? {
-        let (number, life): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-        for one in ends.get(&number).into_iter().flat_map(|end| &end.reached) {
-            reached.insert((life, one.receiver.as_str()), one.receipt.as_slice());
+    for (life, end) in ends {
+        for one in &end.reached {
+            reached.insert((*life, one.receiver.as_str()), one.receipt.as_slice());
         }
     }
     let row = |((life, receiver), receipt): (&(i64, &str), &&[u8])| {

@@ -27,10 +27,11 @@ mod waiters;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::Row;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use accept::Accepting;
 use database::Database;
@@ -52,6 +53,11 @@ pub use notification::Outcome;
 pub use request::{Accepted, Digest, Incoming, Lease, Placed, Request, RequestId, digest};
 pub use standing::Standing;
 
+/// How long a question, a claim or a change may take.
+const TIME: Duration = Duration::from_secs(15);
+/// How often who waits looks for what another host has ended.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// An open store. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -61,7 +67,7 @@ pub struct Store {
     ending: Arc<Queue<Ending>>,
     gauge: Arc<Gauge>,
     waiters: Arc<Waiters>,
-    keeper: AbortHandle,
+    keepers: Arc<[AbortHandle; 2]>,
     pending_limit: u64,
 }
 
@@ -89,23 +95,18 @@ impl Store {
     pub async fn open(location: Location, limits: Limits) -> Result<Self, StoreError> {
         let database = Arc::new(Database::open(location).await?);
         let id = identify(&database).await?.into();
-        let numbers = Numbers::of(&mut *database.writers.acquire().await?).await?;
+        let mut connection = database.writer().await?;
+        let numbers = Numbers::of(&mut connection).await?;
+        connection.put_back();
         let accepting = Arc::new(Queue::start(database.clone(), Accepting { numbers }));
         let ending = Arc::new(Queue::start(database.clone(), Ending));
         let gauge = Arc::new(Gauge::default());
-        gauge.add(lookup::pending(&database).await? as usize);
-        let keeping = keep::run(database.clone(), gauge.clone(), limits.retention);
-        let keeper = tokio::spawn(keeping).abort_handle();
-        Ok(Self {
-            id,
-            database,
-            accepting,
-            ending,
-            gauge,
-            waiters: Arc::default(),
-            keeper,
-            pending_limit: limits.pending,
-        })
+        gauge.count(&database).await?;
+        let counting = tokio::spawn(keep::run(database.clone(), gauge.clone()));
+        let pruning = tokio::spawn(keep::run_pruning(database.clone(), limits.retention));
+        let keepers = Arc::new([counting.abort_handle(), pruning.abort_handle()]);
+        let (waiters, pending_limit) = (Arc::default(), limits.pending);
+        Ok(Self { id, database, accepting, ending, gauge, waiters, keepers, pending_limit })
     }
 
     /// The random id that the store has had since it was made.
@@ -125,12 +126,14 @@ impl Store {
     /// The request's id was used for other content, or the store cannot take it now ([`StoreError::is_transient`]).
     pub async fn accept(&self, request: Request) -> Result<Accepted, StoreError> {
         let (pending, limit) = (self.gauge.pending(), self.pending_limit);
-        if pending + request.alerts.len() as u64 > limit {
+        let count = i64::try_from(request.alerts.len()).unwrap_or(i64::MAX / 2);
+        if pending.saturating_add(count.unsigned_abs()) > limit {
             return Err(StoreError::Full { pending, limit });
         }
-        let accepted = self.accepting.write(request).await?;
-        self.gauge.add(accepted.alerts.len());
-        Ok(accepted)
+        let _reserved = self.gauge.reserve(count);
+        let accepted = self.accepting.write(request).await;
+        self.gauge.add(accepted.as_ref().map_or(0, Accepted::notified));
+        accepted
     }
 
     /// Claims what waits to be started, of the worst severity that does: one workflow for each, or one for several. Nothing if
@@ -140,7 +143,7 @@ impl Store {
     ///
     /// The store does not answer.
     pub async fn claim(&self, take: &Take) -> Result<Vec<Claim>, StoreError> {
-        dispatch::claim(&self.database, take).await
+        in_time(dispatch::claim(&self.database, take)).await
     }
 
     /// Claims again what was claimed and not started in time, under the same workflows: about `most` notifications.
@@ -149,7 +152,7 @@ impl Store {
     ///
     /// The store does not answer.
     pub async fn reclaim(&self, lease: &Lease, most: usize) -> Result<Vec<Claim>, StoreError> {
-        dispatch::reclaim(&self.database, lease, most).await
+        in_time(dispatch::reclaim(&self.database, lease, most)).await
     }
 
     /// Notes that Temporal has started the workflow of a claim.
@@ -158,7 +161,7 @@ impl Store {
     ///
     /// The store does not answer.
     pub async fn started(&self, claim: &Claim) -> Result<(), StoreError> {
-        dispatch::started(&self.database, claim).await
+        in_time(dispatch::started(&self.database, claim)).await
     }
 
     /// Has the resolves wait to be started that were held back long enough, and ends their lives. Returns how many there were.
@@ -167,19 +170,19 @@ impl Store {
     ///
     /// The store does not answer.
     pub async fn release(&self) -> Result<usize, StoreError> {
-        dispatch::release(&self.database).await
+        in_time(dispatch::release(&self.database)).await
     }
 
-    /// Notes what became of a notification. When this returns, it is committed and synced.
+    /// Notes what became of a notification. When this returns, it is committed and synced. False if the store does not know it.
     ///
     /// # Errors
     ///
     /// The store does not answer.
-    pub async fn end(&self, end: End) -> Result<(), StoreError> {
-        let number = end.number;
-        self.ending.write(end).await?;
+    pub async fn end(&self, end: End) -> Result<bool, StoreError> {
+        let Some(number) = self.ending.write(end).await? else { return Ok(false) };
+        self.gauge.add(-1);
         self.waiters.wake(number);
-        Ok(())
+        Ok(true)
     }
 
     /// The notification with this id, once it is at its end, or as it is at `until`. `None` if there is none.
@@ -188,17 +191,16 @@ impl Store {
     ///
     /// The store does not answer.
     pub async fn wait(&self, id: &str, until: Instant) -> Result<Option<Found>, StoreError> {
+        let Some(found) = self.find(id).await? else { return Ok(None) };
+        // Before it is looked for: what ends in between is seen.
+        let mut waiter = self.waiters.waiter(found.number);
         loop {
             let found = self.find(id).await?;
-            let Some(number) =
-                found.as_ref().filter(|found| found.ended_at.is_none()).map(|found| found.number)
-            else {
-                return Ok(found);
-            };
-            if Instant::now() >= until {
+            if Instant::now() >= until || found.as_ref().is_none_or(|found| found.ended_at.is_some()) {
                 return Ok(found);
             }
-            self.waiters.wait(number, until).await;
+            // Another host may end it.
+            _ = timeout_at(until.min(Instant::now() + LOOK), waiter.ended()).await;
         }
     }
 
@@ -208,7 +210,7 @@ impl Store {
     ///
     /// The store does not answer.
     pub async fn standing(&self, id: &str) -> Result<Option<Standing>, StoreError> {
-        standing::standing(&self.database, id).await
+        in_time(standing::standing(&self.database, id)).await
     }
 
     /// Acknowledges the life of the notification with this id. Returns the acknowledgement that counts, which is the first. `None` if
@@ -218,7 +220,7 @@ impl Store {
     ///
     /// The store does not answer.
     pub async fn acknowledge(&self, id: &str, acknowledgement: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        standing::acknowledge(&self.database, id, acknowledgement).await
+        in_time(standing::acknowledge(&self.database, id, acknowledgement)).await
     }
 
     /// At most `most` dead letters that are neither delivered nor discarded, by their delivery's id, from behind `after` on.
@@ -232,7 +234,7 @@ impl Store {
         after: &str,
         most: usize,
     ) -> Result<Vec<KeptDeadLetter>, StoreError> {
-        dead_letter::list(&self.database, filter, after, most).await
+        in_time(dead_letter::list(&self.database, filter, after, most)).await
     }
 
     /// Has at most `most` dead letters become `state`. Returns those, as they were.
@@ -246,7 +248,7 @@ impl Store {
         state: DeadLetterState,
         most: usize,
     ) -> Result<Vec<KeptDeadLetter>, StoreError> {
-        dead_letter::change(&self.database, filter, state, most).await
+        in_time(dead_letter::change(&self.database, filter, state, most)).await
     }
 
     /// The notification with this id.
@@ -255,7 +257,7 @@ impl Store {
     ///
     /// The store does not answer.
     pub async fn find(&self, id: &str) -> Result<Option<Found>, StoreError> {
-        lookup::find(&self.database, id).await
+        in_time(lookup::find(&self.database, id)).await
     }
 
     /// A page of at most `most` notifications, the newest first, from before the number `before` on.
@@ -264,7 +266,7 @@ impl Store {
     ///
     /// The store does not answer.
     pub async fn list(&self, filter: &Filter, before: Option<i64>, most: usize) -> Result<Page, StoreError> {
-        lookup::list(&self.database, filter, before, most).await
+        in_time(lookup::list(&self.database, filter, before, most)).await
     }
 
     /// How many notifications are not at their end, as of the last second.
@@ -301,16 +303,22 @@ impl Store {
 
     /// Writes all that waits, closes the connections and lets go of the file.
     pub async fn close(&self) {
-        self.keeper.abort();
+        self.keepers.iter().for_each(AbortHandle::abort);
         self.accepting.close().await;
         self.ending.close().await;
         self.database.close().await;
     }
 }
 
+/// Does what a database that is gone would hold up for as long as the network waits.
+async fn in_time<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = |_| StoreError::Unavailable(format!("it took longer than {TIME:?}"));
+    timeout(TIME, work).await.map_err(late)?
+}
+
 /// The id of the store, which the first process that opens it chooses.
 async fn identify(database: &Database) -> Result<String, StoreError> {
-    let mut connection = database.writers.acquire().await?;
+    let mut connection = database.writer().await?;
     let sql = format!(
         "INSERT INTO store (only_row, id, created_at) VALUES (1, $1, {}) ON CONFLICT (only_row) DO NOTHING",
         database.kind.clock()
@@ -318,5 +326,6 @@ async fn identify(database: &Database) -> Result<String, StoreError> {
     let id = uuid::Uuid::new_v4().to_string();
     sql::execute(&mut connection, &sql, [id.as_str().into()]).await?;
     let found = sql::rows(&mut connection, "SELECT id FROM store", []).await?;
+    connection.put_back();
     Ok(found.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?)
 }

@@ -56,7 +56,7 @@ pub struct Found {
 pub struct Filter {
     /// Of open lives only the newest that is not a resolve.
     pub open: bool,
-    /// With `open`: also lives that were not seen since then.
+    /// Of lives that were posted then or later.
     pub seen_since: Option<Micros>,
     /// By rank.
     pub severity: Option<i16>,
@@ -86,9 +86,10 @@ const TABLES: &str = "notifications n JOIN lives l ON l.number = n.life JOIN doc
 
 /// The notification with this id.
 pub(crate) async fn find(database: &Database, id: &str) -> Result<Option<Found>, StoreError> {
-    let mut connection = database.readers.acquire().await?;
+    let mut connection = database.reader().await?;
     let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE n.id = $1");
     let found = rows(&mut connection, &sql, [id.into()]).await?;
+    connection.put_back();
     found.first().map(read).transpose()
 }
 
@@ -99,7 +100,7 @@ pub(crate) async fn list(
     before: Option<i64>,
     most: usize,
 ) -> Result<Page, StoreError> {
-    let mut connection = database.readers.acquire().await?;
+    let mut connection = database.reader().await?;
     let mut numbers = Vec::new();
     let mut before = before.unwrap_or(i64::MAX);
     loop {
@@ -109,6 +110,7 @@ pub(crate) async fn list(
             Some(next) if numbers.len() < most => before = next,
             next => {
                 let found = page(&mut connection, numbers).await?;
+                connection.put_back();
                 return Ok(Page { found, next });
             }
         }
@@ -159,8 +161,14 @@ async fn stride(
     let life =
         if filter.open || filter.seen_since.is_some() { " JOIN lives l ON l.number = n.life" } else { "" };
     let words = if text.is_some() { " JOIN texts t ON t.notification = n.number" } else { "" };
+    // What is open is few of all: the lives lead to it.
+    let read = if filter.open {
+        "SELECT newest AS number FROM lives WHERE state = 0 AND newest < $1 ORDER BY newest DESC"
+    } else {
+        "SELECT number FROM notifications WHERE number < $1 ORDER BY number DESC"
+    };
     let sql = format!(
-        "SELECT n.number FROM (SELECT * FROM notifications WHERE number < $1 ORDER BY number DESC LIMIT {STRIDE}) n{life}{words} \
+        "SELECT n.number FROM ({read} LIMIT {STRIDE}) s JOIN notifications n ON n.number = s.number{life}{words} \
          WHERE TRUE{conditions} ORDER BY n.number DESC LIMIT {}",
         most + 1
     );
@@ -172,13 +180,16 @@ async fn stride(
         return Ok(Stride { found, next });
     }
     let sql = format!(
-        "SELECT min(number), count(*) FROM (SELECT number FROM notifications WHERE number < $1 ORDER BY number DESC \
-         LIMIT {STRIDE}) AS n"
+        "SELECT min(n.number), count(*), max(n.accepted_at) FROM ({read} LIMIT {STRIDE}) s \
+         JOIN notifications n ON n.number = s.number"
     );
     let read = rows(connection, &sql, [before.into()]).await?;
     let row = read.first().ok_or(sqlx::Error::RowNotFound)?;
-    let (last, count): (Option<i64>, i64) = (row.try_get(0)?, row.try_get(1)?);
-    Ok(Stride { found, next: last.filter(|_| usize::try_from(count).is_ok_and(|count| count == STRIDE)) })
+    let (last, count, newest): (Option<i64>, i64, Option<Micros>) =
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let is_more = usize::try_from(count).is_ok_and(|count| count == STRIDE);
+    let is_older = filter.since.zip(newest).is_some_and(|(since, newest)| newest < since);
+    Ok(Stride { found, next: last.filter(|_| is_more && !is_older) })
 }
 
 /// A text of which each character stands for itself in `LIKE`.
@@ -222,9 +233,10 @@ fn read(row: &AnyRow) -> Result<Found, StoreError> {
 
 /// How many notifications are not at their end.
 pub(crate) async fn pending(database: &Database) -> Result<u64, StoreError> {
-    let mut connection = database.readers.acquire().await?;
+    let mut connection = database.reader().await?;
     let sql = format!("SELECT count(*) FROM notifications WHERE state < {ENDED}");
     let found = rows(&mut connection, &sql, []).await?;
+    connection.put_back();
     let count: i64 = found.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
     Ok(count.unsigned_abs())
 }

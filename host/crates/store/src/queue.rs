@@ -139,9 +139,10 @@ impl<W: Work> Writing<W> {
                     groups.push_front(group);
                 }
                 Err(error) => {
-                    // What has come meanwhile would wait as long, for the same answer.
+                    // What has come meanwhile would wait as long for a database that is gone, and get the same answer.
+                    let is_gone = matches!(error, StoreError::Unavailable(_) | StoreError::NotWritable(_));
                     let others = std::iter::from_fn(|| self.waiting.try_recv().ok());
-                    let others: Vec<_> = if error.is_transient() { others.collect() } else { Vec::new() };
+                    let others: Vec<_> = if is_gone { others.collect() } else { Vec::new() };
                     for one in group.into_iter().chain(others) {
                         _ = one.answer.send(Err(error.clone()));
                     }

@@ -8,16 +8,17 @@ use crate::life::{Life, Micros, Severity, State};
 use crate::sql::Value;
 
 /// The columns that [`LifeRecord::from_row`] reads.
-pub(crate) const COLUMNS: &str = "number, thread_id, scope, sender_key, state, severity, vendor_level, starts_at, began_at, \
+pub(crate) const COLUMNS: &str = "number, thread_id, scope, sender_key, identity, state, severity, vendor_level, starts_at, began_at, \
      seen_at, notified_at, ended_at, duplicates, resolved_again, flaps, id_at, newest, document_digest, resolve, held_until, acknowledged_at, \
      (SELECT id FROM notifications WHERE notifications.number = lives.resolve) AS resolve_id";
 
 /// Those that a post can change, without the acknowledgement, which has writers of its own.
-const WRITTEN: [&str; 20] = [
+const WRITTEN: [&str; 21] = [
     "number",
     "thread_id",
     "scope",
     "sender_key",
+    "identity",
     "state",
     "severity",
     "vendor_level",
@@ -43,6 +44,7 @@ pub(crate) struct LifeRecord {
     pub(crate) thread_id: String,
     pub(crate) scope: String,
     pub(crate) key: Option<String>,
+    pub(crate) identity: Option<Vec<u8>>,
     pub(crate) life: Life,
     pub(crate) is_acknowledged: bool,
     pub(crate) began_at: Micros,
@@ -85,6 +87,7 @@ impl LifeRecord {
             thread_id: row.try_get("thread_id")?,
             scope: row.try_get("scope")?,
             key: row.try_get("sender_key")?,
+            identity: row.try_get("identity")?,
             life,
             is_acknowledged: row.try_get::<Option<i64>, _>("acknowledged_at")?.is_some(),
             began_at: row.try_get("began_at")?,
@@ -136,6 +139,7 @@ impl LifeRecord {
             self.thread_id.as_str().into(),
             self.scope.as_str().into(),
             self.key.as_deref().into(),
+            Value::Bytes(self.identity.clone()),
             Value::from(state),
             i64::from(self.life.severity.rank).into(),
             self.life.severity.vendor_level.into(),

@@ -98,7 +98,7 @@ pub struct Placed {
     pub id: String,
     /// What it became.
     pub disposition: Disposition,
-    /// Its place in the order of acceptance.
+    /// Its place in the order of acceptance. What made no notification shares its place with what comes after a restart.
     pub number: i64,
     /// When it was accepted, by the store's clock.
     pub at: Micros,
@@ -107,6 +107,15 @@ pub struct Placed {
 }
 
 impl Accepted {
+    /// How many of its alerts are notified of, if it is no repeat.
+    pub(crate) fn notified(&self) -> i64 {
+        let is_notified = |placed: &&Placed| {
+            !matches!(placed.disposition, Disposition::Duplicate | Disposition::NothingOpen)
+        };
+        let count = if self.is_repeat { 0 } else { self.alerts.iter().filter(is_notified).count() };
+        i64::try_from(count).unwrap_or(i64::MAX)
+    }
+
     /// As it is kept for when the request is repeated: a line for each alert.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let line = |placed: &Placed| {

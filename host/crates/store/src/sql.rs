@@ -86,17 +86,15 @@ pub(crate) async fn write_rows(
     Ok(())
 }
 
-/// The rows of a statement for each of these values: it stands where `{in}` does in `sql`.
+/// The rows of a statement for each of these values: they stand where `{in}` does in `sql`.
 pub(crate) async fn rows_in(
     connection: &mut AnyConnection,
     sql: &str,
-    mut values: Vec<Value>,
+    values: Vec<Value>,
 ) -> Result<Vec<AnyRow>, StoreError> {
     let mut found = Vec::new();
-    while !values.is_empty() {
-        let length = length(values.len());
-        let chunk: Vec<_> = values.drain(..length).collect();
-        let sql = sql.replace("{in}", &tuples(1, 1, length, |parameter| parameter));
+    for chunk in padded(values) {
+        let sql = sql.replace("{in}", &tuples(1, 1, chunk.len(), |parameter| parameter));
         found.extend(rows(connection, &sql, chunk).await?);
     }
     Ok(found)
@@ -129,15 +127,26 @@ pub(crate) async fn execute_in(
     connection: &mut AnyConnection,
     sql: &str,
     same: &[Value],
-    mut values: Vec<Value>,
+    values: Vec<Value>,
 ) -> Result<(), StoreError> {
-    while !values.is_empty() {
-        let length = length(values.len());
-        let chunk: Vec<_> = same.iter().cloned().chain(values.drain(..length)).collect();
-        let sql = sql.replace("{in}", &tuples(same.len() + 1, 1, length, |parameter| parameter));
-        execute(connection, &sql, chunk).await?;
+    for chunk in padded(values) {
+        let sql = sql.replace("{in}", &tuples(same.len() + 1, 1, chunk.len(), |parameter| parameter));
+        execute(connection, &sql, same.iter().cloned().chain(chunk)).await?;
     }
     Ok(())
+}
+
+/// The most values of a list that one statement takes.
+pub(crate) const LONGEST: usize = LENGTHS[0];
+
+/// Values in chunks of one of the lengths. The last value is repeated, which changes nothing in a list.
+fn padded(values: Vec<Value>) -> Vec<Vec<Value>> {
+    let pad = |chunk: &[Value]| {
+        let length = LENGTHS.into_iter().rev().find(|length| *length >= chunk.len()).unwrap_or(LONGEST);
+        let last = chunk.iter().last().into_iter().cycle();
+        chunk.iter().chain(last).take(length).cloned().collect()
+    };
+    values.chunks(LONGEST).map(pad).collect()
 }
 
 /// How many of so many rows one statement takes.

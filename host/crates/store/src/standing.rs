@@ -5,7 +5,7 @@ use sqlx::Row;
 use crate::StoreError;
 use crate::database::Database;
 use crate::end::Reached;
-use crate::notification::HELD;
+use crate::notification::{ENDED, HELD};
 use crate::sql::{Value, execute, rows};
 
 /// How the life of a notification stands.
@@ -15,22 +15,29 @@ pub struct Standing {
     pub acknowledgement: Option<Vec<u8>>,
     /// Its resolve is due: what is not delivered of it need not be.
     pub is_resolved: bool,
-    /// The receivers that have it.
+    /// The receivers that have it, of the notifications that are at their end.
     pub reached: Vec<Reached>,
+    /// How many of its notifications are not at their end, resolves aside: more receivers may have it.
+    pub pending: u64,
 }
 
 /// How the life of the notification with this id stands.
 pub(crate) async fn standing(database: &Database, id: &str) -> Result<Option<Standing>, StoreError> {
-    let mut connection = database.readers.acquire().await?;
+    let mut connection = database.reader().await?;
     let sql = format!(
         "SELECT l.number, l.acknowledgement, (SELECT count(*) FROM notifications r WHERE r.number = l.resolve \
-         AND r.state <> {HELD}) AS resolves FROM notifications n JOIN lives l ON l.number = n.life WHERE n.id = $1"
+         AND r.state <> {HELD}) AS resolves, (SELECT count(*) FROM notifications o WHERE o.life = l.number \
+         AND o.state < {ENDED} AND o.number <> coalesce(l.resolve, 0)) AS pending FROM notifications n JOIN lives l ON l.number = n.life WHERE n.id = $1"
     );
     let found = rows(&mut connection, &sql, [id.into()]).await?;
-    let Some(row) = found.first() else { return Ok(None) };
+    let Some(row) = found.first() else {
+        connection.put_back();
+        return Ok(None);
+    };
     let life: i64 = row.try_get(0)?;
     let sql = "SELECT receiver, receipt FROM reached WHERE life = $1 ORDER BY receiver";
     let reached = rows(&mut connection, sql, [life.into()]).await?;
+    connection.put_back();
     let reached = reached
         .iter()
         .map(|row| Ok(Reached { receiver: row.try_get(0)?, receipt: row.try_get(1)? }))
@@ -39,6 +46,7 @@ pub(crate) async fn standing(database: &Database, id: &str) -> Result<Option<Sta
         acknowledgement: row.try_get(1)?,
         is_resolved: row.try_get::<i64, _>(2)? > 0,
         reached,
+        pending: row.try_get::<i64, _>(3)?.unsigned_abs(),
     }))
 }
 

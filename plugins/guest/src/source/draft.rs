@@ -144,10 +144,17 @@ impl Draft {
     pub fn labels<'a>(mut self, labels: impl Iterator<Item = (&'a String, &'a Value)>) -> Self {
         let given = labels.filter(|(_, value)| !value.is_null());
         let labels: Map<_, _> = given.map(|(name, value)| (name.clone(), json!(label_text(value)))).collect();
-        if !labels.is_empty() {
-            match self.object("labels") {
-                known if known.is_empty() => *known = labels,
-                known => known.extend(labels),
+        if labels.is_empty() {
+            return self;
+        }
+        // The few go into the many.
+        let known = self.object("labels");
+        if known.len() >= labels.len() {
+            known.extend(labels);
+        } else {
+            let before = std::mem::replace(known, labels);
+            for (name, value) in before {
+                known.entry(name).or_insert(value);
             }
         }
         self
