@@ -93,7 +93,7 @@ async fn a_resolve_goes_to_all_whom_the_life_reached(place: Place) {
     let reach = |id: &str, receivers: &[&str]| {
         let reached =
             receivers.iter().map(|name| Reached { receiver: (*name).to_owned(), receipt: b"ts\0".to_vec() });
-        End { reached: reached.collect(), ..ended(&id, Outcome::Delivered, b"") }
+        End { reached: reached.collect(), ..ended(id, Outcome::Delivered, b"") }
     };
     let (first, _) = accept(&store, firing("db-1")).await;
     let (second, _) = accept(&store, worse("db-1")).await;

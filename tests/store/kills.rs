@@ -111,9 +111,9 @@ async fn in_a_process_of_its_own() {
     let tasks = (0..TASKS).map(|task| {
         let (store, mut random) = (store.clone(), Rng::with_seed(seed ^ task));
         tokio::spawn(async move {
-            loop {
+            while store.pending() < LIMITS.pending {
                 let key = format!("k{}", random.usize(..50));
-                let alerts = vec![firing(&key), unidentified(random.usize(..)), resolved(&key)];
+                let alerts = [firing(&key), unidentified(random.usize(..)), resolved(&key)];
                 let count = random.usize(1..=3);
                 for placed in store.accept(request(alerts[..count].to_vec())).await.unwrap().alerts {
                     writeln!(stdout().lock(), "answered {}.", placed.id).unwrap();

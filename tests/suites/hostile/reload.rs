@@ -91,7 +91,7 @@ async fn a_plugin_that_is_deleted_during_a_call_ends_it_as_it_would_have() {
         .await;
     let call = host.ledger(asking("sleep"));
     let delete = async {
-        receiver.wait_for("/canary", 1).await;
+        host.log().message("sleep: begun").await;
         fs::remove_file(host.settings().plugins().join("misbehave-notifier.wasm")).expect("it is there");
         until("the plugin is gone", async || {
             let plugins = host.plugins().await;

@@ -138,6 +138,7 @@ pub fn config_enumerate() {
 }
 
 pub fn sleep() {
+    println!("sleep: begun");
     subscribe_duration(u64::MAX).block();
 }
 
