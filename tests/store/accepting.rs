@@ -16,6 +16,7 @@ on_both!(
     requests_that_wait_are_committed_together,
     documents_keep_each_byte,
     a_refused_request_fails_no_other,
+    an_id_that_is_taken_fails_its_request_alone,
     numbers_go_on_after_a_restart,
 );
 
@@ -113,6 +114,22 @@ async fn a_refused_request_fails_no_other(place: Place) {
         accepted += u32::from(post.await.unwrap());
     }
     assert_eq!(accepted, 30);
+}
+
+async fn an_id_that_is_taken_fails_its_request_alone(place: Place) {
+    let store = place.open().await;
+    store.accept(request(vec![unidentified(7)])).await.unwrap();
+    // A host that breaks the rule about prefixes: number 7 again.
+    let posts = (0..20).map(|number| {
+        let store = store.clone();
+        tokio::spawn(async move { store.accept(request(vec![unidentified(number)])).await.is_ok() })
+    });
+    let mut accepted = Vec::new();
+    for post in posts.collect::<Vec<_>>() {
+        accepted.push(post.await.unwrap());
+    }
+    let refused: Vec<_> = (0..20).filter(|number: &usize| !accepted[*number]).collect();
+    assert_eq!(refused, [7]);
 }
 
 async fn numbers_go_on_after_a_restart(place: Place) {

@@ -133,7 +133,7 @@ impl<W: Work> Writing<W> {
                         _ = one.answer.send(answer);
                     }
                 }
-                Err(StoreError::Refused(_)) if group.len() > 1 => {
+                Err(StoreError::Refused(_) | StoreError::Conflict(_)) if group.len() > 1 => {
                     let second = group.split_off(group.len() / 2);
                     groups.push_front(second);
                     groups.push_front(group);
