@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write, stdout};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use campanile_store::{Limits, Location, Store};
 use fastrand::Rng;
+use harness::wait::PATIENCE;
 use sqlx::{AssertSqlSafe, Row};
 
 use crate::on_both;
@@ -39,13 +41,16 @@ impl Accepting {
             .spawn()
             .unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let (begun, first) = mpsc::channel();
         // A line that was cut off was not answered in full.
         let answered = std::thread::spawn(move || {
-            lines
-                .map_while(Result::ok)
-                .filter_map(|line| line.strip_prefix("answered ")?.strip_suffix('.').map(str::to_owned))
-                .collect()
+            let lines = lines.map_while(Result::ok);
+            let answered =
+                lines.filter_map(|line| Some(line.strip_prefix("answered ")?.strip_suffix('.')?.to_owned()));
+            // The first one is waited for.
+            answered.inspect(|_| _ = begun.send(())).collect()
         });
+        first.recv_timeout(PATIENCE).expect("the host accepts");
         Self { process, answered }
     }
 
@@ -65,7 +70,7 @@ async fn what_was_answered_outlives_a_killed_host(place: Place) {
     let mut other = place.is_shared.then(|| Accepting::start(&place, random.u64(..)));
     for _ in 0..kills {
         let host = Accepting::start(&place, random.u64(..));
-        tokio::time::sleep(Duration::from_millis(random.u64(100..500))).await;
+        tokio::time::sleep(Duration::from_millis(random.u64(0..300))).await;
         answered.extend(host.kill());
         if random.bool()
             && let Some(host) = other.take()
