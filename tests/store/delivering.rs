@@ -182,9 +182,10 @@ async fn an_end_wakes_who_waits_for_it(place: Place) {
     let (id, _) = accept(&store, firing("db-1")).await;
     let soon = Instant::now() + Duration::from_millis(20);
     assert_eq!(store.wait(&id, soon).await.unwrap().unwrap().ended_at, None, "it is not at its end");
+    let until = Instant::now() + Duration::from_secs(60);
     let waiting = (0..3).map(|_| {
         let (store, id) = (store.clone(), id.clone());
-        tokio::spawn(async move { store.wait(&id, Instant::now() + Duration::from_secs(60)).await })
+        tokio::spawn(async move { store.wait(&id, until).await })
     });
     let waiting = waiting.collect::<Vec<_>>();
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -192,6 +193,7 @@ async fn an_end_wakes_who_waits_for_it(place: Place) {
     for one in waiting {
         assert_eq!(one.await.unwrap().unwrap().unwrap().outcome, Some(Outcome::Delivered));
     }
+    assert!(Instant::now() < until, "the end was found when there was no more time to wait");
     assert_eq!(pending(&store).await, 0);
 }
 

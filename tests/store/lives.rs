@@ -80,7 +80,7 @@ async fn post_some(host: Store, mut random: Rng) -> Vec<Outcome> {
 fn alert(random: &mut Rng) -> Incoming {
     let number = random.usize(..KEYS);
     let mut alert = firing(&format!("k{number}"));
-    // What is told apart in the same way has to be of one source.
+    // A key has one policy, as a source has.
     alert.policy = policy(number);
     alert.post = Post { is_momentary: is_momentary(number, random), ..post(random) };
     alert.document = random.u8(..3).to_string().into_bytes();
@@ -178,7 +178,7 @@ fn a_bug_in_each_row_is_found() {
             decision.life.severity = post.severity;
             decision
         }),
-        bug("replicas are not told apart", |life, post, policy, now| {
+        bug("replicas are not known", |life, post, policy, now| {
             let hold_down = policy.hold_down.max(policy.replicas);
             decide(life, post, Policy { replicas: 0, hold_down, ..policy }, now)
         }),

@@ -137,7 +137,7 @@ async fn write_documents(
     write_rows(connection, head, documents.iter().filter_map(words).collect(), tail).await
 }
 
-/// Ends the resolves that were taken back. Whoever would start one has locked its life.
+/// Ends the resolves that were superseded. A host that would start one has to lock its life, which is locked here.
 async fn supersede(connection: &mut AnyConnection, batch: &Batch<'_>) -> Result<(), StoreError> {
     let row = |one: &crate::batch::Superseded| {
         [one.resolve, one.by, Outcome::Dropped.number(), batch.now()].map(Value::from).into()

@@ -63,7 +63,7 @@ pub(crate) struct Document<'a> {
     pub(crate) alert: &'a Incoming,
 }
 
-/// A resolve that was taken back.
+/// A resolve that a firing superseded.
 pub(crate) struct Superseded {
     pub(crate) resolve: i64,
     pub(crate) by: i64,
@@ -153,7 +153,7 @@ impl<'a> Batch<'a> {
         self.changes.refreshed.iter().map(|(number, document)| (*number, *document))
     }
 
-    /// The resolves that were taken back.
+    /// The resolves that a firing superseded.
     pub(crate) fn superseded(&self) -> &[Superseded] {
         &self.changes.superseded
     }

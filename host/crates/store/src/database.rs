@@ -96,7 +96,7 @@ impl Kind {
         }
     }
 
-    /// What locks the rows of a `SELECT`. SQLite has one writer, and needs none.
+    /// What locks the rows of a `SELECT`. SQLite has one writer, and needs no lock.
     pub(crate) fn lock(self) -> &'static str {
         match self {
             Self::Sqlite => "",
@@ -133,7 +133,7 @@ impl Kind {
     }
 
     /// What each connection is set to, whose statements may take so long. A host that is cut off or frozen keeps its locks from others
-    /// for a few seconds. SQLite's log is not cut by whoever commits: that is another connection's.
+    /// for a few seconds. SQLite's log is not cut by the connection that commits, but by another.
     fn settings(self, time: &str) -> Vec<String> {
         match self {
             Self::Sqlite => vec![

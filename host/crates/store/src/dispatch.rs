@@ -195,7 +195,7 @@ pub(crate) async fn started(database: &Database, claim: &Claim) -> Result<(), St
 }
 
 /// Claims again what was claimed and not started in time: under the same workflow, with the same notifications. A workflow of which
-/// something has started or ended is there, whoever noted it: so is the rest of it.
+/// something has started or ended has been started: so has the rest of it.
 pub(crate) async fn reclaim(
     database: &Database,
     claim: &Lease,
@@ -211,7 +211,7 @@ pub(crate) async fn reclaim(
     let late = rows(&mut transaction, &sql, [now.into()]).await?;
     let late =
         late.iter().map(|row| Ok(row.try_get::<&str, _>(0)?.into())).collect::<Result<_, StoreError>>()?;
-    // Whoever was faster has changed these rows once they are locked.
+    // Another host may have been faster: then these rows have changed by the time they are locked.
     let sql = format!(
         "SELECT number, carried_by, state, due_at FROM notifications WHERE carried_by IN {{in}} ORDER BY number{}",
         database.kind.lock()

@@ -34,7 +34,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use accept::Accepting;
-use database::Database;
+use database::{Database, Kind};
 use end::Ending;
 use keep::Gauge;
 use numbers::Numbers;
@@ -199,8 +199,12 @@ impl Store {
             if Instant::now() >= until || found.as_ref().is_none_or(|found| found.ended_at.is_some()) {
                 return Ok(found);
             }
-            // Another host may end it.
-            _ = timeout_at(until.min(Instant::now() + LOOK), waiter.ended()).await;
+            let look = match self.database.kind {
+                Kind::Sqlite => until,
+                // Another host may end it.
+                Kind::Postgres => until.min(Instant::now() + LOOK),
+            };
+            _ = timeout_at(look, waiter.ended()).await;
         }
     }
 

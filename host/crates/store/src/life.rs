@@ -43,7 +43,7 @@ pub struct Post {
     pub is_momentary: bool,
 }
 
-/// How posts of one source are told apart.
+/// How posts of one source are deduplicated.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Policy {
     /// How long a post without a start is a duplicate of the last notification.

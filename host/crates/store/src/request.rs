@@ -57,7 +57,7 @@ pub struct Incoming {
     pub key: Option<String>,
     /// What it says.
     pub post: Post,
-    /// How its source is told apart.
+    /// How posts of its source are deduplicated.
     pub policy: Policy,
     /// The alert itself.
     pub document: Vec<u8>,

@@ -13,7 +13,7 @@ pub(crate) struct Waiters(Mutex<HashMap<i64, watch::Sender<()>>>);
 impl Waiters {
     /// Wakes who waits for the end of this one.
     pub(crate) fn wake(&self, number: i64) {
-        // Whoever waits is woken as the sender goes.
+        // Its receivers are woken as the sender goes.
         self.0.lock().remove(&number);
     }
 
