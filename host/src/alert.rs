@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, LazyLock};
 
+use campanile_store::Disposition;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use jsonschema::Validator;
@@ -16,9 +17,11 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::fault::{self, Fault};
+use crate::ledger::Acknowledgement;
 use crate::scope::Scope;
 
 pub use campanile_lenient::size;
+use mend::MOST_KEY;
 pub use mend::{mend, mend_key};
 
 /// The largest alert, in bytes of JSON: Temporal takes 2 MB per payload, and a ledger repeats the alert.
@@ -28,6 +31,8 @@ pub const MOST_DEPTH: usize = 64;
 
 /// The field that says who has taken an alert over. The host alone writes it.
 pub const ACKNOWLEDGEMENT: &str = "acknowledgement";
+/// Where the document for an updater says to which life the alert belongs.
+pub const THREAD_ID: &str = "thread_id";
 
 /// One alert as it is posted, and as plugins see it (`alert.document`). Fields that are not listed are kept.
 ///
@@ -70,6 +75,21 @@ pub struct Alert {
     #[serde(default, with = "crate::time::optional", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<String>, format = DateTime, example = "2023-12-01T14:45:00Z")]
     pub ends_at: Option<Timestamp>,
+    /// It has no end: no resolve follows, and it is never open. Posts with the same key within `webhook.repeat-window` are
+    /// duplicates.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schema(default = false)]
+    pub momentary: bool,
+    /// How bad it is on the sender's own scale, of which higher is worse: compared with what was notified before where the severity
+    /// is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = 2)]
+    pub vendor_level: Option<i64>,
+    /// A credential of the sender within which the key counts, such as PagerDuty's routing key. The host appends a keyed hash of it
+    /// to the key, and keeps nothing else of it.
+    #[serde(default, skip_serializing_if = "is_secret")]
+    #[schema(nullable = false, write_only)]
+    pub secret_scope: Option<String>,
     /// Where it happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -172,6 +192,23 @@ pub enum Status {
     Resolved,
 }
 
+impl Severity {
+    /// Its place in ascending order, as the store has it.
+    pub fn rank(self) -> i16 {
+        self as i16
+    }
+
+    /// The severity at this place.
+    pub fn from_rank(rank: i16) -> Self {
+        match rank {
+            ..=0 => Self::Low,
+            1 => Self::Medium,
+            2 => Self::High,
+            3.. => Self::Critical,
+        }
+    }
+}
+
 macro_rules! display_as_json_text {
     ($($kind:ty),*) => {$(
         impl fmt::Display for $kind {
@@ -189,42 +226,18 @@ impl Alert {
         self.id.as_deref().or(self.dedup_key.as_deref())
     }
 
-    /// The id of the workflow that carries this alert alone: `alert-<identity>-<yyyymmdd>-<hhmmss>`, in UTC, of
-    /// `starts_at`, else of `received_at`; a `resolved` has `-resolved` behind the id of its firing. The identity counts
-    /// within `scope`.
-    pub fn workflow_id(
-        &self,
-        scope: Scope<'_>,
-        received_at: Timestamp,
-        generated: impl FnOnce() -> String,
-    ) -> String {
-        let identity = self.identity().map_or_else(generated, str::to_owned);
-        let firing = timed_id(scope, &identity, self.starts_at.unwrap_or(received_at));
-        match self.status {
-            Status::Firing => firing,
-            Status::Resolved => resolve_id(&firing),
+    /// Appends to the key a hash of the credential within which it counts, and forgets that.
+    pub fn scope_key(&mut self, hash: impl FnOnce(&str) -> String) {
+        let key = self.id.as_mut().or(self.dedup_key.as_mut());
+        if let Some((scope, key)) = self.secret_scope.take().zip(key) {
+            *key = campanile_lenient::key(&format!("{key}/{}", hash(&scope)), MOST_KEY);
         }
     }
 }
 
-/// The id of the workflow of an alert with this identity that began then.
-pub fn timed_id(scope: Scope<'_>, identity: &str, at: Timestamp) -> String {
-    format!("{}{}", untimed_id(scope, identity), stamp(at))
-}
-
-/// What the ids of all workflows of an identity begin with, before the time.
+/// What the ids of all alerts of an identity begin with, before the time.
 pub fn untimed_id(scope: Scope<'_>, identity: &str) -> String {
     format!("alert-{}-", scope.id(identity))
-}
-
-/// The id of the workflow that ends the one of this id.
-pub fn resolve_id(firing: &str) -> String {
-    format!("{firing}-resolved")
-}
-
-/// The id of the firing that this id is of, or that it ends.
-pub fn firing_id(id: &str) -> &str {
-    id.strip_suffix("-resolved").unwrap_or(id)
 }
 
 /// Reads an alert from JSON.
@@ -296,17 +309,21 @@ pub fn stamp(at: Timestamp) -> String {
     at.to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S").to_string()
 }
 
-/// Whether a text is what [`stamp`] makes.
-pub fn is_stamp(text: &str) -> bool {
-    let is_digits = |part: &str, count| part.len() == count && part.bytes().all(|byte| byte.is_ascii_digit());
-    text.split_once('-').is_some_and(|(day, time)| is_digits(day, 8) && is_digits(time, 6))
-}
-
 /// One alert on its way: what workflows carry and activities take.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AlertItem {
-    /// The alert's identity in this host: its workflow's id, with `#<index>` behind it when a batch carries it inline.
+    /// Its id in this host, which the store has given it.
     pub id: String,
+    /// The id of its life, the same for all notifications of that.
+    pub thread_id: String,
+    /// What its post became.
+    pub disposition: Disposition,
+    /// Whether it is worse than what was notified of its life before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_worse: bool,
+    /// Who had acknowledged it before it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledgement>,
     /// The alert.
     pub alert: Alert,
     /// Where it comes from.
@@ -384,8 +401,21 @@ impl Origin {
 impl AlertItem {
     /// The same item with another alert in it.
     pub fn with(&self, alert: Alert) -> Self {
-        Self { id: self.id.clone(), alert, origin: self.origin.clone() }
+        Self {
+            id: self.id.clone(),
+            thread_id: self.thread_id.clone(),
+            disposition: self.disposition,
+            is_worse: self.is_worse,
+            acknowledged: self.acknowledged.clone(),
+            alert,
+            origin: self.origin.clone(),
+        }
     }
+}
+
+/// What is never written: `skip_serializing` would leave the field out of the published schema, too.
+fn is_secret(_: &Option<String>) -> bool {
+    true
 }
 
 pub(crate) fn is_empty(metadata: &Arc<Map<String, Value>>) -> bool {
@@ -403,27 +433,6 @@ mod tests {
         });
         document.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         serde_json::from_value(document).unwrap()
-    }
-
-    fn id(extra: Value) -> String {
-        let received: Timestamp = "2024-02-03T04:05:06Z".parse().unwrap();
-        alert(extra).workflow_id(Scope::default(), received, || "generated".to_owned())
-    }
-
-    #[test]
-    fn the_workflow_id_is_made_of_identity_and_start() {
-        let starts = "2023-12-01T15:30:22+01:00";
-        assert_eq!(id(serde_json::json!({"id": "123", "starts_at": starts})), "alert-123-20231201-143022");
-        assert_eq!(id(serde_json::json!({"dedup_key": "k", "starts_at": starts})), "alert-k-20231201-143022");
-        assert_eq!(id(serde_json::json!({"id": "123"})), "alert-123-20240203-040506");
-        assert_eq!(id(serde_json::json!({})), "alert-generated-20240203-040506");
-    }
-
-    #[test]
-    fn a_resolve_has_the_id_of_its_firing_and_a_suffix() {
-        let resolved =
-            serde_json::json!({"id": "123", "status": "resolved", "starts_at": "2023-12-01T14:30:22Z"});
-        assert_eq!(id(resolved), "alert-123-20231201-143022-resolved");
     }
 
     #[test]
@@ -446,6 +455,20 @@ mod tests {
             faults[0].to_string(),
             "ends_at: \"9999-12-31T23:59:59Z\" is not a time up to 9999-12-30T22:00:00Z, such as 2023-12-01T14:30:22Z"
         );
+    }
+
+    #[test]
+    fn a_key_within_a_credential_has_its_hash_alone() {
+        let mut scoped = alert(serde_json::json!({"dedup_key": "48211", "secret_scope": "R0TEAMA"}));
+        assert!(!serde_json::to_string(&scoped).unwrap().contains("R0TEAMA"));
+        scoped.scope_key(|scope| format!("h{}", scope.len()));
+        assert_eq!((scoped.identity(), &scoped.secret_scope), (Some("48211/h7"), &None));
+        scoped.scope_key(|_| unreachable!("it is scoped already"));
+        let faults = parse(&serde_json::json!({"secret_scope": false})).unwrap_err();
+        assert!(faults.iter().any(|fault| fault.path == "secret_scope"), "{faults:?}");
+        let mut own = alert(serde_json::json!({"id": "x".repeat(200), "dedup_key": "k", "secret_scope": ""}));
+        own.scope_key(|_| "h".to_owned());
+        assert_eq!((own.identity().unwrap().len(), own.dedup_key.as_deref()), (200, Some("k")));
     }
 
     #[test]

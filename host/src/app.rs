@@ -22,12 +22,14 @@ use crate::operator_file;
 use crate::plugin::{
     self, EgressConfig, FIRST_PASS, MailSetup, Mailer, OffLimits, PluginConfig, Registry, Trust,
 };
+use crate::records::Records;
 use crate::reload::{InForce, Reloads, doubts, misfits};
 use crate::routing::{Router, Routing};
+use crate::store::StoreHandle;
 use crate::telemetry::Metrics;
 use crate::temporal::{
-    self, ActivityConfig, AlertActivities, Calls, Codec, Embedded, EmbeddedConfig, EmbeddedError, Link,
-    LinkConfig, Receivers, Worker,
+    self, ActivityConfig, AlertActivities, Calls, Codec, Dispatch, Embedded, EmbeddedConfig, EmbeddedError,
+    Link, LinkConfig, Receivers, Worker,
 };
 use crate::webhook::{self, Door, Front, Listen, LiveAccess, Places, Room, Spool, Surroundings, Tls};
 
@@ -37,6 +39,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const WORKER_RESTART: Duration = Duration::from_secs(1);
 /// What the bodies of all requests that are being read may have together, in bytes.
 const BODIES: usize = 256 << 20;
+/// What a host with keys does first.
+const ENCRYPTING: &str = "opening the store and encrypting what it holds in the clear";
 /// How long the embedded server keeps finished workflows when nothing is set.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -96,7 +100,7 @@ pub struct App {
     activities: ActivityConfig,
     routing: Routing,
     access: LiveAccess,
-    spool: Option<Spool>,
+    records: Records,
     last_resort: Option<LastResort>,
     disks: Disks,
 }
@@ -116,8 +120,9 @@ impl App {
         let front = Front::open(door, tls);
         keep_files_private(&config.data_dir);
         let (last_resort, codec) = (kept.last_resort.take(), kept.codec.take());
-        front.at_stage("opening the spool");
-        let spool = open_spool(&config)?;
+        front.at_stage(if codec.is_some() { ENCRYPTING } else { "opening the store" });
+        let store = open_store(&config, codec.clone()).await?;
+        let records = Records::new(store.clone(), codec.clone());
         let off_limits = OffLimits::default();
         if let Listen::Tcp(address) = front.address() {
             off_limits.add_listener("this host itself", *address);
@@ -131,7 +136,7 @@ impl App {
         link.ui().into_iter().for_each(|ui| off_limits.add_url("Temporal's web UI", ui));
         let activities = ActivityConfig::from(&config.file.activities);
         let disks = Disks::default();
-        tokio::spawn(disks.clone().watch(places(&config, embedded.as_ref(), spool.is_some())));
+        tokio::spawn(disks.clone().watch(places(embedded.as_ref(), &store)));
         Ok(Self {
             front,
             config,
@@ -143,7 +148,7 @@ impl App {
             activities,
             routing: Routing::new(router),
             access,
-            spool,
+            records,
             last_resort,
             disks,
         })
@@ -152,6 +157,13 @@ impl App {
     /// Serves until `stop`, then finishes what runs, within bounds.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let polling = Arc::new(AtomicBool::new(false));
+        let accepting = Some(&self.records).filter(|_| self.config.role.accepts());
+        let receivers =
+            Receivers::new(self.registry.clone(), self.routing.clone(), self.link.task_queue.clone());
+        let dispatch = accepting.map(|records| {
+            Dispatch::new(records.clone(), self.link.clone(), receivers.clone(), self.activities)
+        });
+        let reconciling = dispatch.clone();
         let surroundings = Surroundings {
             link: self.link.clone(),
             activities: self.activities,
@@ -165,7 +177,9 @@ impl App {
             reloads: Reloads::default(),
             routing: self.routing.clone(),
             access: self.access.clone(),
-            spool: self.spool,
+            spool: accepting.map(|records| Spool::new(records.clone(), &self.config.file.spool)),
+            records: accepting.cloned(),
+            dispatch: dispatch.clone(),
             places: Places::new(self.config.file.webhook.concurrency),
             room: Room::new(BODIES.max(3 * self.config.file.webhook.body_limit)),
             body_limit: self.config.file.webhook.body_limit,
@@ -177,27 +191,24 @@ impl App {
         let (stop_working, not_working) = watch::channel(false);
         let address = self.front.address().to_string();
         let spooled = tokio::spawn(webhook::hand_over(surroundings.clone()));
+        let mut dispatching = dispatch.map(|dispatch| tokio::spawn(dispatch.run()));
+        let foreign = temporal::own_queue(self.link.clone(), self.records.handle.clone());
         if let Some(last_resort) = self.last_resort {
             let watched = Watched {
                 link: surroundings.link.clone(),
                 registry: surroundings.registry.clone(),
                 spool: surroundings.spool.clone(),
+                store: self.records.handle.clone(),
                 disks: surroundings.disks.clone(),
             };
             tokio::spawn(last_resort.watch(watched, roots(&self.config.file.egress)?));
         }
         let (reloads, config) = (surroundings.reloads.clone(), self.config.clone());
         tokio::spawn(report_misfits(config.clone(), self.registry.clone()));
-        let in_force = InForce {
-            routing: self.routing.clone(),
-            registry: self.registry.clone(),
-            access: self.access,
-            can_spool: surroundings.spool.is_some(),
-        };
+        let in_force =
+            InForce { routing: self.routing.clone(), registry: self.registry.clone(), access: self.access };
         tokio::spawn(reloads.follow(config, in_force));
-        if self.config.role.works() {
-            tokio::spawn(temporal::count_parked(self.link.clone()));
-        }
+        tokio::spawn(temporal::count_kept(self.records.clone()));
         tokio::spawn(temporal::watch_backlog(self.link.clone(), self.config.role.works()));
         let (stop_serving, mut server) = self.front.show(webhook::router(surroundings));
         tracing::info!(
@@ -207,11 +218,11 @@ impl App {
             "listening"
         );
 
+        let records = self.records.clone();
         let mut worker = self.config.role.works().then(|| {
-            let registry = self.registry.clone();
-            let receivers = Receivers::new(self.registry, self.routing.clone(), self.link.task_queue.clone());
+            let registry = self.registry;
             let calls = Calls::new(&self.link.task_queue);
-            let activities = AlertActivities { receivers, link: self.link.clone(), calls };
+            let activities = AlertActivities { receivers, link: self.link.clone(), records, calls };
             tokio::spawn(async move {
                 let mut stopped = not_working.clone();
                 tokio::select! {
@@ -225,16 +236,29 @@ impl App {
                     activities.clone(),
                     not_working.clone(),
                 );
-                let worker = work(self.runtime, self.link, activities.clone(), polling, not_working);
-                let others = async { _ = tokio::join!(worker, lanes) };
+                if let Some(dispatch) = reconciling {
+                    tokio::select! {
+                        () = dispatch.reconciled() => {}
+                        () = told(&mut stopped) => return,
+                    }
+                }
+                let work = |queue, polling| {
+                    let (runtime, link) = (runtime.clone(), link.clone());
+                    work(runtime, link, queue, activities.clone(), polling, not_working.clone())
+                };
+                let worker = work(link.task_queue.to_string(), polling);
+                let critical = work(link.critical_queue(), Arc::default());
+                let others = async { _ = tokio::join!(worker, critical, lanes) };
                 temporal::keep_own_queue(runtime, link, activities, stopped, others).await;
             })
         });
         let failed = tokio::select! {
             () = stop => None,
             error = never_ready(self.embedded.as_ref()) => Some(error.into()),
+            foreign = foreign => Some(foreign.into()),
             error = ended(&mut worker, "worker") => Some(error),
             error = ended(&mut server, "webhook") => Some(error),
+            error = ended(&mut dispatching, "dispatcher") => Some(error),
         };
         tracing::info!("stopping");
         // First the webhook: whoever waits for what becomes of an alert needs the worker.
@@ -245,10 +269,14 @@ impl App {
             tracing::warn!("open requests did not end in time");
         }
         spooled.abort();
+        if let Some(dispatching) = dispatching {
+            dispatching.abort();
+        }
         stop_working.send_replace(true);
         if let Some(worker) = worker {
             worker.await?;
         }
+        self.records.handle.close().await;
         if let Some(mut embedded) = self.embedded {
             tokio::task::spawn_blocking(move || embedded.stop()).await?;
         }
@@ -290,14 +318,14 @@ fn keep_files_private(data_dir: &Path) {
     }
 }
 
-/// What has to be written to: the embedded server's database, and the spool.
-fn places(config: &Config, embedded: Option<&Embedded>, has_spool: bool) -> Vec<Place> {
+/// What has to be written to: the embedded server's database, and the store's.
+fn places(embedded: Option<&Embedded>, store: &StoreHandle) -> Vec<Place> {
     let database = embedded.map(|server| (Content::Temporal, server.database().to_owned()));
-    let spool = has_spool.then(|| (Content::Spool, spool_file(config)));
+    let store = store.file().map(|file| (Content::Store, file.to_owned()));
     let place = |(content, file): (Content, PathBuf)| {
         Some(Place { content, directory: file.parent()?.to_owned(), file })
     };
-    database.into_iter().chain(spool).filter_map(place).collect()
+    database.into_iter().chain(store).filter_map(place).collect()
 }
 
 /// Logs what is wrong with receivers, updaters and keys once the plugins are there.
@@ -319,11 +347,8 @@ async fn never_ready(embedded: Option<&Embedded>) -> EmbeddedError {
     std::future::pending().await
 }
 
-/// The routes, where this process has a use for them. A plugin that is not there is no reason not to start.
+/// The routes. A plugin that is not there is no reason not to start.
 fn routes(config: &Config) -> anyhow::Result<Router> {
-    if !config.role.works() {
-        return Ok(Router::default());
-    }
     let (router, odd) = config.router(false).map_err(|faults| unusable(&faults))?;
     odd.iter().for_each(|fault| tracing::warn!("routes: {fault}"));
     Ok(router)
@@ -350,25 +375,16 @@ fn roots(egress: &EgressConfig) -> anyhow::Result<Vec<reqwest::Certificate>> {
     Ok(roots)
 }
 
-fn spool_file(config: &Config) -> PathBuf {
-    config.data_dir.join("spool.redb")
-}
-
-/// The spool, if a source asks for one, or one was left with something in it.
-fn open_spool(config: &Config) -> anyhow::Result<Option<Spool>> {
-    let file = spool_file(config);
-    let is_wanted = config.file.sources.values().any(|source| source.spool);
-    if !config.role.accepts() || !(is_wanted || file.exists()) {
-        return Ok(None);
+/// The store.
+async fn open_store(config: &Config, codec: Option<Codec>) -> anyhow::Result<StoreHandle> {
+    let store = &config.file.store;
+    if config.role != Role::All && store.url.is_none() {
+        let role = config.role.as_str();
+        bail!(
+            "--role {role} needs a store that others share: pass --store-url postgres://USER@HOST/NAME, or set [store] url"
+        );
     }
-    let unusable = || {
-        format!(
-            "the spool {} cannot be used: one host alone can have it open, and has to be able to write it",
-            file.display()
-        )
-    };
-    std::fs::create_dir_all(&config.data_dir).with_context(unusable)?;
-    Ok(Some(Spool::open(&file, config.file.spool.clone()).with_context(unusable)?))
+    Ok(StoreHandle::open(store, &config.data_dir, codec).await?)
 }
 
 fn open_plugins(config: &Config, kept: Kept, off_limits: OffLimits) -> anyhow::Result<Registry> {
@@ -468,17 +484,18 @@ fn connect(
 async fn work(
     runtime: Arc<Runtime>,
     mut link: Link,
+    task_queue: String,
     activities: AlertActivities,
     polling: Arc<AtomicBool>,
     mut stopped: watch::Receiver<bool>,
 ) {
     loop {
         let client = tokio::select! {
-            client = link.connected() => client,
+            client = link.owned() => client,
             () = told(&mut stopped) => None,
         };
         let Some(client) = client else { return };
-        match Worker::start(&runtime, client, &link.task_queue, activities.clone(), polling.clone()) {
+        match Worker::start(&runtime, client, &task_queue, activities.clone(), polling.clone()) {
             Err(error) => tracing::error!(%error, "no worker"),
             Ok(mut worker) => {
                 tokio::select! {

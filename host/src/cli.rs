@@ -15,6 +15,7 @@ mod routes;
 mod send;
 mod serve;
 mod spool;
+mod store;
 mod table;
 mod target;
 
@@ -52,6 +53,8 @@ enum Command {
     Deliveries(deliveries::Deliveries),
     /// List spooled requests that failed by their content, and hand them over again
     Spool(spool::Spool),
+    /// Look the store over, back it up, restore it, and decide on alerts that are suspended
+    Store(store::Store),
     /// Show and test who gets what; needs no running host
     Routes(routes::Routes),
     /// Show what a running host has loaded, and what it refused and why
@@ -124,6 +127,7 @@ impl Cli {
             Command::Alerts(alerts) => client(alerts.run()),
             Command::Deliveries(deliveries) => client(deliveries.run()),
             Command::Spool(spool) => client(spool.run()),
+            Command::Store(store) => client(store.run()),
             Command::Routes(routes) => routes.run(),
             Command::Plugins(plugins) => client(plugins.run()),
             Command::Check(check) => client(check.run()),

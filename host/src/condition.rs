@@ -103,6 +103,7 @@ fn sample() -> Json {
     json!({
         "id": "a", "dedup_key": "a", "title": "t", "description": "d", "type": "custom", "severity": "low",
         "status": "firing", "starts_at": "2023-12-01T14:30:22Z", "ends_at": "2023-12-01T14:45:00Z",
+        "momentary": true, "vendor_level": 1,
         "source": {"name": "n", "type": "t"}, "context": {"environment": "e", "service": "s"},
         "labels": {}, "links": [], "data": {}, "metrics": {},
     })

@@ -25,6 +25,7 @@ use crate::plugin::{
 use crate::routing::{
     MuteConfig, ReceiverConfig, RouteConfig, Router, RoutesConfig, RoutingConfig, UpdaterConfig, WindowConfig,
 };
+use crate::store::StoreConfig;
 use crate::telemetry::LogFormat;
 use crate::temporal::{ActivitiesConfig, TemporalConfig};
 use crate::toml_file;
@@ -99,6 +100,9 @@ pub struct Flags {
     /// Take over an embedded server's database that another version wrote, after a backup
     #[arg(long)]
     pub temporal_upgrade: bool,
+    /// A PostgreSQL database for the store, postgres://USER@HOST/NAME; without it, a file in the data directory
+    #[arg(long, env = "CAMPANILE_STORE_URL", hide_env_values = true, value_name = "URL")]
+    pub store_url: Option<String>,
     /// Temporal namespace [default: default]
     #[arg(long, env = "CAMPANILE_NAMESPACE", value_name = "NAME")]
     pub namespace: Option<String>,
@@ -173,6 +177,8 @@ pub struct ConfigFile {
     pub last_resort: Option<LastResortConfig>,
     /// What is kept while Temporal is away.
     pub spool: SpoolConfig,
+    /// Where the host keeps what it has accepted.
+    pub store: StoreConfig,
     /// Secrets that the host uses on behalf of plugins, by name.
     pub secrets: BTreeMap<String, SecretConfig>,
 }
@@ -223,7 +229,7 @@ impl Default for WebhookConfig {
             body_depth: 100,
             sync_timeout_max: SignedDuration::from_mins(2),
             repeat_window: SignedDuration::from_mins(10),
-            concurrency: 64,
+            concurrency: 1_024,
             anybody_may_post: false,
             cors_origins: Vec::new(),
         }
@@ -342,6 +348,7 @@ impl Config {
         replace(&mut temporal.ui_port, flags.temporal_ui_port);
         replace(&mut temporal.namespace, flags.namespace);
         replace(&mut temporal.task_queue, flags.task_queue);
+        replace(&mut file.store.url, flags.store_url);
         if let Some(path) = flags.keys_file.or(file.keys_file.take()) {
             stamps.extend(self::stamps([&path]));
             file.keys.extend(keys(&path)?);
@@ -435,6 +442,7 @@ impl ConfigFile {
         faults.extend(self.compilation.faults("compilation"));
         faults.extend(self.limits.faults("limits"));
         faults.extend(self.temporal.faults("temporal"));
+        faults.extend(self.store.faults("store"));
         faults.extend(self.webhook.faults());
         faults
     }

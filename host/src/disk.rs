@@ -33,8 +33,8 @@ const PROBE: &str = ".probe";
 pub enum Content {
     /// The embedded Temporal server's database.
     Temporal,
-    /// The spool.
-    Spool,
+    /// The store.
+    Store,
 }
 
 /// A directory that the host has to write to.
@@ -163,7 +163,12 @@ fn look(place: &Place, was_there: &mut bool) -> Disk {
     }
 }
 
-fn free_bytes(directory: &Path) -> io::Result<u64> {
+/// The free space of a file system that the host may use.
+///
+/// # Errors
+///
+/// The directory is not there.
+pub fn free_bytes(directory: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(directory)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
@@ -301,7 +306,7 @@ mod tests {
     #[test]
     fn faults_are_listed_and_forgotten() {
         let disk = |fault: Option<&str>| Disk {
-            content: Content::Spool,
+            content: Content::Store,
             directory: "/data".to_owned(),
             free_bytes: None,
             fault: fault.map(str::to_owned),
@@ -309,7 +314,7 @@ mod tests {
         let disks = Disks::default();
         disks.note(vec![disk(Some("/data cannot be written: full"))]);
         assert_eq!(disks.faults(), ["/data cannot be written: full"]);
-        assert_eq!([Content::Spool, Content::Temporal].map(|of| disks.faults_of(of).len()), [1, 0]);
+        assert_eq!([Content::Store, Content::Temporal].map(|of| disks.faults_of(of).len()), [1, 0]);
         disks.note(vec![disk(None)]);
         assert!(disks.faults().is_empty() && disks.seen().len() == 1);
     }

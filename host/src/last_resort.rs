@@ -1,5 +1,5 @@
-//! The message that needs neither Temporal nor plugins: the host itself calls one URL when alerts cannot be handed over, a
-//! plugin was put into quarantine, or deliveries were given up.
+//! The message that needs neither Temporal nor plugins: the host itself calls one URL when alerts cannot be accepted or do not go on, a
+//! plugin was put into quarantine, or deliveries exhausted their retries.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -17,6 +17,7 @@ use url::Position;
 use crate::disk::Disks;
 use crate::fault::Fault;
 use crate::plugin::{Credential, Registry, read_secret};
+use crate::store::StoreHandle;
 use crate::telemetry::metric;
 use crate::temporal::Link;
 use crate::time;
@@ -39,7 +40,7 @@ pub struct LastResortConfig {
     /// The file that holds the URL.
     #[serde(default)]
     pub file: Option<PathBuf>,
-    /// How long Temporal may be away before it is said.
+    /// How long Temporal or the store may be away, and the queue may stand still, before it is said.
     #[serde(default = "after")]
     #[schemars(with = "String")]
     pub after: SignedDuration,
@@ -159,6 +160,8 @@ pub struct Watched {
     pub registry: Registry,
     /// The spool, if there is one.
     pub spool: Option<Spool>,
+    /// The store.
+    pub store: StoreHandle,
     /// What has to be written to.
     pub disks: Disks,
 }
@@ -167,7 +170,10 @@ pub struct Watched {
 #[derive(Default)]
 struct Memory {
     away_since: Option<Instant>,
+    store_away_since: Option<Instant>,
     waiting_since: Option<Instant>,
+    /// The oldest alert that waits to be started, and since when it is the oldest.
+    oldest: Option<(i64, Instant)>,
     /// Deliveries given up that were told.
     given_up: u64,
     /// Spooled requests that failed and were told.
@@ -178,6 +184,8 @@ struct Memory {
 }
 
 const AWAY: &str = "temporal-unreachable";
+const STORE: &str = "store-unavailable";
+const QUEUE: &str = "queue-stuck";
 const STUCK: &str = "spool-stuck";
 const DISK: &str = "disk-not-writable";
 const QUARANTINED: &str = "plugin-quarantined";
@@ -205,6 +213,38 @@ impl Memory {
 }
 
 impl Watched {
+    fn store_is_away(&self, memory: &mut Memory, after: Duration) -> Option<(&'static str, String)> {
+        let Some(fault) = self.store.fault() else {
+            memory.store_away_since = None;
+            return None;
+        };
+        let since = memory.store_away_since.get_or_insert_with(Instant::now).elapsed();
+        let (location, seconds) = (self.store.location(), since.as_secs());
+        let text = || {
+            format!("the store {location} takes nothing for {seconds} s: no alert can be accepted; {fault}")
+        };
+        (since >= after).then(|| (STORE, text()))
+    }
+
+    /// The alert that waits longest to be started is the same for so long.
+    fn queue_is_stuck(&self, memory: &mut Memory, after: Duration) -> Option<(&'static str, String)> {
+        let queue = self.store.get().map(|store| store.queue()).unwrap_or_default();
+        let Some(oldest) = queue.oldest else {
+            memory.oldest = None;
+            return None;
+        };
+        let (_, since) =
+            memory.oldest.filter(|(known, _)| *known == oldest).unwrap_or((oldest, Instant::now()));
+        memory.oldest = Some((oldest, since));
+        let (count, seconds) = (queue.count, since.elapsed().as_secs());
+        let text = || {
+            format!(
+                "{count} alerts wait to be started, the oldest for {seconds} s, though temporal answers: the log says why"
+            )
+        };
+        (since.elapsed() >= after).then(|| (QUEUE, text()))
+    }
+
     /// What is wrong now, with a text for a person.
     async fn reasons(&self, memory: &mut Memory, after: Duration) -> Vec<(&'static str, String)> {
         let mut reasons = Vec::new();
@@ -221,6 +261,10 @@ impl Watched {
                 "temporal at {address} has not answered for {seconds} s: no alert can be handed over; {waiting} requests wait in the spool"
             );
             reasons.push((AWAY, text));
+        }
+        reasons.extend(self.store_is_away(memory, after));
+        if memory.away_since.is_none() {
+            reasons.extend(self.queue_is_stuck(memory, after));
         }
         let faults = self.disks.faults();
         if !faults.is_empty() {

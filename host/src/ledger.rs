@@ -56,6 +56,30 @@ impl Outcome {
     }
 }
 
+impl From<Outcome> for campanile_store::Outcome {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Delivered => Self::Delivered,
+            Outcome::Partial => Self::Partial,
+            Outcome::Failed => Self::Failed,
+            Outcome::Dropped => Self::Dropped,
+            Outcome::Unrouted => Self::Unrouted,
+        }
+    }
+}
+
+impl From<campanile_store::Outcome> for Outcome {
+    fn from(outcome: campanile_store::Outcome) -> Self {
+        match outcome {
+            campanile_store::Outcome::Delivered => Self::Delivered,
+            campanile_store::Outcome::Partial => Self::Partial,
+            campanile_store::Outcome::Failed => Self::Failed,
+            campanile_store::Outcome::Dropped => Self::Dropped,
+            campanile_store::Outcome::Unrouted => Self::Unrouted,
+        }
+    }
+}
+
 /// The full story of one alert.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Ledger {
@@ -148,6 +172,29 @@ impl Acknowledgement {
 }
 
 impl Ledger {
+    /// That of an alert of which no receiver was notified, for this reason.
+    pub fn undelivered(item: AlertItem, outcome: Outcome, reason: String) -> Self {
+        Self {
+            id: item.id,
+            outcome,
+            alert: item.alert,
+            metadata: item.origin.metadata.clone(),
+            received_at: item.origin.received_at,
+            via: item.origin.via.clone(),
+            key: item.origin.key.clone(),
+            from: item.origin.from,
+            warnings: item.origin.warnings.clone(),
+            decisions: vec![reason],
+            steps: Vec::new(),
+            acknowledged: None,
+            repeats: 0,
+            flaps: 0,
+            shown: Vec::new(),
+            goes_on_with: None,
+            taken_back_by: None,
+        }
+    }
+
     /// The updaters that were told of it.
     pub fn updaters(&self) -> BTreeSet<&str> {
         let updated = self.steps.iter().filter(|step| step.activity == Activity::UpdateAlertStatus);
@@ -244,8 +291,10 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub receiver: Option<String>,
-    /// The plugin that was called.
-    pub plugin: String,
+    /// The plugin that was called; absent if none was, or if the last attempt did not report which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub plugin: Option<String>,
     /// `sha256:…` of the component that made the last attempt; absent if none was loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
@@ -278,11 +327,11 @@ pub struct Step {
     /// What the last attempt used up; absent if the plugin was not called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// Of a delivery that nobody could make: the id under which it is parked, to be made later.
+    /// Of a delivery that exhausted its retries: its id, under which it can be tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub parked: Option<String>,
-    /// Of a parked delivery that came to its end without being made: how, such as `discarded: an operator ordered it`.
+    pub dead_letter: Option<String>,
+    /// Of a dead letter that came to its end without being delivered: how, such as `discarded: an operator discarded it`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub ended: Option<String>,
@@ -299,7 +348,7 @@ pub struct Step {
 impl Step {
     /// The name of the receiver, updater or processor.
     pub fn name(&self) -> &str {
-        self.receiver.as_deref().unwrap_or(&self.plugin)
+        self.receiver.as_deref().or(self.plugin.as_deref()).unwrap_or_default()
     }
 
     /// Keeps the last attempt, and the beginning of what it said.
@@ -310,12 +359,15 @@ impl Step {
         self.before.clear();
     }
 
-    /// A step of which nothing is known but whom it was for.
-    pub fn untried(activity: Activity, plugin: &str) -> Self {
+    /// A step of which nothing is known but the receiver, updater or processor that it was for.
+    pub fn untried(activity: Activity, name: &str) -> Self {
+        let name = Some(name.to_owned());
+        // Which plugin serves a receiver is looked up by each attempt.
+        let (receiver, plugin) = if activity == Activity::ProcessAlert { (None, name) } else { (name, None) };
         Self {
             activity,
-            receiver: None,
-            plugin: plugin.to_owned(),
+            receiver,
+            plugin,
             digest: None,
             generation: None,
             attempts: 0,
@@ -327,7 +379,7 @@ impl Step {
             warnings: Vec::new(),
             error: None,
             usage: None,
-            parked: None,
+            dead_letter: None,
             ended: None,
             instead_of: None,
             before: Vec::new(),
@@ -342,6 +394,9 @@ impl Step {
             before.extend(Attempt::of(&first));
             before.append(&mut self.before);
             self.before = before;
+            if self.plugin.is_none() {
+                (self.receiver, self.plugin) = (first.receiver, first.plugin);
+            }
             Attempt::forget(&mut self.before);
         }
         self
@@ -564,6 +619,26 @@ mod tests {
         let left_out = bound_steps(&mut many).unwrap();
         assert!(size(&many) <= MOST_OF_PROCESSORS);
         assert!(left_out.contains("of 100 processors"), "{left_out}");
+    }
+
+    #[test]
+    fn an_attempt_that_was_not_made_names_its_receiver_and_no_plugin() {
+        let stopped = Step { attempts: 1, ..Step::untried(Activity::SendNotification, "ops") };
+        let value = serde_json::to_value(&stopped).unwrap();
+        assert_eq!((&value["receiver"], value.get("plugin")), (&"ops".into(), None));
+        let made = Step {
+            plugin: Some("slack".to_owned()),
+            at: Some(jiff::Timestamp::UNIX_EPOCH),
+            ..stopped.clone()
+        };
+        let both = stopped.after(Some(made));
+        assert_eq!(
+            (both.name(), both.plugin.as_deref()),
+            ("ops", Some("slack")),
+            "an attempt before it was made"
+        );
+        let processor = Step::untried(Activity::ProcessAlert, "triage");
+        assert_eq!((processor.receiver, processor.plugin.as_deref()), (None, Some("triage")));
     }
 
     #[test]

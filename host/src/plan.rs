@@ -47,9 +47,6 @@ pub struct Plan {
     /// Nobody is told, since a processor dropped the alert or it is muted; the updaters are told so.
     #[serde(default, skip_serializing_if = "is_false")]
     pub dropped: bool,
-    /// What cannot be delivered is parked, to be delivered later.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub parks: bool,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -89,7 +86,7 @@ pub struct Planned {
 pub struct Told {
     /// Its name.
     pub receiver: String,
-    /// What it answered; absent if its delivery is parked, or was given up.
+    /// What it answered; absent if its delivery exhausted its retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub earlier: Option<Earlier>,
@@ -378,7 +375,7 @@ pub fn decide(
         receivers = catch_all.to_vec();
     }
     let updaters = taken(updaters, &mut reasons);
-    (Plan { receivers, updaters, unrouted, parks: true, ..Plan::default() }, reasons)
+    (Plan { receivers, updaters, unrouted, ..Plan::default() }, reasons)
 }
 
 /// What is said of an alert that nobody took.

@@ -20,7 +20,7 @@ use crate::routing::{Router, Routing};
 use crate::telemetry::metric;
 use crate::webhook::LiveAccess;
 
-pub use doubts::{doubts, ungranted, unknown_sources, uses_its_file};
+pub use doubts::{doubts, scopes_without_sender, shared_scopes, ungranted, unknown_sources, uses_its_file};
 pub use misfits::misfits;
 
 /// How often the files are looked at.
@@ -35,8 +35,6 @@ pub struct InForce {
     pub registry: Registry,
     /// Who may post, ask and steer, and what is particular to sources.
     pub access: LiveAccess,
-    /// Whether there is a spool; one is opened at the start alone.
-    pub can_spool: bool,
 }
 
 /// How the configuration stands. Cheap to clone.
@@ -67,7 +65,7 @@ pub struct RefusedConfiguration {
 /// What was read, and is usable as a whole.
 struct Ready {
     /// `None` where this process has no use for routes.
-    router: Option<Router>,
+    router: Router,
     live: Live,
     odd: Vec<Fault>,
 }
@@ -124,7 +122,7 @@ impl Reloads {
             .reread()
             .map_err(|error| self.refuse(&format!("{:#}", anyhow::Error::from(error))))
             .ok()?;
-        self.note_restart(needs_restart(config, &next, in_force));
+        self.note_restart(config.needs_restart(&next));
         let merged = config.with_live(next);
         match ready(&merged, in_force) {
             Ok(ready) => self.put_in_force(&merged, ready, in_force),
@@ -137,7 +135,7 @@ impl Reloads {
         odd.iter().for_each(|fault| tracing::warn!("configuration: {fault}"));
         in_force.access.replace(live.access);
         in_force.registry.take_over(config.file.plugin_settings(), live.secrets);
-        router.into_iter().for_each(|router| in_force.routing.replace(router));
+        in_force.routing.replace(router);
         self.0.lock().refused = None;
         metric::configuration_refused(false);
         tracing::info!("configuration taken over from its files");
@@ -182,25 +180,15 @@ async fn look(files: Stamps) -> Stamps {
     now.unwrap_or_default()
 }
 
-/// What `next` says otherwise than the configuration that the host was started with, and is not taken over while it runs.
-fn needs_restart(started: &Config, next: &Config, in_force: &InForce) -> Vec<String> {
-    let mut keys = started.needs_restart(next);
-    let sources = next.file.sources.iter().filter(|(_, source)| source.spool);
-    let is_missing = started.role.accepts() && !in_force.can_spool;
-    keys.extend(sources.filter(|_| is_missing).map(|(name, _)| format!("sources.{name}.spool")));
-    keys
-}
-
 /// All that is needed to put a configuration in force; everything that is wrong with it otherwise.
 fn ready(config: &Config, in_force: &InForce) -> Result<Ready, Vec<Fault>> {
     let mut faults = Vec::new();
     let live = Live::read(config).map_err(|found| faults.extend(found)).ok();
     faults.extend(live.as_ref().and_then(|live| check_reach(config, &live.access).err()));
-    let routes = config.role.works().then(|| routes(config, &in_force.registry)).transpose();
-    let routes = routes.map_err(|found| faults.extend(found)).ok();
+    let routes = routes(config, &in_force.registry).map_err(|found| faults.extend(found)).ok();
     match (live, routes) {
         (Some(live), Some(routes)) if faults.is_empty() => {
-            let (router, mut odd) = routes.map_or((None, Vec::new()), |(router, odd)| (Some(router), odd));
+            let (router, mut odd) = routes;
             odd.extend(doubts(config, &in_force.registry));
             Ok(Ready { router, live, odd })
         }
@@ -210,6 +198,10 @@ fn ready(config: &Config, in_force: &InForce) -> Result<Ready, Vec<Fault>> {
 
 fn routes(config: &Config, registry: &Registry) -> Result<(Router, Vec<Fault>), Vec<Fault>> {
     let routes = config.router(true)?;
+    // A process that accepts alone has no receivers.
+    if !config.role.works() {
+        return Ok(routes);
+    }
     match misfits(&config.file, &|name| registry.find(name)) {
         misfits if misfits.is_empty() => Ok(routes),
         misfits => Err(misfits),

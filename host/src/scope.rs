@@ -1,6 +1,6 @@
-//! Whose ids are whose. An id that a sender chose counts among what was posted to one source; the id of a request, besides,
-//! among what one key posted. In the ids of workflows the scope stands behind an `@`: `alert-42@grafana-20231201-143022`,
-//! `batch-nightly-1@alerts/team-a`. So senders of different scopes never meet, whatever ids they choose. No I/O.
+//! Whose ids are whose. An id that a sender chose counts among what was posted to one source, or to `/webhook/alerts` by keys of
+//! one scope; the id of a request among what keys of one scope posted to one source. In the ids of alerts the scope stands behind
+//! an `@`: `alert-42@grafana-20231201-143022`. So senders of different scopes never meet, whatever ids they choose. No I/O.
 
 /// The longest name of a key or a source, in characters.
 const LONGEST_NAME: usize = 64;
@@ -15,14 +15,20 @@ pub struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    /// That of the alerts which were posted to a source; `None` for `/webhook/alerts`.
-    pub fn of_alerts(source: Option<&'a str>) -> Self {
-        Self { source, key: None }
+    /// That of the alerts which were posted to a source, or to `/webhook/alerts` by a key of this scope; `None` for what was posted
+    /// there without a key.
+    pub fn of_alerts(scope: Option<&'a str>) -> Self {
+        Self { source: scope.filter(|scope| *scope != ALERTS), key: None }
     }
 
-    /// That of the requests which were posted to a source by a key; `None` where no key is asked for.
+    /// That of the requests which were posted to a source by keys of one scope; `None` where no key is asked for.
     pub fn of_requests(source: Option<&'a str>, key: Option<&'a str>) -> Self {
         Self { source, key }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'a str {
+        self.source.unwrap_or(ALERTS)
     }
 
     /// An id of this scope as part of a workflow's id: different for each scope and id. An `@` of the sender's is doubled, and

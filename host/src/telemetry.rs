@@ -191,6 +191,8 @@ pub mod metric {
     const GIVEN_UP: &str = "campanile_deliveries_given_up_total";
     const PARKED: &str = "campanile_deliveries_parked_total";
     const PARKED_NOW: &str = "campanile_deliveries_parked";
+    const PENDING: &str = "campanile_alerts_pending";
+    const SUSPENDED: &str = "campanile_alerts_suspended";
     const CONFIGURATION_REFUSED: &str = "campanile_configuration_refused";
     const RESTART_NEEDED: &str = "campanile_restart_needed";
     static GIVEN_UP_SO_FAR: AtomicU64 = AtomicU64::new(0);
@@ -207,7 +209,7 @@ pub mod metric {
     const ACTIVITY: &str = "campanile_activity_duration_seconds";
     const DELIVERY: &str = "campanile_delivery_latency_seconds";
     /// The codes of refusals that concern alerts.
-    const CODES: [&str; 21] = [
+    const CODES: [&str; 23] = [
         "invalid-request",
         "undecodable",
         "unauthenticated",
@@ -228,12 +230,14 @@ pub mod metric {
         "failing-input",
         "unsupported-media-type",
         "temporal-unavailable",
+        "store-unavailable",
+        "store-full",
         "internal",
     ];
 
     pub(super) fn describe() {
         describe_counter!(RECEIVED, "Alerts in valid requests, accepted or not.");
-        describe_counter!(ACCEPTED, "Alerts that Temporal holds, repeats included.");
+        describe_counter!(ACCEPTED, "Alerts that the store holds, repeats included.");
         describe_counter!(REFUSED, "Requests that were refused, by error code.");
         describe_counter!(
             ALERTS_REFUSED,
@@ -243,8 +247,10 @@ pub mod metric {
         describe_gauge!(SPOOL_BYTES, Unit::Bytes, "Size of the requests that wait in the spool.");
         describe_counter!(SPOOLED, "Requests that were answered with 202, since the spool holds them.");
         describe_gauge!(SPOOL_SET_ASIDE, "Spooled requests that failed by their content.");
-        describe_counter!(PARKED, "Deliveries that were parked, since nobody could make them, by receiver.");
-        describe_gauge!(PARKED_NOW, "Deliveries that are parked now.");
+        describe_counter!(PARKED, "Deliveries that exhausted their retries, by receiver.");
+        describe_gauge!(PARKED_NOW, "Dead letters that were neither delivered nor discarded.");
+        describe_gauge!(PENDING, "Alerts in the store that are not at their end.");
+        describe_gauge!(SUSPENDED, "Of those, how many wait for an operator.");
         describe_gauge!(
             CONFIGURATION_REFUSED,
             "1 if what the configuration files say is refused, and what was before is in force."
@@ -367,13 +373,19 @@ pub mod metric {
         GIVEN_UP_SO_FAR.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A delivery was parked.
-    pub fn parked(receiver: &str) {
+    /// A delivery exhausted its retries.
+    pub fn dead_letter(receiver: &str) {
         counter!(PARKED, "receiver" => receiver.to_owned()).increment(1);
     }
 
-    /// How many deliveries are parked now.
-    pub fn parked_now(count: i64) {
+    /// How many alerts in the store are not at their end, and how many of them are suspended.
+    pub fn alerts_now(pending: u64, suspended: u64) {
+        gauge!(PENDING).set(pending as f64);
+        gauge!(SUSPENDED).set(suspended as f64);
+    }
+
+    /// How many dead letters there are now.
+    pub fn dead_letters_now(count: u64) {
         gauge!(PARKED_NOW).set(count as f64);
     }
 

@@ -1,4 +1,4 @@
-//! The Temporal wall: the durable engine. Connection, embedded server, workflows, activities, worker, submission.
+//! The Temporal wall: the durable engine. Connection, embedded server, workflows, activities, worker, dispatch.
 
 mod acknowledge;
 mod activities;
@@ -10,36 +10,38 @@ mod calls;
 mod carry;
 mod cause;
 mod chain;
+mod check;
 mod codec;
 mod completion;
 mod continued;
-mod deliveries;
+mod dead_letters;
+mod dispatch;
 mod embedded;
 mod failure;
-mod firing;
-mod flapping;
 mod input;
 mod json;
 mod lanes;
-mod late;
+mod late_delivery;
+mod life;
 mod link;
 mod list;
 mod listeners;
-mod lives;
 mod lookup;
+mod marker;
 mod outcome;
-mod parked;
+mod planning;
 mod receivers;
-mod repeats;
+mod record;
 mod retrying;
 mod scheduling;
 mod search_attributes;
 mod speed;
 mod stand_ins;
-mod submit;
+mod suspended;
 mod turns;
 mod updates;
 mod urgency;
+mod visibility;
 mod worker;
 mod workflows;
 
@@ -60,27 +62,26 @@ pub use afterwards::{AcknowledgementWorkflow, Closed, complete};
 pub use backlog::watch_backlog;
 pub use calls::Calls;
 pub use cause::Cause;
+pub use check::unknown_workflows;
 pub use codec::{Codec, EncryptionConfig, EncryptionKeyConfig};
 pub use continued::{Answer, Continuation};
-pub use deliveries::{
-    DeliveryEnd, DeliveryFilter, DeliveryPage, Fate, Order, ParkedDelivery, ParkedState, count_parked,
-    deliveries, order,
+pub use dead_letters::{
+    DeliveryFilter, DeliveryPage, DeliveryProgress, ListedDelivery, Order, count_kept, deliveries, order,
 };
+pub use dispatch::Dispatch;
 pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
 pub use json::Json;
 pub use lanes::{keep_lanes, keep_own_queue};
-pub use late::{Late, LateDeliveryWorkflow};
+pub use late_delivery::{LateDeliveryWorkflow, Undelivered};
 pub use link::{Link, LinkConfig, LinkError, is_address_in_environment};
-pub use list::{AlertFilter, AlertPage, LARGEST_PAGE, ListError, ListedAlert, ListedOutcome, list};
-pub use lookup::{Found, FoundAlert, LookupError, Pending, State, batch_of, lookup, wait};
-pub use parked::{ParkedDeliveryWorkflow, Undelivered, Unparked};
+pub use list::{AlertFilter, AlertPage, LARGEST_PAGE, ListedAlert, ListedOutcome, list};
+pub use lookup::{AlertState, Found, FoundAlert, LookupError, Pending, State, ledger_of, lookup};
+pub use marker::{ForeignStore, OwnershipError, own_queue};
 pub use receivers::Receivers;
 pub use retrying::Retrying;
-pub use submit::{BatchId, Carried, Submission, SubmitError, Submitted, only_id, submit};
+pub use suspended::{Resumption, resume};
 pub use worker::{Worker, WorkerError};
-pub use workflows::{
-    AlertProcessingWorkflow, Batch, BatchAlert, BatchAlertProcessingWorkflow, BatchLedger, Child, Job,
-};
+pub use workflows::{AlertProcessingWorkflow, Batch, BatchAlertProcessingWorkflow, BatchLedger, Job};
 
 /// The shortest retention that Temporal takes for a namespace.
 const SHORTEST_RETENTION: SignedDuration = SignedDuration::from_hours(24);
@@ -103,11 +104,10 @@ pub struct TemporalConfig {
     pub namespace: Option<String>,
     /// The task queue. Default `campanile`.
     pub task_queue: Option<String>,
-    /// How long the embedded server keeps what is finished, such as `720h`: the window in which repeats are
-    /// recognised and ledgers can be read. At least a day, which is Temporal's shortest. Default 30 days.
+    /// How long the embedded server keeps what is finished, such as `720h`, which its UI shows. At least a day, which is Temporal's shortest. Default 30 days.
     #[schemars(with = "Option<String>")]
     pub retention: Option<SignedDuration>,
-    /// What Temporal stores is encrypted. What alerts are found by stays readable: severity, type, source, status, key.
+    /// What Temporal and the store hold is encrypted. What alerts are found by stays readable: severity, type, source, status, key.
     pub encryption: Option<EncryptionConfig>,
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP wall: the webhook, what can be asked of it, and its description. Knows alerts and the engine that takes
 //! them; nothing of plugins but their inventory and how to release one.
 
+mod accept;
 mod access;
 mod alerts;
 mod aside;
@@ -30,6 +31,7 @@ mod sources;
 mod spool;
 mod spooled;
 mod status;
+mod suspended;
 mod timing;
 mod tls;
 mod weight;
@@ -60,10 +62,11 @@ use error::ApiError;
 
 use crate::disk::{Content, Disks};
 use crate::plugin::Registry;
+use crate::records::Records;
 use crate::reload::Reloads;
 use crate::routing::Routing;
 use crate::telemetry::Metrics;
-use crate::temporal::{ActivityConfig, Link};
+use crate::temporal::{ActivityConfig, Dispatch, Link};
 
 pub(crate) use access::{ALERTS, scrubbed};
 pub use access::{Access, KeyConfig, LiveAccess, NewKey, SourceConfig};
@@ -109,8 +112,12 @@ pub struct Surroundings {
     pub routing: Routing,
     /// Who may post, ask and steer.
     pub access: LiveAccess,
-    /// Where requests wait while Temporal is away, if there are sources for which they do.
+    /// Where requests wait while Temporal is away.
     pub spool: Option<Spool>,
+    /// What the store holds, where this process accepts alerts.
+    pub records: Option<Records>,
+    /// What starts the workflows of what is accepted, likewise.
+    pub dispatch: Option<Dispatch>,
     /// Places for requests that are worked on.
     pub places: Places,
     /// Memory for bodies that are being read.
@@ -142,6 +149,26 @@ impl Surroundings {
         error.on_disk(self.disks.faults_of(content))
     }
 
+    /// What the store holds.
+    ///
+    /// # Errors
+    ///
+    /// This process accepts nothing.
+    fn records(&self) -> Result<&Records, ApiError> {
+        self.records.as_ref().ok_or_else(|| ApiError::internal("this process has no store"))
+    }
+
+    /// What it takes to accept a request to this source; `None` for `/webhook/alerts`.
+    fn intake(&self, source: Option<&str>) -> Result<accept::Intake, ApiError> {
+        let replicas = source.map(|source| self.access.current().replicas_of(source));
+        Ok(accept::Intake {
+            records: self.records()?.clone(),
+            repeat_window: self.repeat_window,
+            hold_down: self.routing.current().hold_down(),
+            replicas: replicas.unwrap_or_default(),
+        })
+    }
+
     /// Whether this process's worker polls; `None` if this process is not to have one.
     fn is_polling(&self) -> Option<bool> {
         self.works.then(|| self.polling.load(Ordering::Relaxed))
@@ -168,6 +195,8 @@ impl Surroundings {
         deliveries::get_deliveries,
         deliveries::post_retry,
         deliveries::post_discard,
+        suspended::post_store_resume,
+        suspended::post_store_discard,
         spooled::get_spool,
         spooled::post_spool_retry,
         spooled::post_spool_discard,
@@ -237,6 +266,8 @@ pub fn router(surroundings: Surroundings) -> Router {
             .route("/deliveries", get(deliveries::get_deliveries))
             .route("/deliveries/retry", post(deliveries::post_retry))
             .route("/deliveries/discard", post(deliveries::post_discard))
+            .route("/store/resume", post(suspended::post_store_resume))
+            .route("/store/discard", post(suspended::post_store_discard))
             .route("/spool", get(spooled::get_spool))
             .route("/spool/retry", post(spooled::post_spool_retry))
             .route("/spool/discard", post(spooled::post_spool_discard));

@@ -1,4 +1,9 @@
-//! What routing adds to an alert, and what becomes of a storm.
+//! What routing adds to an alert, how many alerts with an identity are delivered a second, how long critical ones take while others
+//! drain, and what becomes of a storm.
+
+mod critical;
+mod identities;
+mod pending;
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
@@ -29,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(900);
 /// Measures all of it.
 pub(crate) async fn measure(figures: &mut Figures) {
     routing(figures);
+    identities::measure(figures).await;
+    critical::measure(figures).await;
+    pending::measure(figures).await;
     storm(figures).await;
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, GrpcCompression, UntypedWorkflow, Url,
-    WorkflowGetResultOptions, WorkflowStartOptions,
+    Client, ClientOptions, Connection, ConnectionOptions, GrpcCompression, Url, WorkflowGetResultOptions,
+    WorkflowStartOptions,
 };
 use temporalio_macros::{activities, workflow, workflow_methods};
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
@@ -98,12 +98,6 @@ impl Floor {
     /// Runs one workflow of `chains` parallel chains of three activities to its end.
     pub(crate) async fn many(&self, chains: u32) {
         let handle = self.client.start_workflow(Many::run, chains, options()).await.expect("it starts");
-        handle.get_result(WorkflowGetResultOptions::default()).await.expect("it completes");
-    }
-
-    /// Waits for the end of a workflow of the host's, as [`Self::many`] does for its own.
-    pub(crate) async fn completed(&self, workflow_id: &str) {
-        let handle = self.client.get_workflow_handle::<UntypedWorkflow>(workflow_id);
         handle.get_result(WorkflowGetResultOptions::default()).await.expect("it completes");
     }
 

@@ -24,8 +24,7 @@ async fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut figures = Figures::default();
     let only: Vec<String> = std::env::args().skip(1).collect();
-    if only == [ingest::PLAIN] {
-        ingest::serve().await;
+    if ingest::serve(&only).await {
         return ExitCode::SUCCESS;
     }
     let wanted = |part: &str| only.is_empty() || only.iter().any(|name| name == part);

@@ -24,7 +24,6 @@ const QUESTIONS: usize = 20;
 const DOCUMENT: [u8; 1_024] = [b'x'; 1_024];
 
 pub(crate) async fn measure(figures: &mut Figures) {
-    install_default_drivers();
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = |name: &str| directory.path().join(name);
     let floor = Floor::start(&file("floor.sqlite").display().to_string()).await;
@@ -123,7 +122,7 @@ fn report(figures: &mut Figures, what: &str, connections: usize, mut took: Vec<D
 }
 
 async fn ask(figures: &mut Figures, store: &Store) {
-    let kept = store.check().await.expect("it answers").notifications[0] as usize;
+    let kept = usize::try_from(store.pending()).expect("they fit");
     for number in (kept..KEPT).step_by(1_000) {
         let alerts = (number..number + 1_000).flat_map(|number| request(number, None).alerts).collect();
         let many = Request { alerts, ..request(0, None) };
@@ -148,10 +147,11 @@ async fn ask(figures: &mut Figures, store: &Store) {
 
 /// Writes documents to a table without an index, in one transaction for all who wait.
 #[derive(Clone)]
-struct Floor(mpsc::Sender<oneshot::Sender<()>>);
+pub(crate) struct Floor(mpsc::Sender<oneshot::Sender<()>>);
 
 impl Floor {
-    async fn start(file: &str) -> Self {
+    pub(crate) async fn start(file: &str) -> Self {
+        install_default_drivers();
         let options = AnyConnectOptions::from_str(&format!("sqlite://{file}?mode=rwc")).expect("an address");
         let mut connection = options.connect().await.expect("a new file");
         for sql in [
@@ -166,7 +166,7 @@ impl Floor {
         Self(queue)
     }
 
-    async fn write(&self) {
+    pub(crate) async fn write(&self) {
         let (done, written) = oneshot::channel();
         self.0.send(done).await.expect("it runs");
         written.await.expect("it is written");

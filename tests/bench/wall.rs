@@ -10,6 +10,7 @@ use campanile::plugin::{
     CallsConfig, CompilationConfig, EgressConfig, OffLimits, Plugin, PluginConfig, PluginSettings, Registry,
     Role, Secrets, Trust,
 };
+use campanile_store::Disposition;
 use harness::alerts::{alert, labelled, unique};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
@@ -84,6 +85,10 @@ pub(crate) fn item(deed: &str) -> AlertItem {
     let alert = labelled(alert(&unique("called ")), "do", deed);
     AlertItem {
         id: "alert-1".to_owned(),
+        thread_id: "alert-1".to_owned(),
+        disposition: Disposition::New,
+        is_worse: false,
+        acknowledged: None,
         alert: serde_json::from_value(alert).expect("a valid alert"),
         origin: Arc::new(Origin {
             metadata: Arc::default(),

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::log::Log;
 use crate::plugin::Plugin;
+use crate::postgres::Postgres;
 use crate::process::Process;
 use crate::settings::Settings;
 use crate::temporal::Temporal;
@@ -66,10 +67,30 @@ impl Host {
         Self { process, log, settings: settings.clone(), url }
     }
 
+    /// The workflow that carries the alert of a result.
+    pub async fn carrier(&self, result: &Value) -> String {
+        let id = result["workflow_id"].as_str().expect("a result has its id");
+        let found = self.get(&format!("/alerts/{id}")).await.ok();
+        found["carried_by"].as_str().expect("it was started").to_owned()
+    }
+
+    /// Waits until the host takes no alerts since Temporal does not answer.
+    pub async fn without_temporal(&self) {
+        until("temporal does not answer the host", async || {
+            (self.get("/health").await.json()["temporal"]["reachable"] == false).then_some(())
+        })
+        .await;
+    }
+
     /// Starts its process and waits for nothing.
     pub async fn launched(settings: &Settings) -> (Process, Log) {
         let address = address(&settings.server).await;
-        launch(serve_command(settings, address))
+        let mut command = serve_command(settings, address);
+        if settings.shares_store {
+            let made = settings.store.get_or_init(async || Postgres::shared().await.database()).await;
+            command.env("CAMPANILE_STORE_URL", made);
+        }
+        launch(command)
     }
 
     /// Starts one that is expected to give up, and waits for its exit status and its log.
@@ -158,7 +179,7 @@ impl Host {
     pub async fn completed(&self, workflow_id: &str) -> Value {
         until(&format!("{workflow_id} completes"), async || {
             let state = self.get(&format!("/alerts/{workflow_id}")).await.ok();
-            (state["state"] != "running").then_some(state)
+            (state["state"] == "completed").then_some(state)
         })
         .await
     }

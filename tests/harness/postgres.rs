@@ -7,13 +7,13 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use crate::process::Process;
+use crate::process::{Process, runs};
 use crate::temporal::free_port;
 use crate::tools;
 use crate::wait::until_within;
@@ -80,14 +80,27 @@ impl Postgres {
 
     /// Starts it again on its port, with all it had synced.
     pub async fn restart(&mut self) {
-        self.process = launch(&self.programs, &self.directory.path().join("data"), self.port);
-        self.ready().await;
+        // It does not start before the last process of the one that was killed has ended.
+        let began = Instant::now();
+        loop {
+            self.process = launch(&self.programs, &self.directory.path().join("data"), self.port);
+            while runs(self.process.id()) {
+                if self.is_ready() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            assert!(began.elapsed() < START, "PostgreSQL does not start again");
+        }
     }
 
     async fn ready(&self) {
+        until_within("PostgreSQL answers", START, async || self.is_ready().then_some(())).await;
+    }
+
+    fn is_ready(&self) -> bool {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("ready_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        until_within("PostgreSQL answers", START, async || self.create(&name).then_some(())).await;
+        self.create(&format!("ready_{}", NEXT.fetch_add(1, Ordering::Relaxed)))
     }
 
     fn create(&self, name: &str) -> bool {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use crate::alerts::unique;
 use crate::host::{Host, Server};
@@ -33,6 +34,9 @@ pub struct Settings {
     pub(crate) environment: Vec<(String, String)>,
     config: String,
     data: String,
+    /// Whether its store is a database of PostgreSQL, which its clones share.
+    pub(crate) shares_store: bool,
+    pub(crate) store: Arc<OnceCell<String>>,
     directory: Arc<TempDir>,
 }
 
@@ -49,6 +53,9 @@ impl Settings {
             environment: Vec::new(),
             config: QUICK_RETRIES.to_owned(),
             data: "data".to_owned(),
+            // `TESTS_STORE=postgres` has each test run on PostgreSQL.
+            shares_store: std::env::var("TESTS_STORE").is_ok_and(|store| store == "postgres"),
+            store: Arc::default(),
             directory: Arc::new(directory),
         }
     }
@@ -65,10 +72,23 @@ impl Settings {
         self
     }
 
-    /// In this role, with a data directory of its own.
+    /// In this role, with a data directory of its own, and a store that it shares with its clones unless it has all roles.
     pub fn role(mut self, role: &'static str) -> Self {
         self.role = role;
         self.data = unique("data-");
+        self.shares_store |= role != "all";
+        self
+    }
+
+    /// With this data directory.
+    pub fn and_data(mut self, directory: &Path) -> Self {
+        self.data = directory.to_str().expect("UTF-8").to_owned();
+        self
+    }
+
+    /// With a store that it shares with its clones.
+    pub fn shared_store(mut self) -> Self {
+        self.shares_store = true;
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use campanile_store::{Disposition, Limits, Location, Store, StoreError};
+use campanile_store::{Disposition, Limits, Location, Progress, Store, StoreError};
 
 use crate::on_both;
 use crate::places::Place;
@@ -10,6 +10,8 @@ use crate::samples::{SECOND, START, firing, named, request, resolved, unidentifi
 
 on_both!(
     a_life_has_one_thread_and_ids_that_count_up,
+    what_ends_nothing_has_an_id_of_its_own,
+    an_old_resolve_leaves_the_life_open,
     a_request_is_repeated_under_its_id,
     an_id_with_other_content_is_refused,
     a_request_larger_than_a_transaction_is_accepted_whole,
@@ -39,13 +41,44 @@ async fn a_life_has_one_thread_and_ids_that_count_up(place: Place) {
     );
     // It fires again with the same start: a life of its own.
     let again = dispositions(&store, vec![resolved("db-1"), firing("db-1"), resolved("db-1")]).await;
-    assert_eq!(again[0], (format!("{first}-resolved"), Disposition::NothingOpen));
+    assert_eq!(again[0].1, Disposition::NothingOpen);
     assert_eq!((again[1].1, again[2].1), (Disposition::New, Disposition::Resolves));
     assert_ne!(again[1].0, first);
     assert_eq!(again[2].0, format!("{}-resolved", again[1].0));
     let ids: HashSet<_> = begun.iter().chain(&again).map(|(id, _)| id).collect();
+    assert_eq!(place.number("SELECT count(*) FROM notifications").await, 5);
+    assert_eq!(ids.len(), 5);
+}
+
+/// A sender posts each resolve several times: those that end nothing share one row, which has an id of its own.
+async fn what_ends_nothing_has_an_id_of_its_own(place: Place) {
+    let store = place.open().await;
+    let posted = dispositions(&store, vec![firing("db-1"), resolved("db-1"), resolved("db-1")]).await;
+    let again = dispositions(&store, vec![resolved("db-1"), resolved("db-1")]).await;
+    assert_eq!(posted[2].1, Disposition::NothingOpen);
+    assert_eq!(again, [posted[2].clone(), posted[2].clone()]);
+    assert!(posted[2].0 != posted[1].0 && posted[2].0 != posted[0].0, "{posted:?}");
+    let found = store.find(&posted[2].0).await.unwrap().unwrap();
+    assert_eq!((found.disposition, found.progress), (Disposition::NothingOpen, Progress::Ended));
+    assert_eq!((&found.thread_id, found.is_open), (&posted[0].0, false));
+    // The first that is heard of a key ends nothing either.
+    let first = dispositions(&store, vec![resolved("db-2"), resolved("db-2")]).await;
+    assert_eq!((first[0].1, &first[1]), (Disposition::NothingOpen, &first[0]));
     assert_eq!(place.number("SELECT count(*) FROM notifications").await, 4);
-    assert_eq!(ids.len(), 4);
+}
+
+/// What ended before the life began is of an earlier one: it neither ends the life nor counts as a sign of it.
+async fn an_old_resolve_leaves_the_life_open(place: Place) {
+    let store = place.open().await;
+    let begun = dispositions(&store, vec![firing("db-1")]).await;
+    let seen_at = store.find(&begun[0].0).await.unwrap().unwrap().seen_at;
+    let mut old = resolved("db-1");
+    old.post.ends_at = Some(START - 1);
+    let ended = dispositions(&store, vec![old]).await;
+    assert_eq!(ended[0].1, Disposition::NothingOpen);
+    let found = store.find(&ended[0].0).await.unwrap().unwrap();
+    assert_eq!((found.disposition, found.is_open, found.seen_at), (ended[0].1, true, seen_at));
+    assert_eq!(dispositions(&store, vec![resolved("db-1")]).await[0].1, Disposition::Resolves);
 }
 
 async fn a_request_is_repeated_under_its_id(place: Place) {

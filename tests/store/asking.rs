@@ -1,7 +1,7 @@
 //! Look-ups: lists in order of acceptance over pages, what is open now, and what a text finds.
 
 use campanile_store::life::Severity;
-use campanile_store::{Filter, Outcome, Store};
+use campanile_store::{Disposition, Filter, Incoming, Outcome, Store, StoreReader};
 
 use crate::on_both;
 use crate::places::Place;
@@ -14,6 +14,8 @@ on_both!(
     a_text_is_found_as_it_is_written,
     an_alert_that_is_not_there_is_not_found,
     a_long_list_is_read_to_its_end,
+    what_was_not_seen_for_long_is_stale_until_it_fires,
+    open_scopes_are_counted_beside_the_host,
 );
 
 /// The ids of all pages of so many.
@@ -56,8 +58,40 @@ async fn what_is_open_is_listed_once_for_each_life(place: Place) {
     let found = &page.found[0];
     assert_eq!((found.duplicates, found.severity, found.is_open), (1, 3, true));
     assert_eq!((found.key.as_deref(), &found.thread_id), (Some("db-1"), &accepted[0].id));
-    let stale = Filter { seen_since: Some(found.seen_at + 1), ..open.clone() };
-    assert!(pages(&store, &stale, 10).await.is_empty());
+    assert!(!found.is_stale);
+}
+
+async fn what_was_not_seen_for_long_is_stale_until_it_fires(place: Place) {
+    let store = place.open().await;
+    let ids: Vec<_> = store.accept(request(vec![firing("db-1"), firing("db-2")])).await.unwrap().alerts;
+    place.execute("UPDATE lives SET seen_at = seen_at - 90000000000 WHERE sender_key = 'db-1'").await;
+    let open = Filter { open: true, ..Filter::default() };
+    let with_stale = Filter { stale: true, ..open.clone() };
+    assert_eq!(pages(&store, &open, 10).await, [ids[1].id.clone()]);
+    assert_eq!(pages(&store, &with_stale, 10).await, [ids[1].id.clone(), ids[0].id.clone()]);
+    assert_eq!(pages(&store, &Filter::default(), 10).await.len(), 2, "a list of all leaves nothing out");
+    let page = store.list(&with_stale, None, 10).await.unwrap();
+    assert_eq!(page.found.iter().map(|found| found.is_stale).collect::<Vec<_>>(), [false, true]);
+    assert!(store.find(&ids[0].id).await.unwrap().unwrap().is_stale);
+    // It is a duplicate as before, and the mark is gone.
+    let again = store.accept(request(vec![firing("db-1")])).await.unwrap().alerts;
+    assert_eq!(again[0].disposition, Disposition::Duplicate);
+    assert_eq!(pages(&store, &open, 10).await.len(), 2);
+    place.execute("UPDATE lives SET seen_at = seen_at - 90000000000").await;
+    let ended = store.accept(request(vec![resolved("db-1")])).await.unwrap().alerts;
+    assert_eq!(ended[0].disposition, Disposition::Resolves);
+    assert_eq!(pages(&store, &with_stale, 10).await, [ids[1].id.clone()]);
+}
+
+async fn open_scopes_are_counted_beside_the_host(place: Place) {
+    assert!(StoreReader::open(&place.location).await.unwrap().is_none(), "it is not there");
+    let store = place.open().await;
+    let elsewhere = Incoming { scope: "team-a".to_owned(), ..firing("db-3") };
+    let alerts = vec![firing("db-1"), firing("db-2"), resolved("db-2"), elsewhere, unidentified(1)];
+    store.accept(request(alerts)).await.unwrap();
+    let mut reader = StoreReader::open(&place.location).await.unwrap().unwrap();
+    let scopes = reader.open_scopes().await.unwrap();
+    assert_eq!(scopes, [("grafana".to_owned(), 1), ("team-a".to_owned(), 1)].into());
 }
 
 async fn a_filter_takes_what_meets_all_of_it(place: Place) {

@@ -10,7 +10,7 @@ use harness::until;
 use tokio::time::Instant;
 
 use crate::on_both;
-use crate::places::{Place, pending};
+use crate::places::Place;
 use crate::samples::{SECOND, START, ended, firing, request, resolved};
 
 on_both!(
@@ -20,6 +20,7 @@ on_both!(
     a_resolve_goes_to_all_whom_the_life_reached,
     an_alert_is_resolved_when_its_resolve_is_due,
     a_dead_letter_is_retried_by_one_alone,
+    a_dead_letter_that_is_over_stays_so,
     a_life_with_a_dead_letter_is_not_forgotten,
     an_end_wakes_who_waits_for_it,
     an_end_at_another_host_is_found,
@@ -91,8 +92,11 @@ async fn an_acknowledgement_during_posts_is_kept(place: Place) {
 async fn a_resolve_goes_to_all_whom_the_life_reached(place: Place) {
     let store = place.open().await;
     let reach = |id: &str, receivers: &[&str]| {
-        let reached =
-            receivers.iter().map(|name| Reached { receiver: (*name).to_owned(), receipt: b"ts\0".to_vec() });
+        let reached = receivers.iter().map(|name| Reached {
+            receiver: (*name).to_owned(),
+            has_it: true,
+            receipt: b"ts\0".to_vec(),
+        });
         End { reached: reached.collect(), ..ended(id, Outcome::Delivered, b"") }
     };
     let (first, _) = accept(&store, firing("db-1")).await;
@@ -122,52 +126,90 @@ async fn an_alert_is_resolved_when_its_resolve_is_due(place: Place) {
     .await;
 }
 
-fn letter(id: &str, receiver: &str) -> DeadLetter {
+fn letter(alert_id: &str, id: &str, receiver: &str) -> DeadLetter {
     DeadLetter {
         delivery_id: id.to_owned(),
+        alert_id: alert_id.to_owned(),
         receiver: receiver.to_owned(),
         error_code: "timeout".to_owned(),
-        step: b"{}".to_vec(),
+        delivery: b"{}".to_vec(),
+        state: DeadLetterState::Exhausted,
     }
+}
+
+fn by_id(id: &str) -> DeadLetterFilter {
+    DeadLetterFilter { id: Some(id.to_owned()), ..DeadLetterFilter::default() }
 }
 
 async fn a_dead_letter_is_retried_by_one_alone(place: Place) {
     let store = place.open().await;
     let (id, _) = accept(&store, firing("db-1")).await;
-    let dead_letters = (0..20).map(|one| letter(&format!("d{one:02}"), ["chat", "phone"][one % 2])).collect();
-    store.end(End { dead_letters, ..ended(&id, Outcome::Failed, b"") }).await.unwrap();
+    for one in 0..20 {
+        let letter = letter(&id, &format!("d{one:02}"), ["chat", "phone"][one % 2]);
+        assert!(store.put_dead_letter(letter, None).await.unwrap());
+    }
     let chat = DeadLetterFilter {
         receiver: Some("chat".to_owned()),
-        alert_id: Some(id.clone()),
+        id: Some(id.clone()),
         error_code: Some("timeout".to_owned()),
-        ..DeadLetterFilter::default()
+        severity: Some(1),
+        since: Some(0),
     };
-    let page = store.dead_letters(&chat, "d04", 3).await.unwrap();
-    let listed: Vec<_> = page.iter().map(|kept| &*kept.dead_letter.delivery_id).collect();
-    assert_eq!(listed, ["d06", "d08", "d10"]);
-    assert_eq!((&page[0].alert_id, page[0].state), (&id, DeadLetterState::Exhausted));
+    let listed = async |filter: &DeadLetterFilter, are_over, most| {
+        let page = store.dead_letters(filter, are_over, most).await.unwrap();
+        page.into_iter().map(|kept| kept.dead_letter.delivery_id).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&chat, false, 3).await, ["d18", "d16", "d14"]);
+    assert_eq!(listed(&by_id("d07"), false, 3).await, ["d07"]);
+    for nothing in [
+        DeadLetterFilter { severity: Some(3), ..chat.clone() },
+        DeadLetterFilter { since: Some(i64::MAX), ..chat.clone() },
+        DeadLetterFilter { receiver: Some("mail".to_owned()), ..chat.clone() },
+    ] {
+        assert!(listed(&nothing, false, 3).await.is_empty(), "{nothing:?}");
+    }
     let retried = store.change_dead_letters(&chat, DeadLetterState::Retrying, 4).await.unwrap();
     assert_eq!(retried.len(), 4);
     let others = store.change_dead_letters(&chat, DeadLetterState::Retrying, 100).await.unwrap();
     assert_eq!(others.len(), 6, "each is retried by one alone");
-    // One is made after all, one is exhausted again.
-    let one = |id: &str| DeadLetterFilter { delivery_id: Some(id.to_owned()), ..DeadLetterFilter::default() };
-    store.change_dead_letters(&one("d00"), DeadLetterState::Delivered, 1).await.unwrap();
-    store
-        .end(End { dead_letters: vec![letter("d02", "chat")], ..ended(&id, Outcome::Failed, b"") })
-        .await
-        .unwrap();
-    let left = store.dead_letters(&chat, "", 100).await.unwrap();
-    let left: Vec<_> = left.iter().map(|kept| (&*kept.dead_letter.delivery_id, kept.state)).take(3).collect();
-    let retrying = DeadLetterState::Retrying;
-    assert_eq!(left, [("d02", DeadLetterState::Exhausted), ("d04", retrying), ("d06", retrying)]);
+    let behind = store.retrying_dead_letters(0, "d04", 2).await.unwrap();
+    let behind: Vec<_> = behind.iter().map(|kept| &*kept.dead_letter.delivery_id).collect();
+    assert_eq!(behind, ["d06", "d08"]);
+    assert_eq!(store.retrying_dead_letters(60_000_000, "", 2).await.unwrap().len(), 0, "they are too young");
+    store.exhaust_again("d04").await.unwrap();
+    assert_eq!(store.retrying_dead_letters(0, "", 100).await.unwrap().len(), 9);
+    assert_eq!(store.count_dead_letters().await.unwrap(), 20);
+}
+
+async fn a_dead_letter_that_is_over_stays_so(place: Place) {
+    use DeadLetterState::{Delivered, Discarded, Exhausted};
+    let store = place.open().await;
+    let (id, _) = accept(&store, firing("db-1")).await;
+    let put = async |state| {
+        let letter = DeadLetter { state, ..letter(&id, "d1", "chat") };
+        let reached =
+            Reached { receiver: "chat".to_owned(), has_it: state == Delivered, receipt: b"7".to_vec() };
+        assert!(store.put_dead_letter(letter, (state == Delivered).then_some(reached)).await.unwrap());
+        store.dead_letters_of(&id).await.unwrap()[0].dead_letter.state
+    };
+    assert_eq!(put(Exhausted).await, Exhausted);
+    store.change_dead_letters(&by_id("d1"), Discarded, 1).await.unwrap();
+    assert_eq!(put(Exhausted).await, Discarded, "an attempt that was under way failed");
+    assert_eq!(put(Delivered).await, Delivered, "one that was under way arrived");
+    assert_eq!(put(Exhausted).await, Delivered);
+    assert_eq!(store.standing(&id).await.unwrap().unwrap().reached.len(), 1, "its resolve goes there");
+    assert_eq!(store.change_dead_letters(&by_id("d1"), Discarded, 1).await.unwrap().len(), 0);
+    assert_eq!(store.dead_letters(&by_id(&id), true, 9).await.unwrap().len(), 1);
+    assert_eq!(store.count_dead_letters().await.unwrap(), 0);
+    let unknown = letter("alert-of-another-store", "d2", "chat");
+    assert!(!store.put_dead_letter(unknown, None).await.unwrap());
 }
 
 async fn a_life_with_a_dead_letter_is_not_forgotten(place: Place) {
     let store = place.open().await;
     let (id, _) = accept(&store, firing("db-1")).await;
     let (end, _) = accept(&store, resolved("db-1")).await;
-    let dead_letters = vec![letter("d1", "chat")];
+    let dead_letters = vec![letter(&id, "d1", "chat")];
     store.end(End { dead_letters, ..ended(&id, Outcome::Failed, b"") }).await.unwrap();
     store.end(ended(&end, Outcome::Delivered, b"")).await.unwrap();
     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -194,7 +236,7 @@ async fn an_end_wakes_who_waits_for_it(place: Place) {
         assert_eq!(one.await.unwrap().unwrap().unwrap().outcome, Some(Outcome::Delivered));
     }
     assert!(Instant::now() < until, "the end was found when there was no more time to wait");
-    assert_eq!(pending(&store).await, 0);
+    assert_eq!(place.pending().await, 0);
 }
 
 async fn an_end_at_another_host_is_found(place: Place) {

@@ -6,7 +6,7 @@ use campanile_store::life::{Policy, Severity};
 use campanile_store::{Claim, Disposition, Incoming, Lease, Outcome, Request, Take};
 
 use crate::on_both;
-use crate::places::{Place, pending};
+use crate::places::Place;
 use crate::samples::{SECOND, ended, firing, request, resolved, unidentified};
 
 on_both!(
@@ -14,7 +14,7 @@ on_both!(
     a_busy_scope_does_not_starve_another,
     no_scope_waits_for_the_whole_backlog_of_another,
     many_that_wait_are_carried_together,
-    a_workflow_that_is_there_is_not_claimed_again,
+    what_has_ended_of_a_workflow_is_not_claimed_again,
     no_notification_is_claimed_twice,
     a_claim_that_was_not_started_is_claimed_again_as_it_was,
     a_lone_alert_is_claimed_as_it_is_accepted,
@@ -30,7 +30,14 @@ fn lease(host: &str) -> Lease {
 
 /// Takes of all severities: up to `most` together.
 fn take(host: &str, most: usize) -> Take {
-    Take { claim: lease(host), severities: 0..=3, after: String::new(), most_single: 1, most_together: most }
+    Take {
+        claim: lease(host),
+        severities: 0..=3,
+        after: String::new(),
+        most_single: 1,
+        most_together: most,
+        most_bytes: 1 << 20,
+    }
 }
 
 fn ranked(number: usize, scope: &str, rank: i16) -> Incoming {
@@ -85,7 +92,7 @@ async fn no_scope_waits_for_the_whole_backlog_of_another(place: Place) {
     assert_eq!(scopes, ["a", "b", "c", "a", "b"]);
 }
 
-async fn a_workflow_that_is_there_is_not_claimed_again(place: Place) {
+async fn what_has_ended_of_a_workflow_is_not_claimed_again(place: Place) {
     let store = place.open().await;
     store.accept(request((0..4).map(unidentified).collect())).await.unwrap();
     let expired = Take { claim: Lease { lease: 0, ..lease("dead") }, ..take("dead", 4) };
@@ -93,8 +100,9 @@ async fn a_workflow_that_is_there_is_not_claimed_again(place: Place) {
     // Its host died before it could note the start; the workflow has ended one of its alerts.
     let first = &claims[0].notifications[0].id;
     assert!(store.end(ended(first, Outcome::Delivered, b"")).await.unwrap());
-    assert_eq!(store.reclaim(&lease("alive"), 100).await.unwrap(), []);
-    assert_eq!(store.check().await.unwrap().notifications, [0, 0, 3, 0, 1], "the others are started");
+    let again = store.reclaim(&lease("alive"), 100).await.unwrap();
+    let rest = claims[0].notifications[1..].to_vec();
+    assert_eq!(again, [Claim { workflow_id: claims[0].workflow_id.clone(), notifications: rest }]);
 }
 
 async fn many_that_wait_are_carried_together(place: Place) {
@@ -151,8 +159,9 @@ async fn a_claim_that_was_not_started_is_claimed_again_as_it_was(place: Place) {
     let expired = |most| Take { claim: Lease { lease: 0, ..lease("dead") }, ..take("dead", most) };
     let batch = store.claim(&expired(4)).await.unwrap();
     let running = store.claim(&expired(2)).await.unwrap();
-    store.started(&running[0]).await.unwrap();
-    let again = store.reclaim(&lease("alive"), 1).await.unwrap();
+    let running: Vec<_> = running[0].notifications.iter().map(|claimed| claimed.number).collect();
+    store.started(&running).await.unwrap();
+    let again = store.reclaim(&lease("alive"), 2).await.unwrap();
     assert_eq!(again, batch, "whole, though less was asked for");
     assert_eq!(store.reclaim(&lease("alive"), 100).await.unwrap(), [], "its lease holds now");
 }
@@ -161,9 +170,15 @@ async fn a_lone_alert_is_claimed_as_it_is_accepted(place: Place) {
     let store = place.open().await;
     let lone = Request { claim: Some(lease("h")), ..request(vec![firing("db-1")]) };
     let accepted = store.accept(lone.clone()).await.unwrap();
-    assert!(accepted.alerts[0].is_claimed);
+    let [claim] = &accepted.claims[..] else { panic!("{accepted:?}") };
+    assert_eq!(
+        (&claim.workflow_id, &claim.notifications[0].id),
+        (&accepted.alerts[0].id, &accepted.alerts[0].id)
+    );
+    let claimed = &claim.notifications[0];
+    assert_eq!((&claimed.document, &claimed.origin), (&lone.alerts[0].document, &lone.origin));
     assert_eq!(store.claim(&take("h", 10)).await.unwrap(), [], "nothing is left to claim");
-    assert!(!store.accept(lone).await.unwrap().alerts[0].is_claimed, "a duplicate has nothing to start");
+    assert_eq!(store.accept(lone).await.unwrap().claims, [], "a duplicate has nothing to start");
     let found = store.find(&accepted.alerts[0].id).await.unwrap().unwrap();
     assert_eq!(found.carried_by.as_deref(), Some(&*found.id));
 }
@@ -198,7 +213,7 @@ async fn a_resolve_that_was_taken_back_is_never_claimed(place: Place) {
     assert_eq!(store.release().await.unwrap(), 0);
     let claimed = ids(&store.claim(&take("h", 10)).await.unwrap());
     assert!(claimed.len() == 2 && !claimed.iter().any(|id| id.ends_with("-resolved")), "{claimed:?}");
-    let taken_back = "SELECT count(*) FROM notifications WHERE state = 4 AND superseded_by IS NOT NULL";
+    let taken_back = "SELECT count(*) FROM notifications WHERE state = 5 AND superseded_by IS NOT NULL";
     assert_eq!(place.number(taken_back).await, 1);
 }
 
@@ -214,7 +229,7 @@ async fn a_resolve_is_as_urgent_as_what_it_ends(place: Place) {
 async fn an_end_is_kept_with_its_ledger(place: Place) {
     let store = place.open().await;
     let accepted = store.accept(request((0..50).map(unidentified).collect())).await.unwrap().alerts;
-    assert_eq!(pending(&store).await, 50);
+    assert_eq!(place.pending().await, 50);
     let ending = accepted.iter().take(40).map(|placed| {
         let end = ended(&placed.id, Outcome::Partial, b"\0steps");
         let store = store.clone();
@@ -223,7 +238,7 @@ async fn an_end_is_kept_with_its_ledger(place: Place) {
     for ended in ending.collect::<Vec<_>>() {
         ended.await.unwrap();
     }
-    assert_eq!(pending(&store).await, 10);
+    assert_eq!(place.pending().await, 10);
     let found = store.find(&accepted[7].id).await.unwrap().unwrap();
     assert_eq!((found.outcome, found.ledger.as_deref()), (Some(Outcome::Partial), Some(&b"\0steps"[..])));
     assert!(found.ended_at.is_some_and(|at| at >= found.accepted_at));
@@ -231,4 +246,15 @@ async fn an_end_is_kept_with_its_ledger(place: Place) {
     assert!(!unknown && place.number("SELECT count(*) FROM ledgers").await == 40);
     let claims = store.claim(&take("h", 100)).await.unwrap();
     assert_eq!(ids(&claims).len(), 10, "what has ended is not started");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_takes_up_at_once_what_it_had_claimed_before_its_end() {
+    let place = Place::file();
+    let store = place.open().await;
+    store.accept(request(vec![firing("db-1")])).await.unwrap();
+    let claimed = store.claim(&take("dead", 1)).await.unwrap();
+    assert_eq!(store.reclaim(&lease("alive"), 100).await.unwrap(), [], "its lease holds");
+    store.close().await;
+    assert_eq!(place.open().await.reclaim(&lease("alive"), 100).await.unwrap(), claimed);
 }

@@ -11,8 +11,11 @@ mod kills;
 mod lives;
 mod model;
 mod places;
+mod rewriting;
 mod samples;
 mod schema;
+mod spooling;
+mod suspending;
 mod trouble;
 
 /// Makes two tests of a function that takes a [`places::Place`].

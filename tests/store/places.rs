@@ -1,6 +1,6 @@
 //! Where a test has its store.
 
-use campanile_store::{Limits, Location, Store};
+use campanile_store::{Check, Limits, Location, Store, StoreReader};
 use harness::Postgres;
 use sqlx::any::install_default_drivers;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
@@ -47,6 +47,16 @@ impl Place {
         connection.close().await.unwrap();
     }
 
+    /// What is in the store.
+    pub(crate) async fn check(&self) -> Check {
+        check(&self.location).await
+    }
+
+    /// How many notifications are not at their end.
+    pub(crate) async fn pending(&self) -> u64 {
+        pending(&self.location).await
+    }
+
     /// The one number that a query gives.
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         let mut connection = self.connection().await;
@@ -56,7 +66,12 @@ impl Place {
     }
 }
 
+async fn check(location: &Location) -> Check {
+    let mut reader = StoreReader::open(location).await.unwrap().unwrap();
+    reader.check().await.unwrap()
+}
+
 /// How many notifications of a store are not at their end.
-pub(crate) async fn pending(store: &Store) -> u64 {
-    store.check().await.unwrap().notifications[..4].iter().sum()
+pub(crate) async fn pending(location: &Location) -> u64 {
+    check(location).await.notifications[..5].iter().sum()
 }

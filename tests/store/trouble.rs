@@ -30,7 +30,8 @@ async fn a_key_that_postgresql_refuses_fails_its_request_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_costs_nothing_that_was_accepted() {
     let mut server = Postgres::start().await;
-    let store = Store::open(server.database().parse().unwrap(), Limits::default()).await.unwrap();
+    let location: Location = server.database().parse().unwrap();
+    let store = Store::open(location.clone(), Limits::default()).await.unwrap();
     let mut accepted = 0;
     for round in 0..3 {
         let posting = tokio::spawn({
@@ -63,7 +64,7 @@ async fn a_server_that_is_killed_costs_nothing_that_was_accepted() {
         accepted += 1;
     }
     // One that was committed and not answered may be there, too.
-    let kept = pending(&store).await;
+    let kept = pending(&location).await;
     println!("{accepted} accepted, {kept} kept");
     assert!(accepted > 3 && (accepted..=accepted + 6).contains(&kept), "{accepted} accepted, {kept} kept");
 }
@@ -88,7 +89,8 @@ fn a_full_disk_is_said_and_left_behind() {
 #[ignore = "a part of a_full_disk_is_said_and_left_behind"]
 async fn in_a_process_of_its_own() {
     let file = std::env::var_os("STORE_FILE").unwrap();
-    let store = Store::open(Location::File(file.into()), Limits::default()).await.unwrap();
+    let location = Location::File(file.into());
+    let store = Store::open(location.clone(), Limits::default()).await.unwrap();
     let first = store.accept(request(vec![firing("db-1")])).await.unwrap();
     limit(Some(64 << 10));
     let mut large = firing("db-2");
@@ -103,7 +105,7 @@ async fn in_a_process_of_its_own() {
     );
     limit(None);
     store.accept(request(vec![large])).await.unwrap();
-    assert_eq!(pending(&store).await, 2, "nothing of what failed is there");
+    assert_eq!(pending(&location).await, 2, "nothing of what failed is there");
 }
 
 fn limit(bytes: Option<u64>) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use harness::alerts::{alert, identified, unique, with};
 use harness::host::ids;
-use harness::{Answer, Plugin, Receiver, Settings};
+use harness::{Answer, Host, Plugin, Receiver, Settings};
 use serde_json::{Value, json};
 
 fn numbered(count: usize) -> Vec<Value> {
@@ -40,15 +40,22 @@ async fn a_batch_of_three_hundred_is_delivered_in_full_and_answered_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn alerts_without_identity_are_told_apart_by_their_place() {
+async fn every_alert_of_a_request_has_an_id_of_its_own() {
     let receiver = Receiver::start().await;
     let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
-    let batch = unique("places-");
-    let request = json!({"alerts": numbered(3), "batch_id": batch});
-    let answer = host.post("/webhook/alerts/sync", &request).await.ok();
-    assert_eq!(ids(&answer), vec![format!("batch-{batch}"); 3]);
-    for (index, result) in answer["results"].as_array().into_iter().flatten().enumerate() {
-        assert_eq!(result["id"], format!("batch-{batch}#{index}"));
+    let known = identified("known");
+    let request =
+        json!({"alerts": [alert("unknown"), known, alert("unknown too")], "batch_id": unique("mixed-")});
+    let answer = host.post("/webhook/alerts", &request).await.ok();
+    let own = format!("alert-{}-20231201-143022", known["id"].as_str().expect("identified"));
+    let all = ids(&answer);
+    assert_eq!((all.iter().collect::<BTreeSet<_>>().len(), &all[1]), (3, &own));
+    let accepted: Vec<_> = all.iter().map(|id| json!({"workflow_id": id, "disposition": "new"})).collect();
+    assert_eq!(answer["alerts"], json!(accepted));
+    for (id, title) in all.iter().zip(["unknown", "known", "unknown too"]) {
+        let found = host.completed(id).await;
+        assert_eq!((&found["outcome"], &found["alert"]["title"]), (&json!("delivered"), &json!(title)));
+        assert!(found["carried_by"].is_string(), "{found}");
     }
 }
 
@@ -62,32 +69,8 @@ async fn a_repeated_batch_id_finds_the_first_one_again() {
     let first = host.post("/webhook/alerts/sync", &request).await.ok();
     let second = host.post("/webhook/alerts/sync", &request).await.ok();
     assert_eq!(ids(&first), ids(&second));
-    assert!(ids(&first).iter().collect::<BTreeSet<_>>().len() > 1, "half a megabyte is more than one chunk");
     assert_eq!(second["results"][69]["outcome"], "delivered");
     assert_eq!(receiver.received("/pager").len(), 70, "nobody was told twice");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn each_alert_of_a_mixed_batch_is_held_by_the_workflow_that_is_named_for_it() {
-    let receiver = Receiver::start().await;
-    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
-    let batch = unique("mixed-");
-    let known = identified("known");
-    let request = json!({"alerts": [alert("unknown"), known, alert("unknown too")], "batch_id": batch});
-    let answer = host.post("/webhook/alerts/sync", &request).await.ok();
-    let own = format!("alert-{}-20231201-143022", known["id"].as_str().expect("identified"));
-    assert_eq!(ids(&answer), [format!("batch-{batch}"), own.clone(), format!("batch-{batch}")]);
-    assert_eq!(answer["results"][1]["id"], own);
-    for (result, title) in
-        answer["results"].as_array().expect("results").iter().zip(["unknown", "known", "unknown too"])
-    {
-        assert_eq!(result["ledger"]["alert"]["title"], title);
-    }
-    let held = host.completed(&own).await;
-    assert_eq!(held["outcome"], "delivered");
-    let held = host.completed(&format!("batch-{batch}")).await;
-    let carried: Vec<_> = held["alerts"].as_array().into_iter().flatten().map(|one| &one["id"]).collect();
-    assert_eq!(carried, [&format!("batch-{batch}#0"), &format!("batch-{batch}#2")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +88,7 @@ async fn one_bad_receiver_does_not_hold_up_the_rest_of_a_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeated_batch_is_answered_with_the_ids_that_temporal_holds() {
+async fn a_repeated_batch_is_answered_with_the_first_ids() {
     let receiver = Receiver::start().await;
     let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
     // An identity without a start: the id has the time of receipt in it, and that of the first post counts.
@@ -132,7 +115,6 @@ async fn a_batch_id_that_was_used_for_other_alerts_is_refused() {
         let alerts: Vec<_> = titles.iter().map(|title| alert(title)).collect();
         host.post("/webhook/alerts/sync", &json!({"alerts": alerts, "batch_id": batch})).await
     };
-    // A single alert and several are held by different workflow types under the same id.
     assert_eq!(post(&["first"]).await.status, 200);
     for others in [&["first", "second"][..], &["other"], &["other", "others"]] {
         let reply = post(others).await;
@@ -147,41 +129,48 @@ async fn a_batch_id_that_was_used_for_other_alerts_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ids_of_batches_and_of_their_parts_do_not_meet() {
+async fn many_alerts_share_workflows_and_are_found_by_themselves() {
     let receiver = Receiver::start().await;
-    let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
-    let batch = unique("part-");
-    let large = json!({"alerts": numbered(150), "batch_id": batch});
-    let answer = host.post("/webhook/alerts/sync?timeout=60s", &large).await.ok();
-    let parts: BTreeSet<_> = ids(&answer).into_iter().collect();
-    assert_eq!(parts, [format!("batch-{batch}"), format!("batch-{batch}~2")].into());
+    let ui = "\n[temporal]\nui-url = \"http://temporal.example\"\n";
+    let settings = Settings::new().and_config(ui).plugin(Plugin::recorder("pager", &receiver, ""));
+    let host = settings.start().await;
+    let alerts: Vec<_> = (0..150).map(|number| identified(&format!("number {number}"))).collect();
+    let answer = host.post("/webhook/alerts/sync?timeout=60s", &json!({"alerts": alerts})).await.ok();
+    let mut carriers = BTreeSet::new();
+    for id in ids(&answer) {
+        let found = host.get(&format!("/alerts/{id}")).await.ok();
+        assert_eq!((&found["outcome"], &found["workflow_id"]), (&json!("delivered"), &json!(id)));
+        let carrier = found["carried_by"].as_str().expect("it was carried");
+        let url = found["temporal_url"].as_str().expect("a link to what carries it");
+        assert!(url.contains(&format!("/workflows/{carrier}")), "{found}");
+        carriers.insert(carrier.to_owned());
+    }
+    assert!(carriers.len() < 20, "{carriers:?}");
+    assert!(carriers.iter().any(|carrier| carrier.starts_with("batch-")), "{carriers:?}");
     for end in ["~2", "#0"] {
-        let request = json!({"alerts": numbered(2), "batch_id": format!("{batch}{end}")});
+        let request = json!({"alerts": numbered(2), "batch_id": format!("part{end}")});
         let reply = host.post("/webhook/alerts", &request).await;
         assert_eq!((reply.status, &reply.json()["errors"][0]["path"]), (400, &json!("batch_id")));
     }
-    let other = json!({"alerts": numbered(2), "batch_id": format!("{batch}-2")});
-    assert_eq!(host.post("/webhook/alerts/sync", &other).await.ok()["results"][1]["outcome"], "delivered");
-    let part = host.get(&format!("/alerts/batch-{batch}~2%23120")).await.ok();
-    assert_eq!(part["alert"]["title"], "number 120", "{part}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_names_its_alerts_that_run_on_their_own() {
+async fn alerts_that_no_worker_has_taken_up_can_be_asked_for() {
     let receiver = Receiver::start().await;
     let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));
-    let webhook = settings.clone().role("webhook").start().await;
-    let batch = unique("family-");
-    let request = json!({"alerts": [identified("a"), identified("b")], "batch_id": batch});
-    let own = ids(&webhook.post("/webhook/alerts", &request).await.ok());
-    let waiting = webhook.get(&format!("/alerts/batch-{batch}")).await.ok();
-    assert_eq!((&waiting["state"], &waiting["children"]), (&json!("running"), &json!(own)));
-    let unknown = webhook.get(&format!("/alerts/{}", own[0])).await;
-    assert_eq!(unknown.status, 404);
-    assert!(unknown.json()["message"].to_string().contains("once a worker"), "{unknown:?}");
-    let _worker = settings.role("worker").start().await;
-    let done = webhook.completed(&format!("batch-{batch}")).await;
-    assert_eq!((&done["alerts"], &done["children"]), (&json!([]), &json!(own)));
+    let webhook = settings.clone().role("webhook");
+    let worker = webhook.clone().role("worker");
+    let webhook = webhook.start().await;
+    let own = webhook.submit(&[identified("a"), identified("b")]).await;
+    for id in &own {
+        let waiting = webhook.get(&format!("/alerts/{id}")).await.ok();
+        assert!(["waiting", "running"].contains(&waiting["state"].as_str().expect("a state")), "{waiting}");
+        assert_eq!(waiting["alert"]["severity"], "high", "{waiting}");
+    }
+    let _worker = worker.start().await;
+    for id in &own {
+        assert_eq!(webhook.completed(id).await["outcome"], "delivered");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,13 +197,9 @@ async fn a_batch_whose_ledgers_are_too_large_is_done_all_the_same() {
     let enrich = Plugin::new("enrich", harness::artifacts::guest("echo")).sidecar(&sidecar);
     let host = Settings::new().plugin(enrich).plugin(Plugin::recorder("pager", &receiver, "")).start().await;
     let results = host.submit_sync(&numbered(100)).await;
-    let is_abridged = |result: &&Value| {
-        result["ledger"]["decisions"].to_string().contains("abridged")
-            && result["ledger"]["alert"]["data"].is_null()
-    };
     assert!(results.iter().all(|result| result["outcome"] == "delivered"), "{:?}", results[0]);
-    let abridged = results.iter().filter(is_abridged).count();
-    assert!((20..80).contains(&abridged), "{abridged} of 100 are abridged");
+    let runbook = |result: &Value| result["ledger"]["alert"]["data"]["runbook"].as_str().map(str::len);
+    assert!(results.iter().all(|result| runbook(result) == Some(15 << 10)), "each is kept whole");
     assert_eq!(titles(&receiver, "/pager").len(), 100);
 }
 
@@ -234,10 +219,67 @@ async fn a_batch_of_more_deliveries_than_one_workflow_is_to_have_is_delivered_in
         assert_eq!(result["ledger"]["steps"].as_array().map(Vec::len), Some(names.len()), "{result}");
     }
     assert_eq!(receiver.received("/pager").len(), 100 * names.len(), "nobody was told twice");
-    let batch = host.get(&format!("/alerts/{}", ids(&answer)[0])).await.ok();
-    let children = batch["children"].as_array().expect("those that there was no room for");
-    assert_eq!(children.len(), 17, "1,000 deliveries are 83 alerts of 12");
-    let last = children[0].as_str().expect("an id");
-    let found = host.get(&format!("/alerts/{}", last.replace('#', "%23"))).await.ok();
-    assert_eq!((&found["outcome"], &found["workflow_id"]), (&json!("delivered"), &json!(last)));
+    for id in ids(&answer) {
+        assert_eq!(host.get(&format!("/alerts/{id}")).await.ok()["outcome"], "delivered");
+    }
+}
+
+/// What Alertmanager posts of a group of so many alerts, named from this number on.
+fn group(first: usize, count: usize) -> Value {
+    let alert = |number: usize| {
+        json!({
+            "status": "firing", "labels": {"alertname": "TargetDown", "instance": format!("node-{number}")},
+            "annotations": {}, "startsAt": "2026-11-29T14:00:00Z", "endsAt": "0001-01-01T00:00:00Z",
+        })
+    };
+    json!({
+        "version": "4", "groupKey": "{}:{alertname=\"TargetDown\"}", "status": "firing", "receiver": "campanile",
+        "groupLabels": {"alertname": "TargetDown"}, "commonLabels": {}, "commonAnnotations": {},
+        "externalURL": "http://alertmanager.example", "truncatedAlerts": 0,
+        "alerts": (first..first + count).map(alert).collect::<Vec<_>>(),
+    })
+}
+
+/// How many alerts the host has listed.
+async fn listed(host: &Host) -> usize {
+    let (mut count, mut cursor) = (0, String::new());
+    loop {
+        let page = host.get(&format!("/alerts?limit=1000{cursor}")).await.ok();
+        count += page["alerts"].as_array().expect("a list").len();
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return count,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_takes_three_thousand_alerts_of_one_request() {
+    let receiver = Receiver::start().await;
+    let settings = Settings::new().plugin(Plugin::shipped("alertmanager"));
+    let only_one = "when = 'alert.labels.instance == \"node-2999\"'";
+    let host = settings.plugin(Plugin::recorder("pager", &receiver, only_one)).start().await;
+    let answer = host.post("/webhook/alertmanager", &group(0, 3_000)).await.ok();
+    assert_eq!((answer["processed_count"].as_u64(), ids(&answer).len()), (Some(3_000), 3_000));
+    let are_new = answer["alerts"].as_array().expect("a list").iter().all(|one| one["disposition"] == "new");
+    assert!(are_new && answer.get("warnings").is_none_or(|warnings| *warnings == json!([])), "{answer}");
+    assert_eq!(listed(&host).await, 3_000);
+    let received = receiver.wait_for("/pager", 1).await;
+    assert_eq!(received[0].json()["alert"]["labels"]["instance"], "node-2999");
+
+    let reply = host.post("/webhook/alertmanager", &group(3_000, 10_001)).await;
+    assert_eq!((reply.status, &reply.json()["code"]), (413, &json!("too-many-alerts")), "{}", reply.text);
+    assert_eq!(listed(&host).await, 3_000, "of what is refused nothing is taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_room_for_all_takes_none() {
+    let full = "\n[store]\npending = 2500\n";
+    let host = Settings::new().and_config(full).plugin(Plugin::shipped("alertmanager")).start().await;
+    let reply = host.post("/webhook/alertmanager", &group(0, 3_000)).await;
+    assert_eq!((reply.status, &reply.json()["code"]), (503, &json!("store-full")), "{}", reply.text);
+    assert_eq!(listed(&host).await, 0);
+    let answer = host.post("/webhook/alertmanager", &group(0, 2_000)).await.ok();
+    assert_eq!(ids(&answer).len(), 2_000);
+    assert_eq!(listed(&host).await, 2_000);
 }

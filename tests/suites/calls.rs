@@ -138,7 +138,7 @@ async fn a_request_that_is_not_waited_for_decides_how_the_call_ends() {
         (&json!("request-not-awaited"), &json!(1)),
         "{ledger}"
     );
-    assert!(own["parked"].is_string() && ledger["outcome"] == "failed", "{ledger}");
+    assert!(own["dead_letter"].is_string() && ledger["outcome"] == "failed", "{ledger}");
     let silent = host.ledger(labelled(alert("nothing sent"), "do", "well")).await;
     let warning = &step(&silent, "misbehave-notifier")["warnings"];
     assert_eq!(*warning, json!(["it returned ok without sending any request or mail"]), "{silent}");

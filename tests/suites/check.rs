@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use harness::alerts::alert;
+use harness::alerts::{alert, identified};
 use harness::cli::{Ran, campanile};
 use harness::senders::new_key;
 use harness::{Plugin, Receiver, Settings, artifacts};
@@ -287,4 +287,22 @@ async fn a_condition_on_a_word_that_no_alert_has_is_warned_about() {
         let line = line.unwrap_or_else(|| panic!("{place} is missing in:\n{}", ran.stdout));
         assert!(line.ends_with(&format!("did you mean \"{meant}\"?")), "{line}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_whose_sender_is_gone_is_named_while_the_host_runs() {
+    let settings = Settings::new();
+    let data = text(settings.data());
+    let host = settings.start().await;
+    host.submit(&[identified("open"), alert("has no end")]).await;
+    let (_, key) = new_key("team-a", &["--sources", "alerts"]);
+    let changed = settings.clone().and_config(&key);
+    let warning = "warning: the scope alerts has 1 open alerts, and no key or source posts to it: give the key of its sender \
+                   scope = \"alerts\"";
+    let ran = check(&changed, &["--data-dir", &data]).await;
+    assert_eq!((ran.code, ran.stdout.contains(warning)), (Some(0), true), "{ran:?}");
+    let kept =
+        changed.replace_in_config("sources = [\"alerts\"]", "sources = [\"alerts\"]\nscope = \"alerts\"");
+    let ran = check(&kept, &["--data-dir", &data]).await;
+    assert!(ran.code == Some(0) && !ran.stdout.contains("the scope"), "{ran:?}");
 }

@@ -65,6 +65,7 @@ async fn a_host_goes_on_when_nothing_reads_its_log_any_more() {
     let mut serve = command();
     let data = tempfile::tempdir().expect("a directory");
     serve.args(["serve", "--role", "webhook", "--listen", &address, "--temporal-address", "127.0.0.1:9"]);
+    serve.args(["--store-url", "postgres://127.0.0.1:9/nothing"]);
     serve.arg("--data-dir").arg(data.path()).arg("--plugins").arg(data.path());
     serve.stdout(Stdio::null()).stderr(writer);
     let host = Process::start(serve, |_| {}).expect("it starts");
@@ -113,7 +114,8 @@ async fn shown(width: usize, arguments: &str) -> Vec<String> {
 async fn a_table_fits_a_terminal_and_is_whole_in_a_pipe() {
     let title = format!("Disk of web-1 is full: {}", ["clean it up"; 8].join(", "));
     let host = Settings::new().plugin(Plugin::shipped("log")).start().await;
-    let id = host.submit_sync(&[identified(&title)]).await[0]["id"].as_str().expect("an id").to_owned();
+    let id =
+        host.submit_sync(&[identified(&title)]).await[0]["workflow_id"].as_str().expect("an id").to_owned();
     let listing = format!("alerts list --url {}", host.url());
     until("it is listed", async || shown(80, &listing).await.join("\n").contains(&id).then_some(())).await;
     for width in [80, 100, 140] {

@@ -133,11 +133,11 @@ async fn what_waits_for_a_restart_is_named_until_it_is_changed_back() {
     needs_restart(&host, json!([])).await;
     change(
         &host,
-        "\n[webhook]\nbody-limit = 2048\n[sources.sentry]\nspool = true\n[calls]\nconcurrency = 64\n",
+        "\n[webhook]\nbody-limit = 2048\n[sources.sentry]\nspool = true\n[store]\nurl = \"postgres://db/alerts\"\n",
     );
-    needs_restart(&host, json!(["webhook.body-limit", "sources.sentry.spool"])).await;
+    needs_restart(&host, json!(["store.url", "webhook.body-limit"])).await;
     let named = |event: &Value| {
-        event["level"] == "WARN" && event.to_string().contains("webhook.body-limit, sources.sentry.spool")
+        event["level"] == "WARN" && event.to_string().contains("store.url, webhook.body-limit")
     };
     assert!(host.log().has(named));
     counts_for_restart(&host, 2).await;

@@ -39,7 +39,7 @@ fn sleeper(name: &str) -> Plugin {
 
 fn step(ledger: &Value, name: &str) -> Value {
     let mut steps = ledger["steps"].as_array().into_iter().flatten();
-    let found = steps.rfind(|step| step["plugin"] == name);
+    let found = steps.rfind(|step| step["plugin"] == name || step["receiver"] == name);
     found.unwrap_or_else(|| panic!("no step of {name}: {ledger}")).clone()
 }
 
@@ -178,7 +178,7 @@ async fn a_temporal_that_stalls_has_no_other_worker_call_again() {
     receiver.always("/pager", after(25_000));
     let sidecar = posting_to(&receiver, "pager", "[limits]\ndeadline = \"29s\"\n");
     let pager = Plugin::new("pager", artifacts::shipped("webhook")).sidecar(&sidecar);
-    let settings = Settings::new().server(Server::At(server.address())).plugin(pager);
+    let settings = Settings::new().shared_store().server(Server::At(server.address())).plugin(pager);
     let host = settings.start().await;
     let _other = settings.clone().role("worker").start().await;
     let id = host.submit(&[identified("temporal stalls")]).await[0].clone();

@@ -42,7 +42,10 @@ async fn an_answer_has_all_its_fields_in_their_shapes() {
     let answer = host.post("/webhook/alerts", &json!({"alerts": [alert("shape")]})).await.ok();
     assert_microseconds(&answer["timestamp"]);
     let fields: Vec<_> = answer.as_object().expect("an object").keys().map(String::as_str).collect();
-    assert_eq!(fields, ["success", "message", "processed_count", "workflow_ids", "errors", "timestamp"]);
+    assert_eq!(
+        fields,
+        ["success", "message", "processed_count", "workflow_ids", "alerts", "errors", "timestamp"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

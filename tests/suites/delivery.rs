@@ -39,7 +39,7 @@ async fn every_attempt_carries_the_same_delivery_id_and_each_receiver_its_own() 
     let settings = Settings::new().plugin(Plugin::recorder("one", &receiver, ""));
     let host = settings.plugin(Plugin::recorder("two", &receiver, "")).start().await;
     let results = host.submit_sync(&[identified("delivery ids")]).await;
-    let id = results[0]["id"].as_str().expect("a result has its id");
+    let id = results[0]["workflow_id"].as_str().expect("a result has its id");
     assert_eq!(field(&receiver.received("/one"), "delivery_id"), vec![format!("{id}/one"); 3]);
     assert_eq!(field(&receiver.received("/two"), "delivery_id"), [format!("{id}/two")]);
     let traces = field(&receiver.received("/one"), "traceparent");
@@ -145,7 +145,7 @@ async fn an_updater_hears_the_outcome_and_every_receivers_part_in_it() {
     assert_eq!(changes.len(), 1, "one change of the outcome, one update");
     let change = changes[0].json();
     assert_eq!(change["outcome"], "partial");
-    assert_eq!(change["alert_id"], results[0]["id"]);
+    assert_eq!(change["alert_id"], results[0]["workflow_id"]);
     let states: Vec<_> = change["deliveries"].as_array().into_iter().flatten().map(|d| &d["state"]).collect();
     assert_eq!(states, ["failed", "delivered"]);
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use harness::alerts::{alert, identified};
-use harness::{Host, Plugin, Receiver, Server, Settings, tools, until};
-use serde_json::json;
+use harness::{Host, Plugin, Postgres, Receiver, Server, Settings, tools, until};
+use serde_json::{Value, json};
 
 /// A file system of its own, so small that a test can fill it. It is unmounted when this is dropped.
 struct Small(PathBuf);
@@ -57,12 +57,13 @@ async fn not_ready(host: &Host, place: &Path, words: &str) {
     .await;
     let health = host.get("/health").await;
     assert_eq!(health.status, 503, "{}", health.text);
-    let fault = health.json()["disks"][0]["fault"].as_str().unwrap_or_default().to_owned();
-    assert!(names(&fault), "{}", health.text);
+    let disks = health.json()["disks"].as_array().cloned().unwrap_or_default();
+    let is_named = |disk: &Value| disk["fault"].as_str().is_some_and(names);
+    let disk = disks.iter().find(|disk| is_named(disk)).unwrap_or_else(|| panic!("{}", health.text));
     let metrics = host.get("/metrics").await.text;
     assert!(metrics.contains("campanile_ready 0"), "{metrics}");
-    let writable = metrics.lines().find(|line| line.starts_with("campanile_disk_writable{"));
-    assert!(writable.is_some_and(|line| line.ends_with(" 0")), "{writable:?}");
+    let writable = format!("campanile_disk_writable{{directory={}}} 0", disk["directory"]);
+    assert!(metrics.contains(&writable), "{writable} is missing in {metrics}");
 }
 
 async fn ready_again(host: &Host) {
@@ -91,7 +92,10 @@ async fn a_full_disk_is_named_and_the_host_recovers() {
     .await;
     assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("disk-not-writable")), "{refused:?}");
     let first = refused.json()["errors"][0]["message"].as_str().unwrap_or_default().to_owned();
-    assert!(first.contains(&database.display().to_string()) && first.contains("free space"), "{refused:?}");
+    assert!(
+        first.contains(&settings.data().display().to_string()) && first.contains("free space"),
+        "{refused:?}"
+    );
     fs::remove_file(filler).expect("it is there");
     ready_again(&host).await;
     assert_eq!(host.ledger(alert("afterwards")).await["outcome"], "delivered");
@@ -124,6 +128,9 @@ async fn a_database_that_is_removed_is_named_until_it_is_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_without_a_database_of_its_own_watches_no_disk() {
-    let host = Settings::new().start().await;
-    assert!(host.get("/health").await.ok().get("disks").is_none());
+    let url = Postgres::shared().await.database();
+    let host = Settings::new().and_config(&format!("\n[store]\nurl = \"{url}\"\n")).start().await;
+    let health = host.get("/health").await.ok();
+    assert!(health.get("disks").is_none(), "{health}");
+    assert!(health["store"]["location"].as_str().is_some_and(|url| url.starts_with("postgres")), "{health}");
 }

@@ -134,8 +134,10 @@ impl Door {
         let body = json!({"alerts": [last]}).to_string();
         let said = self.say(&self.posting("", body.as_bytes()), "200").await;
         assert_eq!(said.outcome(), "200", "{}", said.text);
-        let id = format!("alert-{}-20231201-143022", last["id"].as_str().expect("identified"));
-        let is_last = |event: &Value| event["message"] == "accepted" && event["alert"] == *id;
+        let (_, answer) = said.text.split_once("\r\n\r\n").expect("it has a body");
+        let answer: Value = serde_json::from_str(answer).expect("it is JSON");
+        let is_last =
+            |event: &Value| event["message"] == "accepted" && event["alert"] == answer["workflow_ids"][0];
         self.host.log().wait_for("that the last one was accepted", is_last).await;
         let events = self.host.log().events();
         let accepted = events.iter().filter(|event| event["message"] == "accepted").count();

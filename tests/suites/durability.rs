@@ -97,7 +97,7 @@ async fn one_webhook_and_two_workers_lose_a_worker_and_no_alert() {
 async fn a_host_that_is_told_to_stop_finishes_what_runs_and_exits_with_success() {
     let receiver = Receiver::start().await;
     receiver.always("/pager", Answer::status(200).after(Duration::from_secs(1)));
-    let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));
+    let settings = Settings::new().shared_store().plugin(Plugin::recorder("pager", &receiver, ""));
     let host = settings.start().await;
     let ids = host.submit(&[identified("last orders")]).await;
     receiver.wait_for("/pager", 1).await;
@@ -214,13 +214,17 @@ fn allow_files(host: &Host, most: Option<u64>) {
 
 /// A host whose worker finds no file descriptor for what it starts with, so that the SDK panics.
 async fn without_files(settings: &Settings) -> Host {
-    for _ in 0..5 {
+    for _ in 0..10 {
         let host = Host::listening(settings).await;
         // The worker begins once all plugins are loaded.
         host.log().message("plugin loaded").await;
         let open = std::fs::read_dir(format!("/proc/{}/fd", host.process().id())).expect("it runs").count();
         allow_files(&host, Some(open as u64));
-        let panicked = |event: &Value| event["message"] == "temporal worker panicked: the log above says why";
+        // It panics where the worker is made, or where it runs.
+        let panicked = |event: &Value| {
+            event["message"] == "temporal worker panicked: the log above says why"
+                || event["message"] == "no worker" && event["error"].to_string().contains("the SDK panicked")
+        };
         if host.log().find_within(Duration::from_secs(10), panicked).await.is_some() {
             return host;
         }

@@ -25,9 +25,12 @@ fn command_line(id: i32) -> String {
 
 /// The process id of the Temporal server that a host started.
 fn temporal_of(host: &Host) -> i32 {
-    let children = children(host.process().id());
-    let found = children.iter().find(|id| command_line(**id).contains("start-dev"));
-    *found.unwrap_or_else(|| panic!("no Temporal server among the children {children:?}"))
+    find_temporal(host).unwrap_or_else(|| panic!("no Temporal server among the children"))
+}
+
+/// The same, if it runs.
+pub(crate) fn find_temporal(host: &Host) -> Option<i32> {
+    children(host.process().id()).into_iter().find(|id| command_line(*id).contains("start-dev"))
 }
 
 async fn gone(id: i32) {
@@ -84,8 +87,11 @@ async fn a_server_that_dies_is_missed_and_started_again() {
     host.log()
         .wait_for("the death is said", |event| event["level"] != "INFO" && says(event, "temporal server"))
         .await;
-    until("the host is healthy again", async || (host.get("/health").await.status == 200).then_some(()))
-        .await;
+    until("it answers again", async || {
+        let answers = |event: &&serde_json::Value| says(event, "temporal server answers");
+        (host.log().events().iter().filter(answers).count() == 2).then_some(())
+    })
+    .await;
     assert_ne!(temporal_of(&host), first);
     assert_eq!(host.ledger(alert("after the restart")).await["outcome"], "delivered");
 }
@@ -112,8 +118,11 @@ async fn a_server_that_had_answered_is_started_again_at_once() {
         assert_eq!(delays, vec!["500"; deaths], "no death counts against a server that had answered");
         until("the host is healthy", async || (host.get("/health").await.status == 200).then_some(())).await;
     }
-    let page = host.get("/metrics").await.text;
-    assert!(page.contains("\ncampanile_temporal_restarts_total 3"), "{page}");
+    until("three restarts are counted", async || {
+        let page = host.get("/metrics").await.text;
+        page.contains("\ncampanile_temporal_restarts_total 3").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -446,7 +455,7 @@ async fn what_a_host_writes_is_for_its_user_alone() {
     let data = settings.data();
     let mut all = modes(&data);
     all.push((data.clone(), data.metadata().expect("it is there").permissions().mode() & 0o777));
-    for file in ["spool.redb", "temporal/temporal.db", "temporal/lock", "cache"] {
+    for file in ["store.sqlite", "temporal/temporal.db", "temporal/lock", "cache"] {
         assert!(all.iter().any(|(path, _)| *path == data.join(file)), "{file} is missing in {all:?}");
     }
     all.retain(|(_, mode)| mode & 0o077 != 0);

@@ -2,6 +2,7 @@
 //! sentence, has a host and a task queue of its own, and waits for signals.
 
 mod access;
+mod backup;
 mod batches;
 mod calls;
 mod check;
@@ -29,6 +30,7 @@ mod identity;
 mod kills;
 mod lists;
 mod lives;
+mod losses;
 mod mapping;
 mod observability;
 mod openapi;
@@ -40,6 +42,7 @@ mod processors;
 mod quarantine;
 mod receivers;
 mod replay;
+mod replicas;
 mod roles;
 mod routes;
 mod rules;
@@ -49,7 +52,9 @@ mod share;
 mod shipped;
 mod sources;
 mod spool;
+mod store;
 mod temporal_limits;
 mod toolchains;
 mod trust;
 mod unreachable;
+mod vendors;

@@ -29,7 +29,7 @@ async fn a_plugins_own_output_is_logged_with_its_name_and_the_alerts_id() {
     let host = Settings::new().plugin(Plugin::guest("echo")).start().await;
     let title = unique("hear me ");
     let results = host.submit_sync(&[identified(&title)]).await;
-    let id = results[0]["id"].as_str().expect("an id");
+    let id = results[0]["workflow_id"].as_str().expect("an id");
     for words in ["echo heard", "echo printed"] {
         let line = format!("{words} {title}");
         let event = host.log().wait_for(&line, |event| event.to_string().contains(&line)).await;
@@ -45,7 +45,7 @@ async fn lines_about_an_alert_carry_its_id() {
     receiver.fail("/pager", 1, 503);
     let host = Settings::new().plugin(Plugin::recorder("pager", &receiver, "")).start().await;
     let results = host.submit_sync(&[identified("follow me")]).await;
-    let id = results[0]["id"].as_str().expect("an id");
+    let id = results[0]["workflow_id"].as_str().expect("an id");
     let about = |words: &str| {
         let like = |event: &Value| event.to_string().contains(words) && event.to_string().contains(id);
         assert!(host.log().has(like), "no line about {words} carries {id}:\n{}", host.log().tail());

@@ -27,7 +27,7 @@ const ARGUMENTS: [&str; 8] = [
     "--no-color",
 ];
 /// What it cannot know: names that exist, so that not every request ends at 404; that what a source takes is the vendor's
-/// affair, which no schema says, so that a 400 is right, too; and that a cursor comes from a page (the empty one begins).
+/// affair, which no schema says, so that a 400 is right, too.
 const CONFIGURATION: &str = r#"
 [cache]
 enabled = false
@@ -50,6 +50,14 @@ include-path = "/deliveries/discard"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404", "5xx"]
 
 [[operations]]
+include-path = "/store/resume"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404", "5xx"]
+
+[[operations]]
+include-path = "/store/discard"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404", "5xx"]
+
+[[operations]]
 include-path = "/spool/retry"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404", "5xx"]
 
@@ -60,10 +68,6 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403",
 [[operations]]
 include-path = "/plugins/{name}/release"
 parameters.name = { dictionary = "plugins", probability = 0.7 }
-
-[[operations]]
-include-path = "/alerts"
-parameters.cursor = ""
 "#;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,18 +60,18 @@ const UPDATERS: [Service; 5] = [
 const ELSEWHERE: [&str; 2] = ["email", "log"];
 
 /// Every service puts the alert off once: it is asked the same again, no sooner than it said.
-async fn are_asked_again(services: &[Service], alert: Value) {
-    let stage = Stage::of(services).await;
+async fn are_asked_again(stage: &Stage, services: &[Service], alert: Value) {
+    let before: Vec<_> = services.iter().map(|service| stage.server(service.plugin).all().len()).collect();
     for Service { plugin, answers, pause, .. } in services {
         let (place, status, body) = answers[0];
         stage.server(plugin).script(place, [pause.answer()], answer(status, body));
     }
     let ledger = stage.ledger(alert).await;
-    for Service { plugin, pause, .. } in services {
+    for (Service { plugin, pause, .. }, before) in services.iter().zip(before) {
         let step = step(&ledger, plugin);
         assert_eq!((&step["result"], &step["attempts"]), (&json!("ok"), &json!(2)), "{step}");
         let asked = stage.server(plugin).all();
-        let [first, second] = [&asked[0], &asked[1]];
+        let [first, second] = [&asked[before], &asked[before + 1]];
         assert_eq!((first.line(), &first.body), (second.line(), &second.body), "{plugin}");
         let waited = second.at - first.at;
         assert!(waited >= pause.least(), "{plugin} was asked again after {waited:?}");
@@ -79,8 +79,7 @@ async fn are_asked_again(services: &[Service], alert: Value) {
 }
 
 /// Every service refuses the alert: it is given up at once, with a code, and in the service's own words.
-async fn are_quoted(services: &[Service], alert: Value) {
-    let stage = Stage::of(services).await;
+async fn are_quoted(stage: &Stage, services: &[Service], alert: Value) {
     for Service { plugin, refusal, .. } in services {
         stage.server(plugin).always(refusal.at, answer(refusal.status, refusal.body));
     }
@@ -94,24 +93,38 @@ async fn are_quoted(services: &[Service], alert: Value) {
     }
 }
 
+/// The stage of the updaters, while this alert is open.
+async fn while_open(alert: &Value) -> Stage {
+    let stage = Stage::of(&UPDATERS).await;
+    for Service { plugin, answers, .. } in UPDATERS {
+        for (place, status, body) in answers {
+            stage.server(plugin).always(place, answer(*status, body));
+        }
+    }
+    stage.ledger(alert.clone()).await;
+    stage
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn notifiers_wait_as_long_as_their_services_ask() {
-    are_asked_again(&NOTIFIERS, raised()).await;
+    are_asked_again(&Stage::of(&NOTIFIERS).await, &NOTIFIERS, raised()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn notifiers_give_up_what_their_services_refuse_in_their_words() {
-    are_quoted(&NOTIFIERS, raised()).await;
+    are_quoted(&Stage::of(&NOTIFIERS).await, &NOTIFIERS, raised()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn updaters_wait_as_long_as_their_services_ask() {
-    are_asked_again(&UPDATERS, ended(tracked())).await;
+    let alert = tracked();
+    are_asked_again(&while_open(&alert).await, &UPDATERS, ended(alert)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn updaters_give_up_what_their_services_refuse_in_their_words() {
-    are_quoted(&UPDATERS, ended(tracked())).await;
+    let alert = tracked();
+    are_quoted(&while_open(&alert).await, &UPDATERS, ended(alert)).await;
 }
 
 #[test]

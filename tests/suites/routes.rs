@@ -1,4 +1,4 @@
-//! Who gets what, by routes: trees, receivers with settings of their own, what stands in, what is parked, and routes that
+//! Who gets what, by routes: trees, receivers with settings of their own, fallbacks, dead letters, and routes that
 //! change while the host runs.
 
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ async fn deliveries(host: &Host, arguments: &[&str]) -> Ran {
     campanile(&all).await
 }
 
-async fn parked(host: &Host, receiver: &str) -> Vec<Value> {
+async fn dead_letters(host: &Host, receiver: &str) -> Vec<Value> {
     let page = host.get(&format!("/deliveries?receiver={receiver}")).await.ok();
     page["deliveries"].as_array().expect("a list").clone()
 }
@@ -119,11 +119,11 @@ async fn who_stands_in_is_told_when_a_receiver_is_given_up() {
     let text = |name: &str, result: &str| (name.to_owned(), result.to_owned());
     assert_eq!(steps(&ledger), [text("chat", "failed"), text("mail", "failed"), text("phone", "ok")]);
     assert_eq!(paths(&receiver, &["chat", "mail", "phone", "never"]), [1, 4, 1, 0]);
-    assert_eq!(parked(&host, "chat").await.len(), 0);
+    assert_eq!(dead_letters(&host, "chat").await.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_could_deliver_is_parked_and_made_later_under_the_same_id() {
+async fn a_dead_letter_is_delivered_later_under_the_same_id() {
     let receiver = Receiver::start().await;
     receiver.always("/chat", Answer::status(503));
     let name = unique("chat");
@@ -133,11 +133,12 @@ async fn what_nobody_could_deliver_is_parked_and_made_later_under_the_same_id() 
     );
     let settings = Settings::new().and_config(&config).plugin(pager(&receiver));
     let host = settings.start().await;
-    let ledger = host.ledger(identified("parked")).await;
+    let ledger = host.ledger(identified("delivered later")).await;
     assert_eq!(ledger["outcome"], "failed", "{ledger}");
-    let id = ledger["steps"][0]["parked"].as_str().expect("it is parked").to_owned();
+    let id = ledger["steps"][0]["dead_letter"].as_str().expect("it is a dead letter").to_owned();
     assert_eq!(id, format!("{}/{name}", ledger["id"].as_str().expect("an id")));
-    let waits = until("the delivery is listed", async || parked(&host, &name).await.into_iter().next()).await;
+    let waits =
+        until("the delivery is listed", async || dead_letters(&host, &name).await.into_iter().next()).await;
     assert_eq!((&waits["id"], &waits["error"]), (&json!(id), &json!("http-503")), "{waits}");
 
     // It outlives the host, and a retry that fails leaves it where it is.
@@ -146,27 +147,31 @@ async fn what_nobody_could_deliver_is_parked_and_made_later_under_the_same_id() 
     let ran = deliveries(&host, &["retry", &id]).await;
     assert!(ran.code == Some(0) && ran.stdout.contains("1 deliveries"), "{ran:?}");
     receiver.wait_for("/chat", 8).await;
-    assert_eq!(parked(&host, &name).await.len(), 1);
+    until("it has exhausted its retries again", async || {
+        let found = dead_letters(&host, &name).await;
+        (found.len() == 1 && found[0]["state"] == "exhausted" && found[0]["attempts"] == 8).then_some(())
+    })
+    .await;
 
     receiver.always("/chat", Answer::status(200));
     let ran = deliveries(&host, &["retry", "--receiver", &name, "--since", "2h"]).await;
     assert!(ran.code == Some(0) && ran.stdout.contains(&id), "{ran:?}");
-    until("it is delivered", async || parked(&host, &name).await.is_empty().then_some(())).await;
+    until("it is delivered", async || dead_letters(&host, &name).await.is_empty().then_some(())).await;
     let received = receiver.received("/chat");
     let ids: Vec<Value> = received.iter().map(|request| request.json()["delivery_id"].clone()).collect();
     assert_eq!(ids, vec![json!(id); 9], "the same each time");
     assert_eq!(received[8].json()["attempt"], 9);
     let ran = deliveries(&host, &["list", "--ended", "--receiver", &name]).await;
     assert!(ran.stdout.contains(&id) && ran.stdout.contains("\tdelivered in attempt 9\t"), "{ran:?}");
-    let page = host.get(&format!("/deliveries?state=ended&receiver={name}")).await.ok();
-    let end = &page["deliveries"][0]["end"];
-    assert!(end["how"] == "delivered" && end["at"].is_string(), "{page}");
+    let page = host.get(&format!("/deliveries?ended=true&receiver={name}")).await.ok();
+    let end = &page["deliveries"][0];
+    assert!(end["state"] == "delivered" && end["ended_at"].is_string(), "{page}");
     let ran = deliveries(&host, &["retry"]).await;
     assert!(ran.code == Some(1) && ran.stderr.contains("--all"), "{ran:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_discarded_is_not_called_parked_any_more() {
+async fn a_discarded_delivery_is_no_dead_letter_any_more() {
     let receiver = Receiver::start().await;
     receiver.always("/chat", Answer::status(410));
     let config = receivers(&receiver, &[("chat", "")]) + "[[routes]]\nreceivers = [\"chat\"]\n";
@@ -182,12 +187,12 @@ async fn what_was_discarded_is_not_called_parked_any_more() {
         campanile(&[&["alerts", "show", alert, "--url", host.url()][..], more].concat()).await.stdout
     };
     until("its story says so", async || {
-        show(&[]).await.contains("/chat: discarded: an operator ordered it").then_some(())
+        show(&[]).await.contains("/chat: discarded: an operator discarded it").then_some(())
     })
     .await;
     for said in [show(&[]).await, show(&["--why", "chat"]).await] {
         assert!(
-            said.contains("discarded: an operator ordered it") && !said.contains("deliveries retry"),
+            said.contains("discarded: an operator discarded it") && !said.contains("deliveries retry"),
             "{said}"
         );
     }
@@ -250,7 +255,8 @@ async fn what_somebody_has_taken_over_is_not_delivered_after_all() {
     let alert = ledger["id"].as_str().expect("an id");
     host.post(&format!("/alerts/{alert}/ack"), &json!({"by": "alice"})).await.ok();
     receiver.always("/chat", Answer::status(200));
-    deliveries(&host, &["retry", ledger["steps"][0]["parked"].as_str().expect("it is parked")]).await;
+    deliveries(&host, &["retry", ledger["steps"][0]["dead_letter"].as_str().expect("it is a dead letter")])
+        .await;
     host.log().wait_for("it is not made", |event| event["message"] == "alice has taken the alert over").await;
     assert_eq!(paths(&receiver, &["chat"]), [1]);
 }
@@ -273,7 +279,7 @@ async fn the_updaters_of_an_alert_hear_of_its_end_whatever_the_routes_say_of_tha
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_whose_receiver_is_gone_is_parked() {
+async fn a_delivery_whose_receiver_is_gone_becomes_a_dead_letter() {
     let receiver = Receiver::start().await;
     receiver.always("/chat", Answer::status(503));
     let slow = "retry = { initial-interval = \"3s\", maximum-attempts = 3 }";
@@ -289,7 +295,7 @@ async fn a_delivery_whose_receiver_is_gone_is_parked() {
     let found = host.completed(id).await;
     let step = &found["ledger"]["steps"][0];
     assert_eq!(step["error"]["code"], "not-loaded", "{found}");
-    assert!(step["parked"].is_string(), "{found}");
+    assert!(step["dead_letter"].is_string(), "{found}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -332,34 +338,43 @@ async fn routes_are_taken_over_while_the_host_runs_all_or_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resolve_waits_for_its_firing_and_goes_to_those_who_were_told() {
+async fn a_resolve_ends_the_attempts_of_its_firing_and_goes_to_those_it_reached() {
     let receiver = Receiver::start().await;
-    receiver.script(
-        "/chat",
-        [Answer::status(503), Answer::status(503), Answer::status(200).header("x-receipt", "message-7")],
-        Answer::status(200),
-    );
+    receiver.always("/chat", Answer::status(200).header("x-receipt", "message-7"));
     receiver.always("/gone", Answer::status(410));
-    let routes = "[[routes]]\nwhen = 'alert.status == \"firing\"'\nreceivers = [\"chat\", \"gone\"]\n\
+    receiver.always("/down", Answer::status(503));
+    let routes = "[[routes]]\nwhen = 'alert.status == \"firing\"'\nreceivers = [\"chat\", \"gone\", \"down\"]\n\
                   [[routes]]\nreceivers = [\"other\"]\n";
-    let tables = receivers(&receiver, &[("chat", ""), ("gone", ""), ("other", "")]);
+    let names = ["chat", "gone", "down", "other"].map(|name| (name, ""));
+    let tables = receivers(&receiver, &names);
     let host = Settings::new().and_config(&tables).and_config(routes).plugin(pager(&receiver)).start().await;
     let firing = with(identified("a life"), json!({"starts_at": "2026-11-26T05:00:00Z"}));
     let resolved = with(firing.clone(), json!({"status": "resolved"}));
-    let ids = [&host.submit(&[firing]).await[0], &host.submit(&[resolved]).await[0]].map(ToString::to_string);
-    let ended = host.completed(&ids[1]).await;
+    let first = host.submit(&[firing]).await.remove(0);
+    for path in ["/chat", "/gone", "/down"] {
+        receiver.wait_for(path, 1).await;
+    }
+    let last = host.submit(&[resolved]).await.remove(0);
+    let ended = host.completed(&last).await;
     assert_eq!(ended["outcome"], "partial", "{ended}");
+    let begun = host.completed(&first).await;
+    let steps = begun["ledger"]["steps"].as_array().cloned().unwrap_or_default();
+    // The attempt that was not made names its receiver alone.
+    let is_down = |step: &&Value| step["plugin"] == "down" || step["receiver"] == "down";
+    let down = steps.iter().find(is_down).unwrap_or_else(|| panic!("{begun}"));
+    assert_eq!(down["error"]["code"], "resolved-since", "{begun}");
     let received = receiver.received("/chat");
     let statuses: Vec<Value> =
         received.iter().map(|request| request.json()["alert"]["status"].clone()).collect();
-    assert_eq!(statuses, ["firing", "firing", "firing", "resolved"], "in order, and once");
-    let last = received[3].json();
+    assert_eq!(statuses, ["firing", "resolved"], "in order, and once");
+    let last = received[1].json();
     assert_eq!(last["earlier"], json!({"id": "message-7", "message": "answered 200"}), "{last}");
     assert_eq!(last["thread_id"], received[0].json()["thread_id"]);
+    assert!(receiver.received("/down").iter().all(|request| request.json()["alert"]["status"] == "firing"));
     assert_eq!(
         paths(&receiver, &["gone", "other"]),
         [2, 0],
-        "for whom the firing is parked is told of the end, too"
+        "a receiver for which the firing is a dead letter is notified of the end, too"
     );
 }
 
@@ -381,7 +396,7 @@ async fn who_takes_an_alert_over_ends_the_attempts_and_the_updaters_are_told() {
     let found = host.completed(&id).await;
     assert_eq!(found["ledger"]["acknowledged"]["by"], "alice", "{found}");
     assert_eq!(found["ledger"]["steps"][0]["error"]["code"], "acknowledged", "{found}");
-    assert!(found["ledger"]["steps"][0]["parked"].is_null(), "{found}");
+    assert!(found["ledger"]["steps"][0]["dead_letter"].is_null(), "{found}");
     assert_eq!(paths(&receiver, &["chat", "phone"]), [1, 0]);
     let told = receiver.wait_for("/tracker", 2).await;
     let document = told[1].json()["document"].clone();
@@ -403,7 +418,7 @@ async fn a_delivery_is_given_up_at_its_age_however_many_attempts_it_has_left() {
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let step = &ledger["steps"][0];
     assert_eq!(ledger["outcome"], "failed", "{ledger}");
-    assert!(step["attempts"].as_u64() > Some(1) && step["parked"].is_string(), "{ledger}");
+    assert!(step["attempts"].as_u64() > Some(1) && step["dead_letter"].is_string(), "{ledger}");
 }
 
 /// Seen from before the first one, attempt number k + 1 comes k seconds later at the earliest, however late the others were. And no
@@ -456,7 +471,7 @@ async fn a_rate_limit_holds_over_all_workers() {
     let receiver = Receiver::start().await;
     let tables = receivers(&receiver, &[("slow", "rate-limit = 2")]);
     let settings = Settings::new().and_config(&tables).and_config("[[routes]]\nreceivers = [\"slow\"]\n");
-    let settings = settings.plugin(pager(&receiver));
+    let settings = settings.shared_store().plugin(pager(&receiver));
     let host = settings.start().await;
     let second = settings.clone().role("worker").start().await;
     let began = Instant::now();

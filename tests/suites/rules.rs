@@ -47,3 +47,13 @@ fn every_metric_in_the_rules_is_documented() {
         assert!(is_known, "{name} is not in docs/metrics.md");
     }
 }
+
+#[test]
+fn every_code_in_the_rules_is_one_of_the_host() {
+    let (rules, api) = (project::text(RULES), project::text("docs/api.md"));
+    let codes: Vec<_> = rules.split("code=~\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(codes.len() >= 2 && codes[0].contains("store-unavailable"), "{codes:?}");
+    for code in codes.iter().flat_map(|codes| codes.split('|')) {
+        assert!(api.contains(&format!("| `{code}` |")), "docs/api.md has no {code}");
+    }
+}

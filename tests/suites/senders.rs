@@ -40,6 +40,8 @@ print(urllib.request.urlopen(urllib.request.Request(url, body.encode(), headers)
 /// A host with a source that only a key opens, and a file with the key.
 async fn host(source: &str, receiver: &Receiver) -> (Host, String) {
     let (key, lines) = new_key("tests", &["--sources", source]);
+    // One sender, whose ends need not wait for a replica.
+    let lines = format!("{lines}\n[sources.{source}]\nreplicas = \"0s\"\n");
     let settings = Settings::new().and_config(&lines).plugin(Plugin::shipped(source));
     let file = settings.write("key", &key).display().to_string();
     (settings.plugin(Plugin::recorder("pager", receiver, "")).start().await, file)

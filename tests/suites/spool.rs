@@ -5,7 +5,7 @@ use std::time::Duration;
 use harness::alerts::{identified, unique, with};
 use harness::cli::campanile;
 use harness::host::ids;
-use harness::{Answer, Host, Plugin, Receiver, Server, Settings, Temporal, until};
+use harness::{Answer, Host, Plugin, Postgres, Receiver, Server, Settings, Temporal, until};
 use serde_json::{Value, json};
 
 const SPOOLED: &str = "\n[sources.grafana]\nspool = true\n";
@@ -48,6 +48,7 @@ async fn what_comes_while_temporal_is_away_outlives_the_host_and_is_handed_over_
     let host = settings.start().await;
     assert_eq!(host.post("/webhook/grafana", &group("before", "firing")).await.status, 200);
     server.kill().await;
+    host.without_temporal().await;
     let name = unique("outage ");
     for (name, status) in [(&*name, "firing"), (&name, "resolved"), ("after", "firing")] {
         let reply = host.post("/webhook/grafana", &group(name, status)).await;
@@ -89,6 +90,7 @@ async fn a_full_spool_says_so_and_a_source_without_one_is_refused() {
     let settings = settings(&server, &receiver, "[spool]\nrequests = 4\n");
     let host = settings.plugin(Plugin::shipped("alertmanager")).start().await;
     server.kill().await;
+    host.without_temporal().await;
     for expected in [202, 202, 503] {
         let reply = host.post("/webhook/grafana", &group("full", "firing")).await;
         assert_eq!(reply.status, expected, "{reply:?}");
@@ -133,6 +135,7 @@ async fn the_last_resort_is_told_what_nobody_else_can_say_and_not_again_and_agai
     assert_eq!(told["reason"], "deliveries-given-up");
     assert!(told["text"].as_str().unwrap_or_default().contains("1 deliveries were given up"), "{told}");
     server.kill().await;
+    host.without_temporal().await;
     let told = receiver.wait_for("/last-resort", 2).await[1].json();
     assert_eq!(told["reason"], "temporal-unreachable");
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -155,6 +158,7 @@ async fn what_comes_while_others_wait_does_not_overtake_them() {
     let mut server = Temporal::start().await;
     let host = settings(&server, &receiver, "").start().await;
     server.kill().await;
+    host.without_temporal().await;
     for number in 0..WAITING {
         let reply = host.post("/webhook/grafana", &group(&format!("waits {number}"), "firing")).await;
         assert_eq!(reply.status, 202, "{reply:?}");
@@ -193,6 +197,7 @@ async fn a_request_that_fails_by_its_content_is_set_aside_and_holds_up_nothing()
     let status = async |body: &Value| host.post("/webhook/grafana", body).await.status;
     assert_eq!(status(&heavy("alone")).await, 202, "grafana never posts it again");
     server.kill().await;
+    host.without_temporal().await;
     for name in ["first", "second"] {
         assert_eq!(status(&heavy(name)).await, 202);
     }
@@ -240,4 +245,44 @@ async fn a_request_that_fails_by_its_content_is_set_aside_and_holds_up_nothing()
     receiver.wait_for("/pager", BEHIND + 2).await;
     assert_eq!(command(&["discard", "--all"]).await.stdout.lines().last(), Some("2 requests"));
     assert_eq!(spooled(&host).await["set_aside"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_host_spooled_another_one_hands_over() {
+    let receiver = Receiver::start().await;
+    let (mut server, database) = (Temporal::start().await, Postgres::shared().await.database());
+    let settings = settings(&server, &receiver, &format!("[store]\nurl = \"{database}\"\n"));
+    let (first, second) = (settings.start().await, settings.clone().role("all").start().await);
+    server.kill().await;
+    first.without_temporal().await;
+    assert_eq!(first.post("/webhook/grafana", &group("orphaned", "firing")).await.status, 202);
+    first.kill9().await;
+    until("the other host sees it", async || (spooled(&second).await["requests"] == 1).then_some(())).await;
+    server.restart().await;
+    receiver.wait_for("/pager", 1).await;
+    assert_eq!(told(&receiver), [("orphaned".to_owned(), "firing".to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_refuses_until_it_is_back() {
+    let receiver = Receiver::start().await;
+    let (server, mut postgres) = (Temporal::start().await, Postgres::start().await);
+    let database = postgres.database();
+    let settings = settings(&server, &receiver, &format!("[store]\nurl = \"{database}\"\n"));
+    postgres.kill().await;
+    let host = Host::listening(&settings).await;
+    server.kill().await;
+    host.without_temporal().await;
+    let reply = host.post("/webhook/grafana", &group("early", "firing")).await;
+    assert_eq!((reply.status, &reply.json()["code"]), (503, &json!("store-unavailable")), "{reply:?}");
+    let (ready, health) = (host.get("/readyz").await, host.get("/health").await);
+    assert_eq!((ready.status, health.status), (503, 503));
+    assert!(ready.text.contains("the store does not answer"), "{}", ready.text);
+    assert!(health.json()["store"]["fault"].is_string(), "{}", health.text);
+    postgres.restart().await;
+    until("the store is open", async || {
+        (host.post("/webhook/grafana", &group("late", "firing")).await.status == 202).then_some(())
+    })
+    .await;
+    assert!(host.get("/health").await.json()["store"].get("fault").is_none());
 }

@@ -189,7 +189,7 @@ async fn forgets(host: &Host, receiver: &Receiver, name: &str, mistake: &str) {
     receiver.always(&path, Answer::status(500));
     let step = step_of(host, name, forgetting()).await;
     fails(&step, "request-not-awaited", "it was answered 500");
-    assert!(step["attempts"] == 1 && step["parked"].is_string(), "{step}");
+    assert!(step["attempts"] == 1 && step["dead_letter"].is_string(), "{step}");
     receiver.always(&path, Answer::status(200));
 }
 

@@ -65,7 +65,7 @@ impl Bench {
             ));
         }
         // Our own code at the level it is shipped at; the dependencies are those of the tests and not built anew.
-        let shipped = ["campanile", "tests"].map(|package| {
+        let shipped = ["campanile", "campanile-store", "tests"].map(|package| {
             let own = format!("profile.dev.package.{package}");
             [
                 format!("{own}.opt-level=3"),

@@ -14,9 +14,11 @@ use super::{AlertType, MOST_BYTES, MOST_DEPTH, Status};
 const LENGTHS: [(&str, usize); 4] =
     [("/title", 1_024), ("/description", 65_536), ("/source/name", 200), ("/source/type", 200)];
 /// How many characters a key may have.
-const MOST_KEY: usize = 200;
+pub(super) const MOST_KEY: usize = 200;
+/// The largest level that is written as a number with a fraction: what is larger may have lost digits.
+const MOST_LEVEL: f64 = 9_007_199_254_740_992.0;
 /// The fields of an alert.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 18] = [
     "id",
     "title",
     "description",
@@ -27,6 +29,9 @@ const FIELDS: [&str; 15] = [
     "dedup_key",
     "starts_at",
     "ends_at",
+    "momentary",
+    "vendor_level",
+    "secret_scope",
     "context",
     "labels",
     "links",
@@ -52,6 +57,7 @@ pub fn mend(alert: &mut Value, at: &str) -> Vec<String> {
     for name in ["starts_at", "ends_at"] {
         odd.extend(mend_time(alert, name).map(|line| inside(at, &line)));
     }
+    mend_level(alert);
     for (pointer, most) in LENGTHS {
         odd.extend(mend_length(alert, pointer, most).map(|line| inside(at, &line)));
     }
@@ -137,6 +143,16 @@ pub fn mend_key(parent: &mut Value, name: &str) -> Option<String> {
     Some(format!(
         "{name}: has {characters} characters, more than {MOST_KEY}: it was cut, with a hash of the whole at its end"
     ))
+}
+
+/// A whole number is one, also if it is written `2.0`.
+fn mend_level(alert: &mut Value) {
+    let Some(level) = alert.get_mut("vendor_level") else { return };
+    let whole =
+        level.as_f64().filter(|given| level.is_f64() && given.fract() == 0.0 && given.abs() < MOST_LEVEL);
+    if let Some(whole) = whole {
+        *level = Value::from(whole as i64);
+    }
 }
 
 fn mend_time(alert: &mut Value, name: &str) -> Option<String> {

@@ -11,7 +11,7 @@ use super::output::{self, say};
 use super::table::Column::{Reason, Text, Time, Title, Whole};
 use super::table::{Column, Rows};
 use super::{Target, answered, no_answer};
-use crate::temporal::{AlertPage, ListedAlert, State};
+use crate::temporal::{AlertPage, ListedAlert};
 use crate::time;
 
 /// The host itself waits five seconds for Temporal, and twelve for the worker of an alert that is taken over.
@@ -21,7 +21,16 @@ const COLUMNS: [Column; 7] = [
     Whole("SEVERITY"),
     Whole("STATUS"),
     Whole("OUTCOME"),
-    Text("SOURCE"),
+    Text("SCOPE"),
+    Title("TITLE"),
+    Whole("ALERT"),
+];
+const OPEN_COLUMNS: [Column; 7] = [
+    Time("SINCE"),
+    Whole("SEVERITY"),
+    Whole("REPEATS"),
+    Text("ACKNOWLEDGED BY"),
+    Text("SCOPE"),
     Title("TITLE"),
     Whole("ALERT"),
 ];
@@ -43,16 +52,13 @@ pub(super) struct Alerts {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List alerts, newest first
-    ///
-    /// Temporal gives those that are under way before those that ended, the latest end first: of several pages, each is in the
-    /// order of acceptance by itself.
-    #[command(after_help = "Example:\n  campanile alerts list --severity critical --since 2h")]
+    /// List alerts in order of acceptance, the newest first
+    #[command(after_help = "Example:\n  campanile alerts list --open --severity critical --since 2h")]
     List(Box<List>),
-    /// Show all that is known of one alert or batch
+    /// Show all that is known of one alert
     #[command(after_help = "Example:\n  campanile alerts show alert-disk-20261126-052419 --why payments")]
     Show(Show),
-    /// Take an alert over: nobody else is told of it any more
+    /// Acknowledge an alert: no other receiver is notified of it any more
     #[command(
         after_help = "Example:\n  campanile alerts ack alert-disk-20261126-052419 --by alice --note rebooting"
     )]
@@ -72,28 +78,33 @@ impl Alerts {
 /// Everything that is given has to hold.
 #[derive(Args, Debug)]
 struct List {
-    /// delivered, partial, failed, dropped, unrouted or handed-on; or, where nothing has become of them yet, running, completed, canceled,
-    /// terminated or timed_out
+    /// Only what is open now, but for what is stale: the newest notification of each life
+    #[arg(long)]
+    open: bool,
+    /// What is stale as well: not posted again for the host's `store.stale-after`
+    #[arg(long, requires = "open")]
+    stale: bool,
+    /// Whether they are acknowledged: true or false
+    #[arg(long, value_name = "BOOL")]
+    acknowledged: Option<bool>,
+    /// delivered, partial, failed, dropped, unrouted, running or suspended
     #[arg(long, value_parser = super::word)]
     outcome: Option<String>,
-    /// firing or resolved
-    #[arg(long, value_parser = super::word)]
-    status: Option<String>,
     /// low, medium, high or critical
     #[arg(long, value_parser = super::word)]
     severity: Option<String>,
-    /// security, performance, infrastructure, application, network, database, availability or custom
-    #[arg(long = "type", value_name = "TYPE", value_parser = super::word)]
-    kind: Option<String>,
-    /// The name of their source
+    /// The source that they were posted to, or the scope of the key that posted them
     #[arg(long)]
-    source: Option<String>,
+    scope: Option<String>,
     /// Their id, or dedup_key
     #[arg(long, value_name = "ID")]
     dedup_key: Option<String>,
-    /// running, completed, failed, canceled, terminated or timed_out
-    #[arg(long, value_parser = super::word)]
-    state: Option<String>,
+    /// A receiver that has them
+    #[arg(long)]
+    receiver: Option<String>,
+    /// What is in their title, key or labels
+    #[arg(long)]
+    text: Option<String>,
     /// Accepted then or later, such as 2h or 2023-12-01T14:30:22Z
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -117,13 +128,15 @@ impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let limit = self.limit.to_string();
         let filters = [
+            ("open", &self.open.then(|| "true".to_owned())),
+            ("stale", &self.stale.then(|| "true".to_owned())),
+            ("acknowledged", &self.acknowledged.map(|acknowledged| acknowledged.to_string())),
             ("outcome", &self.outcome),
-            ("status", &self.status),
             ("severity", &self.severity),
-            ("type", &self.kind),
-            ("source", &self.source),
+            ("scope", &self.scope),
             ("key", &self.dedup_key),
-            ("state", &self.state),
+            ("receiver", &self.receiver),
+            ("text", &self.text),
             ("since", &self.since),
             ("until", &self.until),
             ("cursor", &self.cursor),
@@ -137,15 +150,15 @@ impl List {
             output::json(&value);
             return Ok(ExitCode::SUCCESS);
         }
-        show_page(&serde_json::from_value(value)?);
+        show_page(&serde_json::from_value(value)?, self.open);
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn show_page(page: &AlertPage) {
-    let mut rows = Rows::new(&COLUMNS);
+fn show_page(page: &AlertPage, open: bool) {
+    let mut rows = Rows::new(if open { &OPEN_COLUMNS } else { &COLUMNS });
     for alert in &page.alerts {
-        rows.add(row(alert));
+        rows.add(if open { open_row(alert) } else { row(alert) });
     }
     rows.print();
     if let Some(next) = &page.next {
@@ -155,34 +168,34 @@ fn show_page(page: &AlertPage) {
 }
 
 fn row(alert: &ListedAlert) -> [String; 7] {
-    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     [
         time::text(alert.accepted_at),
-        text(&alert.severity),
-        text(&alert.status),
-        outcome(alert),
-        text(&alert.source),
-        title(alert),
+        alert.severity.to_string(),
+        alert.status.to_string(),
+        alert.outcome.map_or_else(|| word(alert.state), word),
+        alert.scope.clone(),
+        alert.title.clone(),
         alert.workflow_id.clone(),
     ]
 }
 
-/// A batch that only started its alerts has no outcome of its own.
-fn outcome(alert: &ListedAlert) -> String {
-    match (&alert.outcome, alert.state, alert.is_batch) {
-        (Some(outcome), ..) => outcome.clone(),
-        (None, State::Completed, true) => "handed on".to_owned(),
-        (None, state, _) => serde_json::to_value(state)
-            .ok()
-            .and_then(|name| name.as_str().map(str::to_owned))
-            .unwrap_or_default(),
-    }
+fn open_row(alert: &ListedAlert) -> [String; 7] {
+    let title = if alert.stale { format!("(stale) {}", alert.title) } else { alert.title.clone() };
+    [
+        time::text(alert.began_at),
+        alert.severity.to_string(),
+        alert.repeats.to_string(),
+        alert.acknowledged.as_ref().map_or_else(|| "-".to_owned(), |one| one.by.clone()),
+        alert.scope.clone(),
+        title,
+        alert.workflow_id.clone(),
+    ]
 }
 
-/// A batch whose alerts have different titles has none. Every alert has a title: one that is not shown is encrypted.
-fn title(alert: &ListedAlert) -> String {
-    let otherwise = if alert.is_batch { "(several alerts)" } else { "(encrypted)" };
-    alert.title.clone().unwrap_or_else(|| otherwise.to_owned())
+/// A word as it is in JSON.
+fn word(word: impl serde::Serialize) -> String {
+    let value = serde_json::to_value(word).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 #[derive(Args, Debug)]
@@ -257,19 +270,14 @@ async fn get(target: &Target, url: reqwest::Url) -> anyhow::Result<Value> {
     answered(response.map_err(|error| no_answer(&url, error))?).await
 }
 
-/// The workflow first, then each of its alerts.
+/// Where it stands first, then the alert.
 fn show(found: &Value) {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     say!("{}: {}", text(&found["workflow_id"]), text(&found["state"]));
     if let Some(url) = found["temporal_url"].as_str() {
         say!("{url}");
     }
-    let alerts = found["alerts"].as_array().map_or_else(|| std::slice::from_ref(found), Vec::as_slice);
-    alerts.iter().filter(|alert| alert["alert"].is_object()).for_each(show_alert);
-    for child in found["children"].as_array().into_iter().flatten() {
-        say!();
-        say!("on its own: campanile alerts show {}", text(child));
-    }
+    show_alert(found);
     for pending in found["pending"].as_array().into_iter().flatten() {
         let (id, attempt) = (text(&pending["id"]), &pending["attempt"]);
         say!();
@@ -288,7 +296,12 @@ fn show_alert(found: &Value) {
     let (severity, status, title) = (text(&alert["severity"]), text(&alert["status"]), text(&alert["title"]));
     say!();
     say!("{title}");
-    say!("{severity}, {status}, from {}", text(&alert["source"]["name"]));
+    let (disposition, source) = (text(&found["disposition"]), text(&alert["source"]["name"]));
+    say!("{severity}, {status}, from {source}");
+    say!("{disposition}: {}", text(&found["disposition_reason"]));
+    if found["stale"] == true {
+        say!("stale: it is open, and was not posted again for long");
+    }
     if let Some(outcome) = found["outcome"].as_str() {
         say!("outcome: {outcome}");
     }
@@ -305,8 +318,8 @@ fn show_alert(found: &Value) {
             say!("{name}: {value}");
         }
     }
-    for (name, count) in [("repeats while it ran", &ledger["repeats"]), ("came and went", &ledger["flaps"])] {
-        if let Some(count) = count.as_u64() {
+    for (name, count) in [("repeats", &found["repeats"]), ("came and went", &ledger["flaps"])] {
+        if let Some(count) = count.as_u64().filter(|count| *count > 0) {
             say!("{name}: {count}");
         }
     }
@@ -314,10 +327,10 @@ fn show_alert(found: &Value) {
     for (name, list) in [("warning", &ledger["warnings"]), ("decision", decisions)] {
         list.as_array().into_iter().flatten().for_each(|line| say!("{name}: {}", text(line)));
     }
-    if let Some(by) = ledger["acknowledged"]["by"].as_str() {
-        let note =
-            ledger["acknowledged"]["note"].as_str().map(|note| format!(": {note}")).unwrap_or_default();
-        say!("taken over by {by}, {}{note}", time(&ledger["acknowledged"]["at"]));
+    let acknowledged = &found["acknowledged"];
+    if let Some(by) = acknowledged["by"].as_str() {
+        let note = acknowledged["note"].as_str().map(|note| format!(": {note}")).unwrap_or_default();
+        say!("taken over by {by}, {}{note}", time(&acknowledged["at"]));
     }
     let steps = if ledger.is_object() { &ledger["steps"] } else { &found["steps"] };
     let mut rows = Rows::new(&STEPS);
@@ -352,8 +365,8 @@ fn show_rest(step: &Value) {
         say!("{who}, attempts before the last one:");
         show_attempts(&step["before"]);
     }
-    match (step["parked"].as_str(), step["ended"].as_str()) {
-        (Some(id), None) => say!("parked: campanile deliveries retry {id}"),
+    match (step["dead_letter"].as_str(), step["ended"].as_str()) {
+        (Some(id), None) => say!("dead letter: campanile deliveries retry {id}"),
         (Some(id), Some(how)) => say!("{id}: {how}"),
         (None, _) => {}
     }
@@ -370,29 +383,5 @@ fn show_attempts(attempts: &Value) {
         let text = |name: &str| attempt[name].as_str().unwrap_or("-");
         let (number, ms) = (&attempt["number"], &attempt["duration_ms"]);
         say!("  {number}. {} ({ms} ms): {}: {}", time(&attempt["at"]), text("code"), text("message"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_alert_without_a_title_or_an_outcome_says_what_it_is() {
-        let listed = |is_batch: bool, more: Value| {
-            let mut alert = json!({"workflow_id": "w", "state": "completed", "is_batch": is_batch, "accepted_at": "2026-11-26T06:08:35Z"});
-            alert.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            let row = row(&serde_json::from_value(alert).unwrap());
-            (row[3].clone(), row[5].clone())
-        };
-        for (is_batch, more, outcome, title) in [
-            (false, json!({"outcome": "delivered"}), "delivered", "(encrypted)"),
-            (false, json!({"state": "timed_out", "title": "t"}), "timed_out", "t"),
-            (true, json!({}), "handed on", "(several alerts)"),
-            (true, json!({"state": "running"}), "running", "(several alerts)"),
-            (true, json!({"outcome": "partial", "title": "t"}), "partial", "t"),
-        ] {
-            assert_eq!(listed(is_batch, more.clone()), (outcome.to_owned(), title.to_owned()), "{more}");
-        }
     }
 }

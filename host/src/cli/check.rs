@@ -1,17 +1,20 @@
 //! `campanile check`: everything that `campanile serve` would stop at or complain about, without starting anything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use campanile_store::{Location, StoreError, StoreReader};
 use clap::Args;
 
 use super::output::say;
 use crate::app::{Kept, check_door, plugin_config};
 use crate::config::{self, Config, ConfigFile, Flags};
 use crate::plugin::{Checked, CheckedDirectory, Checker, PluginConfig, Role};
-use crate::reload::{misfits, ungranted, unknown_sources, uses_its_file};
+use crate::reload::{
+    misfits, scopes_without_sender, shared_scopes, ungranted, unknown_sources, uses_its_file,
+};
 use crate::webhook::Listen;
 
 #[derive(Args, Debug)]
@@ -25,21 +28,30 @@ pub(super) struct Check {
     /// A file with keys, as `serve` takes it
     #[arg(long, env = "CAMPANILE_KEYS_FILE", value_name = "FILE")]
     keys_file: Option<PathBuf>,
+    /// Data directory, where the store is without --store-url [default: data]
+    #[arg(long, env = "CAMPANILE_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// A PostgreSQL database for the store, postgres://USER@HOST/NAME
+    #[arg(long, env = "CAMPANILE_STORE_URL", hide_env_values = true, value_name = "URL")]
+    store_url: Option<String>,
     /// Where the host would listen [default: 127.0.0.1:8000]
     #[arg(long, env = "CAMPANILE_LISTEN", value_name = "ADDRESS")]
     listen: Option<Listen>,
     /// What the host would do [default: all]
     #[arg(long, env = "CAMPANILE_ROLE", value_name = "ROLE")]
     role: Option<config::Role>,
-    /// Leave out the values of secrets, rarely at hand in CI: of plugins, the mail server, signatures, the last resort, and the files for TLS
+    /// Leave out the store and the values of secrets, rarely at hand in CI: of plugins, the mail server, signatures, the last resort, and
+    /// the files for TLS
     #[arg(long)]
     without_secrets: bool,
 }
 
 impl Check {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { config, plugins, keys_file, listen, role, without_secrets } = self;
-        let config = Config::load(Flags { config, plugins, keys_file, listen, role, ..Flags::default() })?;
+        let Self { config, plugins, keys_file, data_dir, store_url, listen, role, without_secrets } = self;
+        let flags =
+            Flags { config, plugins, keys_file, data_dir, store_url, listen, role, ..Flags::default() };
+        let config = Config::load(flags)?;
         let (plugins, mut faults) = tables(&config, without_secrets);
         let is_complete = plugins.is_some();
         // Something is wrong with the tables otherwise, and is listed.
@@ -53,7 +65,12 @@ impl Check {
             && is_complete
             && config.role.accepts()
         {
-            faults.extend(unknown_sources(&config.file, &sources(checked)).iter().map(ToString::to_string));
+            let plugins = sources(checked);
+            faults.extend(unknown_sources(&config.file, &plugins).iter().map(ToString::to_string));
+            shared_scopes(&config.file, &plugins).iter().for_each(|fault| say!("warning: {fault}"));
+            if !without_secrets {
+                warn_of_lost_scopes(&config, &plugins).await;
+            }
         }
         match checked {
             Ok(checked) if config.role.works() => {
@@ -126,6 +143,28 @@ async fn look(plugins: PluginConfig, needed: bool) -> Result<Vec<Checked>, Strin
         say!("warning: {}: {}", warning.file, warning.message);
     }
     Ok(plugins)
+}
+
+/// Says which scopes have open alerts and no sender, by the store as it is now.
+async fn warn_of_lost_scopes(config: &Config, plugins: &BTreeSet<String>) {
+    // What is wrong with its address is reported elsewhere.
+    let Ok(location) = config.file.store.location(&config.data_dir) else { return };
+    match open_scopes(&location).await {
+        Ok(open) => scopes_without_sender(&config.file, plugins, &open)
+            .iter()
+            .for_each(|line| say!("warning: {line}")),
+        Err(error) => {
+            say!("warning: the store {location} cannot be asked for scopes without a sender: {error}");
+        }
+    }
+}
+
+/// How many alerts are open in each scope. None in a store that is not there yet.
+async fn open_scopes(location: &Location) -> Result<BTreeMap<String, u64>, StoreError> {
+    match StoreReader::open(location).await? {
+        Some(mut reader) => reader.open_scopes().await,
+        None => Ok(BTreeMap::new()),
+    }
 }
 
 /// Whether it is a notifier that a host would load.

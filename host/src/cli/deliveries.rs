@@ -1,4 +1,4 @@
-//! `campanile deliveries …`: what nobody could deliver, and trying it again.
+//! `campanile deliveries …`: dead letters, and trying them again.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,13 +12,19 @@ use super::output::{self, say};
 use super::table::Column::{Reason, Text, Time, Title, Whole};
 use super::table::{Column, Rows};
 use super::{Target, answered, no_answer};
-use crate::temporal::{DeliveryPage, ParkedDelivery};
+use crate::temporal::{DeliveryPage, DeliveryProgress, ListedDelivery};
 use crate::time;
 
 /// The host itself waits five seconds for Temporal, and tells many one after the other.
 const TIMEOUT: Duration = Duration::from_secs(60);
-const PARKED: [Column; 6] =
-    [Time("PARKED"), Text("RECEIVER"), Reason("ERROR"), Whole("SEVERITY"), Title("TITLE"), Whole("DELIVERY")];
+const EXHAUSTED: [Column; 6] = [
+    Time("EXHAUSTED"),
+    Text("RECEIVER"),
+    Reason("ERROR"),
+    Whole("SEVERITY"),
+    Title("TITLE"),
+    Whole("DELIVERY"),
+];
 const ENDED: [Column; 6] =
     [Time("ENDED"), Reason("HOW"), Text("RECEIVER"), Whole("SEVERITY"), Title("TITLE"), Whole("DELIVERY")];
 
@@ -30,13 +36,13 @@ pub(super) struct Deliveries {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List deliveries that nobody could make, the latest first
+    /// List the deliveries that exhausted their retries, the latest first
     #[command(after_help = "Example:\n  campanile deliveries list --receiver payments --since 2h")]
     List(List),
-    /// Try parked deliveries again, each under its own id
+    /// Try dead letters again, each under its own id
     #[command(after_help = "Example:\n  campanile deliveries retry alert-disk-20261126-052419/payments")]
     Retry(Order),
-    /// Never try parked deliveries again
+    /// Discard dead letters: they are never tried again
     #[command(after_help = "Example:\n  campanile deliveries discard --error http-404")]
     Discard(Order),
 }
@@ -65,7 +71,7 @@ struct Filter {
     /// low, medium, high or critical
     #[arg(long, value_parser = super::word)]
     severity: Option<String>,
-    /// Parked then or later, such as 2h or 2023-12-01T14:30:22Z
+    /// Those that exhausted their retries then or later, such as 2h or 2023-12-01T14:30:22Z
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
 }
@@ -87,7 +93,7 @@ impl Filter {
 struct List {
     #[command(flatten)]
     filter: Filter,
-    /// Those that came to their end: delivered after all, discarded, or too old
+    /// Those that were delivered after all, or discarded
     #[arg(long)]
     ended: bool,
     /// How many at most, 1 to 1,000
@@ -104,16 +110,16 @@ impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let limit = self.limit.to_string();
         let mut pairs = self.filter.pairs();
-        pairs.extend([("limit", limit.as_str()), ("state", if self.ended { "ended" } else { "parked" })]);
+        pairs.extend([("limit", limit.as_str()), ("ended", if self.ended { "true" } else { "false" })]);
         let value = ask(&self.target, Method::GET, "/deliveries", &pairs).await?;
         if self.json {
             output::json(&value);
             return Ok(ExitCode::SUCCESS);
         }
         let page: DeliveryPage = serde_json::from_value(value)?;
-        let mut rows = Rows::new(if self.ended { &ENDED } else { &PARKED });
+        let mut rows = Rows::new(if self.ended { &ENDED } else { &EXHAUSTED });
         for delivery in &page.deliveries {
-            rows.add(if self.ended { ended(delivery) } else { parked(delivery) });
+            rows.add(if self.ended { ended(delivery) } else { exhausted(delivery) });
         }
         rows.print();
         if page.more {
@@ -124,38 +130,37 @@ impl List {
     }
 }
 
-fn parked(delivery: &ParkedDelivery) -> [String; 6] {
+fn exhausted(delivery: &ListedDelivery) -> [String; 6] {
+    let error = delivery.error.as_deref().unwrap_or("-");
     [
-        time::text(delivery.parked_at),
+        time::text(delivery.exhausted_at),
         delivery.receiver.clone(),
-        text(delivery.error.as_ref()),
-        text(delivery.severity.as_ref()),
-        text(delivery.title.as_ref()),
+        match delivery.state {
+            DeliveryProgress::Retrying => format!("{error} ({delivery})"),
+            _ => error.to_owned(),
+        },
+        delivery.severity.to_string(),
+        delivery.title.clone(),
         delivery.id.clone(),
     ]
 }
 
-fn ended(delivery: &ParkedDelivery) -> [String; 6] {
-    let end = delivery.end.as_ref();
+fn ended(delivery: &ListedDelivery) -> [String; 6] {
     [
-        text(end.and_then(|end| end.at).map(time::text).as_ref()),
-        text(end.map(ToString::to_string).as_ref()),
+        delivery.ended_at.map_or_else(|| "-".to_owned(), time::text),
+        delivery.to_string(),
         delivery.receiver.clone(),
-        text(delivery.severity.as_ref()),
-        text(delivery.title.as_ref()),
+        delivery.severity.to_string(),
+        delivery.title.clone(),
         delivery.id.clone(),
     ]
-}
-
-fn text(value: Option<&String>) -> String {
-    value.cloned().unwrap_or_else(|| "-".to_owned())
 }
 
 #[derive(Args, Debug)]
 struct Order {
     #[command(flatten)]
     filter: Filter,
-    /// All that are parked, where no filter is given
+    /// All dead letters, where no filter is given
     #[arg(long)]
     all: bool,
     /// As the host's JSON
@@ -196,8 +201,8 @@ impl Order {
 /// The error of an order to a delivery, or to those of an alert, where none of them waits.
 fn nothing_waits(id: &str) -> anyhow::Error {
     anyhow!(
-        "no delivery {id} waits to be tried again, or none of that alert: `campanile deliveries list` lists those that wait, \
-         and with --ended those that came to their end"
+        "no dead letter {id} waits to be tried again, or none of that alert: `campanile deliveries list` lists those that wait, \
+         and with --ended those that were delivered or discarded"
     )
 }
 

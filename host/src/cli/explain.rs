@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use campanile_store::life::Policy;
 use clap::Args;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -13,14 +14,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::outline::field;
 use super::output::say;
-use crate::alert::{Alert, Sender, Status, resolve_id, timed_id};
+use crate::alert::{Alert, Sender};
 use crate::app::{Kept, plugin_config, unusable};
-use crate::config::{Config, Flags};
+use crate::config::{Config, ConfigFile, Flags};
 use crate::fault::Fault;
+use crate::life_table;
 use crate::plugin::{Decoded, PluginConfig, Registry, Role, SourceRequest};
 use crate::routing::Router;
-use crate::scope::Scope;
-use crate::webhook::{DryRun, read_body, read_decoded, read_posted};
+use crate::webhook::{DryRun, KeyConfig, read_body, read_decoded, read_posted};
 
 /// The name of what `/webhook/alerts` takes, which needs no plugin.
 const ALERTS: &str = "alerts";
@@ -70,7 +71,7 @@ impl Explain {
         }
         let refusal = read.refusal();
         if refusal.is_none() || !read.alerts.is_empty() {
-            self.show(&read, config.file.webhook.repeat_window, &router);
+            self.show(&read, &self.known_by(&config.file, &router), &router);
         }
         if let Some(refusal) = refusal {
             bail!("{} refuses it: {refusal}", self.source);
@@ -80,7 +81,7 @@ impl Explain {
     }
 
     /// Prints what would be taken, alert by alert.
-    fn show(&self, DryRun { alerts, delivery_id, .. }: &DryRun, window: SignedDuration, router: &Router) {
+    fn show(&self, DryRun { alerts, delivery_id, .. }: &DryRun, known: &KnownBy, router: &Router) {
         if let Some(id) = delivery_id {
             say!("the delivery is {id}: a repeat of it is recognised, and runs nothing again");
         }
@@ -97,7 +98,7 @@ impl Explain {
                 source => say!("alert {} of {} that {source} found", index + 1, alerts.len()),
             }
             read.odd.iter().for_each(|line| say!("  warning: {line}"));
-            self.explain(&read.alert, delivery_id.is_some(), window, router);
+            explain(&read.alert, delivery_id.is_some(), known, router);
         }
     }
 
@@ -135,27 +136,40 @@ impl Explain {
             .with_context(|| format!("{name} cannot read this"))
     }
 
-    fn explain(
-        &self,
-        alert: &Result<Alert, Vec<Fault>>,
-        is_delivery_known: bool,
-        window: SignedDuration,
-        router: &Router,
-    ) {
-        match alert {
-            Ok(alert) => {
-                say!("  {}, {}: {}", alert.severity, alert.status, alert.title);
-                show_fields(alert);
-                say!("  {}", identity(self.scope(), alert, is_delivery_known, window));
-                explain_routes(router, alert);
-            }
-            Err(faults) => faults.iter().for_each(|fault| say!("  left out: {fault}")),
-        }
+    /// By what the store would recognise the alerts.
+    fn known_by(&self, file: &ConfigFile, router: &Router) -> KnownBy {
+        let opens_alerts = |key: &KeyConfig| key.sources.iter().any(|open| open == "*" || open == ALERTS);
+        let scope = match self.source.as_str() {
+            ALERTS if file.keys.values().any(opens_alerts) => "the scope of its key".to_owned(),
+            source => source.to_owned(),
+        };
+        let source = file.sources.get(&self.source).cloned().unwrap_or_default();
+        let micros = |span: SignedDuration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX / 4);
+        let policy = Policy {
+            repeat_window: micros(file.webhook.repeat_window),
+            replicas: micros(source.replicas_or_default(&self.source)),
+            hold_down: micros(router.hold_down().unwrap_or_default()),
+        };
+        KnownBy { scope, policy }
     }
+}
 
-    /// That of the alerts which come by this source.
-    fn scope(&self) -> Scope<'_> {
-        Scope::of_alerts((self.source != ALERTS).then_some(&*self.source))
+/// By what the store would recognise alerts.
+struct KnownBy {
+    /// Among what their keys count.
+    scope: String,
+    policy: Policy,
+}
+
+fn explain(alert: &Result<Alert, Vec<Fault>>, is_delivery_known: bool, known: &KnownBy, router: &Router) {
+    match alert {
+        Ok(alert) => {
+            say!("  {}, {}: {}", alert.severity, alert.status, alert.title);
+            show_fields(alert);
+            show_identity(alert, is_delivery_known, known);
+            explain_routes(router, alert);
+        }
+        Err(faults) => faults.iter().for_each(|fault| say!("  left out: {fault}")),
     }
 }
 
@@ -185,23 +199,18 @@ fn explain_routes(router: &Router, alert: &Alert) {
     say!("  → {routed}");
 }
 
-fn identity(scope: Scope<'_>, alert: &Alert, is_delivery_known: bool, window: SignedDuration) -> String {
+/// What the post would become: the first row that holds.
+fn show_identity(alert: &Alert, is_delivery_known: bool, known: &KnownBy) {
     let field = if alert.id.is_some() { "id" } else { "dedup_key" };
-    match (alert.identity(), alert.starts_at) {
-        (Some(key), Some(start)) => {
-            let firing = timed_id(scope, key, start);
-            let id = if alert.status == Status::Resolved { resolve_id(&firing) } else { firing };
-            format!(
-                "is {id}, by {field} and starts_at: posted again it is a repeat, for as long as Temporal keeps it"
-            )
-        }
-        (Some(key), None) if alert.status == Status::Firing => format!(
-            "is known by {field} {key:?}: posted again within {window:#} it is a repeat, unless it was resolved or is worse"
-        ),
-        (Some(key), None) => format!("ends the latest alert with the {field} {key:?}"),
-        (None, _) if is_delivery_known => {
-            "has no identity of its own: only the delivery tells a repeat".to_owned()
-        }
-        (None, _) => "has no identity: every post of it is another alert".to_owned(),
+    let Some(key) = alert.identity() else {
+        return match is_delivery_known {
+            true => say!("  has no identity of its own: only the delivery tells a duplicate"),
+            false => say!("  has no identity: every post of it is another alert"),
+        };
+    };
+    let within = if alert.secret_scope.is_some() { ", within a credential of the sender" } else { "" };
+    say!("  is known by {field} {key:?} of {}{within}, and becomes", known.scope);
+    for row in life_table::rows(alert, known.policy) {
+        say!("    {}: {}", row.becomes.as_str(), row.when);
     }
 }

@@ -12,6 +12,7 @@ use toml::Value;
 
 use super::output::{self, say};
 use crate::operator_file;
+use crate::scope::name_fault;
 use crate::webhook::NewKey;
 
 #[derive(Args, Debug)]
@@ -42,6 +43,9 @@ struct New {
     /// Where it lets post: names of sources, `alerts` for /webhook/alerts, `*` for all [default: * without --admin]
     #[arg(long, value_name = "SOURCE", value_delimiter = ',')]
     sources: Vec<String>,
+    /// Among what the alerts count that it posts to /webhook/alerts; that of the key which it is to replace [default: NAME]
+    #[arg(long)]
+    scope: Option<String>,
     /// Let it see and steer plugins and alerts
     #[arg(long)]
     admin: bool,
@@ -61,6 +65,9 @@ impl New {
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if self.name.is_empty() || !self.name.chars().all(is_name) {
             bail!("{:?} is not a name: letters, digits, - and _", self.name);
+        }
+        if let Some(fault) = self.scope.as_deref().and_then(name_fault) {
+            bail!("--scope: {fault}");
         }
         if self.sources.is_empty() && !self.admin {
             self.sources.push("*".to_owned());
@@ -110,6 +117,9 @@ impl New {
 
     fn lines(&self, hash: &str) -> String {
         let mut lines = format!("hash = \"{hash}\"\n");
+        if let Some(scope) = &self.scope {
+            lines.push_str(&format!("scope = {}\n", Value::from(scope.as_str())));
+        }
         if !self.sources.is_empty() {
             let sources = Value::from(self.sources.clone());
             lines.push_str(&format!("sources = {sources}\n"));

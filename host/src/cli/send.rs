@@ -70,7 +70,10 @@ impl Send {
                     for result in results {
                         show(file, result);
                         if result.ledger.is_none() {
-                            self.waiting(&client, &result.id).await.iter().for_each(|line| say!("  {line}"));
+                            self.waiting(&client, &result.workflow_id)
+                                .await
+                                .iter()
+                                .for_each(|line| say!("  {line}"));
                         }
                     }
                     is_good &= results.iter().all(|result| is_well(result.outcome));
@@ -159,7 +162,7 @@ fn is_well(outcome: Option<Outcome>) -> bool {
 }
 
 /// Prints what became of an alert, and below it of each receiver.
-fn show(file: &Path, AlertResult { id, ledger, .. }: &AlertResult) {
+fn show(file: &Path, AlertResult { workflow_id: id, ledger, .. }: &AlertResult) {
     let file = file.display();
     match ledger {
         None => say!("{file}: {id}: not completed yet: campanile alerts show {id}"),
@@ -197,7 +200,7 @@ fn said_with(step: &Step, failed: &str) -> String {
         Some(error) => Some(format!(": {}: {}", error.code, error.message)),
         None => step.message.as_ref().map(|message| format!(": {message}")),
     };
-    let retry = step.parked.iter().map(|id| format!(" (campanile deliveries retry {id})"));
+    let retry = step.dead_letter.iter().map(|id| format!(" (campanile deliveries retry {id})"));
     let more: String = fallback.chain(attempts).chain(why).chain(retry).collect();
     format!("{}: {result}{more}", step.name())
 }
@@ -225,8 +228,12 @@ mod tests {
         };
         let error =
             StepError { code: "http-410".to_owned(), message: "gone".to_owned(), retry: Retry::Never };
-        let failed =
-            Step { attempts: 3, error: Some(error), parked: Some("alert-1/ops".to_owned()), ..sent("ops") };
+        let failed = Step {
+            attempts: 3,
+            error: Some(error),
+            dead_letter: Some("alert-1/ops".to_owned()),
+            ..sent("ops")
+        };
         let delivered = Step { result: StepResult::Ok, message: Some("posted".to_owned()), ..sent("night") };
         let instead = Step { instead_of: Some("ops".to_owned()), ..delivered.clone() };
         for (step, line) in [

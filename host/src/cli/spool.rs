@@ -85,7 +85,7 @@ impl List {
 
 fn row(request: &SetAside) -> [String; 7] {
     [
-        time::text(request.received_at),
+        request.received_at.map(time::text).unwrap_or_default(),
         request.source.clone(),
         request.sender.clone(),
         request.failures.to_string(),

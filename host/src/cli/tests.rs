@@ -159,8 +159,18 @@ fn answer(path: &str, change: &dyn Fn(&mut Value)) -> Value {
 
 /// Texts that somebody chose, which are all but times and what is one of a few words.
 fn exchange(value: &mut Value, text: &str) {
-    const OURS: [&str; 9] =
-        ["state", "status", "outcome", "severity", "type", "role", "activity", "result", "duration_ms"];
+    const OURS: [&str; 10] = [
+        "state",
+        "disposition",
+        "status",
+        "outcome",
+        "severity",
+        "type",
+        "role",
+        "activity",
+        "result",
+        "duration_ms",
+    ];
     match value {
         Value::String(own) if own.parse::<jiff::Timestamp>().is_err() => *own = text.to_owned(),
         Value::Array(items) => items.iter_mut().for_each(|item| exchange(item, text)),
@@ -253,17 +263,13 @@ fn lengthen(value: &mut Value) {
                     "title" => *value = "Disk of web-1 has 2 % left: clean it up now".into(),
                     "receiver" => *value = "slack-operations".into(),
                     "file" => *value = "alertmanager.wasm".into(),
-                    "state" if *value == "parked" => *value = "ended".into(),
                     _ => lengthen(value),
                 }
             }
-            if fields.contains_key("parked_at") {
-                let how = "discarded";
-                let reason = "an operator ordered it";
-                fields.insert(
-                    "end".to_owned(),
-                    json!({"how": how, "reason": reason, "at": "2026-11-26T06:29:41.5Z"}),
-                );
+            if fields.contains_key("exhausted_at") {
+                fields.insert("state".to_owned(), "discarded".into());
+                fields.insert("reason".to_owned(), "an operator discarded it".into());
+                fields.insert("ended_at".to_owned(), "2026-11-26T06:29:41.5Z".into());
             }
         }
         _ => {}
@@ -278,7 +284,7 @@ fn every_table_fits_its_terminal_with_ids_and_reasons_whole() {
         ("alerts list".to_owned(), ID),
         (format!("alerts show {ID}"), "changed data.triage.score: 35"),
         ("deliveries list".to_owned(), "http-503"),
-        ("deliveries list --ended".to_owned(), "discarded: an operator ordered it"),
+        ("deliveries list --ended".to_owned(), "discarded: an operator discarded it"),
         ("deliveries list --ended".to_owned(), ID),
         ("spool list".to_owned(), "source-failed: grafana: memory limit"),
         ("plugins".to_owned(), "alertmanager.wasm"),
@@ -433,14 +439,22 @@ fn the_options_of_serve_and_of_a_host_are_where_they_do_something() {
     for (words, command) in commands() {
         let has = |option: &str| command.get_arguments().any(|arg| arg.get_long() == Some(option));
         let serves = words[1] == "serve";
-        for option in
-            ["data-dir", "temporal-address", "temporal-cli", "namespace", "task-queue", "log-format"]
-        {
+        for option in ["temporal-cli", "task-queue", "log-format"] {
             assert_eq!(has(option), serves, "{words:?}: --{option}");
+        }
+        let asks_temporal = serves || words[1..] == ["store", "check"];
+        for option in ["temporal-address", "namespace"] {
+            assert_eq!(has(option), asks_temporal, "{words:?}: --{option}");
+        }
+        let resumes = words[1] == "store" && ["resume", "discard"].contains(&words[2].as_str());
+        let reads_store = serves || words[1] == "check" || words[1] == "store" && !resumes;
+        for option in ["data-dir", "store-url"] {
+            assert_eq!(has(option), reads_store, "{words:?}: --{option}");
         }
         let asks = match words[1].as_str() {
             "send" | "alerts" | "deliveries" | "spool" | "plugins" | "healthcheck" => true,
             "plugin" => words[2] == "release",
+            "store" => resumes,
             _ => false,
         };
         for option in ["url", "cacert", "insecure", "cert", "cert-key"] {
@@ -452,10 +466,7 @@ fn the_options_of_serve_and_of_a_host_are_where_they_do_something() {
 #[test]
 fn words_of_a_list_are_taken_in_any_case() {
     let stub = Stub::start(200, "x");
-    for typed in [
-        "alerts list --severity CRITICAL --status Firing --outcome Failed --type Security --state RUNNING",
-        "deliveries list --severity High",
-    ] {
+    for typed in ["alerts list --severity CRITICAL --outcome Failed", "deliveries list --severity High"] {
         let typed = format!("campanile {typed} --url {}", stub.url);
         said(&typed.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
     }
@@ -463,10 +474,7 @@ fn words_of_a_list_are_taken_in_any_case() {
     let query = |head: &String| head.split([' ', '?']).nth(2).unwrap().to_owned();
     assert_eq!(
         asked.iter().map(query).collect::<Vec<_>>(),
-        [
-            "outcome=failed&status=firing&severity=critical&type=security&state=running&limit=50",
-            "severity=high&limit=50&state=parked"
-        ]
+        ["outcome=failed&severity=critical&limit=50", "severity=high&limit=50&ended=false"]
     );
 }
 

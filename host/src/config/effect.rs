@@ -88,6 +88,7 @@ impl Config {
             mail,
             last_resort,
             spool,
+            store,
             // Taken over while the host runs.
             routing: _,
             routes: _,
@@ -118,6 +119,7 @@ impl Config {
             ("mail", value(mail)),
             ("last-resort", value(last_resort)),
             ("spool", value(spool)),
+            ("store", value(store)),
         ])
     }
 }
@@ -205,7 +207,8 @@ mod tests {
     #[test]
     fn what_makes_no_difference_needs_no_restart() {
         assert!(
-            needs_restart("", "role = 'all'\n[webhook]\nconcurrency = 64\n[log]\nformat = 'text'").is_empty()
+            needs_restart("", "role = 'all'\n[webhook]\nconcurrency = 1024\n[log]\nformat = 'text'")
+                .is_empty()
         );
         let flags = Flags { data_dir: Some("flag".into()), ..Flags::default() };
         let [before, after] = ["data-dir = 'a'", "data-dir = 'b'"].map(|text| load(text, flags.clone()));

@@ -3,7 +3,7 @@
 use self::shared::campanile::types::types as wit;
 use super::imports::HostState;
 use super::{CallError, Change, Decoded, Delivery, Receipt, SourceReply, SourceRequest};
-use crate::alert::{AlertItem, Severity, Status};
+use crate::alert::{AlertItem, Severity, Status, THREAD_ID};
 use crate::ledger::{DeliveryResult, DeliveryState, Outcome, Retry};
 use crate::plan::LONGEST_DELAY;
 
@@ -143,10 +143,17 @@ pub(super) fn change(change: &Change<'_>) -> updates::Change {
         updater: change.updater.to_owned(),
         attempt: change.attempt,
         traceparent: change.item.origin.traceparent.clone(),
-        alert: alert(change.item),
+        alert: with_thread(change.item),
         outcome: outcome(change.outcome),
         deliveries: change.deliveries.iter().map(delivery_result).collect(),
     }
+}
+
+/// The alert as updaters see it: its document says to which life it belongs, which their records have no field for.
+fn with_thread(item: &AlertItem) -> wit::Alert {
+    let mut item = item.clone();
+    item.alert.extra.insert(THREAD_ID.to_owned(), item.thread_id.clone().into());
+    alert(&item)
 }
 
 fn delivery_result(result: &DeliveryResult) -> updates::DeliveryResult {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use campanile_store::Disposition;
 use jiff::Timestamp;
 
 use super::SourceRequest;
@@ -34,6 +35,9 @@ pub(super) fn alert() -> AlertItem {
         dedup_key: None,
         starts_at: None,
         ends_at: None,
+        momentary: false,
+        vendor_level: None,
+        secret_scope: None,
         context: None,
         labels: Default::default(),
         links: Vec::new(),
@@ -51,5 +55,13 @@ pub(super) fn alert() -> AlertItem {
         sealed: false,
         warnings: Vec::new(),
     };
-    AlertItem { id: "sample".to_owned(), alert, origin: Arc::new(origin) }
+    AlertItem {
+        id: "sample".to_owned(),
+        thread_id: "sample".to_owned(),
+        disposition: Disposition::New,
+        is_worse: false,
+        acknowledged: None,
+        alert,
+        origin: Arc::new(origin),
+    }
 }

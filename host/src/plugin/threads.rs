@@ -12,8 +12,7 @@ use futures::FutureExt;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinError, JoinHandle};
 
-/// How much the guests' threads stand back behind all others, as in nice(1).
-const NICENESS: i32 = 5;
+use crate::niceness;
 
 thread_local! {
     static IS_FOR_GUESTS: Cell<bool> = const { Cell::new(false) };
@@ -34,7 +33,7 @@ impl Threads {
             .thread_name("plugin")
             .on_thread_start(|| {
                 IS_FOR_GUESTS.set(true);
-                stand_back();
+                niceness::yield_to_webhook();
             })
             .enable_all()
             .build()?;
@@ -62,15 +61,6 @@ impl Drop for Threads {
     fn drop(&mut self) {
         // Not the runtime's own way, which waits, and may not within another runtime.
         self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
-    }
-}
-
-/// On Linux this concerns the calling thread only.
-fn stand_back() {
-    if cfg!(target_os = "linux")
-        && let Err(error) = rustix::process::setpriority_process(None, NICENESS)
-    {
-        tracing::debug!(%error, "the threads of the plugins run at the usual priority");
     }
 }
 

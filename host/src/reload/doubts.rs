@@ -1,13 +1,13 @@
 //! What the host can run with, and what will fail all the same: addresses of receivers that are not granted, and keys for sources that
 //! are not there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::config::{Config, ConfigFile};
 use crate::fault::Fault;
 use crate::plugin::{Plugin, Registry};
-use crate::webhook::ALERTS;
+use crate::webhook::{ALERTS, KeyConfig, SourceConfig};
 
 use super::misfits::named;
 
@@ -23,7 +23,9 @@ pub fn doubts(config: &Config, registry: &Registry) -> Vec<Fault> {
     };
     // Before, it is not known which sources there are.
     if config.role.accepts() && registry.is_first_pass_over() {
-        doubts.extend(unknown_sources(&config.file, &registry.source_names()));
+        let plugins = registry.source_names();
+        doubts.extend(unknown_sources(&config.file, &plugins));
+        doubts.extend(shared_scopes(&config.file, &plugins));
     }
     doubts
 }
@@ -72,6 +74,60 @@ pub fn unknown_sources(file: &ConfigFile, plugins: &BTreeSet<String>) -> Vec<Fau
     faults
 }
 
+/// Keys whose alerts share their identities with those of a source, where `plugins` are the names of sources that are there.
+pub fn shared_scopes(file: &ConfigFile, plugins: &BTreeSet<String>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (name, key) in file.keys.iter().filter(|(_, key)| opens(key, ALERTS)) {
+        let scope = key.scope.as_ref().unwrap_or(name);
+        if scope != ALERTS && (plugins.contains(scope) || file.sources.contains_key(scope)) {
+            let message = format!(
+                "what the key posts to /webhook/{ALERTS} counts among the alerts of the source {scope}, and ends those: set another \
+                 scope, such as scope = \"{scope}-{ALERTS}\""
+            );
+            faults.push(Fault { path: format!("keys.{name}.scope"), value: None, message });
+        }
+    }
+    faults
+}
+
+/// Scopes with open alerts, of which `open` says how many, that no key and no source posts to: their resolves cannot come.
+pub fn scopes_without_sender(
+    file: &ConfigFile,
+    plugins: &BTreeSet<String>,
+    open: &BTreeMap<String, u64>,
+) -> Vec<String> {
+    let signs = |source: &SourceConfig| source.signature.is_some() || source.sns.is_some();
+    let asks = file.keys.values().any(|key| !key.sources.is_empty()) || file.sources.values().any(signs);
+    let is_let_in = |source: &str| {
+        !asks
+            || file.keys.values().any(|key| opens(key, source))
+            || file.sources.get(source).is_some_and(signs)
+    };
+    let is_of_key = |scope: &str| {
+        let posts = |(name, key): (&String, &KeyConfig)| {
+            opens(key, ALERTS) && key.scope.as_ref().unwrap_or(name) == scope
+        };
+        file.keys.iter().any(posts)
+    };
+    let is_of_source = |scope: &str| match scope {
+        ALERTS => !asks || file.sources.get(ALERTS).is_some_and(signs),
+        scope => (plugins.contains(scope) || file.sources.contains_key(scope)) && is_let_in(scope),
+    };
+    let lost = open.iter().filter(|(scope, _)| !is_of_key(scope) && !is_of_source(scope));
+    let said = lost.map(|(scope, count)| {
+        format!(
+            "the scope {scope} has {count} open alerts, and no key or source posts to it: give the key of its sender \
+             scope = \"{scope}\", or the source its name back"
+        )
+    });
+    said.collect()
+}
+
+/// Whether a key lets post to this source.
+fn opens(key: &KeyConfig, source: &str) -> bool {
+    key.sources.iter().any(|open| open == "*" || open == source)
+}
+
 fn unknown<'a>(
     path: String,
     source: &str,
@@ -115,6 +171,33 @@ mod tests {
             assert_eq!(uses(&format!("{chat}{more}")), expected, "{more}");
         }
         assert!(uses("") && uses("[[routes]]\nreceivers = ['pager']\n"), "the next routes may name it");
+    }
+
+    #[test]
+    fn a_scope_that_a_key_shares_with_a_source_is_named() {
+        let faults = |toml: &str| {
+            let plugins = ["grafana".to_owned()].into();
+            let faults = shared_scopes(&toml::from_str(toml).unwrap(), &plugins);
+            faults.iter().map(|fault| fault.path.clone()).collect::<Vec<_>>()
+        };
+        let text = "[keys.grafana]\nhash = ''\nsources = ['*']\n[keys.a]\nhash = ''\nsources = ['alerts']\nscope = 'eu'\n\
+                    [keys.b]\nhash = ''\nsources = ['alerts']\nscope = 'alerts'\n[keys.eu]\nhash = ''\nsources = ['eu']\n[sources.eu]\n";
+        assert_eq!(faults(text), ["keys.a.scope", "keys.grafana.scope"]);
+    }
+
+    #[test]
+    fn a_scope_that_lost_its_sender_is_named() {
+        let lost = |toml: &str| {
+            let open = ["alerts", "eu", "grafana", "team-a"].map(|scope| (scope.to_owned(), 2)).into();
+            let file = toml::from_str(toml).unwrap();
+            let said = scopes_without_sender(&file, &["grafana".to_owned()].into(), &open);
+            said.iter().map(|line| line.split(' ').nth(2).unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(lost(""), ["eu", "team-a"]);
+        assert_eq!(lost("[keys.team-a]\nhash = ''\nsources = ['alerts']"), ["alerts", "eu", "grafana"]);
+        let renewed = "[keys.b]\nhash = ''\nsources = ['*']\nscope = 'team-a'\n[sources.eu]\nplugin = 'grafana'\n\
+                       [keys.c]\nhash = ''\nsources = ['alerts']\nscope = 'alerts'";
+        assert!(lost(renewed).is_empty());
     }
 
     #[test]

@@ -32,7 +32,6 @@ impl Host {
             routing: Routing::default(),
             registry: Registry::open(plugins).unwrap(),
             access: Live::read(&config).unwrap().access.into(),
-            can_spool: false,
         };
         Self { directory, config, in_force, reloads: Reloads::default() }
     }
@@ -107,11 +106,12 @@ async fn a_refusal_is_one_line_with_its_cause() {
 #[tokio::test]
 async fn what_needs_a_restart_is_named_until_it_is_changed_back() {
     let host = Host::start("");
-    let text = "webhook.body-limit = 2048\n[sources.sentry]\nspool = true";
+    let text =
+        "webhook.body-limit = 2048\n[store]\nurl = 'postgres://db/alerts'\n[sources.sentry]\nspool = true";
     assert_eq!(host.change(text), None);
-    assert_eq!(host.reloads.needs_restart(), ["webhook.body-limit", "sources.sentry.spool"]);
+    assert_eq!(host.reloads.needs_restart(), ["store.url", "webhook.body-limit"]);
     assert!(host.change("webhook.body-limit = 'x'").is_some());
-    assert_eq!(host.reloads.needs_restart(), ["webhook.body-limit", "sources.sentry.spool"]);
+    assert_eq!(host.reloads.needs_restart(), ["store.url", "webhook.body-limit"]);
     assert_eq!(host.change(""), None);
     assert!(host.reloads.needs_restart().is_empty());
 }

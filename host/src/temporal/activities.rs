@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt, stream};
-use jiff::SignedDuration;
+use campanile_store::{End, Reached, StoreError};
+use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
@@ -15,19 +15,23 @@ use super::attempt::Attempts;
 use super::calls::{Attempted, CallId, Calls, Task, Waiting};
 use super::chain::Chain;
 use super::continued::{Answer, Continuation};
+use super::dead_letters::dead_letter;
 use super::input::{Input, Local};
 use super::json::Json;
-use super::late::Late;
+use super::late_delivery::{Undelivered, delivery_id};
+use super::life;
 use super::link::Link;
-use super::lookup::{self, LookupError, State};
+use super::lookup::{self, AlertState, LookupError};
 use super::receivers::Receivers;
-use super::repeats::{self, AT_ONCE};
 use super::retrying::Retrying;
-use super::{ActivityConfig, afterwards, calls, failure, firing};
+use super::{ActivityConfig, afterwards, calls, failure};
 use crate::alert::{Alert, AlertItem};
-use crate::ledger::{self, Activity, Attempt, DeliveryResult, Outcome, Step, StepError, StepResult, is_zero};
+use crate::ledger::{
+    self, Activity, Attempt, DeliveryResult, Ledger, Outcome, Step, StepError, StepResult, is_zero,
+};
 use crate::plan::{Plan, RetryPolicy, Target, Told};
 use crate::plugin::{CallError, Role};
+use crate::records::{RecordError, Records};
 use crate::telemetry::metric;
 
 /// What is kept free of an activity's timeout, so that its own error comes before Temporal's timeout.
@@ -35,14 +39,15 @@ const MARGIN: Duration = Duration::from_millis(200);
 
 /// Why a delivery is not tried.
 pub(super) const TOO_OLD: &str = "its `maximum-age` is over: there was no time left for another attempt";
-pub(super) const OVER: &str = "the alert was resolved since and its end told, or it was told of as one that goes on with it: to tell of it now \
-                    would open what nobody closes";
-/// The code of a parked firing whose end was told.
+pub(super) const OVER: &str = "not sent: the alert was resolved meanwhile";
+/// The code of a firing that is not sent since its alert was resolved meanwhile.
 pub(super) const RESOLVED_SINCE: &str = "resolved-since";
 /// The code of a delivery that is not made since somebody has taken the alert over.
 pub(super) const ACKNOWLEDGED: &str = "acknowledged";
-/// The codes of parked deliveries that nobody wants any more.
-pub(super) const NOT_WANTED: [&str; 2] = [RESOLVED_SINCE, ACKNOWLEDGED];
+/// The code of a delivery that an operator discarded.
+pub(super) const DISCARDED: &str = "discarded";
+/// The codes of deliveries that are not wanted any more.
+pub(super) const NOT_WANTED: [&str; 3] = [RESOLVED_SINCE, ACKNOWLEDGED, DISCARDED];
 
 /// How often a durable attempt tells Temporal that it goes on, and learns whether it is to end.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -52,8 +57,10 @@ pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 pub struct AlertActivities {
     /// Who can be called.
     pub receivers: Receivers,
-    /// The connection, to ask what became of a firing.
+    /// The connection, to look alerts up.
     pub link: Link,
+    /// What the store holds.
+    pub records: Records,
     /// The calls of this process.
     pub calls: Calls,
 }
@@ -86,9 +93,6 @@ pub struct Processed {
     pub alert: Option<Alert>,
     /// Who gets it.
     pub plan: Plan,
-    /// Of a resolve: how long it is held back before anybody is told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<SignedDuration>,
     /// How often the alert has come and gone so far.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub flaps: u32,
@@ -138,9 +142,18 @@ pub struct Notification {
     pub target: Target,
     /// Attempts made before this activity was scheduled.
     pub attempts_before: u32,
-    /// It was parked: by now the alert may be over.
+    /// It exhausted its retries before: by now the alert may be over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub was_parked: bool,
+    pub is_late: bool,
+}
+
+/// An alert at its end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Recorded {
+    /// The id of its life.
+    pub thread_id: String,
+    /// What became of it.
+    pub ledger: Ledger,
 }
 
 /// The result of `look_back`.
@@ -175,8 +188,8 @@ pub struct StatusUpdate {
 #[activities]
 impl AlertActivities {
     /// Runs the chain of processors, then decides who gets the alert. A processor that fails is passed over; one that asks for
-    /// another attempt ends the chain until then. The activity itself fails only where Temporal does not say what became of
-    /// another alert.
+    /// another attempt ends the chain until then. The activity itself fails only where the store does not say what came
+    /// before.
     #[activity(name = "process_alert")]
     pub async fn process_alert(
         self: Arc<Self>,
@@ -228,7 +241,7 @@ impl AlertActivities {
         let Notification { item, target, attempts_before, .. } = &*call;
         let attempts = Attempts::of(&ctx, *attempts_before, budget(&ctx, &target.retry));
         let (number, before) = (attempts.number, attempts.before.clone());
-        let delivery_id = format!("{}/{}", item.id, target.name);
+        let delivery_id = delivery_id(item, target);
         let id = of_run(&ctx, &format!("{}/{delivery_id}", Activity::SendNotification.as_str()));
         let (host, notification) = (self.clone(), call.value());
         let task = self
@@ -259,51 +272,66 @@ impl AlertActivities {
         if step.error.is_some() { Err(failure::from_step(step, delay)) } else { Ok(Json(step)) }
     }
 
-    /// Counts a repeat of each of these alerts in its ledger, if it still runs.
-    #[activity(name = "count_repeats")]
-    pub async fn count_repeats(
+    /// Writes to the store what became of alerts.
+    #[activity(name = "record_outcome")]
+    pub async fn record_outcome(
         self: Arc<Self>,
         ctx: ActivityContext,
-        ids: Input<Vec<String>>,
+        recorded: Input<Vec<Arc<Recorded>>>,
     ) -> Result<(), ActivityError> {
-        metric::repeated(ids.len());
-        let Some(client) = self.link.client() else { return Ok(()) };
-        let counting =
-            stream::iter(ids.iter()).for_each_concurrent(AT_ONCE, |id| repeats::count(&client, id));
-        let run = ctx.info().workflow_run_id.as_deref().unwrap_or_default();
-        // It is best effort, and what was answered before has to be recorded.
-        tokio::select! {
-            () = counting => {}
-            () = self.calls.recording_is_due(run, ids.local().workflow_task) => {}
+        let later = |error: &dyn std::fmt::Display| failure::later(&error.to_string(), life::PAUSE);
+        let store = self.records.store().map_err(|error| later(&error))?;
+        let ends = recorded.iter().map(|one| self.end(one)).collect::<Result<Vec<_>, _>>();
+        let ends = ends.map_err(|error| later(&error))?;
+        let ending = try_join_all(ends.into_iter().map(|end| store.end(end)));
+        let ended = self.unless_due(&ctx, recorded.local(), ending).await?;
+        for (_, one) in ended.iter().zip(recorded.iter()).filter(|(is_known, _)| !**is_known) {
+            tracing::warn!(
+                alert = one.ledger.id,
+                "the store does not know this alert: it is of a store that a back-up has replaced, or is forgotten"
+            );
         }
         Ok(())
     }
 
-    /// How an alert ended, for its updaters: asked for once a delivery of it, which was parked, has been made.
+    /// Writes to the store that a delivery exhausted its retries, or what became of it since.
+    #[activity(name = "record_dead_letter")]
+    pub async fn record_dead_letter(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        undelivered: Input<Undelivered>,
+    ) -> Result<(), ActivityError> {
+        let later = |error: &dyn std::fmt::Display| failure::later(&error.to_string(), life::PAUSE);
+        let store = self.records.store().map_err(|error| later(&error))?;
+        let letter = dead_letter(&self.records, &undelivered).map_err(|error| later(&error))?;
+        let reached = self.reached(&undelivered).map_err(|error| later(&error))?;
+        let putting = store.put_dead_letter(letter, reached);
+        if !self.unless_due(&ctx, undelivered.local(), putting).await? {
+            tracing::warn!(
+                alert = undelivered.item.id,
+                receiver = undelivered.target.name,
+                "the store does not know this alert: its dead letter is lost"
+            );
+        }
+        Ok(())
+    }
+
+    /// How an alert ended, for its updaters: asked for once a delivery of it, which was a dead letter, has been made.
     #[activity(name = "look_back")]
     pub async fn look_back(
         self: Arc<Self>,
         _: ActivityContext,
-        late: Input<Late>,
+        late: Input<Undelivered>,
     ) -> Result<Json<LookedBack>, ActivityError> {
-        let Late { item, target } = &*late;
-        // The delivery comes to its end once this is started, and the alert may have others that are tried again.
-        let mut found = None;
-        for id in [&late.delivery(), &item.id] {
-            found = match lookup::lookup(&self.link, id).await {
-                Ok(found) if found.state == State::Running => {
-                    return Err(failure::later("it still runs", firing::PAUSE));
-                }
-                Err(LookupError::Unavailable(cause)) => {
-                    return Err(failure::later(&cause.to_string(), firing::PAUSE));
-                }
-                found => found.ok(),
-            };
-        }
-        let Some(found) = found else { return Ok(Json(LookedBack::default())) };
-        let ledger = found.alerts.into_iter().find_map(|alert| alert.ledger);
-        let Some(mut ledger) = ledger else { return Ok(Json(LookedBack::default())) };
-        afterwards::complete(&self.link, &mut ledger).await;
+        let Undelivered { item, target, .. } = &*late;
+        let later = |why: &dyn std::fmt::Display| failure::later(&why.to_string(), life::PAUSE);
+        let found = match lookup::lookup(&self.records, &self.link, &item.id).await {
+            Ok(found) if found.state != AlertState::Completed => return Err(later(&"its alert still runs")),
+            Ok(found) => found,
+            Err(LookupError::NotFound(_)) => return Ok(Json(LookedBack::default())),
+            Err(error) => return Err(later(&error)),
+        };
+        let Some(ledger) = found.alert.ledger else { return Ok(Json(LookedBack::default())) };
         let router = self.receivers.routing.current();
         let updater = |name: &str| {
             let planned = self.receivers.planned(&router, Role::StatusUpdater, name, target.retry);
@@ -343,6 +371,44 @@ impl AlertActivities {
 }
 
 impl AlertActivities {
+    /// The end of an alert as the store takes it.
+    fn end(&self, Recorded { thread_id, ledger }: &Recorded) -> Result<End, RecordError> {
+        Ok(End {
+            id: ledger.id.clone(),
+            outcome: ledger.outcome.into(),
+            ledger: self.records.write(ledger)?,
+            reached: life::reached(&self.records, ledger, thread_id)?,
+            dead_letters: Vec::new(),
+        })
+    }
+
+    /// The receiver of a dead letter, where it has the alert by now.
+    fn reached(&self, undelivered: &Undelivered) -> Result<Option<Reached>, RecordError> {
+        if undelivered.step.result != StepResult::Ok {
+            return Ok(None);
+        }
+        let told = life::told_by(&undelivered.step, &undelivered.item.thread_id);
+        let receipt = self.records.write(&told)?;
+        Ok(Some(Reached { has_it: true, receiver: told.receiver, receipt }))
+    }
+
+    /// Writes to the store, unless the answers of the same workflow task are due to be recorded before: then it is to be asked
+    /// durably.
+    async fn unless_due<T>(
+        &self,
+        ctx: &ActivityContext,
+        local: &Local,
+        writing: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, ActivityError> {
+        let run = ctx.info().workflow_run_id.as_deref().unwrap_or_default();
+        tokio::select! {
+            written = writing => written.map_err(|error| failure::later(&error.to_string(), life::PAUSE)),
+            () = self.calls.recording_is_due(run, local.workflow_task) => {
+                Err(failure::later("it takes too long", life::PAUSE))
+            }
+        }
+    }
+
     /// Waits for an attempt, and hands what it came to to Temporal.
     async fn attempted(
         &self,
@@ -368,7 +434,7 @@ impl AlertActivities {
         let started = Instant::now();
         let chain = Chain::new(&call, self);
         let processed = match call.skip_processors {
-            true => Ok(chain.unprocessed(budget).await),
+            true => Ok(chain.unprocessed().await),
             false => chain.run(budget).await,
         };
         let result = if processed.is_ok() { StepResult::Ok } else { StepResult::Failed };
@@ -417,7 +483,7 @@ fn processing_ended(call: &Processing, processed: calls::Processing) -> Result<P
     let processed = processed.map_err(failure::from_error)?;
     // It has an attempt of its own each time, so that it holds no worker up.
     if call.waits && processed.waits {
-        return Err(failure::later("its firing still runs", firing::PAUSE));
+        return Err(failure::later("notifications of its life are under way", life::PAUSE));
     }
     Ok(processed)
 }

@@ -1,20 +1,22 @@
-//! An alert that is taken over after it has come to its end: there is nobody left to be stopped, but the updaters are told. The
-//! order is a workflow of its own, which also holds who has taken the alert over.
+//! An alert that is acknowledged after it has come to its end: no attempt is left to be stopped, but its updaters hear of it, by a
+//! workflow of its own.
 #![expect(missing_docs, reason = "the macro makes a constant of each run method, without its documentation")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use campanile_store::{DeadLetterState, KeptDeadLetter};
 use serde::{Deserialize, Serialize};
 use temporalio_client::errors::WorkflowStartError;
-use temporalio_client::{Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
+use temporalio_client::{WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
 use super::cause::Cause;
 use super::completion::{Budgeted, CompletionBudget};
-use super::firing::{self, MOST_LIVES};
+use super::dead_letters::reason_of;
 use super::json::Json;
+use super::late_delivery::Undelivered;
 use super::link::Link;
 use super::lookup::{self, LOOKUP_TIMEOUT, LookupError};
 use super::outcome::{of_results, reached};
@@ -22,6 +24,7 @@ use super::updates::update_all;
 use crate::alert::AlertItem;
 use crate::ledger::{Acknowledgement, Activity, DeliveryResult, Ledger, Outcome, Step};
 use crate::plan::{Planned, RetryPolicy, Target};
+use crate::records::{RecordError, Records};
 
 /// What updaters are told of an alert that was taken over.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,26 +72,11 @@ fn id(alert: &str) -> String {
     format!("ack-{alert}")
 }
 
-/// The updaters that know of an alert: where it goes on with others of which nobody was told again, theirs.
-pub(super) async fn updaters(link: &Link, ledger: &Ledger) -> BTreeSet<String> {
-    let mut before = ledger.goes_on_with.clone();
-    let mut names: BTreeSet<String> = ledger.updaters().into_iter().map(str::to_owned).collect();
-    for _ in 0..MOST_LIVES {
-        let Some(id) = before.filter(|_| names.is_empty()) else { break };
-        let found = lookup::lookup(link, &id).await.ok();
-        let ledger = found.and_then(|found| found.alerts.into_iter().find_map(|alert| alert.ledger));
-        let Some(ledger) = ledger else { break };
-        names.extend(ledger.updaters().into_iter().map(str::to_owned));
-        before = ledger.goes_on_with;
-    }
-    names
-}
-
 impl Closed {
-    async fn new(
-        link: &Link,
+    fn new(
         item: AlertItem,
         ledger: &Ledger,
+        updaters: BTreeSet<String>,
         acknowledgement: Acknowledgement,
         retry: RetryPolicy,
     ) -> Self {
@@ -96,7 +84,7 @@ impl Closed {
         Self {
             item: Arc::new(item.with(ledger.alert.clone())),
             acknowledgement,
-            updaters: updaters(link, ledger).await.into_iter().map(target).collect(),
+            updaters: updaters.into_iter().map(target).collect(),
             outcome: ledger.outcome,
             deliveries: deliveries(ledger),
         }
@@ -115,46 +103,63 @@ pub(super) fn deliveries(ledger: &Ledger) -> Vec<DeliveryResult> {
     lines.iter().map(|line| reached(line)).collect()
 }
 
-/// Has an alert that has come to its end taken over. The first one counts, and is given back.
-pub(super) async fn take_over(
+/// Has the updaters of an alert that is at its end hear that it is acknowledged. Once: a workflow of its id does it.
+pub(super) async fn notify_updaters(
     link: &Link,
-    client: &Client,
     item: AlertItem,
     ledger: &Ledger,
+    updaters: BTreeSet<String>,
     acknowledgement: Acknowledgement,
     retry: RetryPolicy,
-) -> Result<Acknowledgement, LookupError> {
-    if let Some(before) = &ledger.acknowledged {
-        return Ok(before.clone());
-    }
+) -> Result<(), LookupError> {
+    let client = lookup::client(link)?;
     let id = id(&item.id);
-    let taken = Closed::new(link, item, ledger, acknowledgement.clone(), retry).await;
+    let closed = Closed::new(item, ledger, updaters, acknowledgement, retry);
     let options = WorkflowStartOptions::new(&*link.task_queue, &*id)
         .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
         .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
         .build();
-    match client.start_workflow(AcknowledgementWorkflow::run, Json(taken), options).await {
-        Ok(_) => Ok(acknowledgement),
-        Err(WorkflowStartError::AlreadyStarted { .. }) => {
-            let before = lookup::told_so_far::<Closed>(client, &id).await;
-            Ok(before.map_or(acknowledgement, |(before, _)| before.acknowledgement))
-        }
+    match client.start_workflow(AcknowledgementWorkflow::run, Json(closed), options).await {
+        Ok(_) | Err(WorkflowStartError::AlreadyStarted { .. }) => Ok(()),
         Err(error) => Err(LookupError::Unavailable(Cause::of(&error))),
     }
 }
 
-/// Adds to a ledger what came after the alert's end: deliveries that had been parked, and who has taken it over, with what the
-/// updaters have said to that so far.
-pub async fn complete(link: &Link, ledger: &mut Ledger) {
-    firing::add_unparked(link, ledger).await;
+/// Adds to a ledger what became of its dead letters.
+async fn add_dead_letters(records: &Records, ledger: &mut Ledger) -> Result<(), RecordError> {
+    if ledger.steps.iter().all(|step| step.dead_letter.is_none()) {
+        return Ok(());
+    }
+    for KeptDeadLetter { dead_letter, .. } in records.store()?.dead_letters_of(&ledger.id).await? {
+        let is_own = |step: &&mut Step| step.dead_letter.as_ref() == Some(&dead_letter.delivery_id);
+        let Some(step) = ledger.steps.iter_mut().find(is_own) else { continue };
+        let Undelivered { step: last, .. } = records.read(&dead_letter.delivery)?;
+        match dead_letter.state {
+            DeadLetterState::Delivered => *step = Step { instead_of: step.instead_of.clone(), ..last },
+            DeadLetterState::Discarded => step.ended = Some(format!("discarded: {}", reason_of(&last))),
+            DeadLetterState::Exhausted | DeadLetterState::Retrying => {}
+        }
+    }
+    Ok(())
+}
+
+/// Adds to a ledger what came after the alert's end: what became of its dead letters, and who has acknowledged it, with what the
+/// updaters have answered to that so far.
+///
+/// # Errors
+///
+/// The store does not answer.
+pub async fn complete(records: &Records, link: &Link, ledger: &mut Ledger) -> Result<(), RecordError> {
+    add_dead_letters(records, ledger).await?;
     if matches!(ledger.outcome, Outcome::Failed | Outcome::Partial) {
         ledger.outcome = of_results(&deliveries(ledger)).unwrap_or(ledger.outcome);
     }
-    let Some(client) = link.client() else { return };
+    let Some(client) = link.client() else { return Ok(()) };
     let id = id(&ledger.id);
     let told = tokio::time::timeout(LOOKUP_TIMEOUT, lookup::told_so_far::<Closed>(&client, &id)).await;
     if let Ok(Some((Closed { acknowledgement, .. }, steps))) = told {
         ledger.acknowledged.get_or_insert(acknowledgement);
         ledger.steps.extend(steps);
     }
+    Ok(())
 }

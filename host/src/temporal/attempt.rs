@@ -10,8 +10,8 @@ use super::activities::{
     AlertActivities, NOT_WANTED, Notification, StatusUpdate, TOO_OLD, milliseconds, step_error,
 };
 use super::calls::Attempted;
-use super::firing;
 use super::json::Json;
+use super::life;
 use super::outcome::digest;
 use super::receivers::{Callee, Receivers};
 use crate::alert::ACKNOWLEDGEMENT;
@@ -68,7 +68,7 @@ impl Attempts {
     ) -> Step {
         let empty = Step {
             receiver: (target.name != plugin).then(|| target.name.clone()),
-            plugin: plugin.to_owned(),
+            plugin: Some(plugin.to_owned()),
             attempts: self.number,
             at: Some(self.at),
             before: self.before,
@@ -115,13 +115,13 @@ impl AlertActivities {
         if attempts.budget.is_zero() {
             return concluded(&item.id, target, attempts.untried("too-old", TOO_OLD, target));
         }
-        if call.was_parked
-            && let Some((code, why)) = firing::too_late(&self.link, item, &target.name).await
+        if attempts.number > 1
+            && let Some((code, why)) = life::not_wanted(&self.records, &call, &delivery_id).await
         {
             return concluded(&item.id, target, attempts.untried(code, &why, target));
         }
         attempts.wait_turn(&self.receivers, target).await;
-        let own = || firing::thread_id(&item.id, &target.name);
+        let own = || life::thread_id(&item.thread_id, &target.name);
         let thread_id = target.thread.clone().unwrap_or_else(own);
         let (plugin, called) = match self.receivers.find(Role::Notifier, &target.name) {
             Err(error) => (target.name.clone(), Err(error)),

@@ -14,24 +14,27 @@ use temporalio_common::protos::temporal::api::enums::v1::TimeoutType;
 use temporalio_sdk::workflows::{join, join_all, select};
 use temporalio_sdk::{ActivityCancellationType, ActivityExecutionError, WorkflowContext, WorkflowResult};
 
-use super::activities::{ACKNOWLEDGED, AlertActivities, Notification, Processed, Processing};
+use super::activities::{ACKNOWLEDGED, AlertActivities, NOT_WANTED, Notification, Processed, Processing};
 use super::board::{Board, Standing};
 use super::completion::{Budgeted, PROCESSING_BYTES, STEP_BYTES, room};
 use super::continued::{
     Answer, Continuation, acknowledged, continue_notifying, continue_processing, ended, unless_acknowledged,
 };
+use super::late_delivery::Undelivered;
 use super::outcome::{outcome, reached};
+use super::record::record_dead_letter;
 use super::retrying::Retrying;
 use super::scheduling::{durable, endless, first_call, left_of};
 use super::stand_ins::StandIns;
 use super::updates::{Heard, follow, report_end};
-use super::{ActivityConfig, failure, parked};
+use super::{ActivityConfig, failure};
 use crate::alert::{AlertItem, size};
 use crate::ledger::{
     Acknowledgement, Activity, Attempt, DeliveryResult, DeliveryState, Ledger, Outcome, Retry, Step,
     StepError, StepResult,
 };
 use crate::plan::{Plan, Planned, RetryPolicy, Target};
+use crate::telemetry::metric;
 
 /// Where one step stands once its first attempt was begun.
 #[expect(clippy::large_enum_variant, reason = "there is one for each receiver of an alert, for a moment")]
@@ -69,7 +72,6 @@ const MOST_SPLIT: usize = 64 << 10;
 struct Common {
     board: Board,
     stand_ins: StandIns,
-    parks: bool,
     splits: bool,
 }
 
@@ -81,30 +83,8 @@ struct Line {
 
 /// What a workflow is told from outside while it carries an alert.
 pub(super) trait Inbox: Budgeted {
-    /// Who has taken over the alert of this id, if somebody has.
+    /// Who has acknowledged the alert of this id.
     fn acknowledgement(&self, alert: &str) -> Option<&Acknowledgement>;
-
-    /// How often the alert of this id was posted again.
-    fn repeats(&self, alert: &str) -> u32;
-
-    /// From now on, or no longer, the end of an alert can be taken back.
-    fn hold(&mut self, _: bool) {}
-
-    /// The alert that fires again while the end of the one before was held back.
-    fn again(&self) -> Option<&str> {
-        None
-    }
-
-    /// Whether the workflow carries others that are not at their end, so that this alert can still be taken over.
-    fn is_waiting_for_others(&self) -> bool {
-        false
-    }
-
-    /// The alert of this id is under way.
-    fn begin(&mut self, _: &str) {}
-
-    /// The alert of this id is at its end.
-    fn end(&mut self, _: &str) {}
 }
 
 /// Carries one alert from its plan to its outcome.
@@ -117,18 +97,9 @@ pub(super) async fn carry<W: Inbox>(
     if let Some(alert) = processed.alert {
         item = Arc::new(item.with(alert));
     }
-    let (mut plan, mut decisions, mut steps) = (processed.plan, processed.decisions, processed.steps);
-    let mut taken_back_by = None;
-    if let Some(hold) = processed.hold
-        && let Some(again) = held_back(ctx, hold.unsigned_abs()).await
-    {
-        decisions.push(format!("nobody is told: it fires again, as {again}"));
-        plan = Plan { dropped: true, ..Plan::default() };
-        taken_back_by = Some(again);
-    }
+    let (plan, decisions, mut steps) = (processed.plan, processed.decisions, processed.steps);
     let outcome = route(ctx, &item, activities, &plan, &mut steps).await?;
     let acknowledged = ctx.state(|workflow| workflow.acknowledgement(&item.id).cloned());
-    let repeats = ctx.state(|workflow| workflow.repeats(&item.id));
     let item = Arc::unwrap_or_clone(item);
     Ok(Ledger {
         id: item.id,
@@ -143,29 +114,11 @@ pub(super) async fn carry<W: Inbox>(
         decisions,
         steps,
         acknowledged,
-        repeats,
+        repeats: 0,
         flaps: processed.flaps,
         shown: processed.shown,
         goes_on_with: processed.goes_on_with,
-        taken_back_by,
-    })
-}
-
-/// Holds the end of an alert back; gives the alert that fires again meanwhile, if one does.
-async fn held_back<W: Inbox>(ctx: &WorkflowContext<W>, hold: Duration) -> Option<String> {
-    ctx.state_mut(|workflow| workflow.hold(true));
-    let again = async {
-        let _ = ctx.wait_condition(|workflow| workflow.again().is_some()).await;
-    };
-    let mut again = pin!(again.fuse());
-    let mut timer = ctx.timer(hold);
-    select! {
-        () = again => {}
-        _ = timer => {}
-    }
-    ctx.state_mut(|workflow| {
-        workflow.hold(false);
-        workflow.again().map(str::to_owned)
+        taken_back_by: None,
     })
 }
 
@@ -229,8 +182,8 @@ async fn process_durably<W: Budgeted>(
     }
 }
 
-/// Processors fail open inside the activity. It fails itself if their process is lost, or Temporal does not say what became of
-/// another alert: then it is made again durably, and after the last attempt without the processors.
+/// Processors fail open inside the activity. It fails itself if their process is lost, or the store does not say what came
+/// before: then it is made again durably, and after the last attempt without the processors.
 async fn process_now<W: Budgeted>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
@@ -284,7 +237,6 @@ async fn route<W: Inbox>(
     let common = Common {
         board: Board::new(first.iter().zip(&lines).map(|(first, line)| line.standing(first, splits))),
         stand_ins: StandIns::shared(lines.iter().flat_map(|line| &line.fallback)),
-        parks: plan.parks,
         splits,
     };
 
@@ -333,10 +285,26 @@ async fn deliver<W: Inbox>(
         steps.push(Step { instead_of: Some(name.clone()), ..step });
     }
     common.board.note(ctx, index, reached(&steps));
-    if common.parks && !is_over(ctx, item, &steps) {
-        steps[0].parked = Some(parked::park(ctx, item, &line.receiver, &steps[0]).await?);
+    if !is_over(ctx, item, &steps) {
+        steps[0].dead_letter = Some(give_to_store(ctx, item, &line.receiver, &steps[0]).await?);
     }
     Ok(steps)
+}
+
+/// Makes a dead letter of a delivery, and returns its id.
+async fn give_to_store<W: Inbox>(
+    ctx: &WorkflowContext<W>,
+    item: &Arc<AlertItem>,
+    target: &Target,
+    step: &Step,
+) -> WorkflowResult<String> {
+    let undelivered = Undelivered { item: item.clone(), target: target.clone(), step: step.clone() };
+    let id = undelivered.id();
+    record_dead_letter(ctx, undelivered).await?;
+    if !ctx.is_replaying() {
+        metric::dead_letter(&target.name);
+    }
+    Ok(id)
 }
 
 async fn stand_in_for<W: Inbox>(
@@ -352,10 +320,12 @@ async fn stand_in_for<W: Inbox>(
     notify_on(ctx, item, stand_in, &name, first, began).await
 }
 
-/// Whether somebody has the alert, or has taken it over.
+/// Whether a receiver has the alert, or none is to have it any more.
 fn is_over<W: Inbox>(ctx: &WorkflowContext<W>, item: &AlertItem, steps: &[Step]) -> bool {
     let has_it = steps.iter().any(|step| step.result == StepResult::Ok);
-    has_it || ctx.state(|workflow| workflow.acknowledgement(&item.id).is_some())
+    let codes = || steps.iter().filter_map(|step| Some(step.error.as_ref()?.code.as_str()));
+    let is_unwanted = codes().any(|code| NOT_WANTED.contains(&code));
+    has_it || is_unwanted || ctx.state(|workflow| workflow.acknowledgement(&item.id).is_some())
 }
 
 impl Line {
@@ -396,16 +366,19 @@ impl Line {
 }
 
 /// Begins the first attempt; none is made here where it is to be a durable one.
-async fn notify_first<W: Budgeted>(
+async fn notify_first<W: Inbox>(
     ctx: &WorkflowContext<W>,
     item: &Arc<AlertItem>,
     target: &Target,
 ) -> WorkflowResult<Begun> {
+    if item.acknowledged.is_some() {
+        return Ok(Begun::Ended(First::Done(stopped(ctx, item, target, None))));
+    }
     if target.queue.is_some() || target.slow {
         return Ok(Begun::Not);
     }
     let call =
-        Notification { item: item.clone(), target: target.clone(), attempts_before: 0, was_parked: false };
+        Notification { item: item.clone(), target: target.clone(), attempts_before: 0, is_late: false };
     let result = first_call(ctx, STEP_BYTES, || AlertActivities::send_notification, call).await;
     begun(ctx, Activity::SendNotification, target, result)
 }
@@ -458,8 +431,7 @@ async fn notify_durably<W: Inbox>(
     attempts_before: u32,
 ) -> Option<Result<Step, ActivityExecutionError>> {
     let token = ctx.cancellation_token().child_token();
-    let call =
-        Notification { item: item.clone(), target: target.clone(), attempts_before, was_parked: false };
+    let call = Notification { item: item.clone(), target: target.clone(), attempts_before, is_late: false };
     room(ctx, &call).await;
     let mut options = durable(item, name, retry, attempts_before, target.queue.as_deref());
     options.cancellation_token = Some(token.clone());

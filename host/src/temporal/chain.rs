@@ -8,18 +8,15 @@ use serde_json::Value;
 
 use super::ActivityConfig;
 use super::activities::{AlertActivities, Processed, Processing, milliseconds, step_error};
-use super::afterwards;
 use super::attempt::jitter;
-use super::firing::{self, Firing};
-use super::flapping::{self, Predecessor};
+use super::life::{self, Before, Life};
 use super::retrying::{Allowance, Retrying, asks_again};
 use super::speed::MANY;
-use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, Status};
+use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem};
 use crate::condition::Facts;
-use crate::ledger::{Activity, Ledger, Retry, Step, StepError, StepResult, changes};
-use crate::plan::{self, Candidate, Plan, Planned, RetryPolicy, Told};
-use crate::plugin::{CallError, Called, Decision, Plugin, Role};
-use crate::routing::{Router, Verdict, Visit};
+use crate::ledger::{Activity, Retry, Step, StepError, StepResult, changes};
+use crate::plan::{Plan, Planned, RetryPolicy, Told};
+use crate::plugin::{CallError, Called, Decision, Plugin};
 use crate::telemetry::metric;
 
 /// How much larger the processors together may make an alert, in bytes of JSON, also one that is as large as a posted one may be: a
@@ -44,16 +41,12 @@ impl Growth {
 
 fn unavailable(what: &str, error: impl std::fmt::Display) -> StepError {
     let message = format!("{what} is not known: {error}");
-    StepError { code: "temporal-unavailable".to_owned(), message, retry: Retry::Backoff }
+    StepError { code: "store-unavailable".to_owned(), message, retry: Retry::Backoff }
 }
 
 fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
-
-/// How long Temporal may take to say what became of the alert before, and how often it is asked where nothing comes after.
-const PATIENCE: Duration = Duration::from_secs(5);
-const QUESTIONS: usize = 3;
 
 /// One alert on its way through the processors.
 pub(super) struct Chain {
@@ -75,6 +68,8 @@ pub(super) struct Chain {
     began: Instant,
     /// What is to be waited before that one is asked.
     rest: Duration,
+    /// How long a resolve waits here for what is under way of its life.
+    patience: Duration,
 }
 
 /// How the turn of a processor ended.
@@ -111,6 +106,7 @@ impl Chain {
             elapsed,
             began: Instant::now(),
             rest,
+            patience: if call.waits { Duration::ZERO } else { life::PATIENCE },
         }
     }
 
@@ -118,9 +114,9 @@ impl Chain {
     pub(super) async fn run(mut self, budget: Duration) -> Result<Processed, StepError> {
         tokio::time::sleep(self.rest).await;
         let deadline = Instant::now() + budget;
-        let firing = firing::of(&self.host.link, &self.item).await;
-        let firing = firing.map_err(|error| unavailable("what became of the firing", error))?;
-        if matches!(firing, Firing::Runs) {
+        let before = life::before(&self.host.records, &self.item, Some(self.patience)).await;
+        let before = before.map_err(|error| unavailable("what came before in the alert's life", error))?;
+        if matches!(before, Before::Pending) {
             return Ok(self.waiting());
         }
         for processor in self.host.receivers.registry.processors() {
@@ -135,7 +131,7 @@ impl Chain {
                 Turn::Drops(reason) => reason,
             };
             // Who was told of the firing would wait for its end.
-            if matches!(&firing, Firing::Done(firing) if !firing::told(firing).is_empty()) {
+            if matches!(&before, Before::Resolved(life) if !life.told.is_empty()) {
                 self.decisions.push(format!("{name}: drops the end, which is told all the same: {reason}"));
                 continue;
             }
@@ -143,41 +139,23 @@ impl Chain {
             let plan = Plan { receivers: Vec::new(), unrouted: false, dropped: true, ..self.decide().0 };
             return Ok(self.into_processed((plan, Vec::new())));
         }
-        match firing {
-            Firing::Done(firing) => Ok(self.after(&firing).await),
-            _ => {
-                let earlier = self.earlier_at_last(deadline).await;
-                Ok(self.fired(earlier))
-            }
-        }
+        Ok(self.planned(before))
     }
 
-    /// The alert before, if this one goes on with it.
-    async fn earlier(&self, patience: Duration) -> Result<Option<Predecessor>, StepError> {
-        let holds = self.host.receivers.routing.current().hold_down().is_some();
-        if !holds || self.item.alert.status != Status::Firing {
-            return Ok(None);
+    /// The plan of an alert by what came before it.
+    fn planned(self, before: Before) -> Processed {
+        match before {
+            Before::Resolved(life) => self.after(life),
+            Before::Fired(life) => self.goes_on(life),
+            Before::Pending => self.waiting(),
+            Before::Nothing => self.routed(),
         }
-        let earlier = flapping::goes_on(&self.host.link, &self.item, patience.min(PATIENCE)).await;
-        earlier.map_err(|error| unavailable("what became of the alert before", error))
-    }
-
-    /// The same, asked several times: rather than not at all, receivers are notified once more.
-    async fn earlier_at_last(&mut self, deadline: Instant) -> Option<Predecessor> {
-        for _ in 0..QUESTIONS {
-            match self.earlier(left(deadline)).await {
-                Ok(earlier) => return earlier,
-                Err(error) => tracing::warn!(alert = self.item.id, error = error.message, "asked again"),
-            }
-        }
-        self.decisions.push("what became of the alert before is not known: this one is another".to_owned());
-        None
     }
 
     /// A firing that goes on with the one before it: who has that is not told again, unless this is worse.
-    fn goes_on(mut self, Predecessor { ledger, told }: Predecessor) -> Processed {
+    fn goes_on(mut self, Life { thread_id, flaps, told, .. }: Life) -> Processed {
         metric::flapped();
-        let is_worse = self.item.alert.severity > ledger.alert.severity;
+        let is_worse = self.item.is_worse;
         let told_of = |planned: &Planned| told.iter().find(|one| one.receiver == planned.name);
         let has_it = |planned: &Planned| told_of(planned).is_some_and(|one| one.earlier.is_some());
         let (mut plan, mut reasons) = self.decide();
@@ -196,15 +174,15 @@ impl Chain {
             (false, false) => "who has that is not told again",
             (false, true) => "nobody is told again",
         };
-        self.decisions.push(format!("goes on with {}, whose end was not told yet: {who}", ledger.id));
+        self.decisions.push(format!("goes on with {thread_id}, whose end was not told yet: {who}"));
         if is_silent {
             (plan, reasons) = (Plan { dropped: true, ..Plan::default() }, Vec::new());
         }
         self.note(&plan);
         Processed {
-            flaps: ledger.flaps + 1,
+            flaps,
             shown: told,
-            goes_on_with: Some(ledger.id),
+            goes_on_with: Some(thread_id),
             ..self.into_processed((plan, reasons))
         }
     }
@@ -215,54 +193,34 @@ impl Chain {
     }
 
     /// The alert as it came, since its processing did not end.
-    pub(super) async fn unprocessed(mut self, budget: Duration) -> Processed {
-        let deadline = Instant::now() + budget;
+    pub(super) async fn unprocessed(mut self) -> Processed {
         tracing::warn!(alert = self.item.id, "processing did not end: the alert goes on unprocessed");
         self.decisions
             .push("the processors did not end in any attempt: the alert goes on unprocessed".to_owned());
-        match firing::of(&self.host.link, &self.item).await {
-            Ok(Firing::Done(firing)) => self.after(&firing).await,
-            Ok(Firing::Runs) => self.waiting(),
-            Ok(Firing::Unknown) | Err(_) => {
-                let earlier = self.earlier_at_last(deadline).await;
-                self.fired(earlier)
-            }
+        match life::before(&self.host.records, &self.item, Some(self.patience)).await {
+            Ok(before) => self.planned(before),
+            // Whom its life reached is not known yet: no route says that.
+            Err(_) => self.waiting(),
         }
     }
 
     /// The end of a firing: it goes to those who were told of the firing, and to its updaters, whatever is muted by now.
-    async fn after(mut self, firing: &Ledger) -> Processed {
+    fn after(mut self, life: Life) -> Processed {
         let (mut plan, _) = self.decide();
-        let router = self.host.receivers.routing.current();
-        for name in afterwards::updaters(&self.host.link, firing).await {
+        let receivers = &self.host.receivers;
+        for name in life.updaters {
             if !plan.updaters.iter().any(|planned| planned.name == name) {
-                plan.updaters.push(self.updater(&router, &name));
+                plan.updaters.push(receivers.planned_updater(&name, &self.activities));
             }
         }
-        let told: Vec<Planned> = firing::told(firing)
-            .into_iter()
-            .map(|told| {
-                let thread = told.thread();
-                let Told { receiver, earlier, .. } = told;
-                Planned { earlier, thread, ..self.receiver(&router, &receiver) }
-            })
-            .collect();
+        let told = receivers.plan_resolve(life.told, &self.activities);
         let dropped = told.is_empty();
         self.decisions.push(match dropped {
-            true => format!("nobody is told: nobody was told of {}", firing.id),
-            false => format!("goes to those who were told of {}", firing.id),
+            true => format!("nobody is told: nobody was told of {}", life.thread_id),
+            false => format!("goes to those who were told of {}", life.thread_id),
         });
-        let hold = router.hold_down().filter(|_| !dropped);
-        self.decisions.extend(hold.map(|hold| format!("held back for {hold:#}: told unless it fires again")));
         let plan = Plan { receivers: told, unrouted: false, dropped, ..plan };
-        Processed { hold, flaps: firing.flaps, ..self.into_processed((plan, Vec::new())) }
-    }
-
-    fn fired(self, earlier: Option<Predecessor>) -> Processed {
-        match earlier {
-            Some(earlier) => self.goes_on(earlier),
-            None => self.routed(),
-        }
+        Processed { flaps: life.flaps, ..self.into_processed((plan, Vec::new())) }
     }
 
     fn routed(self) -> Processed {
@@ -295,7 +253,7 @@ impl Chain {
 
     /// Asks a processor, if it wants the alert and there is time for it.
     async fn ask(&mut self, processor: &Plugin, deadline: Instant) -> Turn {
-        let before = self.before.take_if(|step| step.plugin == processor.name());
+        let before = self.before.take_if(|step| step.name() == processor.name());
         let policy = RetryPolicy::of_processors(self.activities.process_alert.timeout);
         let policy = policy.overridden_by(processor.retry());
         let left = left(deadline).min(policy.timeout());
@@ -361,7 +319,7 @@ impl Chain {
         let (alert, plugin, attempt) = (&self.item.id, step.name(), step.attempts);
         let next_in_ms = delay.as_millis();
         tracing::info!(alert, plugin, attempt, next_in_ms, "processor asks for another attempt");
-        self.answered.retain(|name| *name != step.plugin);
+        self.answered.retain(|name| name != step.name());
         let retrying = Retrying {
             answered: std::mem::take(&mut self.answered),
             most: self.growth.most,
@@ -470,48 +428,9 @@ impl Chain {
         processed
     }
 
-    /// Who gets the alert, by the routes that are in force now; without any, by the plugins that are loaded.
+    /// Who gets the alert, by what is in force now.
     fn decide(&self) -> (Plan, Vec<String>) {
-        let router = self.host.receivers.routing.current();
-        if router.has_routes() { self.by_routes(&router) } else { self.by_plugins(&router) }
-    }
-
-    fn by_routes(&self, router: &Router) -> (Plan, Vec<String>) {
-        let (routed, visits) = router.route(&self.document, Timestamp::now());
-        let is_telling = |visit: &&Visit<'_>| !matches!(visit.verdict, Verdict::Left(_));
-        let mut reasons: Vec<String> = visits.iter().filter(is_telling).map(ToString::to_string).collect();
-        let receivers: Vec<_> = routed.receivers.iter().map(|name| self.receiver(router, name)).collect();
-        let updaters = routed.updaters.iter().map(|name| self.updater(router, name)).collect();
-        if routed.unrouted {
-            reasons.push(plan::unrouted_reason(&receivers));
-        }
-        let dropped = routed.muted.is_some();
-        reasons.extend(routed.failed_mutes);
-        reasons.extend(routed.muted);
-        (Plan { receivers, updaters, unrouted: routed.unrouted, dropped, parks: true }, reasons)
-    }
-
-    fn by_plugins(&self, router: &Router) -> (Plan, Vec<String>) {
-        let facts = Facts::of(&self.document);
-        let registry = &self.host.receivers.registry;
-        let candidate = |plugin: &Arc<Plugin>, planned| Candidate { planned, wants: plugin.wants(&facts) };
-        let notifiers = registry.notifiers();
-        let notifiers =
-            notifiers.iter().map(|plugin| candidate(plugin, self.receiver(router, plugin.name())));
-        let updaters = registry.updaters();
-        let updaters = updaters.iter().map(|plugin| candidate(plugin, self.updater(router, plugin.name())));
-        let catch_all: Vec<_> = router.catch_all().iter().map(|name| self.receiver(router, name)).collect();
-        plan::decide(notifiers.collect(), updaters.collect(), &catch_all)
-    }
-
-    fn receiver(&self, router: &Router, name: &str) -> Planned {
-        let usual = self.activities.send_notification;
-        self.host.receivers.planned(router, Role::Notifier, name, usual)
-    }
-
-    fn updater(&self, router: &Router, name: &str) -> Planned {
-        let usual = self.activities.update_alert_status;
-        self.host.receivers.planned(router, Role::StatusUpdater, name, usual)
+        self.host.receivers.plan(&self.document, &self.activities)
     }
 }
 

@@ -2,6 +2,7 @@
 //! has the keys is this host. The form is that of Temporal's own samples (`samples-go/encryption`), which codec servers for its
 //! web UI read: the whole payload, sealed with AES-256-GCM, the nonce in front.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,12 +31,15 @@ const ENCRYPTED: &[u8] = b"binary/encrypted";
 /// Where a payload says which key it needs.
 const KEY_ID: &str = "encryption-key-id";
 
+/// What an encoded payload with metadata begins with: field 1, length-delimited.
+const METADATA_TAG: u8 = 0x0a;
+
 /// `[temporal.encryption]`: what Temporal stores is encrypted.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct EncryptionConfig {
     /// The keys: the first one encrypts, all of them decrypt. A key that is replaced stays as long as Temporal keeps what it
-    /// encrypted.
+    /// encrypted; the store's rows are encrypted anew at the start.
     pub keys: Vec<EncryptionKeyConfig>,
 }
 
@@ -91,6 +95,44 @@ impl Codec {
         DataConverter::new(PayloadConverter::default(), DefaultFailureConverter::new(true), self)
     }
 
+    /// The id of the key that encrypts.
+    pub fn key(&self) -> &str {
+        self.keys.first().map_or("", |(id, _)| id)
+    }
+
+    /// What all have in them that [`Self::seal_bytes`] encrypted with this key, and nothing else: no JSON has such characters.
+    pub fn mark(&self) -> Vec<u8> {
+        let metadata = HashMap::from([(KEY_ID.to_owned(), self.key().as_bytes().to_vec())]);
+        Payload { metadata, ..Payload::default() }.encode_to_vec()
+    }
+
+    /// Encrypts what is kept elsewhere than in Temporal: a JSON document.
+    ///
+    /// # Errors
+    ///
+    /// It is too large.
+    pub fn seal_bytes(&self, data: Vec<u8>) -> Result<Vec<u8>, PayloadConversionError> {
+        Ok(self.seal(&Payload { data, ..Payload::default() })?.encode_to_vec())
+    }
+
+    /// What [`Self::seal_bytes`] encrypted; a document that is not encrypted is from before encryption was turned on.
+    ///
+    /// # Errors
+    ///
+    /// It is encrypted with a key that is not among these, or damaged.
+    pub fn open_bytes<'a>(
+        codec: Option<&Self>,
+        bytes: &'a [u8],
+    ) -> Result<Cow<'a, [u8]>, PayloadConversionError> {
+        // A sealed payload begins with the tag of its metadata, which no document of ours does.
+        if bytes.first() != Some(&METADATA_TAG) {
+            return Ok(Cow::Borrowed(bytes));
+        }
+        let codec = codec.ok_or_else(|| failed("it is encrypted, and there is no [temporal.encryption]"))?;
+        let payload = Payload::decode(bytes).map_err(|error| failed(error.to_string()))?;
+        Ok(Cow::Owned(codec.open(payload)?.data))
+    }
+
     fn seal(&self, payload: &Payload) -> Result<Payload, PayloadConversionError> {
         let (id, key) = self.keys.first().ok_or_else(|| failed("there is no key"))?;
         let mut nonce = [0; NONCE_LEN];
@@ -113,14 +155,20 @@ impl Codec {
         let id = payload.metadata.get(KEY_ID).map(|id| String::from_utf8_lossy(id)).unwrap_or_default();
         let known = self.keys.iter().find(|(known, _)| *known == id);
         let (_, key) = known.ok_or_else(|| {
-            failed(format!("what Temporal stores is encrypted with the key {id:?}, which is not among [[temporal.encryption.keys]]"))
+            failed(format!(
+                "it is encrypted with the key {id:?}, which is not among [[temporal.encryption.keys]]"
+            ))
         })?;
         let (nonce, sealed) =
             payload.data.split_first_chunk().ok_or_else(|| failed("an encrypted payload is cut off"))?;
         let mut opened = sealed.to_vec();
         let opened = key
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::empty(), &mut opened)
-            .map_err(|_| failed(format!("what Temporal stores is not what the key {id:?} encrypted")))?;
+            .map_err(|_| {
+                failed(format!(
+                    "the key {id:?} did not encrypt it: its file holds another key, or it is damaged"
+                ))
+            })?;
         Payload::decode(&*opened).map_err(|error| failed(error.to_string()))
     }
 }
@@ -184,6 +232,21 @@ mod tests {
         assert_eq!(both.seal(&payload()).unwrap().metadata[KEY_ID], b"new");
         let error = codec(&[new]).open(sealed).unwrap_err().to_string();
         assert!(error.contains("\"old\""), "{error}");
+    }
+
+    #[test]
+    fn documents_of_the_store_are_encrypted_likewise() {
+        let (_file, config) = key("k", &STANDARD.encode([1; 32]));
+        let (codec, document) = (codec(&[config]), br#"{"title":"the pool is exhausted"}"#);
+        let sealed = codec.seal_bytes(document.to_vec()).unwrap();
+        assert!(!sealed.windows(4).any(|window| window == b"pool"));
+        assert_eq!(&*Codec::open_bytes(Some(&codec), &sealed).unwrap(), document);
+        assert_eq!(&*Codec::open_bytes(Some(&codec), document).unwrap(), document, "it was not encrypted");
+        assert!(Codec::open_bytes(None, &sealed).is_err());
+        let holds = |mark: &[u8]| sealed.windows(mark.len()).any(|window| window == mark);
+        assert!(holds(&codec.mark()));
+        let (_file, config) = key("kk", &STANDARD.encode([1; 32]));
+        assert!(!holds(&self::codec(&[config]).mark()), "another key's");
     }
 
     #[test]

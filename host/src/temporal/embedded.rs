@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use self::database::Database;
 use super::listeners::Listeners;
 use super::search_attributes;
+use crate::niceness;
 use crate::plugin::OffLimits;
 use crate::telemetry::metric;
 
@@ -210,7 +211,10 @@ impl Embedded {
         let (stop, stopped) = mpsc::channel();
         let supervisor = std::thread::Builder::new()
             .name("temporal-supervisor".to_owned())
-            .spawn(move || supervise(&launch, &stopped))
+            .spawn(move || {
+                niceness::yield_to_webhook();
+                supervise(&launch, &stopped);
+            })
             .map_err(EmbeddedError::Thread)?;
         Ok(Self { address, ui, version, database, stop, supervisor: Some(supervisor), _lock: lock })
     }

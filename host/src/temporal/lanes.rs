@@ -25,7 +25,7 @@ pub async fn keep_lanes(
 ) {
     let mut lanes: BTreeMap<String, (Option<f64>, Worker)> = BTreeMap::new();
     while !*stopped.borrow() {
-        if let Some(client) = link.client() {
+        if let Some(client) = link.owned_client() {
             for (queue, limit) in activities.receivers.lanes() {
                 let is_there =
                     lanes.get(&queue).is_some_and(|(of, worker)| *of == limit && !worker.has_ended());
@@ -61,7 +61,7 @@ pub async fn keep_own_queue(
         let mut worker: Option<Worker> = None;
         while !*stopped.borrow() {
             if worker.as_ref().is_none_or(Worker::has_ended)
-                && let Some(client) = link.client()
+                && let Some(client) = link.owned_client()
             {
                 if let Some(before) = worker.take() {
                     before.stop().await;

@@ -40,6 +40,9 @@ const RECONNECT_DELAY: Duration = Duration::from_millis(500);
 /// How long search attributes that were registered may be unknown to the server's caches: it renews them every minute.
 const KNOWN_TIMEOUT: Duration = Duration::from_secs(75);
 const KNOWN_INTERVAL: Duration = Duration::from_millis(100);
+/// A server that has not answered for so long is away, and how often it is asked.
+const AWAY: Duration = Duration::from_secs(5);
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a health check waits for Temporal.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The variables that name files.
@@ -65,6 +68,48 @@ pub struct LinkConfig {
     pub codec: Option<Codec>,
     /// The retention to set on the namespace, if it is ours to set (the embedded server's is).
     pub retention: Option<Duration>,
+}
+
+impl LinkConfig {
+    fn options(&self) -> Result<(ConnectionOptions, ClientOptions), LinkError> {
+        let (mut connection, mut client) = match (self.retention, &self.address) {
+            // The embedded server: what the environment says is about another one.
+            (Some(_), Some(address)) => {
+                let connection = ConnectionOptions::new(url(address, false)?).build();
+                (connection, ClientOptions::new("default").build())
+            }
+            _ => from_environment(&named_files(), ClientOptions::load_from_config)?,
+        };
+        if let Some(address) = &self.address {
+            connection.target =
+                url(address, connection.tls_options.is_some() || connection.api_key.is_some())?;
+        }
+        if let Some(namespace) = &self.namespace {
+            client.namespace.clone_from(namespace);
+        }
+        if let Some(codec) = &self.codec {
+            client.data_converter = codec.clone().converter();
+        }
+        connection.connect_timeout = Some(CONNECT_TIMEOUT);
+        if connection.target.host_str().is_some_and(is_loopback) {
+            connection.grpc_compression = GrpcCompression::None;
+        }
+        Ok((connection, client))
+    }
+
+    /// A client for a few questions: nothing is prepared in the namespace.
+    ///
+    /// # Errors
+    ///
+    /// Temporal does not answer, or the configuration cannot be used.
+    pub(super) async fn client(&self) -> Result<Client, String> {
+        let (connection, options) = self.options().map_err(|error| error.to_string())?;
+        let address = connection.target.to_string();
+        let connecting = tokio::time::timeout(ANSWER_TIMEOUT, Connection::connect(connection));
+        let connection = connecting.await.map_err(|_| format!("{address} does not answer"))?;
+        let connection = connection.map_err(|error| format!("{address}: {}", Cause::of(&error)))?;
+        Client::new(connection, options).map_err(|error| error.to_string())
+    }
 }
 
 /// Why there can never be a connection as configured.
@@ -124,40 +169,22 @@ pub struct Link {
     ui: Option<Arc<str>>,
     /// Whether what Temporal stores is encrypted.
     pub encrypts: bool,
+    /// Whether the server is the host's own.
+    pub is_embedded: bool,
     pub(super) backlog: Backlog,
-    /// Why there is no connection, until there is one.
+    /// Why there is no connection, or was no answer the last time that there was none.
     trouble: Arc<Mutex<Cause>>,
+    /// Whether the task queue is known to be this host's store's.
+    owned: Arc<watch::Sender<bool>>,
     /// When Temporal last answered.
-    answered: Arc<Mutex<Instant>>,
+    answered: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Link {
     /// Starts connecting. Returns at once.
     pub fn start(config: LinkConfig, meter: TemporalMeter) -> Result<Self, LinkError> {
-        let (mut connection, mut client) = match (config.retention, &config.address) {
-            // The embedded server: what the environment says is about another one.
-            (Some(_), Some(address)) => {
-                let connection = ConnectionOptions::new(url(address, false)?).build();
-                (connection, ClientOptions::new("default").build())
-            }
-            _ => from_environment(&named_files(), ClientOptions::load_from_config)?,
-        };
-        if let Some(address) = &config.address {
-            connection.target =
-                url(address, connection.tls_options.is_some() || connection.api_key.is_some())?;
-        }
-        if let Some(namespace) = &config.namespace {
-            client.namespace.clone_from(namespace);
-        }
-        let encrypts = config.codec.is_some();
-        if let Some(codec) = config.codec {
-            client.data_converter = codec.converter();
-        }
-        connection.connect_timeout = Some(CONNECT_TIMEOUT);
+        let (mut connection, client) = config.options()?;
         connection.metrics_meter = Some(meter);
-        if connection.target.host_str().is_some_and(is_loopback) {
-            connection.grpc_compression = GrpcCompression::None;
-        }
         let (sender, receiver) = watch::channel(None);
         let link = Self {
             client: receiver,
@@ -165,10 +192,12 @@ impl Link {
             namespace: client.namespace.as_str().into(),
             task_queue: config.task_queue.into(),
             ui: config.ui.map(Into::into),
-            encrypts,
+            encrypts: config.codec.is_some(),
+            is_embedded: config.retention.is_some(),
             backlog: Backlog::default(),
             trouble: Arc::new(Mutex::new(Cause::NotYet)),
-            answered: Arc::new(Mutex::new(Instant::now())),
+            owned: Arc::new(watch::channel(false).0),
+            answered: Arc::default(),
         };
         tokio::spawn(connect(connection, client, config.retention, sender, link.trouble.clone()));
         Ok(link)
@@ -179,29 +208,60 @@ impl Link {
         self.client.borrow().clone()
     }
 
-    /// Why there is no client.
-    pub(super) fn trouble(&self) -> Cause {
+    /// Why there is no connection, or was no answer the last time that there was none.
+    pub fn trouble(&self) -> Cause {
         self.trouble.lock().clone()
-    }
-
-    /// Why there is no connection, where none was ever made.
-    pub fn never_connected(&self) -> Option<Cause> {
-        self.client.borrow().is_none().then(|| self.trouble())
     }
 
     /// Remembers that Temporal has answered.
     pub(super) fn note_answer(&self) {
-        *self.answered.lock() = Instant::now();
+        *self.answered.lock() = Some(Instant::now());
     }
 
-    /// Whether Temporal has answered anything since.
-    pub(super) fn has_answered_since(&self, began: Instant) -> bool {
-        *self.answered.lock() >= began
+    /// Whether Temporal has not answered for some seconds, or never has; also while it is not known whose the task queue is.
+    pub fn is_away(&self) -> bool {
+        !*self.owned.borrow() || self.answered.lock().is_none_or(|answered| answered.elapsed() > AWAY)
+    }
+
+    /// Remembers why Temporal cannot be used.
+    pub(super) fn note_trouble(&self, why: &str) {
+        *self.trouble.lock() = Cause::Unable(why.to_owned());
+    }
+
+    /// The task queue is this host's store's.
+    pub(super) fn own(&self) {
+        self.note_answer();
+        self.owned.send_replace(true);
+    }
+
+    /// The client, if the task queue is known to be this host's store's.
+    pub(super) fn owned_client(&self) -> Option<Client> {
+        self.client().filter(|_| *self.owned.borrow())
+    }
+
+    /// The client, as soon as the connection is made and the task queue is known to be this host's store's. `None` if the host is going
+    /// down before.
+    pub async fn owned(&mut self) -> Option<Client> {
+        self.owned.subscribe().wait_for(|owned| *owned).await.ok()?;
+        self.connected().await
+    }
+
+    /// Asks Temporal again and again whether it answers, as long as the process runs.
+    pub(super) async fn watch(self) -> ! {
+        loop {
+            self.is_reachable().await;
+            tokio::time::sleep(if self.is_away() { KNOWN_INTERVAL } else { WATCH_INTERVAL }).await;
+        }
     }
 
     /// The client, as soon as the connection is made. `None` if the host is going down before.
     pub async fn connected(&mut self) -> Option<Client> {
         self.client.wait_for(Option::is_some).await.ok()?.clone()
+    }
+
+    /// The task queue of critical alerts, which has a worker of its own: they wait behind no others.
+    pub fn critical_queue(&self) -> String {
+        format!("{}:critical", self.task_queue)
     }
 
     /// Where Temporal's web UI is, if that is known.
@@ -226,6 +286,14 @@ impl Link {
         Some(url.into())
     }
 
+    /// What the server calls the namespace, which no other server does. `None` if it does not answer.
+    pub(super) async fn namespace_id(&self) -> Option<String> {
+        let namespace = self.namespace.to_string();
+        let request = DescribeNamespaceRequest { namespace, ..Default::default() }.into_request();
+        let answer = self.client()?.connection().workflow_service().describe_namespace(request).await;
+        Some(answer.ok()?.into_inner().namespace_info?.id)
+    }
+
     /// Whether Temporal answers now, its database included: what the namespace is is read from there.
     pub async fn is_reachable(&self) -> bool {
         let Some(client) = self.client() else { return false };
@@ -243,11 +311,16 @@ impl Link {
                 answer => answer,
             }
         };
-        let is_reachable = matches!(tokio::time::timeout(HEALTH_TIMEOUT, asked).await, Ok(Ok(_)));
-        if is_reachable {
-            self.note_answer();
-        }
-        is_reachable
+        let cause = match tokio::time::timeout(HEALTH_TIMEOUT, asked).await {
+            Ok(Ok(_)) => {
+                self.note_answer();
+                return true;
+            }
+            Ok(Err(status)) => Cause::of(&status),
+            Err(_) => Cause::TimedOut(HEALTH_TIMEOUT),
+        };
+        *self.trouble.lock() = cause;
+        false
     }
 }
 

@@ -1,21 +1,20 @@
-//! Reads back from Temporal what became of an alert: the result once there is one; before that, what history holds.
-//! Needs the server only, no worker.
+//! What became of an alert: from the store; while it is under way, with what its history in Temporal holds. Needs no worker.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_store::{Disposition, Progress, StoreError};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use temporalio_client::errors::{WorkflowGetResultError, WorkflowInteractionError};
+use temporalio_client::errors::WorkflowInteractionError;
 use temporalio_client::{
     Client, UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowFetchHistoryOptions,
-    WorkflowGetResultOptions, WorkflowHandle,
+    WorkflowHandle,
 };
-use temporalio_common::data_converters::{RawValue, SerializationContextData};
+use temporalio_common::data_converters::SerializationContextData;
 use temporalio_common::payload_visitor::decode_payloads;
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
 use temporalio_common::protos::temporal::api::failure::v1::Failure;
@@ -25,32 +24,56 @@ use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
 use utoipa::ToSchema;
 
 use super::activities::Processed;
+use super::afterwards;
 use super::cause::Cause;
 use super::failure;
 use super::link::Link;
-use super::parked::Unparked;
-use super::workflows::{Batch, BatchLedger, Job};
 use crate::alert::{Alert, AlertItem};
-use crate::ledger::{Attempt, Ledger, Outcome, Step};
+use crate::ledger::{Acknowledgement, Attempt, Ledger, Outcome, Step};
+use crate::records::{RecordError, Records};
 
 /// How long a lookup may take.
 pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a workflow that another one is about to start is looked for.
-const APPEAR_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What Temporal knows of a workflow.
+/// What is known of an alert.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// Its id.
-    pub workflow_id: String,
     /// Where it stands.
-    pub state: State,
-    /// The alerts that it carries: one, or those that a batch carries inline.
-    pub alerts: Vec<FoundAlert>,
-    /// Of a batch: the workflows of its alerts that run on their own.
-    pub children: Vec<String>,
+    pub state: AlertState,
+    /// The alert.
+    pub alert: FoundAlert,
+    /// The id of its life.
+    pub thread_id: String,
+    /// What its post became.
+    pub disposition: Disposition,
+    /// Whether its life goes on.
+    pub is_open: bool,
+    /// Whether its life goes on, and was not posted for long.
+    pub is_stale: bool,
+    /// How often its life was posted again.
+    pub repeats: i64,
+    /// Who has acknowledged its life.
+    pub acknowledged: Option<Acknowledgement>,
+    /// The workflow that carries it, once one is to.
+    pub carried_by: Option<String>,
     /// What is being tried again.
     pub pending: Vec<Pending>,
+}
+
+/// Where an alert stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertState {
+    /// It waits to be started.
+    Waiting,
+    /// A resolve that is held back.
+    Held,
+    /// It waits for an operator: `campanile store resume`.
+    Suspended,
+    /// Under way.
+    Running,
+    /// Done: its ledger is complete.
+    Completed,
 }
 
 /// Where a workflow stands.
@@ -88,7 +111,7 @@ pub struct FoundAlert {
     /// The full story, once it is complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ledger: Option<Ledger>,
-    /// It is an end that is held back now.
+    /// It is a resolve that is held back now.
     #[serde(skip)]
     pub is_held: bool,
     /// Why it goes where it goes, while there is no ledger.
@@ -144,85 +167,160 @@ pub struct Pending {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
-    /// Temporal knows no such workflow, or it is past its retention.
-    #[error(
-        "temporal knows no workflow {0:?}, or no longer; an alert that came in a batch is known once a worker has \
-         taken up the batch"
-    )]
+    /// The store knows no such alert, or it is past its retention.
+    #[error("no alert {0:?} is known, or no longer")]
     NotFound(String),
-    /// There is no connection, or no answer in time.
+    /// Temporal does not answer: no connection, or no answer in time.
     #[error("temporal does not answer: {0}")]
     Unavailable(Cause),
-    /// The workflow ended without a ledger.
-    #[error("workflow {0:?} ended without a ledger: {1}")]
-    NoLedger(String, String),
-    /// What it holds is not ours.
-    #[error("workflow {0:?} holds something other than alerts")]
-    Foreign(String),
+    /// The store does not answer, or cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
-impl From<LookupError> for Cause {
-    fn from(error: LookupError) -> Self {
-        match error {
-            LookupError::Unavailable(cause) => cause,
-            other => Self::Unable(other.to_string()),
-        }
+/// What is said of an alert that waits for an operator.
+const SUSPENDED: &str = "suspended: it waits for `campanile store resume` or `campanile store discard`";
+
+impl From<StoreError> for LookupError {
+    fn from(error: StoreError) -> Self {
+        Self::Record(error.into())
     }
 }
 
-/// Everything that is known now of a workflow, or of one alert under its own id.
-pub async fn lookup(link: &Link, id: &str) -> Result<Found, LookupError> {
-    let client = client(link)?;
-    let finding = async {
-        match batch_of(id) {
-            Some(batch) => find_in(&client, batch, id).await,
-            None => find(&client, id).await,
+/// Everything that is known now of an alert.
+///
+/// # Errors
+///
+/// It is not known, or the store does not answer.
+pub async fn lookup(records: &Records, link: &Link, id: &str) -> Result<Found, LookupError> {
+    let not_found = || LookupError::NotFound(id.to_owned());
+    if id.contains('\0') {
+        return Err(not_found());
+    }
+    let kept = records.store()?.find(id).await?.ok_or_else(not_found)?;
+    let is_claimed = kept.progress == Progress::Claimed;
+    let mut found = found(records, kept)?;
+    if let Some(carrier) = found.carried_by.clone().filter(|_| found.state == AlertState::Running) {
+        let asked = async { under_way(&link.client()?, &carrier, id).await.ok() };
+        match tokio::time::timeout(LOOKUP_TIMEOUT, asked).await.ok().flatten() {
+            Some(UnderWay { pending, story }) => {
+                found.pending = pending;
+                (found.alert.decisions, found.alert.steps) = (story.decisions, story.steps);
+            }
+            // Without Temporal there is less to tell, and still an answer.
+            None if is_claimed => found.state = AlertState::Waiting,
+            None => {}
         }
+    }
+    if let Some(ledger) = &mut found.alert.ledger {
+        afterwards::complete(records, link, ledger).await?;
+        found.alert.outcome = Some(ledger.outcome);
+    }
+    Ok(found)
+}
+
+/// What the store knows of an alert.
+fn found(records: &Records, kept: campanile_store::Found) -> Result<Found, LookupError> {
+    let item = item(records, &kept)?;
+    let acknowledged = kept.acknowledgement.as_ref().map(|one| records.read(one)).transpose()?;
+    let ledger = ledger(records, &kept, &item, &acknowledged)?;
+    let origin = item.origin.clone();
+    let came = ledger.is_none().then(|| Came {
+        received_at: origin.received_at,
+        via: origin.via.clone(),
+        key: origin.key.clone(),
+        from: origin.from,
+    });
+    let alert = FoundAlert {
+        id: kept.id,
+        outcome: ledger.as_ref().map(|ledger| ledger.outcome),
+        alert: ledger.as_ref().map_or(item.alert, |ledger| ledger.alert.clone()),
+        came,
+        ledger,
+        is_held: kept.progress == Progress::Held,
+        decisions: match kept.progress {
+            Progress::Held => vec!["held back: told unless it fires again".to_owned()],
+            Progress::Suspended => vec![SUSPENDED.to_owned()],
+            _ => Vec::new(),
+        },
+        steps: Vec::new(),
     };
-    let found = tokio::time::timeout(LOOKUP_TIMEOUT, finding).await;
-    found.unwrap_or_else(|_| Err(LookupError::Unavailable(Cause::TimedOut(LOOKUP_TIMEOUT))))
+    Ok(Found {
+        state: kept.progress.into(),
+        alert,
+        thread_id: kept.thread_id,
+        disposition: kept.disposition,
+        is_open: kept.is_open,
+        is_stale: kept.is_stale,
+        repeats: kept.duplicates,
+        acknowledged,
+        carried_by: kept.carried_by,
+        pending: Vec::new(),
+    })
 }
 
-/// The batch workflow that an alert without an identity came in: its id is `<batch>#<index>`.
-pub fn batch_of(alert: &str) -> Option<&str> {
-    alert.rsplit_once('#').filter(|(_, index)| index.parse::<u32>().is_ok()).map(|(batch, _)| batch)
+/// The alert as it was posted.
+pub(super) fn item(records: &Records, kept: &campanile_store::Found) -> Result<AlertItem, RecordError> {
+    Ok(AlertItem {
+        id: kept.id.clone(),
+        thread_id: kept.thread_id.clone(),
+        disposition: kept.disposition,
+        is_worse: false,
+        acknowledged: None,
+        alert: records.read(&kept.document)?,
+        origin: records.read(&kept.origin)?,
+    })
 }
 
-/// The workflow that carries an alert: its own, or its batch's.
-pub(super) async fn carrier<'a>(client: &Client, alert: &'a str) -> Result<&'a str, LookupError> {
-    let Some(batch) = batch_of(alert) else { return Ok(alert) };
-    let handle: Handle = client.get_workflow_handle(alert);
-    match handle.describe(WorkflowDescribeOptions::default()).await {
-        Ok(_) => Ok(alert),
-        Err(WorkflowInteractionError::NotFound(_)) => Ok(batch),
-        Err(error) => Err(interaction(alert, &error)),
+/// The ledger of an alert, if it is at its end.
+///
+/// # Errors
+///
+/// What the store holds cannot be read.
+pub fn ledger_of(records: &Records, kept: &campanile_store::Found) -> Result<Option<Ledger>, RecordError> {
+    let acknowledged = kept.acknowledgement.as_ref().map(|one| records.read(one)).transpose()?;
+    ledger(records, kept, &item(records, kept)?, &acknowledged)
+}
+
+/// The same of one whose alert and acknowledgement were read.
+pub(super) fn ledger(
+    records: &Records,
+    kept: &campanile_store::Found,
+    item: &AlertItem,
+    acknowledged: &Option<Acknowledgement>,
+) -> Result<Option<Ledger>, RecordError> {
+    if kept.progress != Progress::Ended {
+        return Ok(None);
     }
+    let mut ledger = match &kept.ledger {
+        Some(ledger) => records.read(ledger)?,
+        None => without_receivers(kept, item.clone(), acknowledged.as_ref()),
+    };
+    ledger.acknowledged = ledger.acknowledged.or_else(|| acknowledged.clone());
+    ledger.repeats = u32::try_from(kept.duplicates).unwrap_or(u32::MAX);
+    Ok(Some(ledger))
+}
+
+/// That of an alert which ended as it was accepted, since no receiver was to be notified.
+fn without_receivers(
+    kept: &campanile_store::Found,
+    item: AlertItem,
+    acknowledged: Option<&Acknowledgement>,
+) -> Ledger {
+    let reason = match (&kept.superseded_by, kept.disposition, acknowledged) {
+        (Some(again), ..) => format!("nobody is told: it fires again, as {again}"),
+        (None, Disposition::NothingOpen, _) => {
+            "no receiver is notified: it ends nothing that is open under its key".to_owned()
+        }
+        (None, _, Some(one)) => format!("no receiver is notified: {} has acknowledged the alert", one.by),
+        (None, disposition, None) => format!("no receiver is notified: {}", disposition.as_str()),
+    };
+    let ledger = Ledger::undelivered(item, Outcome::Dropped, reason);
+    Ledger { taken_back_by: kept.superseded_by.clone(), ..ledger }
 }
 
 pub(super) fn client(link: &Link) -> Result<Client, LookupError> {
     link.client().ok_or_else(|| LookupError::Unavailable(link.trouble()))
-}
-
-/// The ledgers of a workflow and the ids of its children, as soon as it is done. Waits for a workflow that a batch is about to
-/// start, too, and for Temporal to come back; the caller bounds the wait.
-pub async fn wait(link: &Link, workflow_id: &str) -> Result<(Vec<Ledger>, Vec<String>), LookupError> {
-    let client = client(link)?;
-    loop {
-        match result(&client.get_workflow_handle(workflow_id), workflow_id).await {
-            Err(LookupError::NotFound(_) | LookupError::Unavailable(_)) => {
-                tokio::time::sleep(APPEAR_INTERVAL).await;
-            }
-            answer => return answer,
-        }
-    }
-}
-
-/// The alerts that a workflow was started with.
-pub(super) async fn carried(client: &Client, workflow_id: &str) -> Result<Vec<AlertItem>, LookupError> {
-    let handle: Handle = client.get_workflow_handle(workflow_id);
-    let foreign = || LookupError::Foreign(workflow_id.to_owned());
-    let first = history(client, &handle, workflow_id).next().await.ok_or_else(foreign)??;
-    started_with(&first).ok_or_else(foreign)
 }
 
 type Handle = WorkflowHandle<Client, UntypedWorkflow>;
@@ -243,132 +341,49 @@ fn history<'a>(
     }))
 }
 
-async fn find(client: &Client, workflow_id: &str) -> Result<Found, LookupError> {
-    let handle: Handle = client.get_workflow_handle(workflow_id);
+/// What Temporal knows of an alert that is under way.
+struct UnderWay {
+    pending: Vec<Pending>,
+    story: Story,
+}
+
+/// What Temporal knows of an alert that this workflow carries, or one that it started.
+async fn under_way(client: &Client, carrier: &str, alert: &str) -> Result<UnderWay, LookupError> {
+    let handle: Handle = client.get_workflow_handle(carrier);
     let described = handle.describe(WorkflowDescribeOptions::default()).await;
-    let described = described.map_err(|error| interaction(workflow_id, &error))?;
-    let state = State::from(described.status());
-    let (alerts, children) = match state {
-        State::Completed => {
-            let (ledgers, children) = result(&handle, workflow_id).await?;
-            (ledgers.into_iter().map(FoundAlert::from).collect(), children)
-        }
-        _ => so_far(client, &handle, workflow_id).await?,
-    };
-    let pending = described.raw().pending_activities.iter().map(Pending::from).collect();
-    Ok(Found { workflow_id: workflow_id.to_owned(), state, alerts, children, pending })
-}
-
-/// What is known of one alert that came in a batch.
-async fn find_in(client: &Client, batch: &str, alert: &str) -> Result<Found, LookupError> {
-    let mut found = find(client, batch).await?;
-    if found.children.iter().any(|child| child == alert) {
-        return find(client, alert).await;
+    let described = described.map_err(|error| interaction(carrier, &error))?;
+    let (story, has_started_it) = so_far(client, &handle, carrier, alert).await?;
+    if has_started_it && carrier != alert {
+        return Box::pin(under_way(client, alert, alert)).await;
     }
-    found.alerts.retain(|carried| carried.id == alert);
     let is_own = |pending: &Pending| pending.id.strip_prefix(alert).is_some_and(|rest| rest.starts_with('/'));
-    found.pending.retain(is_own);
-    found.children.clear();
-    if found.alerts.is_empty() { Err(LookupError::NotFound(alert.to_owned())) } else { Ok(found) }
+    let pending = described.raw().pending_activities.iter().map(Pending::from).filter(is_own).collect();
+    Ok(UnderWay { pending, story })
 }
 
-/// The ledgers of a workflow, once it is done, and the ids of its children.
-async fn result(handle: &Handle, workflow_id: &str) -> Result<(Vec<Ledger>, Vec<String>), LookupError> {
-    use WorkflowGetResultError as Failed;
-    match handle.get_result(WorkflowGetResultOptions::default()).await {
-        Ok(value) => ledgers(&value).ok_or_else(|| LookupError::Foreign(workflow_id.to_owned())),
-        Err(Failed::NotFound(_)) => Err(LookupError::NotFound(workflow_id.to_owned())),
-        Err(
-            error @ (Failed::Failed(_)
-            | Failed::Cancelled { .. }
-            | Failed::Terminated { .. }
-            | Failed::TimedOut
-            | Failed::ContinuedAsNew),
-        ) => Err(LookupError::NoLedger(workflow_id.to_owned(), error.to_string())),
-        Err(error) => Err(LookupError::Unavailable(Cause::of(&error))),
-    }
-}
-
-/// A workflow's result is one ledger or a batch's.
-fn ledgers(value: &RawValue) -> Option<(Vec<Ledger>, Vec<String>)> {
-    let payload = value.payloads.first()?;
-    match decode::<BatchLedger>(payload) {
-        Some(BatchLedger { metadata, mut alerts, children }) => {
-            alerts.iter_mut().for_each(|ledger| ledger.metadata = metadata.clone());
-            Some((alerts, children.into_iter().map(|child| child.workflow_id).collect()))
-        }
-        None => Some((vec![decode::<Ledger>(payload)?], Vec::new())),
-    }
-}
-
-/// What the history of a workflow without a result holds: the alerts as posted, the steps that are recorded, and the
-/// ids of alerts that run on their own.
+/// The steps that the history of a workflow holds, of one that carries a single alert; and whether it has started this alert as a
+/// workflow of its own.
 async fn so_far(
     client: &Client,
     handle: &Handle,
     workflow_id: &str,
-) -> Result<(Vec<FoundAlert>, Vec<String>), LookupError> {
+    alert: &str,
+) -> Result<(Story, bool), LookupError> {
     let mut history = history(client, handle, workflow_id);
-    let mut items = None;
-    let mut children = BTreeSet::new();
-    let mut story = Story::default();
+    let (mut story, mut has_started_it) = (Story::default(), false);
     while let Some(event) = history.next().await {
         let event = event?;
-        match items {
-            None => {
-                items =
-                    Some(started_with(&event).ok_or_else(|| LookupError::Foreign(workflow_id.to_owned()))?)
-            }
-            Some(_) => story.go_on(&event),
-        }
+        story.go_on(&event);
         if let Some(Attributes::StartChildWorkflowExecutionInitiatedEventAttributes(child)) = event.attributes
         {
-            children.insert(child.workflow_id);
+            has_started_it |= child.workflow_id == alert;
         }
     }
-    let is_own = |item: &AlertItem| {
-        item.alert.identity().is_some() && item.id != workflow_id || children.contains(&item.id)
-    };
-    let (own, inline): (Vec<_>, Vec<_>) = items.unwrap_or_default().into_iter().partition(is_own);
     // What belongs to which of several is not recorded.
-    if inline.len() != 1 {
-        story = Story::default();
-    }
-    let found = inline.into_iter().map(|item| FoundAlert {
-        id: item.id,
-        outcome: None,
-        alert: item.alert,
-        came: Some(Came {
-            received_at: item.origin.received_at,
-            via: item.origin.via.clone(),
-            key: item.origin.key.clone(),
-            from: item.origin.from,
-        }),
-        ledger: None,
-        is_held: story.is_held,
-        decisions: story.decisions.clone(),
-        steps: story.steps.clone(),
-    });
-    Ok((found.collect(), own.into_iter().map(|item| item.id).collect()))
-}
-
-/// What the workflow of a parked delivery says of its end, if it has come to it.
-pub(super) async fn unparked(client: &Client, id: &str) -> Option<Unparked> {
-    parked_end(client, id).await?.1
-}
-
-/// Where the workflow of a parked delivery stands if it runs no more, and what it says of its end.
-pub(super) async fn parked_end(client: &Client, id: &str) -> Option<(State, Option<Unparked>)> {
-    let handle: Handle = client.get_workflow_handle(id);
-    let described = handle.describe(WorkflowDescribeOptions::default()).await.ok()?;
-    match State::from(described.status()) {
-        State::Running => None,
-        State::Completed => {
-            let value = handle.get_result(WorkflowGetResultOptions::default()).await.ok()?;
-            Some((State::Completed, value.payloads.first().and_then(decode)))
-        }
-        other => Some((other, None)),
-    }
+    let is_own =
+        workflow_id == alert || workflow_id.strip_prefix(alert).is_some_and(|end| end.starts_with('~'));
+    let story = if is_own { story } else { Story::default() };
+    Ok((story, has_started_it))
 }
 
 /// What a workflow was started with, and the steps that its history holds.
@@ -389,18 +404,8 @@ pub(super) async fn told_so_far<T: DeserializeOwned>(
 /// What a history has told so far.
 #[derive(Default)]
 struct Story {
-    is_held: bool,
     decisions: Vec<String>,
     steps: Vec<Step>,
-}
-
-/// The alerts in a workflow's first event.
-fn started_with(event: &HistoryEvent) -> Option<Vec<AlertItem>> {
-    let payload = input(event)?;
-    match decode::<Batch>(payload) {
-        Some(batch) => Some(batch.into_items().collect()),
-        None => Some(vec![decode::<Job>(payload)?.item]),
-    }
 }
 
 /// The input in a workflow's first event.
@@ -455,8 +460,7 @@ impl Story {
         if let Some(step) = decode::<Step>(payload) {
             return self.step(step);
         }
-        let Some(Processed { hold, again, decisions, steps, .. }) = decode(payload) else { return };
-        self.is_held = hold.is_some();
+        let Some(Processed { again, decisions, steps, .. }) = decode(payload) else { return };
         self.decisions.extend(decisions);
         for step in steps.into_iter().chain(again.map(|again| again.step)) {
             // Of a processor that is asked again, the step tells of the attempts before.
@@ -479,35 +483,6 @@ pub(super) fn interaction(workflow_id: &str, error: &WorkflowInteractionError) -
         WorkflowInteractionError::NotFound(_) => LookupError::NotFound(workflow_id.to_owned()),
         WorkflowInteractionError::Rpc(status) => LookupError::Unavailable(Cause::of(status)),
         error => LookupError::Unavailable(Cause::Unable(error.to_string())),
-    }
-}
-
-impl From<Ledger> for FoundAlert {
-    fn from(ledger: Ledger) -> Self {
-        Self {
-            id: ledger.id.clone(),
-            outcome: Some(ledger.outcome),
-            alert: ledger.alert.clone(),
-            came: None,
-            ledger: Some(ledger),
-            is_held: false,
-            decisions: Vec::new(),
-            steps: Vec::new(),
-        }
-    }
-}
-
-impl State {
-    /// The name in Temporal's query language.
-    pub(super) fn as_temporal(self) -> &'static str {
-        match self {
-            State::Running => "Running",
-            State::Completed => "Completed",
-            State::Failed => "Failed",
-            State::Canceled => "Canceled",
-            State::Terminated => "Terminated",
-            State::TimedOut => "TimedOut",
-        }
     }
 }
 

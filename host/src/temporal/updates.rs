@@ -157,16 +157,6 @@ pub(super) async fn report_end<W: Inbox>(
     } else {
         steps.extend(heard.into_iter().filter_map(|heard| Some(heard.failed?.1)));
     }
-    if noted.is_none() {
-        ctx.state_mut(|workflow| workflow.end(&item.id));
-        let is_over =
-            |workflow: &W| workflow.acknowledgement(&item.id).is_some() || !workflow.is_waiting_for_others();
-        let _ = ctx.wait_condition(is_over).await;
-        noted = acknowledged();
-        if noted.is_some() {
-            ctx.state_mut(|workflow| workflow.begin(&item.id));
-        }
-    }
     if let Some(item) = &noted {
         steps.extend(update_all(ctx, item, updaters, outcome, results).await?);
     }

@@ -13,8 +13,7 @@ use tokio::sync::watch;
 
 use super::activities::{AlertActivities, HEARTBEAT};
 use super::afterwards::AcknowledgementWorkflow;
-use super::late::LateDeliveryWorkflow;
-use super::parked::ParkedDeliveryWorkflow;
+use super::late_delivery::LateDeliveryWorkflow;
 use super::turns;
 use super::workflows::{AlertProcessingWorkflow, BatchAlertProcessingWorkflow};
 
@@ -43,7 +42,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts polling `task_queue`; `polling` is true while it does.
+    /// Starts polling the task queue of alerts, or that of critical ones; `polling` is true while it does.
     pub fn start(
         runtime: &Runtime,
         client: Client,
@@ -57,8 +56,6 @@ impl Worker {
             .register_workflow::<AlertProcessingWorkflow>()
             .map_err(|error| refused(&error))?
             .register_workflow::<BatchAlertProcessingWorkflow>()
-            .map_err(|error| refused(&error))?
-            .register_workflow::<ParkedDeliveryWorkflow>()
             .map_err(|error| refused(&error))?
             .register_workflow::<LateDeliveryWorkflow>()
             .map_err(|error| refused(&error))?

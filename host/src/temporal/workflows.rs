@@ -2,11 +2,10 @@
 //! registry: what it needs is in its input or was recorded as the result of `process_alert`.
 #![expect(missing_docs, reason = "the macro makes a constant of each run method, without its documentation")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::workflows::{join, join_all};
 use temporalio_sdk::{
@@ -15,13 +14,13 @@ use temporalio_sdk::{
 };
 
 use super::ActivityConfig;
-use super::activities::AlertActivities;
+use super::activities::Recorded;
 use super::carry::{Inbox, carry, process};
 use super::completion::{Budgeted, CompletionBudget, room};
 use super::json::Json;
-use super::scheduling::locally;
+use super::record::record;
 use super::{search_attributes, urgency};
-use crate::alert::{self, Alert, AlertItem, Origin, size};
+use crate::alert::{AlertItem, size};
 use crate::ledger::{self, Acknowledgement, Ledger, Outcome};
 use crate::plan::Plan;
 
@@ -49,15 +48,11 @@ pub struct Job {
     pub activities: ActivityConfig,
 }
 
-/// One alert, from acceptance to its outcome.
+/// One alert, from its start to its outcome.
 #[workflow]
 #[derive(Default)]
 pub struct AlertProcessingWorkflow {
     acknowledgement: Option<Acknowledgement>,
-    repeats: u32,
-    /// It is an end that can be taken back.
-    is_held: bool,
-    again: Option<String>,
     budget: CompletionBudget,
 }
 
@@ -71,18 +66,6 @@ impl Inbox for AlertProcessingWorkflow {
     fn acknowledgement(&self, _: &str) -> Option<&Acknowledgement> {
         self.acknowledgement.as_ref()
     }
-
-    fn repeats(&self, _: &str) -> u32 {
-        self.repeats
-    }
-
-    fn hold(&mut self, is_held: bool) {
-        self.is_held = is_held;
-    }
-
-    fn again(&self) -> Option<&str> {
-        self.again.as_deref()
-    }
 }
 
 #[workflow_methods]
@@ -92,9 +75,14 @@ impl AlertProcessingWorkflow {
     pub async fn run(ctx: &mut WorkflowContext<Self>, job: Json<Job>) -> WorkflowResult<Json<Ledger>> {
         let Json(Job { item, activities }) = job;
         let item = Arc::new(item);
+        let thread_id = item.thread_id.clone();
+        ctx.state_mut(|alert| {
+            alert.acknowledgement = item.acknowledged.clone().or(alert.acknowledgement.take())
+        });
         let processed = process(ctx, &item, &activities).await?;
         let mut ledger = carry(ctx, item, &activities, processed).await?;
         ledger::fit(std::slice::from_mut(&mut ledger), OWN_LEDGER_BYTES);
+        record(ctx, vec![Recorded { thread_id, ledger: ledger.clone() }]).await?;
         ctx.upsert_search_attributes([
             search_attributes::OUTCOME.value_set(ledger.outcome.as_str().to_owned())
         ]);
@@ -119,23 +107,6 @@ impl AlertProcessingWorkflow {
     pub fn acknowledge(&mut self, _: &mut SyncWorkflowContext<Self>, acknowledged: Json<Acknowledged>) {
         self.acknowledgement.get_or_insert(acknowledged.0.acknowledgement);
     }
-
-    /// It was posted again.
-    #[update]
-    pub fn repeated(&mut self, _: &mut SyncWorkflowContext<Self>) {
-        self.repeats = self.repeats.saturating_add(1);
-    }
-
-    /// Takes the end of an alert back, since that fires again, under this id. Whether nobody was told of the end.
-    #[update]
-    pub fn fires_again(&mut self, _: &mut SyncWorkflowContext<Self>, id: Json<String>) -> Json<bool> {
-        let is_again = self.again.as_ref() == Some(&id.0);
-        let is_first = self.is_held && self.again.is_none();
-        if is_first {
-            self.again = Some(id.0);
-        }
-        Json(is_first || is_again)
-    }
 }
 
 /// Somebody takes an alert over.
@@ -147,58 +118,22 @@ pub struct Acknowledged {
     pub acknowledgement: Acknowledgement,
 }
 
-/// What a batch workflow carries: a chunk of one request.
+/// What a batch workflow carries.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Batch {
-    /// Where its alerts come from.
-    pub origin: Arc<Origin>,
-    /// The alerts, in the order of the request. Those with an identity run as workflows of their own, under
-    /// [`BatchAlert::id`], and outlive this one; the others are carried here, as far as there is room.
-    pub alerts: Vec<BatchAlert>,
+    /// The alerts, in order of acceptance. They are carried here, as far as there is room.
+    pub alerts: Vec<AlertItem>,
     /// As in [`Job`].
     pub activities: ActivityConfig,
-}
-
-/// An alert of a batch.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct BatchAlert {
-    /// As in [`AlertItem`].
-    pub id: String,
-    /// The alert.
-    pub alert: Alert,
-}
-
-impl Batch {
-    /// Its alerts, each with all that belongs to it.
-    pub fn into_items(self) -> impl Iterator<Item = AlertItem> {
-        let Self { origin, alerts, .. } = self;
-        alerts.into_iter().map(move |BatchAlert { id, alert }| AlertItem {
-            id,
-            alert,
-            origin: origin.clone(),
-        })
-    }
 }
 
 /// The result of a batch workflow.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BatchLedger {
-    /// The metadata of the request, for all ledgers.
-    #[serde(default, skip_serializing_if = "alert::is_empty")]
-    pub metadata: Arc<Map<String, Value>>,
-    /// The alerts it carried itself, in the order of the request.
+    /// The alerts that it carried itself, in order of acceptance.
     pub alerts: Vec<Ledger>,
-    /// The alerts that run on their own.
-    pub children: Vec<Child>,
-}
-
-/// An alert of a batch that runs on its own.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Child {
-    /// The workflow that carries it.
-    pub workflow_id: String,
-    /// Whether this batch started it; false: it was there already and was joined.
-    pub started: bool,
+    /// The workflows of the alerts that it had no room for.
+    pub children: Vec<String>,
 }
 
 /// Many alerts, in parallel.
@@ -206,8 +141,10 @@ pub struct Child {
 #[derive(Default)]
 pub struct BatchAlertProcessingWorkflow {
     acknowledgements: BTreeMap<String, Acknowledgement>,
-    /// The alerts that it carries itself and that are not at their end.
-    under_way: BTreeSet<String>,
+    /// How many of the alerts that it carries itself are not at their end.
+    under_way: usize,
+    /// Those that are, and that the store does not know of.
+    ended: Vec<Recorded>,
     load: Load,
     budget: CompletionBudget,
 }
@@ -222,65 +159,49 @@ impl Inbox for BatchAlertProcessingWorkflow {
     fn acknowledgement(&self, alert: &str) -> Option<&Acknowledgement> {
         self.acknowledgements.get(alert)
     }
-
-    /// What has no identity has no repeats.
-    fn repeats(&self, _: &str) -> u32 {
-        0
-    }
-
-    fn is_waiting_for_others(&self) -> bool {
-        !self.under_way.is_empty()
-    }
-
-    fn begin(&mut self, alert: &str) {
-        self.under_way.insert(alert.to_owned());
-    }
-
-    fn end(&mut self, alert: &str) {
-        self.under_way.remove(alert);
-    }
 }
 
 #[workflow_methods]
 impl BatchAlertProcessingWorkflow {
-    /// Completes when every inline alert has its outcome and every child is started.
+    /// Completes when every alert that it carries has its outcome, and the others are started.
     #[run]
     pub async fn run(
         ctx: &mut WorkflowContext<Self>,
         batch: Json<Arc<Batch>>,
     ) -> WorkflowResult<Json<BatchLedger>> {
-        let (ctx, batch) = (&*ctx, Arc::unwrap_or_clone(batch.0));
-        let (activities, metadata) = (batch.activities, batch.origin.metadata.clone());
-        let is_identified = |item: &AlertItem| item.alert.identity().is_some();
-        let (mut identified, unidentified): (Vec<_>, Vec<_>) = batch.into_items().partition(is_identified);
-        // The same alert twice in one request is one alert.
-        let mut seen = BTreeSet::new();
-        identified.retain(|item| seen.insert(item.id.clone()));
-        ctx.state_mut(|batch| unidentified.iter().for_each(|item| batch.begin(&item.id)));
-        let inline = join_all(unidentified.into_iter().map(async |item| {
-            let id = item.id.clone();
+        let (ctx, Batch { alerts, activities }) = (&*ctx, Arc::unwrap_or_clone(batch.0));
+        ctx.state_mut(|batch| {
+            batch.under_way = alerts.len();
+            for item in &alerts {
+                if let Some(one) = &item.acknowledged {
+                    batch.acknowledgements.insert(item.id.clone(), one.clone());
+                }
+            }
+        });
+        let carried = join_all(alerts.into_iter().map(async |item| {
             let carried = carry_inline(ctx, item, activities).await;
-            ctx.state_mut(|batch| batch.end(&id));
+            ctx.state_mut(|batch| {
+                batch.under_way -= 1;
+                if let Ok(End::Here(recorded)) = &carried {
+                    batch.ended.push((**recorded).clone());
+                }
+            });
             carried
         }));
-        let children = join_all(identified.into_iter().map(|item| start_child(ctx, item, activities)));
-        let (inline, children) = join!(inline, children);
-        let mut children = children.into_iter().collect::<WorkflowResult<Vec<Child>>>()?;
-        let mut alerts = Vec::new();
-        for carried in inline {
+        let (carried, recorded) = join!(carried, record_ended(ctx));
+        recorded?;
+        let (mut alerts, mut children) = (Vec::new(), Vec::new());
+        for carried in carried {
             match carried? {
-                End::Here(ledger) => alerts.push(*ledger),
+                End::Here(recorded) => alerts.push(recorded.ledger),
                 End::OnItsOwn(child) => children.push(child),
             }
         }
-        count_repeats(ctx, &children).await;
         if let Some(worst) = worst(&alerts) {
             ctx.upsert_search_attributes([search_attributes::OUTCOME.value_set(worst.as_str().to_owned())]);
         }
-        // Once for all of them; a look-up puts it back into each.
-        alerts.iter_mut().for_each(|ledger| ledger.metadata = Arc::default());
         ledger::fit(&mut alerts, LEDGER_BYTES);
-        Ok(Json(BatchLedger { metadata, alerts, children }))
+        Ok(Json(BatchLedger { alerts, children }))
     }
 
     /// As in [`AlertProcessingWorkflow`], of one of the alerts that it carries itself.
@@ -319,10 +240,23 @@ impl Load {
     }
 }
 
-/// Where an alert without an identity came to its end.
+/// Writes to the store what became of alerts: of those together that end together.
+async fn record_ended(ctx: &WorkflowContext<BatchAlertProcessingWorkflow>) -> WorkflowResult<()> {
+    loop {
+        ctx.wait_condition(|batch| !batch.ended.is_empty() || batch.under_way == 0).await?;
+        let ended = ctx.state_mut(|batch| std::mem::take(&mut batch.ended));
+        if ended.is_empty() {
+            return Ok(());
+        }
+        record(ctx, ended).await?;
+    }
+}
+
+/// Where an alert of a batch came to its end.
 enum End {
-    Here(Box<Ledger>),
-    OnItsOwn(Child),
+    Here(Box<Recorded>),
+    /// In the workflow of this id.
+    OnItsOwn(String),
 }
 
 /// Carries one alert of a batch, if there is room for its deliveries; otherwise it starts anew as a workflow of its own.
@@ -331,36 +265,28 @@ async fn carry_inline(
     item: AlertItem,
     activities: ActivityConfig,
 ) -> WorkflowResult<End> {
-    let item = Arc::new(item);
+    let (item, thread_id) = (Arc::new(item.clone()), item.thread_id);
     let processed = process(ctx, &item, &activities).await?;
     let alert = size(processed.alert.as_ref().unwrap_or(&item.alert)) + size(&item.origin.metadata);
     let is_too_much = ctx.state_mut(|batch| {
         let is_too_much = batch.load.is_too_much_with(&processed.plan, alert);
-        // What somebody has taken over ends soon, and the batch alone knows of it.
+        // What is acknowledged ends soon.
         is_too_much && batch.acknowledgement(&item.id).is_none()
     });
     if is_too_much {
-        let child = start_child(ctx, Arc::unwrap_or_clone(item), activities).await?;
-        return Ok(End::OnItsOwn(child));
+        return Ok(End::OnItsOwn(start_child(ctx, Arc::unwrap_or_clone(item), activities).await?));
     }
-    Ok(End::Here(Box::new(carry(ctx, item, &activities, processed).await?)))
+    let mut ledger = carry(ctx, item, &activities, processed).await?;
+    ledger::fit(std::slice::from_mut(&mut ledger), OWN_LEDGER_BYTES);
+    Ok(End::Here(Box::new(Recorded { thread_id, ledger })))
 }
 
-/// Counts this repeat in the alerts that were there already.
-async fn count_repeats<W: Budgeted>(ctx: &WorkflowContext<W>, children: &[Child]) {
-    let there = children.iter().filter(|child| !child.started);
-    let ids: Vec<String> = there.map(|child| child.workflow_id.clone()).collect();
-    if !ids.is_empty() {
-        // Best effort.
-        let _ = locally(ctx, AlertActivities::count_repeats, ids, None).await;
-    }
-}
-
+/// Starts an alert as a workflow of its own. Returns the workflow's id.
 async fn start_child<W: Budgeted>(
     ctx: &WorkflowContext<W>,
     item: AlertItem,
     activities: ActivityConfig,
-) -> WorkflowResult<Child> {
+) -> WorkflowResult<String> {
     let workflow_id = item.id.clone();
     let options = ChildWorkflowOptions::builder()
         .workflow_id(workflow_id.clone())
@@ -372,9 +298,8 @@ async fn start_child<W: Budgeted>(
     let job = Job { item, activities };
     room(ctx, &job).await;
     match ctx.start_child_workflow(AlertProcessingWorkflow::run, job, options).await {
-        Ok(_) => Ok(Child { workflow_id, started: true }),
-        // The only cause besides a namespace that is gone: somebody brought this alert before.
-        Err(ChildWorkflowStartError::StartFailed { .. }) => Ok(Child { workflow_id, started: false }),
+        // The only cause of a failure besides a namespace that is gone: it is there already.
+        Ok(_) | Err(ChildWorkflowStartError::StartFailed { .. }) => Ok(workflow_id),
         Err(error) => Err(error.into()),
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::http::request::Parts;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::code::Code;
 use super::error::ApiError;
@@ -34,6 +34,9 @@ use sns::SnsVerifier;
 /// The name under which keys are let to `/webhook/alerts` and `/webhook/alerts/sync`.
 pub(crate) const ALERTS: &str = "alerts";
 
+/// The longest that a resolve can be held back for another replica.
+const LONGEST_REPLICAS: SignedDuration = SignedDuration::from_hours(24);
+
 /// What stands in ledgers and ids in place of a key's name where a signature let the request in.
 const BY_SIGNATURE: &str = "signature";
 const BY_SNS: &str = "sns";
@@ -50,6 +53,7 @@ pub struct Access {
 struct Source {
     plugin: Option<String>,
     spool: bool,
+    replicas: SignedDuration,
     signature: Option<Verifier>,
     sns: Option<SnsVerifier>,
 }
@@ -85,7 +89,8 @@ impl Access {
         for (name, config) in sources {
             let at = format!("sources.{name}");
             faults.extend(name_fault(name).map(|message| Fault { path: at.clone(), value: None, message }));
-            if name == ALERTS && (config.spool || config.plugin.is_some()) {
+            faults.extend(replicas_fault(&at, config.replicas));
+            if name == ALERTS && (config.spool || config.plugin.is_some() || config.replicas.is_some()) {
                 let message =
                     "is no plugin's: keys and a signature can be asked for there, and nothing else be set";
                 faults.push(Fault { path: at.clone(), value: None, message: message.to_owned() });
@@ -98,8 +103,9 @@ impl Access {
                 .transpose();
             match (signature, sns) {
                 (Ok(signature), Ok(sns)) => {
+                    let replicas = config.replicas_or_default(name);
                     let SourceConfig { plugin, spool, .. } = config.clone();
-                    read.insert(name.clone(), Source { plugin, spool, signature, sns });
+                    read.insert(name.clone(), Source { plugin, spool, replicas, signature, sns });
                 }
                 (signature, sns) => {
                     faults.extend([signature.err(), sns.err()].into_iter().flatten().flatten())
@@ -125,6 +131,17 @@ impl Access {
     /// Whether the requests of a source are kept while they cannot be handed over.
     pub(super) fn spools(&self, source: &str) -> bool {
         self.sources.get(source).is_some_and(|source| source.spool)
+    }
+
+    /// How long a resolve of a source is held back for another replica of its sender.
+    pub fn replicas_of(&self, source: &str) -> SignedDuration {
+        let default = || SourceConfig::default().replicas_or_default(source);
+        self.sources.get(source).map_or_else(default, |given| given.replicas)
+    }
+
+    /// Whether the requests of any source are.
+    pub fn has_spool(&self) -> bool {
+        self.sources.values().any(|source| source.spool)
     }
 
     /// Whether anything is asked of those who post.
@@ -236,6 +253,13 @@ impl Access {
     }
 }
 
+/// What is wrong with the `replicas` of a source.
+fn replicas_fault(at: &str, replicas: Option<SignedDuration>) -> Option<Fault> {
+    let given = replicas.filter(|given| !(SignedDuration::ZERO..=LONGEST_REPLICAS).contains(given))?;
+    let message = format!("{given:#} is not between 0s and {LONGEST_REPLICAS:#}: an example is 2m");
+    Some(Fault { path: format!("{at}.replicas"), value: None, message })
+}
+
 /// In which ways a key may be sent to a source, those of vendors' clients among them.
 fn key_ways(source: &str) -> String {
     let in_url = match source {
@@ -258,6 +282,14 @@ pub(super) fn caller(visitor: &Visitor<'_>) -> Option<Arc<str>> {
         Visitor::Admitted(key) => key.map(|key| key.name.clone()),
         Visitor::Signs(_) => Some(BY_SIGNATURE.into()),
         Visitor::Sns(_) => Some(BY_SNS.into()),
+    }
+}
+
+/// The scope of the key of a caller.
+pub(super) fn scope(visitor: &Visitor<'_>) -> Option<Arc<str>> {
+    match visitor {
+        Visitor::Admitted(key) => key.map(|key| key.scope.clone()),
+        Visitor::Signs(_) | Visitor::Sns(_) => None,
     }
 }
 

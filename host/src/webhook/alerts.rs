@@ -1,12 +1,12 @@
 //! Posting alerts, and asking what became of one.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::HeaderMap;
+use campanile_store::{Disposition, Placed};
 use futures::future::join_all;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -15,35 +15,33 @@ use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Surroundings;
+use super::accept::accept;
 use super::access::ALERTS;
 use super::aside::aside;
 use super::error::ApiError;
 use super::query::Asked;
 use super::receive::{Received, overloaded, receive};
-use super::request::{Arrival, WebhookRequest};
+use super::request::WebhookRequest;
 use super::response::{AlertResult, WebhookResponse, now};
-use super::why::why;
-use crate::disk::Content;
 use crate::fault::{Fault, excerpt};
-use crate::ledger::Ledger;
-use crate::telemetry::metric;
+use crate::ledger::{Acknowledgement, Ledger};
+use crate::life_table;
+use crate::records::Records;
 use crate::temporal::{
-    self, AlertFilter, AlertPage, Found, FoundAlert, LARGEST_PAGE, Link, ListError, Pending, Submitted,
+    self, AlertFilter, AlertPage, AlertState, Found, FoundAlert, LARGEST_PAGE, Link, LookupError, Pending,
 };
 
 /// How long a synchronous post waits when it does not say.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(30);
-/// As many alerts as Temporal takes about as quickly as one.
-const FEW_ALERTS: usize = 10;
 
-/// Accept alerts. Answers as soon as Temporal holds them.
+/// Accept alerts. Answers as soon as they are in the store.
 #[utoipa::path(
     post,
     path = "/webhook/alerts",
     tag = "alerts",
     request_body = WebhookRequest,
     responses(
-        (status = 200, description = "Temporal holds the alerts", body = WebhookResponse),
+        (status = 200, description = "The host has accepted the alerts", body = WebhookResponse),
         (status = 400, description = "The request is wrong; nothing was accepted", body = WebhookResponse),
         (status = 401, description = "A key or a signature is missing or wrong", body = WebhookResponse),
         (status = 403, description = "The key is not for this", body = WebhookResponse),
@@ -53,7 +51,7 @@ const FEW_ALERTS: usize = 10;
         (status = 415, description = "The body is not declared as JSON", body = WebhookResponse),
         (status = 429, description = "The key posts faster than it may", body = WebhookResponse),
         (status = 500, description = "Temporal does not answer; nothing is confirmed", body = WebhookResponse),
-        (status = 503, description = "Too many requests are under way; nothing was accepted", body = WebhookResponse),
+        (status = 503, description = "Too many requests are under way, or the store takes nothing; nothing was accepted", body = WebhookResponse),
     )
 )]
 pub(super) async fn post_alerts(
@@ -63,8 +61,8 @@ pub(super) async fn post_alerts(
     let mut received = receive(&surroundings, ALERTS, "", request).await?;
     let request = read(&mut received).await?;
     let warnings = received.arrival.warnings.clone();
-    let submitted = accept(&surroundings, received.arrival, request).await?;
-    let response = WebhookResponse { warnings, ..WebhookResponse::accepted(submitted, None) };
+    let accepted = accept(&surroundings, received.arrival, request).await?;
+    let response = WebhookResponse { warnings, ..WebhookResponse::accepted(&accepted.alerts, None) };
     Ok((received.headers, Json(response)))
 }
 
@@ -76,7 +74,7 @@ pub(super) async fn post_alerts(
     params(("timeout" = Option<Pause>, Query, description = "How long to wait, such as `30s` (the default)")),
     request_body = WebhookRequest,
     responses(
-        (status = 200, description = "Temporal holds the alerts; `results` tells of each", body = WebhookResponse),
+        (status = 200, description = "The host has accepted the alerts; `results` tells of each", body = WebhookResponse),
         (status = 400, description = "The request is wrong; nothing was accepted", body = WebhookResponse),
         (status = 401, description = "A key or a signature is missing or wrong", body = WebhookResponse),
         (status = 403, description = "The key is not for this", body = WebhookResponse),
@@ -86,7 +84,7 @@ pub(super) async fn post_alerts(
         (status = 415, description = "The body is not declared as JSON", body = WebhookResponse),
         (status = 429, description = "The key posts faster than it may", body = WebhookResponse),
         (status = 500, description = "Temporal does not answer; nothing is confirmed", body = WebhookResponse),
-        (status = 503, description = "Too many requests are under way; nothing was accepted", body = WebhookResponse),
+        (status = 503, description = "Too many requests are under way, or the store takes nothing; nothing was accepted", body = WebhookResponse),
     )
 )]
 pub(super) async fn post_alerts_sync(
@@ -103,48 +101,53 @@ pub(super) async fn post_alerts_sync(
         (Err(fault), Err(error)) => return Err(error.and(fault)),
     };
     let warnings = received.arrival.warnings.clone();
-    let submitted = accept(&surroundings, received.arrival, request).await?;
+    let accepted = accept(&surroundings, received.arrival, request).await?;
     drop(received.place);
-    let results = results(&surroundings.link, &submitted, Instant::now() + timeout).await;
-    let response = WebhookResponse { warnings, ..WebhookResponse::accepted(submitted, Some(results)) };
+    let results = results(&surroundings, &accepted.alerts, Instant::now() + timeout).await?;
+    let response = WebhookResponse { warnings, ..WebhookResponse::accepted(&accepted.alerts, Some(results)) };
     Ok((received.headers, Json(response)))
 }
 
-/// What a workflow carries itself.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-#[schema(as = CarriedAlerts)]
-enum Carried {
-    /// One alert.
-    One(Box<FoundAlert>),
-    /// Of a batch: those that it carries inline.
-    Several {
-        /// The alerts, in the order of the request.
-        alerts: Vec<FoundAlert>,
-    },
-}
-
-/// What is known of an alert, or of a batch.
+/// What is known of an alert.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AlertAnswer {
     /// Always true.
     success: bool,
-    /// The workflow.
+    /// Its id.
     workflow_id: String,
     /// Where it stands.
-    state: temporal::State,
+    state: AlertState,
+    /// What its post became: `new`, `escalated`, `renewed`, `resolves`, `flapped` or `nothing-open`.
+    #[schema(value_type = String, example = "new")]
+    disposition: Disposition,
+    /// Why: the row of the life table that applied.
+    #[schema(example = "firing, and nothing was open under its key")]
+    disposition_reason: &'static str,
+    /// The id of its life, the same for all notifications of that.
+    thread_id: String,
+    /// Whether its life goes on.
+    open: bool,
+    /// Whether its life goes on, and was not posted for `store.stale-after`.
+    stale: bool,
+    /// How often its life was posted again.
+    repeats: i64,
+    /// Who has acknowledged its life.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    acknowledged: Option<Acknowledgement>,
+    /// The workflow that carries it, once one is to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    carried_by: Option<String>,
     #[serde(flatten)]
-    carried: Carried,
-    /// Of a batch: the workflows of its alerts that run on their own.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    children: Vec<String>,
+    alert: FoundAlert,
     /// What is being tried again.
     pending: Vec<Pending>,
     /// Why the receiver that was asked for was, or was not, told: what decided, line by line.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     why: Option<Vec<String>>,
-    /// Its page in Temporal's web UI, where the host knows one.
+    /// The page of what carries it in Temporal's web UI, where the host knows one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     temporal_url: Option<String>,
@@ -159,7 +162,7 @@ pub(super) struct AlertAnswer {
 #[expect(dead_code, reason = "a description only")]
 pub(super) struct Pause(String);
 
-/// List alerts, newest first: those that are under way, then by their end; a page is in the order of acceptance.
+/// List alerts in order of acceptance, the newest first.
 #[utoipa::path(
     get,
     path = "/alerts",
@@ -171,7 +174,7 @@ pub(super) struct Pause(String);
         (status = 400, description = "A filter is none", body = WebhookResponse),
         (status = 401, description = "The admin key is missing or wrong", body = WebhookResponse),
         (status = 403, description = "The key is not for this", body = WebhookResponse),
-        (status = 500, description = "Temporal does not answer", body = WebhookResponse),
+        (status = 503, description = "The store does not answer", body = WebhookResponse),
     )
 )]
 pub(super) async fn get_alerts(
@@ -182,7 +185,13 @@ pub(super) async fn get_alerts(
         let message = format!("{limit} is not between 1 and {LARGEST_PAGE}");
         return Err(ApiError::invalid(vec![fault_in("limit", limit.into(), message)]));
     }
-    for (name, value) in [("source", &filter.source), ("key", &filter.key)] {
+    let texts = [
+        ("scope", &filter.scope),
+        ("key", &filter.key),
+        ("receiver", &filter.receiver),
+        ("text", &filter.text),
+    ];
+    for (name, value) in texts {
         if let Some(text) = value.as_ref().filter(|text| text.contains('\0')) {
             return Err(ApiError::invalid(vec![fault_in(
                 name,
@@ -191,13 +200,16 @@ pub(super) async fn get_alerts(
             )]));
         }
     }
-    match temporal::list(&surroundings.link, &filter).await {
-        Ok(page) => Ok(Json(page)),
-        Err(ListError::Lookup(error)) => Err(error.into()),
-        Err(error @ ListError::Cursor) => {
-            Err(ApiError::invalid(vec![fault_in("cursor", filter.cursor.into(), error.to_string())]))
-        }
+    if let Some(cursor) = filter.cursor.as_ref().filter(|cursor| cursor.parse::<i64>().is_err()) {
+        let message = "is not the `next` of a page".to_owned();
+        return Err(ApiError::invalid(vec![fault_in("cursor", cursor.as_str().into(), message)]));
     }
+    let records = surroundings.records()?;
+    if let Some(text) = filter.text.as_ref().filter(|_| records.encrypts()) {
+        let message = "cannot be searched for: what the store holds is encrypted".to_owned();
+        return Err(ApiError::encrypted(fault_in("text", text.as_str().into(), message)));
+    }
+    Ok(Json(temporal::list(records, &filter).await?))
 }
 
 fn fault_in(path: &str, value: Value, message: String) -> Fault {
@@ -216,8 +228,8 @@ fn fault_in(path: &str, value: Value, message: String) -> Fault {
         (status = 400, description = "The path is not UTF-8, or the question is none", body = WebhookResponse),
         (status = 401, description = "The admin key is missing or wrong", body = WebhookResponse),
         (status = 403, description = "The key is not for this", body = WebhookResponse),
-        (status = 404, description = "Temporal does not know it, or no longer", body = WebhookResponse),
-        (status = 500, description = "Temporal does not answer", body = WebhookResponse),
+        (status = 404, description = "It is not known, or no longer", body = WebhookResponse),
+        (status = 503, description = "The store does not answer", body = WebhookResponse),
     )
 )]
 pub(super) async fn get_alert(
@@ -226,12 +238,12 @@ pub(super) async fn get_alert(
     Asked(Question { why }): Asked<Question>,
 ) -> Result<Json<AlertAnswer>, ApiError> {
     let Path(id) = path?;
-    let mut found = temporal::lookup(&surroundings.link, &id).await?;
-    if let [FoundAlert { outcome, ledger: Some(ledger), .. }] = found.alerts.as_mut_slice() {
-        temporal::complete(&surroundings.link, ledger).await;
-        *outcome = Some(ledger.outcome);
-    }
-    let why = why.map(|receiver| answer(&surroundings, &found, &receiver));
+    let found = temporal::lookup(surroundings.records()?, &surroundings.link, &id).await?;
+    let why = why.map(|receiver| {
+        // Only who works on alerts reads the routes.
+        let router = surroundings.works.then(|| surroundings.routing.current());
+        crate::webhook::why::why(&found.alert, &found.pending, router.as_deref(), &receiver)
+    });
     Ok(Json(AlertAnswer::new(found, why, &surroundings.link)))
 }
 
@@ -245,31 +257,26 @@ pub(super) struct Question {
     why: Option<String>,
 }
 
-fn answer(surroundings: &Surroundings, found: &Found, receiver: &str) -> Vec<String> {
-    let [alert] = found.alerts.as_slice() else {
-        return vec![format!(
-            "{} is a batch: ask it of one of its alerts, by its own id.",
-            found.workflow_id
-        )];
-    };
-    // Only who works on alerts reads the routes.
-    let router = surroundings.works.then(|| surroundings.routing.current());
-    why(alert, &found.pending, router.as_deref(), receiver)
-}
-
 impl AlertAnswer {
     fn new(found: Found, why: Option<Vec<String>>, link: &Link) -> Self {
-        let Found { workflow_id, state, mut alerts, children, pending } = found;
-        let carried = match alerts.pop() {
-            Some(alert) if alerts.is_empty() && children.is_empty() => Carried::One(Box::new(alert)),
-            last => {
-                alerts.extend(last);
-                Carried::Several { alerts }
-            }
-        };
-        let temporal_url = link.page(&workflow_id);
-        let timestamp = now();
-        Self { success: true, workflow_id, state, carried, children, pending, why, temporal_url, timestamp }
+        Self {
+            success: true,
+            workflow_id: found.alert.id.clone(),
+            state: found.state,
+            disposition: found.disposition,
+            disposition_reason: life_table::reason(found.disposition, found.alert.alert.identity().is_some()),
+            thread_id: found.thread_id,
+            open: found.is_open,
+            stale: found.is_stale,
+            repeats: found.repeats,
+            acknowledged: found.acknowledged,
+            temporal_url: found.carried_by.as_deref().and_then(|carrier| link.page(carrier)),
+            carried_by: found.carried_by,
+            alert: found.alert,
+            pending: found.pending,
+            why,
+            timestamp: now(),
+        }
     }
 }
 
@@ -287,74 +294,34 @@ async fn read(received: &mut Received) -> Result<WebhookRequest, ApiError> {
     Ok(request.known_by(received.known.clone()))
 }
 
-/// Has Temporal hold a request's alerts.
-pub(super) async fn accept(
-    surroundings: &Surroundings,
-    arrival: Arrival,
-    request: WebhookRequest,
-) -> Result<Submitted, ApiError> {
-    let alerts = request.alerts.len();
-    metric::received(alerts);
-    let _places = surroundings.places.take_for(alerts, &arrival.sender());
-    let id = request.batch_id.clone();
-    let submission = request.into_submission(arrival);
-    let Surroundings { link, activities, repeat_window, .. } = surroundings;
-    let began = Instant::now();
-    let submitted = temporal::submit(link, *activities, *repeat_window, submission).await;
-    // Many alerts take long by themselves.
-    if alerts <= FEW_ALERTS {
-        surroundings.places.notice(began.elapsed());
-    }
-    let submitted = match submitted {
-        Ok(submitted) => submitted,
-        Err(error) => {
-            let error = ApiError::from(error).of_request(id.as_deref()).with_alerts(alerts);
-            return Err(surroundings.or_disk(error, Content::Temporal).await);
-        }
-    };
-    metric::accepted(submitted.alerts.len());
-    for carried in &submitted.alerts {
-        tracing::info!(alert = carried.id, workflow = carried.workflow_id, "accepted");
-    }
-    Ok(submitted)
-}
-
 /// What became of each alert by the deadline.
-async fn results(link: &Link, submitted: &Submitted, deadline: Instant) -> Vec<AlertResult> {
-    let workflows: BTreeSet<String> =
-        submitted.alerts.iter().map(|carried| carried.workflow_id.clone()).collect();
+async fn results(
+    surroundings: &Surroundings,
+    placed: &[Placed],
+    deadline: Instant,
+) -> Result<Vec<AlertResult>, ApiError> {
+    let records = surroundings.records()?;
     // All at once: each may take as long as there is, and a request holds a bounded number.
-    let ledgers = join_all(workflows.into_iter().map(|id| ledgers_by(link.clone(), id, deadline))).await;
-    let ledgers: BTreeMap<String, Ledger> =
-        ledgers.into_iter().flatten().map(|ledger| (ledger.id.clone(), ledger)).collect();
-    let result = |carried: &temporal::Carried| {
-        let ledger = ledgers.get(&carried.id).cloned();
+    let results = join_all(placed.iter().map(async |placed| {
+        let ledger = ledger_by(records, &placed.id, deadline).await.unwrap_or_else(|error| {
+            tracing::warn!(alert = placed.id, %error, "no result");
+            None
+        });
         AlertResult {
-            workflow_id: carried.workflow_id.clone(),
-            id: carried.id.clone(),
+            workflow_id: placed.id.clone(),
+            disposition: placed.disposition,
             completed: ledger.is_some(),
             outcome: ledger.as_ref().map(|ledger| ledger.outcome),
             ledger,
         }
-    };
-    submitted.alerts.iter().map(result).collect()
+    }));
+    Ok(results.await)
 }
 
-/// The ledgers of one workflow, and of those that it had no room for; none if it is not done by the deadline.
-async fn ledgers_by(link: Link, workflow_id: String, deadline: Instant) -> Vec<Ledger> {
-    match tokio::time::timeout_at(deadline, temporal::wait(&link, &workflow_id)).await {
-        Ok(Ok((mut ledgers, children))) => {
-            let own = children.into_iter().filter(|child| temporal::batch_of(child) == Some(&workflow_id));
-            let own = own.map(|child| Box::pin(ledgers_by(link.clone(), child, deadline)));
-            ledgers.extend(join_all(own).await.into_iter().flatten());
-            ledgers
-        }
-        Ok(Err(error)) => {
-            tracing::warn!(workflow = workflow_id, %error, "no result");
-            Vec::new()
-        }
-        Err(_) => Vec::new(),
-    }
+/// The ledger of an alert; `None` if it is not at its end by the deadline.
+async fn ledger_by(records: &Records, id: &str, deadline: Instant) -> Result<Option<Ledger>, LookupError> {
+    let Some(kept) = records.store()?.wait(id, deadline).await? else { return Ok(None) };
+    Ok(temporal::ledger_of(records, &kept)?)
 }
 
 /// `?timeout=30s`, cut to what the operator allows.

@@ -1,4 +1,4 @@
-//! Taking an alert over, and the deliveries that nobody could make.
+//! Acknowledging an alert, and dead letters.
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};
@@ -13,7 +13,7 @@ use super::query::Asked;
 use super::response::WebhookResponse;
 use crate::fault::{Fault, excerpt};
 use crate::ledger::Acknowledgement;
-use crate::temporal::{self, DeliveryFilter, DeliveryPage, LARGEST_PAGE, Order, ParkedState};
+use crate::temporal::{self, DeliveryFilter, DeliveryPage, LARGEST_PAGE, Order};
 
 /// The end of the address at which an alert is taken over.
 pub(super) const ACK: &str = "/ack";
@@ -44,7 +44,7 @@ pub(super) struct Acked {
     /// Whether it was under way, so that nobody else is told of it any more; otherwise it had come to its end, and its updaters
     /// are told.
     stopped: bool,
-    /// Who has taken it over: whoever was first, as far as a worker could be asked.
+    /// The acknowledgement that counts, which is the first.
     acknowledgement: Acknowledgement,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Acked {
         (status = 400, description = "The request is wrong", body = WebhookResponse),
         (status = 401, description = "The admin key is missing or wrong", body = WebhookResponse),
         (status = 403, description = "The key is not for this", body = WebhookResponse),
-        (status = 404, description = "Temporal does not know it, or no longer", body = WebhookResponse),
+        (status = 404, description = "It is not known, or no longer", body = WebhookResponse),
         (status = 415, description = "The body is not declared as JSON", body = WebhookResponse),
         (status = 500, description = "Temporal does not answer", body = WebhookResponse),
     )
@@ -86,7 +86,8 @@ pub(super) async fn post_ack(
     }
     let acknowledgement = Acknowledgement { by, note, at: Timestamp::now() };
     let (link, retry) = (&surroundings.link, surroundings.activities.update_alert_status);
-    let taken = temporal::acknowledge(link, alert, acknowledgement, retry).await?;
+    let records = surroundings.records()?;
+    let taken = temporal::acknowledge(records, link, alert, acknowledgement, retry).await?;
     let temporal::TakenOver { stopped, acknowledgement } = taken;
     tracing::info!(alert, by = acknowledgement.by, stopped, "alert acknowledged");
     Ok(Json(Acked { success: true, alert: alert.to_owned(), stopped, acknowledgement }))
@@ -108,7 +109,7 @@ fn rejected(rejection: JsonRejection) -> ApiError {
     }
 }
 
-/// List the deliveries that nobody could make, the latest first.
+/// List the deliveries that exhausted their retries, the latest first.
 #[utoipa::path(
     get,
     path = "/deliveries",
@@ -116,7 +117,7 @@ fn rejected(rejection: JsonRejection) -> ApiError {
     security(("bearer" = []), ("api-key" = []), ("basic" = [])),
     params(DeliveryFilter),
     responses(
-        (status = 200, description = "Those that wait, or that came to their end", body = DeliveryPage),
+        (status = 200, description = "Those that wait, or that were delivered or discarded", body = DeliveryPage),
         (status = 400, description = "A filter is none", body = WebhookResponse),
         (status = 401, description = "The admin key is missing or wrong", body = WebhookResponse),
         (status = 403, description = "The key is not for this", body = WebhookResponse),
@@ -128,10 +129,10 @@ pub(super) async fn get_deliveries(
     Asked(filter): Asked<DeliveryFilter>,
 ) -> Result<Json<DeliveryPage>, ApiError> {
     let filter = checked(filter)?;
-    Ok(Json(temporal::deliveries(&surroundings.link, &filter).await?))
+    Ok(Json(temporal::deliveries(surroundings.records()?, &filter).await?))
 }
 
-/// What was told to which deliveries.
+/// Which deliveries are tried again or discarded.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Ordered {
     /// Always true.
@@ -140,7 +141,7 @@ pub(super) struct Ordered {
     deliveries: Vec<String>,
 }
 
-/// Try parked deliveries again, each under its own id: all that the filter takes.
+/// Try dead letters again, each under its own id: all that the filter takes.
 #[utoipa::path(
     post,
     path = "/deliveries/retry",
@@ -159,10 +160,10 @@ pub(super) async fn post_retry(
     State(surroundings): State<Surroundings>,
     Asked(filter): Asked<DeliveryFilter>,
 ) -> Result<Json<Ordered>, ApiError> {
-    ordered(&surroundings, filter, &Order::Retry).await
+    ordered(&surroundings, filter, Order::Retry).await
 }
 
-/// Never try parked deliveries again: all that the filter takes.
+/// Discard dead letters, which are never tried again: all that the filter takes.
 #[utoipa::path(
     post,
     path = "/deliveries/discard",
@@ -181,22 +182,21 @@ pub(super) async fn post_discard(
     State(surroundings): State<Surroundings>,
     Asked(filter): Asked<DeliveryFilter>,
 ) -> Result<Json<Ordered>, ApiError> {
-    ordered(&surroundings, filter, &Order::Discard("an operator ordered it".to_owned())).await
+    ordered(&surroundings, filter, Order::Discard).await
 }
 
 async fn ordered(
     surroundings: &Surroundings,
     filter: DeliveryFilter,
-    order: &Order,
+    order: Order,
 ) -> Result<Json<Ordered>, ApiError> {
     let filter = checked(filter)?;
-    if !filter.is_given() || filter.state != ParkedState::Parked {
-        let message =
-            "say which of those that are parked: by id, receiver, error, severity or since, or all=true";
+    if !filter.is_given() || filter.ended {
+        let message = "say which dead letters: by id, receiver, error, severity or since, or all=true";
         return Err(ApiError::invalid(vec![Fault::whole(message)]));
     }
-    let deliveries = temporal::order(&surroundings.link, &filter, order).await?;
-    tracing::info!(count = deliveries.len(), ?order, "parked deliveries told");
+    let deliveries = temporal::order(surroundings.records()?, &surroundings.link, &filter, order).await?;
+    tracing::info!(count = deliveries.len(), ?order, "dead letters ordered");
     Ok(Json(Ordered { success: true, deliveries }))
 }
 

@@ -187,7 +187,7 @@ mod tests {
         assert!(read.alerts[0].alert.is_ok() && read.alerts[1].alert.is_err());
         let refused = read_decoded("acme", decoded(&[json!({})])).unwrap_err().to_string();
         assert!(refused.contains("alerts[0].title: is required"), "{refused}");
-        let many = vec![alert("low"); 1001];
+        let many = vec![alert("low"); 10_001];
         assert!(read_decoded("acme", decoded(&many)).unwrap_err().to_string().contains("too-many-alerts"));
     }
 }

@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Ve
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use campanile_store::{SpoolFull, StoreError};
 use futures::FutureExt;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
@@ -28,8 +29,9 @@ use super::response::WebhookResponse;
 use super::spool::SpoolError;
 use super::{BODY_PAUSE, access};
 use crate::fault::{Fault, excerpt};
+use crate::records::RecordError;
 use crate::telemetry::metric;
-use crate::temporal::{Cause, LookupError, SubmitError};
+use crate::temporal::{Cause, Link, LookupError};
 
 /// The header by which a request is found in the log.
 const REQUEST_ID: &str = "x-request-id";
@@ -109,9 +111,10 @@ impl ApiError {
         matches!(
             self.code,
             Code::TemporalUnavailable
+                | Code::StoreUnavailable
+                | Code::StoreFull
                 | Code::DiskNotWritable
                 | Code::Overloaded
-                | Code::TemporalRefused
                 | Code::SourceUnavailable
                 | Code::SourceFailed
                 | Code::FailingInput
@@ -214,7 +217,10 @@ impl ApiError {
 
     /// Whether a disk that cannot be written may be what it came from.
     pub(super) fn may_be_of_disk(&self) -> bool {
-        matches!(self.code, Code::TemporalUnavailable | Code::Overloaded | Code::Internal)
+        matches!(
+            self.code,
+            Code::TemporalUnavailable | Code::StoreUnavailable | Code::Overloaded | Code::Internal
+        )
     }
 
     /// The same refusal where the disk under what was asked cannot be written, which is then the cause: `faults` say why.
@@ -226,6 +232,18 @@ impl ApiError {
         let of_disk = |message| Fault { path: "disk".to_owned(), value: None, message };
         let faults = faults.into_iter().map(of_disk).chain(self.faults).collect();
         Self { faults, alerts: self.alerts, ..Self::new(Code::DiskNotWritable, message) }
+    }
+
+    /// The refusal of alerts while Temporal does not answer.
+    pub(super) fn temporal_away(link: &Link) -> Self {
+        let (address, cause) = (link.address.to_string(), link.trouble());
+        let message = format!("temporal at {address} does not answer: {cause}: {AGAIN}");
+        Self::unanswered(&cause, Some(address), message).retry_after(RETRY_AFTER_SECONDS)
+    }
+
+    /// What the store holds is encrypted, so that this cannot be asked.
+    pub(super) fn encrypted(fault: Fault) -> Self {
+        Self { code: Code::Encrypted, ..Self::invalid(vec![fault]) }
     }
 
     /// The host has a fault: `message` says which.
@@ -283,42 +301,6 @@ impl IntoResponse for ApiError {
 const AGAIN: &str =
     "nothing is confirmed, send it again; with an `id` and `starts_at`, or a `batch_id`, nothing runs twice";
 
-impl From<SubmitError> for ApiError {
-    fn from(error: SubmitError) -> Self {
-        let message = error.to_string();
-        match error {
-            SubmitError::Unavailable { address, cause } => {
-                Self::unanswered(&cause, Some(address), format!("{message}: {AGAIN}"))
-            }
-            SubmitError::Overloaded { address, cause } => {
-                let faults = vec![of_temporal(Some(address), format!("{cause}: {}", Cause::OVERLOADED))];
-                Self { faults, ..Self::new(Code::Overloaded, format!("{message}: {AGAIN}")) }
-            }
-            SubmitError::Rejected { address, is_final, answer } => {
-                tracing::error!(address, answer, "alerts not accepted");
-                let (code, advice) = match is_final {
-                    true => {
-                        (Code::TemporalRefused, "it will reject the same alerts again: change what it names")
-                    }
-                    false => (Code::Internal, "send it again; if that does not help, look at its log"),
-                };
-                let faults =
-                    vec![of_temporal(Some(address), format!("it rejected the alerts: {answer}: {advice}"))];
-                let refusal = Self { faults, ..Self::new(code, message) };
-                if is_final { refusal } else { refusal.retry_after(RETRY_AFTER_SECONDS) }
-            }
-            SubmitError::Reused { .. } => {
-                let fault = Fault {
-                    path: "batch_id".to_owned(),
-                    value: None,
-                    message: "was used before, for other alerts: use another one".to_owned(),
-                };
-                Self { faults: vec![fault], ..Self::new(Code::BatchIdReused, message) }
-            }
-        }
-    }
-}
-
 /// What is wrong with Temporal, at its address.
 fn of_temporal(address: Option<String>, message: String) -> Fault {
     Fault { path: "temporal".to_owned(), value: address.map(Into::into), message }
@@ -332,16 +314,46 @@ impl From<PathRejection> for ApiError {
 
 impl From<SpoolError> for ApiError {
     fn from(error: SpoolError) -> Self {
-        match &error {
-            SpoolError::Full(..) | SpoolError::Share { .. } => {
-                Self::new(Code::SpoolFull, format!("{error}, and the request cannot be handed over now"))
+        let message = error.to_string();
+        let error = match error {
+            SpoolError::Full(SpoolFull::SetAside(_)) => return Self::new(Code::SpoolFull, message),
+            SpoolError::Full(_) => {
+                let message = format!("{message}, and the request cannot be handed over now");
+                return Self::new(Code::SpoolFull, message);
             }
-            SpoolError::SetAsideFull(_) => Self::new(Code::SpoolFull, error.to_string()),
-            SpoolError::Disk(source) => {
-                tracing::error!(%error, %source, "request not spooled");
-                Self::internal(format!("{error}: {source}"))
-            }
+            SpoolError::Store(error) => error.into(),
+            SpoolError::Record(error) => error.into(),
+        };
+        tracing::error!(error = message, "request not spooled");
+        error
+    }
+}
+
+impl From<RecordError> for ApiError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Store(error) => error.into(),
+            RecordError::Unreadable(_) => Self::internal(error.to_string()),
         }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let message = error.to_string();
+        let fault = Fault { path: "store".to_owned(), value: None, message: message.clone() };
+        let code = match error {
+            StoreError::Reused => {
+                let message = "was used before, for other alerts: use another one".to_owned();
+                let fault = Fault { path: "batch_id".to_owned(), value: None, message };
+                return Self { faults: vec![fault], ..Self::new(Code::BatchIdReused, error.to_string()) };
+            }
+            StoreError::Full { .. } => Code::StoreFull,
+            error if error.is_transient() => Code::StoreUnavailable,
+            _ => Code::Internal,
+        };
+        let refusal = Self { faults: vec![fault], ..Self::new(code, format!("{message}: {AGAIN}")) };
+        refusal.retry_after(RETRY_AFTER_SECONDS)
     }
 }
 
@@ -349,9 +361,9 @@ impl From<LookupError> for ApiError {
     fn from(error: LookupError) -> Self {
         let message = error.to_string();
         match error {
-            LookupError::NotFound(_) | LookupError::Foreign(_) => Self::new(Code::NotFound, message),
+            LookupError::NotFound(_) => Self::new(Code::NotFound, message),
             LookupError::Unavailable(cause) => Self::unanswered(&cause, None, message),
-            LookupError::NoLedger(..) => Self::internal(message),
+            LookupError::Record(error) => error.into(),
         }
     }
 }
@@ -531,64 +543,48 @@ mod tests {
         serde_json::from_slice(&body).unwrap()
     }
 
-    /// What a refused submission is answered with: status, code, and the first of its errors.
-    async fn answer(error: SubmitError) -> (u16, String, String) {
-        let error = ApiError::from(error);
-        let status = error.status.as_u16();
-        let body = body(error).await;
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        assert_eq!(
-            (&body["errors"][0]["path"], &body["errors"][0]["value"]),
-            (&json!("temporal"), &json!("http://t"))
-        );
-        (status, text(&body["code"]), text(&body["errors"][0]["message"]))
-    }
-
     #[tokio::test]
     async fn an_error_of_temporal_has_its_cause() {
-        let address = || "http://t".to_owned();
-        let unavailable = |cause| SubmitError::Unavailable { address: address(), cause };
-        let rejected = |is_final| SubmitError::Rejected {
-            address: address(),
-            is_final,
-            answer: "Internal: x".to_owned(),
+        let answer = async |cause: Cause| {
+            let body = body(ApiError::unanswered(&cause, Some("http://t".to_owned()), String::new())).await;
+            let fault = &body["errors"][0];
+            assert_eq!((&fault["path"], &fault["value"]), (&json!("temporal"), &json!("http://t")));
+            (body["code"].clone(), fault["message"].as_str().unwrap_or_default().to_owned())
         };
         let refused = Cause::Refused("os error 111".to_owned());
         let slow = Cause::TimedOut(Duration::from_millis(1_500));
-        let overloaded = SubmitError::Overloaded { address: address(), cause: slow.clone() };
-        for (error, status, code, begins) in [
-            (
-                unavailable(refused),
-                500,
-                "temporal-unavailable",
-                "it refused the connection (os error 111): start it",
-            ),
-            (unavailable(slow), 500, "temporal-unavailable", "it did not answer within 1500 ms: it hangs"),
-            (overloaded, 503, "overloaded", "it did not answer within 1500 ms: send it again later"),
-            (rejected(true), 500, "temporal-refused", "it rejected the alerts: Internal: x: it will reject"),
-            (rejected(false), 500, "internal", "it rejected the alerts: Internal: x: send it again"),
+        for (cause, begins) in [
+            (refused, "it refused the connection (os error 111): start it"),
+            (slow, "it did not answer within 1500 ms: it hangs"),
         ] {
-            let (was, named, text) = answer(error).await;
-            assert_eq!((was, named.as_str()), (status, code), "{text}");
-            assert!(text.starts_with(begins), "{text}");
+            let (code, text) = answer(cause).await;
+            assert!(code == "temporal-unavailable" && text.starts_with(begins), "{code}: {text}");
         }
     }
 
     #[tokio::test]
+    async fn an_error_of_the_store_has_a_code_of_its_own() {
+        let code = |error: StoreError| ApiError::from(error).code.as_str();
+        assert_eq!(code(StoreError::Full { pending: 5, limit: 5 }), "store-full");
+        assert_eq!(code(StoreError::Unavailable("gone".to_owned())), "store-unavailable");
+        assert_eq!(code(StoreError::Reused), "batch-id-reused");
+    }
+
+    #[tokio::test]
     async fn the_disk_comes_before_what_it_brings_about() {
-        let slow = || SubmitError::Overloaded {
-            address: "http://t".to_owned(),
-            cause: Cause::TimedOut(Duration::from_millis(1_500)),
+        let slow = || {
+            let (cause, address) = (Cause::Busy("x".to_owned()), "http://t".to_owned());
+            ApiError::unanswered(&cause, Some(address), String::new())
         };
         let full = "/data/temporal cannot be written: No space left on device: free space there";
-        let error = ApiError::from(slow()).with_alerts(2).on_disk(vec![full.to_owned()]);
+        let error = slow().with_alerts(2).on_disk(vec![full.to_owned()]);
         assert_eq!((error.status.as_u16(), error.alerts, error.retry_after), (503, 2, Some(5)));
         let body = body(error).await;
         assert_eq!(body["code"], "disk-not-writable");
         assert!(body["message"].as_str().unwrap().contains(full), "{body}");
         assert_eq!(body["errors"][0], json!({"path": "disk", "value": null, "message": full}));
         assert_eq!(body["errors"][1]["path"], "temporal");
-        assert_eq!(ApiError::from(slow()).on_disk(Vec::new()).code, Code::Overloaded);
+        assert_eq!(slow().on_disk(Vec::new()).code, Code::Overloaded);
         let refused = ApiError::invalid(vec![Fault::whole("no")]).on_disk(vec![full.to_owned()]);
         assert_eq!(refused.code, Code::InvalidRequest);
     }
@@ -597,11 +593,12 @@ mod tests {
     async fn every_500_has_its_cause() {
         let busy = LookupError::Unavailable(Cause::Busy("x".to_owned()));
         assert_eq!(ApiError::from(busy).status, StatusCode::SERVICE_UNAVAILABLE);
-        let disk = SpoolError::Disk(Box::new(redb::Error::Io(std::io::Error::other("the disk is full"))));
         for (error, cause) in [
-            (LookupError::Unavailable(Cause::TimedOut(Duration::from_secs(5))).into(), "within 5000 ms"),
-            (LookupError::NoLedger("a".to_owned(), "it was terminated".to_owned()).into(), "was terminated"),
-            (ApiError::from(disk), "the disk is full"),
+            (
+                ApiError::from(LookupError::Unavailable(Cause::TimedOut(Duration::from_secs(5)))),
+                "within 5000 ms",
+            ),
+            (RecordError::Unreadable("no such key".to_owned()).into(), "no such key"),
         ] {
             assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR);
             let errors = body(error).await["errors"].to_string();

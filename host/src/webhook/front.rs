@@ -126,11 +126,11 @@ mod tests {
     async fn a_starting_host_lives_and_is_not_ready() {
         let stage = Stage::new(ArcSwap::from_pointee("it begins"));
         let routes = starting(stage.clone());
-        stage.store(Arc::new("opening the spool"));
+        stage.store(Arc::new("opening the store"));
         assert_eq!(ask(&routes, "/livez").await.0, StatusCode::OK);
         let (status, body) = ask(&routes, "/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(body["reasons"][0], "the host is starting: opening the spool");
+        assert_eq!(body["reasons"][0], "the host is starting: opening the store");
         let (status, body) = ask(&routes, "/webhook/alerts").await;
         assert_eq!((status, &body["code"]), (StatusCode::SERVICE_UNAVAILABLE, &"starting".into()), "{body}");
     }

@@ -1,14 +1,17 @@
-//! Hands what was spooled to Temporal, in the order in which it came, for as long as the host runs. What fails by its content
+//! Accepts what was spooled, in the order in which it came, for as long as the host runs. What fails by its content
 //! holds up nothing: it is set aside as soon as its source can read another request.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use campanile_store::KeptRequest;
 
 use super::Surroundings;
 use super::code::Code;
 use super::error::ApiError;
 use super::sources;
 use super::spool::{Spool, Spooled};
+use crate::records::RecordError;
 
 /// How many requests are read at once.
 const CHUNK: usize = 16;
@@ -20,13 +23,18 @@ const MOST_FAILURES: u32 = 3;
 /// Runs until the host stops.
 pub(super) async fn run(surroundings: Surroundings, spool: Spool) {
     let mut handover = Handover { surroundings, spool, suspects: BTreeMap::new() };
+    let mut said = String::new();
     loop {
         handover.spool.filled().await;
         match handover.pass().await {
-            Ok(true) => {}
+            Ok(true) => said.clear(),
             Ok(false) => tokio::time::sleep(PAUSE).await,
             Err(error) => {
-                tracing::error!(%error, "the spool cannot be read");
+                let text = error.to_string();
+                if text != said {
+                    tracing::error!(%error, "the spool cannot be read: tried again");
+                    said = text;
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -37,11 +45,15 @@ struct Handover {
     surroundings: Surroundings,
     spool: Spool,
     /// Requests on which their source failed, by number.
-    suspects: BTreeMap<u64, Suspect>,
+    suspects: BTreeMap<i64, Suspect>,
 }
 
+/// A request on which its source failed.
 struct Suspect {
-    spooled: Spooled,
+    source: String,
+    id: String,
+    failures: u32,
+    error: String,
     /// How many requests its source had read when it first failed.
     decoded: u64,
 }
@@ -60,28 +72,27 @@ enum Verdict {
 
 impl Handover {
     /// Goes through all that waits, once. Whether all of it could be handed over.
-    async fn pass(&mut self) -> Result<bool, redb::Error> {
+    async fn pass(&mut self) -> Result<bool, RecordError> {
         let link = &self.surroundings.link;
         if link.client().is_none() || !link.is_reachable().await {
             return Ok(false);
         }
-        let (mut last, mut waiting) = (None, BTreeSet::new());
+        let (mut last, mut waiting) = (i64::MIN, BTreeSet::new());
         loop {
-            let chunk = aside(&self.spool, move |spool| spool.behind(last, CHUNK)).await?;
-            let Some((end, _)) = chunk.last() else { break };
-            last = Some(*end);
-            for (number, bytes) in chunk {
-                let Ok(spooled) = serde_json::from_slice::<Spooled>(&bytes) else {
-                    tracing::error!(number, "a spooled request cannot be read");
-                    aside(&self.spool, move |spool| spool.move_aside(number, &bytes)).await?;
-                    continue;
-                };
+            // Another host has it, or has taken it after this one was held up.
+            if !self.spool.lease().await? {
+                return Ok(false);
+            }
+            let chunk = self.spool.behind(last, CHUNK).await?;
+            let Some(end) = chunk.last() else { break };
+            last = end.number;
+            for kept in chunk {
                 // What is behind one that has to wait must not overtake it.
-                if waiting.contains(&spooled.source) {
+                if waiting.contains(&kept.spooled.source) {
                     continue;
                 }
-                let source = spooled.source.clone();
-                match self.attempt(number, spooled).await? {
+                let source = kept.spooled.source.clone();
+                match self.attempt(kept).await? {
                     Verdict::Later => _ = waiting.insert(source),
                     Verdict::NothingNow => return Ok(false),
                     _ => {}
@@ -94,31 +105,36 @@ impl Handover {
     }
 
     /// Tries to hand a request over: again at once if its source fails on it, for those behind it wait.
-    async fn attempt(&mut self, number: u64, mut spooled: Spooled) -> Result<Verdict, redb::Error> {
+    async fn attempt(&mut self, kept: KeptRequest) -> Result<Verdict, RecordError> {
+        let KeptRequest { number, spooled: row, .. } = kept;
+        let Ok(spooled) = self.spool.read(&row) else {
+            tracing::error!(number, "a spooled request cannot be read");
+            self.spool.set_aside(number, row.failures, "what is kept of it cannot be read").await?;
+            return Ok(Verdict::Done);
+        };
+        let Spooled { source, id, .. } = &spooled;
+        let mut failures = row.failures;
         loop {
-            let before = self.spool.decoded(&spooled.source);
+            let before = self.spool.decoded(source);
             let verdict = hand_over(&self.surroundings, &self.spool, &spooled).await;
             match &verdict {
                 Verdict::Done => {
                     self.suspects.remove(&number);
-                    aside(&self.spool, move |spool| spool.remove(number)).await?;
+                    self.spool.remove(number).await?;
                 }
-                Verdict::Never(error) => self.set_aside(number, spooled, error.clone()).await?,
+                Verdict::Never(error) => self.set_aside(number, source, id, failures, error).await?,
                 Verdict::Failed(error) => {
-                    spooled.error = Some(error.clone());
-                    let is_known = spooled.failures >= MOST_FAILURES;
-                    if !is_known {
-                        let Spooled { source, id, failures, .. } = &spooled;
+                    if failures < MOST_FAILURES {
                         tracing::warn!(source, id, failures, "a source failed on a spooled request: {error}");
-                        spooled.failures += 1;
-                        let noted = spooled.clone();
-                        aside(&self.spool, move |spool| spool.note(number, &noted)).await?;
+                        failures += 1;
+                        self.spool.note(number, failures, error).await?;
                     }
-                    if spooled.failures < MOST_FAILURES {
+                    if failures < MOST_FAILURES {
                         continue;
                     }
                     let decoded = self.suspects.get(&number).map_or(before, |suspect| suspect.decoded);
-                    self.suspects.insert(number, Suspect { spooled, decoded });
+                    let (source, id, error) = (source.clone(), id.clone(), error.clone());
+                    self.suspects.insert(number, Suspect { source, id, failures, error, decoded });
                 }
                 Verdict::Later | Verdict::NothingNow => {}
             }
@@ -127,25 +143,30 @@ impl Handover {
     }
 
     /// Sets those aside whose source could read another request since.
-    async fn set_aside_suspects(&mut self) -> Result<(), redb::Error> {
-        let is_alone = |suspect: &Suspect| self.spool.decoded(&suspect.spooled.source) > suspect.decoded;
-        let alone: Vec<u64> = self
+    async fn set_aside_suspects(&mut self) -> Result<(), RecordError> {
+        let is_alone = |suspect: &Suspect| self.spool.decoded(&suspect.source) > suspect.decoded;
+        let alone: Vec<i64> = self
             .suspects
             .iter()
             .filter(|(_, suspect)| is_alone(suspect))
             .map(|(number, _)| *number)
             .collect();
         for number in alone {
-            if let Some(Suspect { spooled, .. }) = self.suspects.remove(&number) {
-                let error = spooled.error.clone().unwrap_or_default();
-                self.set_aside(number, spooled, error).await?;
+            if let Some(Suspect { source, id, failures, error, .. }) = self.suspects.remove(&number) {
+                self.set_aside(number, &source, &id, failures, &error).await?;
             }
         }
         Ok(())
     }
 
-    async fn set_aside(&mut self, number: u64, spooled: Spooled, error: String) -> Result<(), redb::Error> {
-        let Spooled { source, id, failures, .. } = &spooled;
+    async fn set_aside(
+        &mut self,
+        number: i64,
+        source: &str,
+        id: &str,
+        failures: u32,
+        error: &str,
+    ) -> Result<(), RecordError> {
         tracing::error!(
             source,
             id,
@@ -153,19 +174,8 @@ impl Handover {
             "a spooled request is set aside, see `campanile spool list`: {error}"
         );
         self.suspects.remove(&number);
-        let kept = Spooled { error: Some(error), ..spooled };
-        aside(&self.spool, move |spool| spool.set_aside(number, kept)).await
+        self.spool.set_aside(number, failures, error).await
     }
-}
-
-/// Does what waits for the disk beside the threads that others are served on.
-async fn aside<T: Send + 'static>(
-    spool: &Spool,
-    work: impl FnOnce(&Spool) -> Result<T, redb::Error> + Send + 'static,
-) -> Result<T, redb::Error> {
-    let spool = spool.clone();
-    let done = tokio::task::spawn_blocking(move || work(&spool)).await;
-    done.unwrap_or_else(|error| Err(redb::Error::Io(std::io::Error::other(error))))
 }
 
 async fn hand_over(surroundings: &Surroundings, spool: &Spool, spooled: &Spooled) -> Verdict {
@@ -187,9 +197,12 @@ async fn hand_over(surroundings: &Surroundings, spool: &Spool, spooled: &Spooled
 fn verdict(error: &ApiError) -> Verdict {
     let text = || format!("{}: {}", error.code().as_str(), error.message());
     match error.code() {
-        Code::TemporalUnavailable | Code::Overloaded | Code::DiskNotWritable => Verdict::NothingNow,
+        Code::TemporalUnavailable
+        | Code::Overloaded
+        | Code::DiskNotWritable
+        | Code::StoreUnavailable
+        | Code::StoreFull => Verdict::NothingNow,
         _ if error.is_failure_of_source() => Verdict::Failed(text()),
-        Code::TemporalRefused => Verdict::Never(text()),
         Code::UnknownSource => Verdict::Later,
         // What is the host's fault may pass.
         code if code.status().is_server_error() => Verdict::Later,

@@ -1,99 +1,60 @@
-//! Places for requests that are worked on at once. There are fewer while Temporal is slow to take alerts: a sender that would
-//! wait in vain is better refused at once. Additive increase, multiplicative decrease, as TCP shares a line (RFC 5681). The
-//! last places are for senders that hold none, so that one that posts as fast as it can does not shut out the others.
+//! Places for requests that are worked on at once. The last places are for senders that hold none, so that one that posts as fast as it
+//! can does not shut out the others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::alert::Sender;
 
-/// A request that takes longer is a sign of too many: a third of what Temporal is given.
-const SLOW: Duration = Duration::from_millis(500);
-/// What is left of the places after such a sign; of several within its time, the first one counts.
-const DECREASE: f64 = 0.7;
-/// There are always so many.
-const FEWEST: f64 = 4.0;
 /// One of so many places is kept for senders that hold none.
-const KEPT: f64 = 8.0;
-/// So many alerts of one request take another place: a thousand are as good as twenty requests of one.
-const ALERTS: usize = 50;
+const KEPT: usize = 8;
+/// So few places are not shared out.
+const FEW: usize = 4;
 
 /// The places of a host. Cheap to clone.
 #[derive(Clone)]
 pub struct Places(Arc<Mutex<State>>);
 
 struct State {
-    most: f64,
-    now: f64,
+    most: usize,
     /// How many each sender holds; those that hold none are not here.
     held: HashMap<Sender, usize>,
-    lowered: Option<Instant>,
 }
 
-/// Some of them, until this is dropped.
+/// One of them, until this is dropped.
 pub(super) struct Place {
     places: Places,
     sender: Sender,
-    count: usize,
 }
 
 impl Places {
-    /// As many as `most`, while Temporal is quick.
+    /// So many.
     pub fn new(most: usize) -> Self {
-        let most = most as f64;
-        Self(Arc::new(Mutex::new(State { most, now: most, held: HashMap::new(), lowered: None })))
+        Self(Arc::new(Mutex::new(State { most, held: HashMap::new() })))
     }
 
     /// A place for a sender, if there is one.
     pub(super) fn take(&self, sender: &Sender) -> Option<Place> {
-        self.take_up_to(1, sender)
-    }
-
-    /// More places for a request that has one, as many of these alerts take Temporal as long as many requests: what there is of them, if
-    /// anything. It goes on without them, but its sender's next request may have to wait.
-    pub(super) fn take_for(&self, alerts: usize, sender: &Sender) -> Option<Place> {
-        self.take_up_to(alerts / ALERTS, sender)
-    }
-
-    fn take_up_to(&self, count: usize, sender: &Sender) -> Option<Place> {
         let mut state = self.0.lock();
-        let count = count.min(state.left(sender));
-        if count == 0 {
+        if !state.has_room(sender) {
             return None;
         }
-        *state.held.entry(sender.clone()).or_default() += count;
-        Some(Place { places: self.clone(), sender: sender.clone(), count })
-    }
-
-    /// Takes notice of how long Temporal took for a request.
-    pub(super) fn notice(&self, took: Duration) {
-        let mut state = self.0.lock();
-        if took < SLOW {
-            state.now = (state.now + 1.0 / state.now).min(state.most);
-        } else if state.lowered.is_none_or(|lowered| lowered.elapsed() >= SLOW) {
-            state.now = (state.now * DECREASE).max(FEWEST).min(state.most);
-            state.lowered = Some(Instant::now());
-        }
+        *state.held.entry(sender.clone()).or_default() += 1;
+        Some(Place { places: self.clone(), sender: sender.clone() })
     }
 }
 
 impl State {
     /// How many places one sender may hold.
-    fn share(&self) -> f64 {
-        let kept = if self.now >= FEWEST { (self.now / KEPT).max(1.0) } else { 0.0 };
-        self.now - kept
+    fn share(&self) -> usize {
+        if self.most < FEW { self.most } else { self.most - (self.most / KEPT).max(1) }
     }
 
-    /// How many more a sender may have.
-    fn left(&self, sender: &Sender) -> usize {
-        // There may be fewer places by now than one sender holds: that is no other's loss.
-        let share = self.share();
-        let taken: f64 = self.held.values().map(|held| (*held as f64).min(share)).sum();
-        let own = self.held.get(sender).copied().unwrap_or_default() as f64;
-        (self.now - taken).min(share - own).max(0.0) as usize
+    fn has_room(&self, sender: &Sender) -> bool {
+        let own = self.held.get(sender).copied().unwrap_or_default();
+        own < self.share() && self.held.values().sum::<usize>() < self.most
     }
 }
 
@@ -101,7 +62,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.places.0.lock();
         if let Some(held) = state.held.get_mut(&self.sender) {
-            *held -= self.count;
+            *held -= 1;
             if *held == 0 {
                 state.held.remove(&self.sender);
             }
@@ -133,56 +94,6 @@ mod tests {
             assert_eq!((held.len(), free(&places)), (own, most - own));
             drop(held);
             assert!(places.0.lock().held.is_empty());
-        }
-    }
-
-    #[test]
-    fn a_sender_that_holds_more_than_there_are_by_now_shuts_out_nobody_else() {
-        let places = Places::new(64);
-        let _held: Vec<_> = std::iter::from_fn(|| places.take(&sender("greedy"))).collect();
-        for _ in 0..20 {
-            places.0.lock().lowered = None;
-            places.notice(SLOW);
-        }
-        assert!(places.take(&sender("greedy")).is_none());
-        assert_eq!(free(&places), 1, "of four, three count as the greedy one's");
-    }
-
-    #[test]
-    fn a_request_of_many_alerts_has_several_places_and_never_those_of_others() {
-        let places = Places::new(64);
-        let greedy = sender("greedy");
-        assert!(places.take_for(49, &greedy).is_none(), "few alerts need no more than their request");
-        let requests = || Some((places.take(&greedy)?, places.take_for(1_000, &greedy)));
-        let held: Vec<_> = std::iter::from_fn(requests).collect();
-        assert_eq!((held.len(), free(&places)), (3, 8), "two of 21 places and one of the last 14");
-        drop(held);
-        assert!(places.0.lock().held.is_empty());
-    }
-
-    #[test]
-    fn there_are_fewer_while_temporal_is_slow_and_all_once_it_is_quick_again() {
-        let places = Places::new(64);
-        assert_eq!(free(&places), 64);
-        places.notice(SLOW);
-        assert_eq!(free(&places), 44);
-        places.notice(SLOW);
-        assert_eq!(free(&places), 44, "one sign counts once");
-        for _ in 0..64 * 64 {
-            places.notice(Duration::ZERO);
-        }
-        assert_eq!(free(&places), 64);
-    }
-
-    #[test]
-    fn some_are_always_there_but_never_more_than_were_set() {
-        for (most, left) in [(64, 4), (2, 2)] {
-            let places = Places::new(most);
-            for _ in 0..20 {
-                places.0.lock().lowered = None;
-                places.notice(SLOW * 3);
-            }
-            assert_eq!(free(&places), left);
         }
     }
 }

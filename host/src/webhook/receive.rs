@@ -12,7 +12,7 @@ use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt;
 
 use super::Surroundings;
-use super::access::{ALERTS, Rate, Visitor, caller};
+use super::access::{ALERTS, Rate, Visitor, caller, scope};
 use super::aside::Turn;
 use super::code::Code;
 use super::error::ApiError;
@@ -74,7 +74,8 @@ pub(super) async fn receive(
     share.settle(0)?;
     let from = parts.extensions.get::<Peer>().and_then(|peer| peer.address());
     let via = (source != ALERTS).then(|| source.into());
-    let arrival = Arrival { key: caller(&visitor), from, via, ..Arrival::now(&parts.headers) };
+    let (key, scope) = (caller(&visitor), scope(&visitor));
+    let arrival = Arrival { key, scope, from, via, ..Arrival::now(&parts.headers) };
     let sender = arrival.sender();
     let place = surroundings.places.take(&sender);
     // Unpacking costs more than sending: only what is kept is worth it.

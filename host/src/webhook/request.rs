@@ -19,14 +19,13 @@ use uuid::Uuid;
 use super::error::ApiError;
 use super::mend::{FIELDS, mend};
 use super::weight::Weight;
-use crate::alert::{self, ACKNOWLEDGEMENT, Alert, AlertItem, Origin, Sender, stamp};
+use crate::alert::{self, Alert, Sender};
 use crate::fault::{self, Fault, MOST_FAULTS};
-use crate::scope::Scope;
 use crate::shown;
-use crate::temporal::{BatchAlert, BatchId, Submission, only_id};
 
-/// The most alerts of one request.
+/// The most alerts of one request to `/webhook/alerts`, and of one to a source, whose sender does not choose how many it sends.
 pub(super) const MOST_ALERTS: usize = 1_000;
+pub(super) const MOST_OF_SOURCE: usize = 10_000;
 /// The largest `metadata`, in bytes of JSON: every alert of the request carries it.
 pub(super) const MOST_METADATA: usize = 16 << 10;
 /// The most JSON values of an alert that is larger than it may be, and is cut: each takes memory many times its text.
@@ -35,8 +34,21 @@ const MOST_VALUES: usize = 100_000;
 const REQUEST_IDS: [&str; 2] = ["webhook-id", "idempotency-key"];
 const MOST_ID: usize = 200;
 /// The fields of an alert that may be absent.
-pub(super) const OPTIONAL: [&str; 10] =
-    ["id", "status", "dedup_key", "starts_at", "ends_at", "context", "labels", "links", "data", "metrics"];
+pub(super) const OPTIONAL: [&str; 13] = [
+    "id",
+    "status",
+    "dedup_key",
+    "starts_at",
+    "ends_at",
+    "momentary",
+    "vendor_level",
+    "secret_scope",
+    "context",
+    "labels",
+    "links",
+    "data",
+    "metrics",
+];
 
 /// A request: one alert or many.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -74,50 +86,6 @@ impl WebhookRequest {
         let digest = known.digest.filter(|_| self.alerts.iter().any(|alert| alert.identity().is_none()));
         self.batch_id = self.batch_id.or(digest).or(known.id);
         self
-    }
-
-    /// What Temporal is to hold.
-    pub(super) fn into_submission(self, arrival: Arrival) -> Submission {
-        let Arrival { received_at, traceparent, via, key, from, warnings } = arrival;
-        let is_batch = self.is_batch();
-        let Self { alerts, batch_id, metadata } = self;
-        let of_requests = Scope::of_requests(via.as_deref(), key.as_deref());
-        let named = batch_id.map(|id| format!("batch-{}", of_requests.id(&id)));
-        let metadata = Arc::new(metadata);
-        let origin =
-            Arc::new(Origin { metadata, received_at, traceparent, via, key, from, warnings, sealed: false });
-        let of_alerts = Scope::of_alerts(origin.via.as_deref());
-        let named_alert = |mut alert: Alert| {
-            alert.extra.remove(ACKNOWLEDGEMENT);
-            let id = match (alert.identity(), is_batch, &named) {
-                (None, true, _) => String::new(),
-                (None, false, Some(batch)) => only_id(batch),
-                _ => alert.workflow_id(of_alerts, received_at, || Uuid::new_v4().simple().to_string()),
-            };
-            BatchAlert { id, alert }
-        };
-        let mut alerts: Vec<BatchAlert> = alerts.into_iter().map(named_alert).collect();
-        match alerts.pop() {
-            Some(BatchAlert { id, alert }) if !is_batch => {
-                Submission::One(Box::new(AlertItem { id, alert, origin }))
-            }
-            last => {
-                alerts.extend(last);
-                let generated = || {
-                    BatchId::Generated(format!("batch-{}-{}", stamp(received_at), Uuid::new_v4().simple()))
-                };
-                Submission::Many { batch: named.map_or_else(generated, BatchId::Chosen), origin, alerts }
-            }
-        }
-    }
-
-    /// Whether a batch workflow is needed: for several alerts, and for one whose own id would be another one when the
-    /// request is repeated, since it has the time of receipt in it.
-    fn is_batch(&self) -> bool {
-        match self.alerts.as_slice() {
-            [only] => self.batch_id.is_some() && only.identity().is_some() && only.starts_at.is_none(),
-            _ => true,
-        }
     }
 }
 
@@ -162,6 +130,9 @@ pub(super) struct Arrival {
     pub(super) via: Option<Arc<str>>,
     /// By what it was let in.
     pub(super) key: Option<Arc<str>>,
+    /// The scope of that key.
+    #[serde(default)]
+    pub(super) scope: Option<Arc<str>>,
     /// The address that it was posted from.
     #[serde(default)]
     pub(super) from: Option<IpAddr>,
@@ -383,15 +354,6 @@ mod tests {
         read(document).unwrap_err()
     }
 
-    fn ids(document: &Value) -> (Option<String>, Vec<String>) {
-        match read(document).unwrap().into_submission(Arrival::now(&HeaderMap::new())) {
-            Submission::One(item) => (None, vec![item.id.clone()]),
-            Submission::Many { batch: BatchId::Chosen(id) | BatchId::Generated(id), alerts, .. } => {
-                (Some(id), alerts.into_iter().map(|one| one.id).collect())
-            }
-        }
-    }
-
     #[test]
     fn every_fault_has_its_path_and_what_is_allowed() {
         let document =
@@ -486,25 +448,6 @@ mod tests {
         let many = alert(json!({"data": {"list": vec![[0; 2]; 400_000]}})).to_string();
         let faults = read_alert(&many, "").unwrap_err();
         assert!(faults[0].message.contains("values, more than 100000"), "{faults:?}");
-    }
-
-    #[test]
-    fn identity_decides_who_runs_alone() {
-        let known = alert(json!({"id": "a", "starts_at": "2023-12-01T14:30:22Z"}));
-        let unknown = alert(json!({}));
-        let (batch, several) = ids(&json!({"alerts": [known, unknown], "batch_id": "b"}));
-        assert_eq!(batch.as_deref(), Some("batch-b"));
-        assert_eq!(several, ["alert-a-20231201-143022", ""]);
-        assert_eq!(
-            ids(&json!({"alerts": [unknown], "batch_id": "b"})),
-            (None, vec!["alert-b-00000000-000000".to_owned()])
-        );
-        assert_eq!(
-            ids(&json!({"alerts": [known], "batch_id": "b"})),
-            (None, vec!["alert-a-20231201-143022".to_owned()])
-        );
-        let without_start = alert(json!({"id": "a"}));
-        assert_eq!(ids(&json!({"alerts": [without_start], "batch_id": "b"})).0.as_deref(), Some("batch-b"));
     }
 
     #[test]

@@ -1,27 +1,31 @@
 //! The one model of answers to posts and of refusals.
 
+use campanile_store::{Disposition, Placed};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::fault::Fault;
 use crate::ledger::{Ledger, Outcome};
-use crate::temporal::Submitted;
 use crate::time;
 
 /// The answer to a post, and to everything that is refused.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WebhookResponse {
-    /// Whether Temporal holds the alerts; with status 202, whether the spool holds the request.
+    /// Whether the host has accepted the alerts; with status 202, whether the spool holds the request.
     pub success: bool,
     /// One line for a person.
     #[schema(example = "Processed 1 alerts successfully")]
     pub message: String,
     /// How many alerts were accepted.
     pub processed_count: usize,
-    /// Per alert, in the order of the request: the workflow that holds its result.
+    /// Per alert, in the order of the request: its id, for `/alerts/{workflow_id}`.
     #[schema(example = json!(["alert-123-20231201-143022"]))]
     pub workflow_ids: Vec<String>,
+    /// Of an asynchronous post: what each alert became, in the order of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub alerts: Option<Vec<AcceptedAlert>>,
     /// What is wrong with the request.
     pub errors: Vec<Fault>,
     /// When this was answered: RFC 3339, UTC, with microseconds.
@@ -44,13 +48,31 @@ pub struct WebhookResponse {
     pub request_id: Option<String>,
 }
 
+/// What one alert of a post became.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AcceptedAlert {
+    /// Its id; a duplicate has that of the alert that it repeats.
+    #[schema(example = "alert-123-20231201-143022")]
+    pub workflow_id: String,
+    /// `new`, `duplicate`, `escalated`, `renewed`, `resolves`, `flapped` or `nothing-open`.
+    #[schema(value_type = String, example = "new")]
+    pub disposition: Disposition,
+}
+
+impl From<&Placed> for AcceptedAlert {
+    fn from(placed: &Placed) -> Self {
+        Self { workflow_id: placed.id.clone(), disposition: placed.disposition }
+    }
+}
+
 /// What became of one alert of a synchronous post.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AlertResult {
-    /// The workflow that holds its result: ask `/alerts/{workflow_id}` again if it is not completed.
+    /// Its id: ask `/alerts/{workflow_id}` again if it is not completed.
     pub workflow_id: String,
-    /// The alert's identity in this host.
-    pub id: String,
+    /// What its post became.
+    #[schema(value_type = String, example = "new")]
+    pub disposition: Disposition,
     /// Whether it was done in time.
     pub completed: bool,
     /// What became of it.
@@ -64,15 +86,16 @@ pub struct AlertResult {
 }
 
 impl WebhookResponse {
-    pub(super) fn accepted(submitted: Submitted, results: Option<Vec<AlertResult>>) -> Self {
-        let count = submitted.alerts.len();
+    pub(super) fn accepted(placed: &[Placed], results: Option<Vec<AlertResult>>) -> Self {
+        let count = placed.len();
         Self {
             success: true,
             message: results
                 .as_deref()
                 .map_or_else(|| format!("Processed {count} alerts successfully"), outcomes),
             processed_count: count,
-            workflow_ids: submitted.alerts.into_iter().map(|carried| carried.workflow_id).collect(),
+            workflow_ids: placed.iter().map(|placed| placed.id.clone()).collect(),
+            alerts: results.is_none().then(|| placed.iter().map(AcceptedAlert::from).collect()),
             errors: Vec::new(),
             timestamp: now(),
             warnings: Vec::new(),
@@ -85,7 +108,7 @@ impl WebhookResponse {
     /// The request was understood and held no alert.
     pub(super) fn nothing(warnings: Vec<String>) -> Self {
         let message = "The request holds no alert".to_owned();
-        Self { message, warnings, ..Self::accepted(Submitted { alerts: Vec::new() }, None) }
+        Self { message, warnings, alerts: None, ..Self::accepted(&[], None) }
     }
 
     /// The request is on the disk, and is handed over later.
@@ -100,6 +123,7 @@ impl WebhookResponse {
             message,
             processed_count: 0,
             workflow_ids: Vec::new(),
+            alerts: None,
             errors,
             timestamp: now(),
             warnings: Vec::new(),
@@ -135,20 +159,20 @@ pub(super) fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::temporal::Carried;
 
     fn message(outcomes: &[Option<Outcome>]) -> String {
         let id = String::new;
         let result = |outcome: &Option<Outcome>| AlertResult {
             workflow_id: id(),
-            id: id(),
+            disposition: Disposition::New,
             completed: outcome.is_some(),
             outcome: *outcome,
             ledger: None,
         };
-        let alerts = outcomes.iter().map(|_| Carried { workflow_id: id(), id: id() }).collect();
+        let placed = Placed { id: id(), disposition: Disposition::New, number: 0, at: 0 };
+        let alerts = vec![placed; outcomes.len()];
         let results = outcomes.iter().map(result).collect();
-        let answer = WebhookResponse::accepted(Submitted { alerts }, Some(results));
+        let answer = WebhookResponse::accepted(&alerts, Some(results));
         assert!(answer.success && answer.processed_count == outcomes.len(), "all are accepted");
         answer.message
     }

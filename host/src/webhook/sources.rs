@@ -19,13 +19,13 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::Surroundings;
+use super::accept::accept;
 use super::access::{ALERTS, split_key};
-use super::alerts::accept;
 use super::aside::aside;
 use super::code::Code;
 use super::error::ApiError;
 use super::receive::{OF_THE_WAY, overloaded, receive};
-use super::request::{self, Arrival, Known, MOST_ALERTS, WebhookRequest};
+use super::request::{self, Arrival, Known, MOST_OF_SOURCE, WebhookRequest};
 use super::response::WebhookResponse;
 use super::spool::{Spool, Spooled};
 use crate::alert::Alert;
@@ -51,7 +51,7 @@ const LOADING_SECONDS: u64 = 2;
     params(("source" = String, Path, description = "The name of a source, such as `alertmanager`", example = "alertmanager")),
     request_body(content = Value, description = "What the vendor sends"),
     responses(
-        (status = 200, description = "Temporal holds the alerts; a source may answer in its vendor's own way", body = WebhookResponse),
+        (status = 200, description = "The host has accepted the alerts; a source may answer in its vendor's own way", body = WebhookResponse),
         (status = 202, description = "The spool holds the request (`spool = true`); or a source's own answer, such as PagerDuty's", body = WebhookResponse),
         (status = 400, description = "The source cannot read the request; nothing was accepted", body = WebhookResponse),
         (status = 401, description = "A key or a signature is missing or wrong", body = WebhookResponse),
@@ -153,7 +153,7 @@ pub(super) async fn read(surroundings: &Surroundings, source: &str, post: Post) 
 }
 
 impl Found {
-    /// Has Temporal hold the alerts, and gives the answer. A vendor that gives one id to two deliveries has two deliveries,
+    /// Accepts the alerts, and gives the answer. A vendor that gives one id to two deliveries has two deliveries,
     /// not a refusal that it would never come back from.
     pub(super) async fn hand_over(self, surroundings: &Surroundings) -> Result<Response, ApiError> {
         let Self { mut arrival, mut request, reply } = self;
@@ -161,7 +161,7 @@ impl Found {
         if request.alerts.is_empty() {
             return Ok(answer(WebhookResponse::nothing(warnings), reply));
         }
-        let submitted = match accept(surroundings, arrival.clone(), request.clone()).await {
+        let accepted = match accept(surroundings, arrival.clone(), request.clone()).await {
             Err(error) if error.code() == Code::BatchIdReused => {
                 let id = request.batch_id.take().unwrap_or_default();
                 let warning =
@@ -172,7 +172,7 @@ impl Found {
             }
             taken => taken?,
         };
-        let response = WebhookResponse { warnings, ..WebhookResponse::accepted(submitted, None) };
+        let response = WebhookResponse { warnings, ..WebhookResponse::accepted(&accepted.alerts, None) };
         Ok(answer(response, reply))
     }
 }
@@ -191,7 +191,7 @@ async fn hand_over_or_spool(
         Ok(found) => {
             spool.note_decoded(source);
             reply.clone_from(&found.reply);
-            if !spool.holds(source) {
+            if !spool.holds(source).await {
                 match found.hand_over(surroundings).await {
                     Err(error) if error.is_ours() => {
                         tracing::warn!(source, id, "spooled: {}", error.message())
@@ -219,8 +219,8 @@ async fn spool_it(
     failures: u32,
 ) -> Result<Response, ApiError> {
     let id = post.known.id.take().unwrap_or_else(new_id);
-    if let Err(error) = spool.put(Spooled { failures, ..Spooled::new(source, id, post) }).await {
-        return Err(surroundings.or_disk(error.into(), Content::Spool).await);
+    if let Err(error) = spool.put(Spooled::new(source, id, post), failures).await {
+        return Err(surroundings.or_disk(error.into(), Content::Store).await);
     }
     metric::spooled();
     Ok((StatusCode::ACCEPTED, Json(WebhookResponse::spooled())).into_response())
@@ -311,10 +311,11 @@ fn refusal(source: &str, error: &CallError) -> ApiError {
 pub(super) fn understood(source: &str, mut arrival: Arrival, decoded: Decoded) -> Result<Found, ApiError> {
     let Decoded { alerts, warnings, delivery_id, reply } = decoded;
     let found = alerts.len();
-    if found > MOST_ALERTS {
+    if found > MOST_OF_SOURCE {
         // Sources stop reading behind the first that is too many.
-        let message =
-            format!("{source} found more than {MOST_ALERTS} alerts in one request: send fewer per request");
+        let message = format!(
+            "{source} found more than {MOST_OF_SOURCE} alerts in one request: send fewer per request"
+        );
         return Err(ApiError::new(Code::TooManyAlerts, message).with_alerts(found));
     }
     let (mut faults, mut odd) = (Vec::new(), Vec::new());

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use campanile_store::SetAsideFilter;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -9,7 +10,7 @@ use super::Surroundings;
 use super::error::ApiError;
 use super::query::Asked;
 use super::response::WebhookResponse;
-use super::spool::{SetAside, Spool, SpoolStatus, Spooled};
+use super::spool::{SetAside, SpoolStatus};
 use crate::fault::Fault;
 
 /// The spool, and the requests in it that failed by their content.
@@ -56,13 +57,13 @@ pub(super) struct SpoolOrdered {
         (status = 200, description = "The spool; empty where no source has one", body = SpoolPage),
         (status = 401, description = "The admin key is missing or wrong", body = WebhookResponse),
         (status = 403, description = "The key is not for this", body = WebhookResponse),
+        (status = 503, description = "The store does not answer", body = WebhookResponse),
     )
 )]
 pub(super) async fn get_spool(State(surroundings): State<Surroundings>) -> Result<Json<SpoolPage>, ApiError> {
     let Some(spool) = surroundings.spool else { return Ok(Json(SpoolPage::default())) };
-    let status = spool.status();
-    let set_aside = on_disk(spool, Spool::listed).await?;
-    Ok(Json(SpoolPage { status, set_aside }))
+    let set_aside = spool.listed().await?;
+    Ok(Json(SpoolPage { status: spool.status(), set_aside }))
 }
 
 /// Hand over again what was set aside, behind all that waits: once the source's plugin has a better version.
@@ -77,6 +78,7 @@ pub(super) async fn get_spool(State(surroundings): State<Surroundings>) -> Resul
         (status = 400, description = "The filter does not say which", body = WebhookResponse),
         (status = 401, description = "The admin key is missing or wrong", body = WebhookResponse),
         (status = 403, description = "The key is not for this", body = WebhookResponse),
+        (status = 503, description = "The store does not answer", body = WebhookResponse),
     )
 )]
 pub(super) async fn post_spool_retry(
@@ -98,6 +100,7 @@ pub(super) async fn post_spool_retry(
         (status = 400, description = "The filter does not say which", body = WebhookResponse),
         (status = 401, description = "The admin key is missing or wrong", body = WebhookResponse),
         (status = 403, description = "The key is not for this", body = WebhookResponse),
+        (status = 503, description = "The store does not answer", body = WebhookResponse),
     )
 )]
 pub(super) async fn post_spool_discard(
@@ -116,26 +119,13 @@ async fn ordered(
         let message = "say which of those that are set aside: by id or source, or all=true";
         return Err(ApiError::invalid(vec![Fault::whole(message)]));
     }
+    let SpoolFilter { id, source, .. } = filter;
+    let filter = SetAsideFilter { id, source };
     let requests = match surroundings.spool {
-        Some(spool) => on_disk(spool, move |spool| spool.take_back(|one| filter.takes(one), again)).await?,
+        Some(spool) if again => spool.retry(&filter).await?,
+        Some(spool) => spool.discard(&filter).await?,
         None => Vec::new(),
     };
     tracing::info!(count = requests.len(), again, "spooled requests that were set aside taken back");
     Ok(Json(SpoolOrdered { success: true, requests }))
-}
-
-impl SpoolFilter {
-    fn takes(&self, spooled: &Spooled) -> bool {
-        self.id.as_ref().is_none_or(|id| *id == spooled.id)
-            && self.source.as_ref().is_none_or(|source| *source == spooled.source)
-    }
-}
-
-async fn on_disk<T: Send + 'static>(
-    spool: Spool,
-    work: impl FnOnce(&Spool) -> Result<T, redb::Error> + Send + 'static,
-) -> Result<T, ApiError> {
-    let failed = |error: String| ApiError::internal(format!("the spool cannot be read: {error}"));
-    let done = tokio::task::spawn_blocking(move || work(&spool)).await;
-    done.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
 }

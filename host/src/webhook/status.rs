@@ -17,6 +17,7 @@ use super::spool::{Spool, SpoolStatus};
 use crate::disk::Disk;
 use crate::plugin::Inventory;
 use crate::reload::RefusedConfiguration;
+use crate::store::StoreHandle;
 use crate::telemetry::metric;
 
 /// Whether the host can do its work now.
@@ -38,10 +39,14 @@ pub(super) struct Health {
     refused_configuration: Option<RefusedConfiguration>,
     /// Keys of the configuration that were changed since the start and take effect with the next one.
     needs_restart: Vec<String>,
-    /// The directories that have to be written to: those of the embedded Temporal server and of the spool, where there are any.
+    /// The directories that have to be written to: those of the embedded Temporal server and of a store in a file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     disks: Vec<Disk>,
-    /// The spool, where there is one.
+    /// Where the host keeps what it has accepted; absent where this process accepts nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    store: Option<StoreHealth>,
+    /// The spool, where this process accepts alerts.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     spool: Option<SpoolStatus>,
@@ -54,7 +59,7 @@ struct TemporalHealth {
     address: String,
     /// The namespace.
     namespace: String,
-    /// Whether it answers.
+    /// Whether it has answered in the last five seconds.
     reachable: bool,
     /// The task queue.
     task_queue: String,
@@ -66,6 +71,32 @@ struct TemporalHealth {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     queue_polled: Option<bool>,
+}
+
+/// The store, seen from here.
+#[derive(Debug, Serialize, ToSchema)]
+struct StoreHealth {
+    /// Its file, or the address of its database without a password.
+    location: String,
+    /// Why it takes nothing; absent if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    fault: Option<String>,
+    /// How many alerts wait for an operator: `campanile store resume`.
+    suspended: u64,
+}
+
+impl From<&StoreHandle> for StoreHealth {
+    fn from(store: &StoreHandle) -> Self {
+        let suspended = store.get().map_or(0, |store| store.suspended_count());
+        let fault = store.fault().map(|error| error.to_string());
+        Self { location: store.location(), fault, suspended }
+    }
+}
+
+/// Why the store takes nothing.
+fn store_fault(surroundings: &Surroundings) -> Option<String> {
+    surroundings.records.as_ref()?.handle.fault().map(|error| error.to_string())
 }
 
 /// The plugins, counted; `/plugins` has them in full.
@@ -89,17 +120,18 @@ struct PluginHealth {
         (status = 200, description = "It can do its work", body = Health),
         (
             status = 503,
-            description = "It cannot: Temporal does not answer, no worker polls, or the disk cannot be written",
+            description = "It cannot: Temporal or the store does not answer, no worker polls, or the disk cannot be written",
             body = Health
         ),
     )
 )]
 pub(super) async fn get_health(State(surroundings): State<Surroundings>) -> impl IntoResponse {
     let link = &surroundings.link;
-    let reachable = link.is_reachable().await;
+    let reachable = !link.is_away();
     let worker_polling = surroundings.is_polling();
     let can_write = surroundings.disks.faults().is_empty();
-    let is_ok = reachable && worker_polling.unwrap_or(true) && can_write;
+    let is_ok =
+        reachable && worker_polling.unwrap_or(true) && can_write && store_fault(&surroundings).is_none();
     let health = Health {
         status: if is_ok { "ok" } else { "unavailable" },
         version: env!("CARGO_PKG_VERSION"),
@@ -116,6 +148,7 @@ pub(super) async fn get_health(State(surroundings): State<Surroundings>) -> impl
         refused_configuration: surroundings.reloads.refused(),
         needs_restart: surroundings.reloads.needs_restart(),
         disks: surroundings.disks.seen(),
+        store: surroundings.records.as_ref().map(|records| StoreHealth::from(&records.handle)),
         spool: surroundings.spool.as_ref().map(Spool::status),
     };
     (status(is_ok), Json(health))
@@ -179,10 +212,12 @@ async fn missing(surroundings: &Surroundings) -> Vec<String> {
     if surroundings.is_polling() == Some(false) {
         reasons.push(format!("no worker polls {} yet", link.task_queue));
     }
-    let needs_temporal = surroundings.accepts && surroundings.spool.is_none();
-    if needs_temporal && !link.is_reachable().await {
-        let cause = link.never_connected().map(|cause| format!(": {cause}")).unwrap_or_default();
-        reasons.push(format!("temporal at {} does not answer{cause}", link.address));
+    if let Some(fault) = store_fault(surroundings) {
+        reasons.push(fault);
+    }
+    let needs_temporal = surroundings.accepts && !surroundings.access.current().has_spool();
+    if needs_temporal && link.is_away() {
+        reasons.push(format!("temporal at {} does not answer: {}", link.address, link.trouble()));
     }
     reasons
 }

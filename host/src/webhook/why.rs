@@ -78,14 +78,14 @@ fn of_step(found: &FoundAlert, router: Option<&Router>, receiver: &str, step: &S
         StepResult::Ok => format!("{} was told in its place.", other.name()),
         StepResult::Failed => format!("{} was to stand in for it and was given up, too.", other.name()),
     }));
-    says.extend(step.parked.as_ref().map(|id| parked(id, step.ended.as_deref())));
+    says.extend(step.dead_letter.as_ref().map(|id| dead_letter(id, step.ended.as_deref())));
     says
 }
 
-/// What can be done for a parked delivery, or how it ended.
-fn parked(id: &str, ended: Option<&str>) -> String {
+/// What can be done for a dead letter, or how it ended.
+fn dead_letter(id: &str, ended: Option<&str>) -> String {
     match ended {
-        None => format!("The delivery is parked: campanile deliveries retry {id} tries it again."),
+        None => format!("The delivery is a dead letter: campanile deliveries retry {id} tries it again."),
         Some(how) => format!("The delivery {id} is not tried again: {how}."),
     }
 }
@@ -186,7 +186,16 @@ mod tests {
         });
         whole.as_object_mut().unwrap().extend(ledger.as_object().unwrap().clone());
         let ledger: crate::ledger::Ledger = serde_json::from_value(whole).unwrap();
-        ledger.into()
+        FoundAlert {
+            id: ledger.id.clone(),
+            outcome: Some(ledger.outcome),
+            alert: ledger.alert.clone(),
+            came: None,
+            ledger: Some(ledger),
+            is_held: false,
+            decisions: Vec::new(),
+            steps: Vec::new(),
+        }
     }
 
     fn step(receiver: &str, more: Value) -> Value {
@@ -221,9 +230,9 @@ mod tests {
     }
 
     #[test]
-    fn who_was_given_up_is_said_with_who_has_it_and_where_it_is_parked() {
+    fn who_was_given_up_is_said_with_who_has_it_and_its_dead_letter() {
         let error = json!({"code": "http-404", "message": "no such hook", "retry": "never"});
-        let failed = json!({"result": "failed", "error": error, "parked": "alert-1/slack"});
+        let failed = json!({"result": "failed", "error": error, "dead_letter": "alert-1/slack"});
         let steps = [step("slack", failed), step("mail", json!({"instead_of": "slack"}))];
         let ledger = json!({"steps": steps});
         let text = asked(ledger.clone(), "slack").join("\n");
@@ -239,12 +248,13 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_that_was_discarded_is_not_called_parked() {
+    fn a_discarded_delivery_is_no_dead_letter() {
         let error = json!({"code": "http-404", "message": "no such hook", "retry": "never"});
-        let ended = "discarded: an operator ordered it";
-        let failed = json!({"result": "failed", "error": error, "parked": "alert-1/slack", "ended": ended});
+        let ended = "discarded: an operator discarded it";
+        let failed =
+            json!({"result": "failed", "error": error, "dead_letter": "alert-1/slack", "ended": ended});
         let says = asked(json!({"steps": [step("slack", failed)]}), "slack");
-        let last = "The delivery alert-1/slack is not tried again: discarded: an operator ordered it.";
+        let last = "The delivery alert-1/slack is not tried again: discarded: an operator discarded it.";
         assert_eq!(says.last().map(String::as_str), Some(last));
         assert!(!says.join("\n").contains("deliveries retry"), "{says:?}");
     }

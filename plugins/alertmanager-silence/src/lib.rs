@@ -30,10 +30,11 @@ const MOST: usize = 8;
 
 fn tell(change: &Change, settings: &Settings, now: Timestamp, send: Send) -> Result<Receipt, Failure> {
     let document = Document::parse(&change.alert.document)?;
+    let life = change.thread_id(&document);
     let mut api = Alertmanager { settings, send };
     match (change.alert.status, document.acknowledgement()) {
-        (Status::Resolved, _) => end(change, &mut api),
-        (Status::Firing, Some(taken)) => begin(change, taken, now, &mut api),
+        (Status::Resolved, _) => end(change, life, &mut api),
+        (Status::Firing, Some(taken)) => begin(change, life, taken, now, &mut api),
         (Status::Firing, None) => Ok(nothing("the alert is neither acknowledged nor resolved")),
     }
 }
@@ -41,25 +42,26 @@ fn tell(change: &Change, settings: &Settings, now: Timestamp, send: Send) -> Res
 /// Silences the alert, unless that was done for this acknowledgement: also if somebody has ended that silence since.
 fn begin(
     change: &Change,
+    life: &str,
     taken: Acknowledgement,
     now: Timestamp,
     api: &mut Alertmanager,
 ) -> Result<Receipt, Failure> {
     let matchers = silence::matchers(&change.alert, api.settings)?;
-    let mark = silence::mark(change, Some(taken));
+    let mark = silence::mark(life, Some(taken));
     if let Some(found) = api.marked(&matchers, &mark)?.first() {
         let message = format!("the Alertmanager has the silence already, {}", found.state);
         return Ok(Receipt { id: Some(found.id.clone()), message });
     }
-    api.create(&silence::silence(change, taken, &matchers, now, api.settings.duration))
+    api.create(&silence::silence(change, life, taken, &matchers, now, api.settings.duration))
 }
 
-/// Ends the silences of the alert's firing.
-fn end(change: &Change, api: &mut Alertmanager) -> Result<Receipt, Failure> {
+/// Ends the silences of the alert's life.
+fn end(change: &Change, life: &str, api: &mut Alertmanager) -> Result<Receipt, Failure> {
     let Ok(matchers) = silence::matchers(&change.alert, api.settings) else {
         return Ok(nothing("an alert without labels has no silence"));
     };
-    let mut found = api.marked(&matchers, &silence::mark(change, None))?;
+    let mut found = api.marked(&matchers, &silence::mark(life, None))?;
     found.retain(|silence| silence.state != "expired");
     let Some(first) = found.first() else { return Ok(nothing("the alert has no silence of ours")) };
     for silence in found.iter().take(MOST) {

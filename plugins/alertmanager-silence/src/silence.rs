@@ -41,10 +41,10 @@ pub(crate) fn matchers<'a>(alert: &'a Alert, settings: &'a Settings) -> Result<V
     Err(permanent("no-labels", message))
 }
 
-/// The start of the last line of our comments: on this alert, and on this acknowledgement of it.
-pub(crate) fn mark(change: &Change, taken: Option<Acknowledgement>) -> String {
+/// The start of the last line of our comments: on the alert of this life, and on this acknowledgement of it.
+pub(crate) fn mark(life: &str, taken: Option<Acknowledgement>) -> String {
     let at = taken.map(|taken| format!("at={} ", plain_id(taken.at))).unwrap_or_default();
-    format!("campanile: alert={} {at}", plain_id(change.firing_id()))
+    format!("campanile: alert={} {at}", plain_id(life))
 }
 
 /// Whether a comment has this mark. What others write stands on the lines before.
@@ -55,6 +55,7 @@ pub(crate) fn is_marked(comment: &str, mark: &str) -> bool {
 /// The silence as the Alertmanager takes it.
 pub(crate) fn silence(
     change: &Change,
+    life: &str,
     taken: Acknowledgement,
     matchers: &[Matcher],
     now: Timestamp,
@@ -69,12 +70,12 @@ pub(crate) fn silence(
         "startsAt": starts.to_string(),
         "endsAt": starts.saturating_add(duration).unwrap_or(Timestamp::MAX).to_string(),
         "createdBy": cut(&one_line(taken.by), NAME),
-        "comment": comment(change, taken),
+        "comment": comment(change, life, taken),
     })
 }
 
-fn comment(change: &Change, taken: Acknowledgement) -> String {
+fn comment(change: &Change, life: &str, taken: Acknowledgement) -> String {
     let note = if taken.note.is_empty() { &change.alert.title } else { taken.note };
     let said = cut(&one_line(&format!("Acknowledged by {}: {note}", taken.by)), COMMENT);
-    format!("{said}\n{}change={}", mark(change, Some(taken)), plain_id(&change.change_id))
+    format!("{said}\n{}change={}", mark(life, Some(taken)), plain_id(&change.change_id))
 }

@@ -50,7 +50,23 @@ fn draft(data: &Value, settings: &Settings, sheet: &mut Sheet) -> Draft {
         .data("alert_rule_id", &essentials["alertRuleId"])
         .data("targets", &essentials["alertTargetIDs"])
         .data("configuration_items", &essentials["configurationItems"]);
-    labelled(context::tell(draft, context), data, sheet)
+    let draft = labelled(context::tell(draft, context), data, sheet);
+    let draft = match level(essentials) {
+        Some(level) => draft.level(level),
+        None => draft,
+    };
+    if is_momentary(essentials) { draft.momentary() } else { draft }
+}
+
+/// Whether Azure never says that it is over: of what happened to a resource or a service, and of budgets.
+fn is_momentary(essentials: &Value) -> bool {
+    essentials["signalType"] == "Activity Log" || essentials["monitoringService"] == "CostAlerts"
+}
+
+/// `Sev0` is the worst of five.
+fn level(essentials: &Value) -> Option<i64> {
+    let number: i64 = essentials["severity"].as_str()?.trim().strip_prefix("Sev")?.parse().ok()?;
+    (0..=4).contains(&number).then_some(4 - number)
 }
 
 fn status(essentials: &Value, sheet: &mut Sheet) -> Status {
@@ -109,7 +125,7 @@ mod tests {
                 "title": "WCUS-R2-Gen2", "description": "Average Percentage CPU is 31.1105 (GreaterThan 25 over PT5M)",
                 "type": "infrastructure", "severity": "low",
                 "source": {"name": "Azure Monitor", "type": "azure-monitor"}, "status": "firing",
-                "dedup_key": essentials["alertId"], "starts_at": "2019-03-22T13:58:24.3713213Z",
+                "vendor_level": 1, "dedup_key": essentials["alertId"], "starts_at": "2019-03-22T13:58:24.3713213Z",
                 "labels": {
                     "alertRule": "WCUS-R2-Gen2", "signalType": "Metric", "monitoringService": "Platform",
                     "configurationItems": "wcus-r2-gen2", "Key1": "Value1", "Key2": "Value2",
@@ -152,6 +168,27 @@ mod tests {
         );
         let bare = alert(include_str!("../payloads/null-context.json"));
         assert_eq!((&bare["severity"], bare.get("metrics")), (&json!("high"), None));
+    }
+
+    #[test]
+    fn what_azure_never_resolves_has_no_end() {
+        for body in [
+            include_str!("../payloads/activity-log.json"),
+            include_str!("../payloads/service-health.json"),
+            include_str!("../payloads/budget.json"),
+        ] {
+            let alert = alert(body);
+            assert_eq!((&alert["momentary"], alert["dedup_key"].is_string()), (&json!(true), true));
+        }
+        assert_eq!(alert(include_str!("../payloads/log-alert-v2.json")).get("momentary"), None);
+    }
+
+    #[test]
+    fn sev3_and_sev4_are_two_levels_of_one_severity() {
+        let fired = include_str!("../payloads/metric-fired.json");
+        let (worse, better) = (alert(fired), alert(&fired.replace("Sev3", "Sev4")));
+        assert_eq!((&worse["severity"], &better["severity"]), (&json!("low"), &json!("low")));
+        assert_eq!((&worse["vendor_level"], &better["vendor_level"]), (&json!(1), &json!(0)));
     }
 
     #[test]

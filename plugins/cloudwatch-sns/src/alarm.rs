@@ -26,12 +26,13 @@ pub(crate) fn is_alarm(message: &Value) -> bool {
 
 /// The alarm as an alert in the making.
 pub(crate) fn draft(alarm: &Value, subject: Option<&str>, settings: &Settings, sheet: &mut Sheet) -> Draft {
-    let (status, severity) = state(alarm, settings, sheet);
+    let (status, severity, level) = state(alarm, settings, sheet);
     let changed = changed_at(alarm, sheet);
     let title = subject.map_or_else(|| title(alarm), str::to_owned);
     let mut draft = Draft::new(AT, settings, status, Some(&title))
         .description(sheet.first(AT, alarm, &["/AlarmDescription", "/NewStateReason"]).as_deref())
         .known_severity(severity)
+        .level(level)
         .dedup_key(&identity(alarm))
         .data("state_changed_at", &changed);
     if status == Status::Resolved {
@@ -43,15 +44,15 @@ pub(crate) fn draft(alarm: &Value, subject: Option<&str>, settings: &Settings, s
     labelled(draft, alarm, sheet)
 }
 
-/// Too little data is no alarm, but nothing to be silent about either.
-fn state(alarm: &Value, settings: &Settings, sheet: &mut Sheet) -> (Status, Severity) {
+/// Too little data is no alarm, but nothing to be silent about either. An alarm is worse, whatever severity the operator has set.
+fn state(alarm: &Value, settings: &Settings, sheet: &mut Sheet) -> (Status, Severity, i64) {
     match text(alarm, "/NewStateValue").as_deref() {
-        Some("ALARM") => (Status::Firing, settings.severity),
-        Some("OK") => (Status::Resolved, settings.severity),
-        Some("INSUFFICIENT_DATA") => (Status::Firing, Severity::Low),
+        Some("ALARM") => (Status::Firing, settings.severity, 1),
+        Some("OK") => (Status::Resolved, settings.severity, 0),
+        Some("INSUFFICIENT_DATA") => (Status::Firing, Severity::Low, 0),
         _ => {
             sheet.odd("Message.NewStateValue", &alarm["NewStateValue"], "is no known state: ALARM was taken");
-            (Status::Firing, settings.severity)
+            (Status::Firing, settings.severity, 1)
         }
     }
 }
@@ -149,7 +150,7 @@ mod tests {
             json!({
                 "title": "ALARM: \"Production-EC2-HighCPU\" in US East (N. Virginia)",
                 "description": "EC2 instance CPU usage above 80%", "type": "infrastructure", "severity": "medium",
-                "source": {"name": "CloudWatch", "type": "cloudwatch-sns"}, "status": "firing",
+                "source": {"name": "CloudWatch", "type": "cloudwatch-sns"}, "status": "firing", "vendor_level": 1,
                 "dedup_key": "arn:aws:cloudwatch:us-east-1:123456789012:alarm:Production-EC2-HighCPU",
                 "labels": {
                     "AlarmName": "Production-EC2-HighCPU", "AWSAccountId": "123456789012",
@@ -176,6 +177,7 @@ mod tests {
     fn too_little_data_is_of_low_severity_and_an_alarm_without_an_arn_has_a_key() {
         let alert = alarm(include_str!("../payloads/insufficient-data.json"));
         assert_eq!((&alert["status"], &alert["severity"]), (&json!("firing"), &json!("low")));
+        assert_eq!(alert["vendor_level"], 0);
         assert_eq!(alert["dedup_key"], "1234567890/EU (Ireland)/notificationCountAlarm");
     }
 

@@ -109,7 +109,7 @@ impl Message<'_> {
     /// Whatever else is published: EventBridge events (which name their kind), budgets, people's own texts.
     fn other(&self, title: &str, settings: &Settings) -> Draft {
         let title = self.subject.unwrap_or(title);
-        Draft::new("Message", settings, Status::Firing, Some(title)).description(Some(self.text))
+        Draft::new("Message", settings, Status::Firing, Some(title)).description(Some(self.text)).single()
     }
 }
 
@@ -164,6 +164,7 @@ mod tests {
         assert!(alerts[0]["description"].as_str().unwrap().starts_with("AWS Budget Notification"));
         assert_eq!((&alerts[0]["severity"], &alerts[0]["status"]), (&json!("medium"), &json!("firing")));
         assert_eq!((alerts[0].get("dedup_key"), alerts[0].get("starts_at")), (None, None));
+        assert_eq!(alerts[0]["momentary"], true);
         assert_eq!((warnings.len(), id.is_some()), (0, true));
     }
 

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::template::{check, given, marks, tags, unmarked};
 
 /// Facts, as the template and the alert both call them.
-const FACTS: [&str; 8] = ["monitor_id", "transition", "type", "metric", "query", "scope", "aggreg", "id"];
+const FACTS: [&str; 9] =
+    ["cycle", "monitor_id", "transition", "type", "metric", "query", "scope", "aggreg", "id"];
 
 /// The most bytes of tags that are read: as many as an alert may have. A million of them would not fit the memory.
 const MOST_TAGS: usize = 512 << 10;
@@ -33,8 +34,8 @@ pub(crate) fn decode(event: &Value, settings: &Settings) -> Result<Sheet, Failur
     let draft = FACTS
         .into_iter()
         .fold(draft, |draft, name| draft.data(name, &json!(given(event, &format!("/{name}")))));
-    let draft = tagged(graded(draft, event, &mut sheet), event, &mut sheet);
-    let draft = identified(draft, event, &mut sheet);
+    let draft = tagged(levelled(graded(draft, event, &mut sheet), event), event, &mut sheet);
+    let draft = identified(draft, event, &mut sheet).within(given(event, "/org/id").as_deref());
     sheet.add(draft);
     Ok(sheet)
 }
@@ -87,6 +88,24 @@ fn graded(draft: Draft, event: &Value, sheet: &mut Sheet) -> Draft {
     }
 }
 
+/// How bad it is on the scale of monitors, which may all have one priority: no data, a warning, an alert.
+fn levelled(draft: Draft, event: &Value) -> Draft {
+    let transition = given(event, "/transition").unwrap_or_default();
+    let level =
+        match (transition.strip_prefix("Re-").unwrap_or(&transition), given(event, "/type").as_deref()) {
+            ("Triggered", _) => Some(2),
+            ("Warn", _) => Some(1),
+            ("No Data", _) => Some(0),
+            (_, Some("error")) => Some(2),
+            (_, Some("warning")) => Some(1),
+            _ => None,
+        };
+    match level {
+        Some(level) => draft.level(level),
+        None => draft,
+    }
+}
+
 /// The tags as labels, and where the alert belongs by them.
 fn tagged(draft: Draft, event: &Value, sheet: &mut Sheet) -> Draft {
     let list = given(event, "/tags").unwrap_or_default();
@@ -115,8 +134,12 @@ fn identified(draft: Draft, event: &Value, sheet: &mut Sheet) -> Draft {
     let Some(key) = given(event, "/cycle").or_else(|| given(event, "/aggreg")).or_else(monitor) else {
         let what = "is missing, as are `aggreg` and `monitor_id`: no recovery will find the alert";
         sheet.warnings.push(format!("cycle: {what}"));
-        return draft;
+        return draft.momentary();
     };
+    if ["/cycle", "/monitor_id", "/transition"].iter().all(|field| given(event, field).is_none()) {
+        // An event of no monitor: Datadog groups those that have one aggregation key, and ends none.
+        return draft.single();
+    }
     let is_test = marks(event).iter().any(|mark| mark.eq_ignore_ascii_case("test"));
     draft.dedup_key(&if is_test { format!("test-{key}") } else { key })
 }

@@ -21,7 +21,8 @@ const NAMES: [(&str, &str); 4] = [
 ];
 
 /// Facts that are kept.
-const FACTS: [&str; 6] = [
+const FACTS: [&str; 7] = [
+    "incident_id",
     "scoping_project_id",
     "resource_name",
     "resource_display_name",

@@ -21,7 +21,8 @@ pub(crate) fn decode(body: &Value, settings: &Settings) -> Result<Sheet, Failure
     let mut sheet = Sheet::default();
     if let Some(status) = status(incident, &mut sheet) {
         let draft = draft(incident, status, settings, &mut sheet);
-        sheet.add(draft);
+        // Nothing closes the incident of a channel's test.
+        sheet.add(if body["version"] == "test" { draft.single() } else { draft });
     }
     Ok(sheet)
 }
@@ -53,7 +54,9 @@ fn draft(incident: &Value, status: Status, settings: &Settings, sheet: &mut Shee
     let draft = policy::grade(policy::link(draft, incident), incident);
     let draft = facts::tell(draft, incident, sheet);
     match sheet.text("incident", incident, "/incident_id") {
-        Some(id) => draft.dedup_key(&id),
+        Some(id) => {
+            draft.dedup_key(&id).within(sheet.text("incident", incident, "/scoping_project_id").as_deref())
+        }
         None => {
             sheet.warnings.push("incident.incident_id: is missing: no end will find the alert".to_owned());
             draft
@@ -91,7 +94,7 @@ pub(crate) mod tests {
                                 of 0.963.\n\nLook at the traffic first, then add an instance.",
                 "type": "infrastructure", "severity": "critical",
                 "source": {"name": "Google Cloud Monitoring", "type": "gcp-monitoring"}, "status": "firing",
-                "dedup_key": "0.nwg9th6llz4w", "starts_at": "2026-01-01T00:00:00Z",
+                "dedup_key": "0.nwg9th6llz4w/acme-prod", "starts_at": "2026-01-01T00:00:00Z",
                 "context": {"environment": "production", "service": "checkout"},
                 "labels": {
                     "env": "production", "service": "checkout", "instance_id": "3453121075891706391",
@@ -108,7 +111,7 @@ pub(crate) mod tests {
                     {"href": "https://runbooks.example.com/checkout/cpu", "text": "Runbook"},
                 ],
                 "data": {
-                    "scoping_project_id": "acme-prod", "resource_name": "acme-prod checkout-7",
+                    "incident_id": "0.nwg9th6llz4w", "scoping_project_id": "acme-prod", "resource_name": "acme-prod checkout-7",
                     "resource_display_name": "checkout-7", "resource_type_display_name": "VM Instance",
                     "threshold_value": "0.9", "condition": sent["incident"]["condition"],
                 },
@@ -132,7 +135,8 @@ pub(crate) mod tests {
     #[test]
     fn the_test_of_a_channel_is_an_alert() {
         let test = alert(include_str!("../payloads/test-of-a-channel.json"));
-        assert_eq!((&test["status"], &test["dedup_key"]), (&json!("firing"), &json!("12345")));
+        assert_eq!((&test["status"], test.get("dedup_key")), (&json!("firing"), None));
+        assert_eq!(test["momentary"], true);
         assert_eq!((test.get("starts_at"), test.get("ends_at")), (None, None));
     }
 

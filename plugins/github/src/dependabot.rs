@@ -78,7 +78,7 @@ mod tests {
                 "title": "tarball-tools writes files outside of the directory that it unpacks into",
                 "description": "An archive with `..` in its names is unpacked beside the target.",
                 "type": "security", "severity": "high", "source": {"name": "GitHub", "type": "github"},
-                "status": "firing", "dedup_key": "dependabot/acme/shop/20", "context": {"service": "shop"},
+                "status": "firing", "dedup_key": "dependabot/300029405/20", "context": {"service": "shop"},
                 "labels": {
                     "repository": "acme/shop", "package": "tarball-tools", "ecosystem": "npm",
                     "manifest": "web/package-lock.json", "scope": "runtime", "ghsa": "GHSA-xxxx-yyyy-zzzz",
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(alerts[0]["title"], "GitHub: alert without a title");
         assert_eq!(
             (&alerts[0]["dedup_key"], &alerts[0]["severity"]),
-            (&json!("dependabot/acme/shop/20"), &json!("medium"))
+            (&json!("dependabot/300029405/20"), &json!("medium"))
         );
         assert_eq!(
             warnings,

@@ -80,7 +80,7 @@ mod tests {
                 "title": "Deployment of acme/shop to production failed",
                 "description": "Three of four instances did not become healthy",
                 "type": "application", "severity": "medium", "source": {"name": "GitHub", "type": "github"},
-                "status": "firing", "dedup_key": "deployment/acme/shop/production/deploy",
+                "status": "firing", "dedup_key": "deployment/300029405/production/deploy",
                 "context": {"environment": "production", "service": "shop"},
                 "labels": {
                     "repository": "acme/shop", "environment": "production", "ref": "main", "task": "deploy",

@@ -155,7 +155,7 @@ pub(crate) mod tests {
         let mut payload: Value =
             serde_json::from_str(include_str!("../payloads/deployment-failed.json")).unwrap();
         payload["workflow_run"] = json!({"id": 7, "conclusion": null});
-        assert_eq!(alert(&payload.to_string())["dedup_key"], "deployment/acme/shop/production/deploy");
+        assert_eq!(alert(&payload.to_string())["dedup_key"], "deployment/300029405/production/deploy");
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(crate) fn read(payload: &Value, settings: &Settings, sheet: &mut Sheet) {
         format!("Secret in {}: {}", repository.shown(), kind.as_deref().unwrap_or("of an unknown type"));
     let draft = Draft::new("alert", settings, status, Some(&title))
         .known_severity(severity(payload))
+        .level(level(payload))
         .link("Secret scanning", alert["html_url"].as_str())
         .label("secret_type", &alert["secret_type"])
         .label("validity", &alert["validity"])
@@ -52,9 +53,14 @@ fn is_active(alert: &Value) -> bool {
 
 /// Critical if GitHub knows that the secret works, or that it is public.
 fn severity(payload: &Value) -> Severity {
+    if level(payload) > 0 { Severity::Critical } else { Severity::High }
+}
+
+/// One that works is worse than one of which that is not known, a public one is worse still, and both together are the worst.
+fn level(payload: &Value) -> i64 {
     let alert = &payload["alert"];
     let is_public = alert["publicly_leaked"] == true || payload["action"] == "publicly_leaked";
-    if is_public || alert["validity"] == "active" { Severity::Critical } else { Severity::High }
+    2 * i64::from(is_public) + i64::from(alert["validity"] == "active")
 }
 
 #[cfg(test)]
@@ -74,7 +80,7 @@ mod tests {
             json!({
                 "title": "Secret in acme/shop: Adafruit IO Key", "description": "", "type": "security",
                 "severity": "high", "source": {"name": "GitHub", "type": "github"}, "status": "firing",
-                "dedup_key": "secret-scanning/acme/shop/191", "context": {"service": "shop"},
+                "vendor_level": 0, "dedup_key": "secret-scanning/300029405/191", "context": {"service": "shop"},
                 "labels": {
                     "repository": "acme/shop", "secret_type": "adafruit_io_key", "validity": "unknown",
                     "publicly_leaked": "false",
@@ -108,6 +114,17 @@ mod tests {
         ] {
             assert_eq!(alert(&with(CREATED, &values))["severity"], "critical", "{values:?}");
         }
+    }
+
+    #[test]
+    fn a_secret_that_works_and_becomes_public_is_worse() {
+        let level =
+            |values: &[(&str, serde_json::Value)]| alert(&with(CREATED, values))["vendor_level"].clone();
+        let (active, public) =
+            (("/alert/validity", json!("active")), ("/alert/publicly_leaked", json!(true)));
+        assert_eq!(level(std::slice::from_ref(&active)), 1);
+        assert_eq!(level(std::slice::from_ref(&public)), 2);
+        assert_eq!(level(&[active, public]), 3);
     }
 
     #[test]

@@ -110,7 +110,7 @@ mod tests {
                 "title": "Build and test failed on main in acme/shop",
                 "description": "Take the tax of the country that the basket goes to",
                 "type": "application", "severity": "medium", "source": {"name": "GitHub", "type": "github"},
-                "status": "firing", "dedup_key": "workflow/acme/shop/61400237/main",
+                "status": "firing", "dedup_key": "workflow/300029405/61400237/main",
                 "context": {"service": "shop"},
                 "labels": {
                     "repository": "acme/shop", "workflow": "Build and test", "branch": "main", "event": "push",
@@ -180,7 +180,7 @@ mod tests {
             ]
         );
         let (alerts, warnings) = found(None, body, true);
-        assert_eq!(alerts[0]["dedup_key"], "workflow/acme/shop/61400237/grace/shop:main");
+        assert_eq!(alerts[0]["dedup_key"], "workflow/300029405/61400237/grace/shop:main");
         assert_eq!((&alerts[0]["labels"]["branch"], warnings.len()), (&json!("grace/shop:main"), 0));
     }
 
@@ -224,7 +224,7 @@ mod tests {
         );
         let (alerts, warnings) = found(None, &body, false);
         assert_eq!(alerts[0]["title"], "Build and test failed on main in acme/shop");
-        assert_eq!(alerts[0]["dedup_key"], "workflow/acme/shop/61400237/main");
+        assert_eq!(alerts[0]["dedup_key"], "workflow/300029405/61400237/main");
         assert_eq!(warnings, ["workflow.name: [\"Build\"] is not a text: left out"]);
 
         let bare = r#"{"workflow_run": {"conclusion": "failure"}}"#;

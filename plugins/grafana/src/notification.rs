@@ -20,6 +20,7 @@ const UNEVALUATED: [&str; 2] = ["DatasourceNoData", "DatasourceError"];
 pub(crate) fn decode(notification: &Value, settings: &Settings) -> Result<Sheet, Failure> {
     let mut sheet = Sheet::default();
     let grafana = sheet.text("", notification, "/externalURL");
+    let organisation = sheet.text("", notification, "/orgId");
     for (index, entry) in entries(notification, "alerts", EXAMPLE)?.iter().enumerate() {
         let at = format!("alerts[{index}]");
         let Value::Object(fields) = entry else {
@@ -31,11 +32,13 @@ pub(crate) fn decode(notification: &Value, settings: &Settings) -> Result<Sheet,
         let draft = measured(draft, sheet.fields(&format!("{at}.values"), &entry["values"]))
             .link("Image", sheet.text(&at, entry, "/imageURL").as_deref())
             .shared_link("Grafana", grafana.as_deref())
+            .data("fingerprint", &entry["fingerprint"])
             .data("value_string", &entry["valueString"])
             .shared("org_id", &notification["orgId"])
             .shared("group_key", &notification["groupKey"])
-            .shared("receiver", &notification["receiver"]);
-        sheet.add(draft);
+            .shared("receiver", &notification["receiver"])
+            .within(organisation.as_deref());
+        sheet.add(if is_test(fields) { draft.single() } else { draft });
     }
     if let Some(more) = notification["truncatedAlerts"].as_u64().filter(|more| *more > 0) {
         sheet.warnings.push(format!(
@@ -69,6 +72,12 @@ fn alert(
         .rest("annotations", fields.get("annotations").unwrap_or(&Value::Null))
 }
 
+/// Whether this is the test of a contact point, which nothing resolves. Its name alone could be a rule's.
+fn is_test(fields: &Map<String, Value>) -> bool {
+    let label = |name: &str| text(fields.get("labels")?, name);
+    label("/alertname").as_deref() == Some("TestAlert") && label("/instance").as_deref() == Some("Grafana")
+}
+
 /// What went wrong and with which rule, if Grafana could not evaluate one.
 fn unevaluated(fields: &Map<String, Value>) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     let label = |name: &str| text(fields.get("labels")?, &format!("/{name}"));
@@ -100,7 +109,7 @@ mod tests {
                 "title": "This alert was triggered for zone us-1",
                 "description": "The system has high memory usage",
                 "type": "custom", "severity": "medium", "source": {"name": "Grafana", "type": "grafana"},
-                "status": "firing", "starts_at": "2021-10-12T07:51:03.157076Z", "dedup_key": "c6eadffa33fcdf37",
+                "status": "firing", "starts_at": "2021-10-12T07:51:03.157076Z", "dedup_key": "c6eadffa33fcdf37/1",
                 "labels": {"alertname": "High memory usage", "team": "blue", "zone": "us-1"},
                 "links": [
                     {"href": "https://myrunbook.com/runbook/1234", "text": "Runbook"},
@@ -114,7 +123,7 @@ mod tests {
                 "metrics": {"B": 44.23943737541908, "C": 1},
                 "data": {
                     "annotations": { "runbook_url": "https://myrunbook.com/runbook/1234" },
-                    "org_id": 1, "group_key": "{}:{}", "receiver": "My Super Webhook",
+                    "fingerprint": "c6eadffa33fcdf37", "org_id": 1, "group_key": "{}:{}", "receiver": "My Super Webhook",
                 },
             })
         );
@@ -138,10 +147,22 @@ mod tests {
     }
 
     #[test]
+    fn each_organisation_has_keys_of_its_own() {
+        let firing = include_str!("../payloads/firing.json");
+        let (one, _) = decoded(firing);
+        let (other, _) = decoded(&firing.replacen("\"orgId\": 1", "\"orgId\": 2", 1));
+        assert_eq!(
+            (&one[0]["dedup_key"], &other[0]["dedup_key"]),
+            (&json!("c6eadffa33fcdf37/1"), &json!("c6eadffa33fcdf37/2"))
+        );
+    }
+
+    #[test]
     fn a_test_of_the_contact_point_is_an_alert() {
         let (alerts, warnings) = decoded(include_str!("../payloads/test.json"));
         assert_eq!(alerts[0]["title"], "Notification test");
         assert_eq!(alerts[0]["labels"], json!({"alertname": "TestAlert", "instance": "Grafana"}));
+        assert_eq!((&alerts[0]["momentary"], alerts[0].get("dedup_key")), (&json!(true), None));
         assert!(warnings.is_empty(), "{warnings:?}");
     }
 
@@ -169,7 +190,7 @@ mod tests {
         assert_eq!(alerts[0]["title"], "Grafana: alert without a title");
         assert_eq!(alerts[0].get("dedup_key"), None);
         assert_eq!(alerts[1]["metrics"], json!({"A": "NaN"}));
-        assert_eq!(alerts[1]["dedup_key"].as_str().map(str::len), Some(16));
+        assert_eq!(alerts[1]["dedup_key"].as_str().map(str::len), Some(18));
         assert_eq!(
             warnings,
             [

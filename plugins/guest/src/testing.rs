@@ -33,6 +33,10 @@ pub fn resolved(document: &Value, earlier: Option<&str>) -> Delivery {
 
 /// What became of a firing alert with this document: `slack` has it, `email` was given up.
 pub fn change(document: &Value, outcome: Outcome) -> Change {
+    let mut document = document.clone();
+    if let Some(members) = document.as_object_mut() {
+        members.entry("thread_id").or_insert_with(|| "alert-1".into());
+    }
     let part = |receiver: &str, state, message: &str| DeliveryResult {
         receiver: receiver.to_owned(),
         state,
@@ -43,7 +47,7 @@ pub fn change(document: &Value, outcome: Outcome) -> Change {
         updater: "updater".to_owned(),
         attempt: 1,
         traceparent: String::new(),
-        alert: alert(document),
+        alert: alert(&document),
         outcome,
         deliveries: vec![
             part("slack", DeliveryState::Delivered, "200: ok"),

@@ -69,7 +69,7 @@ mod tests {
             sent(&ended(&json!({ "title": "t" }), Outcome::Partial), None),
             json!({
                 "change_id": "alert-1-resolved/updater/partial", "alert_id": "alert-1-resolved",
-                "status": "resolved", "outcome": "partial", "alert": { "title": "t" },
+                "status": "resolved", "outcome": "partial", "alert": { "title": "t", "thread_id": "alert-1" },
                 "deliveries": [
                     { "receiver": "slack", "state": "delivered", "message": "200: ok" },
                     { "receiver": "email", "state": "failed", "message": "no such user" },

@@ -66,6 +66,8 @@ impl Mapping {
             Some(key) => draft.dedup_key(&format!("{}/{key}", self.name)),
             None => draft,
         };
+        let draft = self.with_level(draft, at, found.value("vendor-level"), sheet);
+        let draft = if self.is_momentary { draft.momentary() } else { draft };
         let draft = found.table("labels").fold(draft, |draft, (name, value)| draft.label(name, value));
         let draft = found.table("data").fold(draft, |draft, (name, value)| draft.data(name, value));
         sheet.add(
@@ -87,6 +89,19 @@ impl Mapping {
     fn status(&self, found: &Found<'_>) -> Status {
         let word = found.text("status").unwrap_or_default().to_lowercase();
         if self.resolved.contains(&word) { Status::Resolved } else { Status::Firing }
+    }
+
+    /// The system's own scale.
+    fn with_level(&self, draft: Draft, at: &str, level: &Value, sheet: &mut Sheet) -> Draft {
+        match number(level).as_i64() {
+            Some(level) => draft.level(level),
+            None => {
+                if !level.is_null() {
+                    sheet.odd(at, level, "is not an integer for `vendor-level`, such as 2: left out");
+                }
+                draft
+            }
+        }
     }
 
     /// The mapping's own words first, then those of every source.

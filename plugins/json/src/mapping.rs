@@ -28,6 +28,8 @@ pub(crate) struct Mapping {
     pub(crate) fields: BTreeMap<String, Field>,
     /// The system's own words for severities, in lower case.
     pub(crate) severities: BTreeMap<String, Severity>,
+    /// Whether its alerts have no end.
+    pub(crate) is_momentary: bool,
     /// The words of `status` that mean that the condition has ended, in lower case.
     pub(crate) resolved: Vec<String>,
 }
@@ -68,6 +70,7 @@ impl Mapping {
         let resolved = words(settings.remove("resolved").as_deref().unwrap_or(RESOLVED));
         let source = settings.remove("name").unwrap_or_else(|| name.to_owned());
         let list = settings.remove("list");
+        let is_momentary = settings.remove("momentary").is_some_and(|set| set == "true");
         let mut severities = BTreeMap::new();
         let mut fields = BTreeMap::new();
         for (key, value) in settings {
@@ -81,7 +84,7 @@ impl Mapping {
                 }
             }
         }
-        Self { name: name.to_owned(), source, list, fields, severities, resolved }
+        Self { name: name.to_owned(), source, list, fields, severities, is_momentary, resolved }
     }
 
     /// The alerts in a body.

@@ -16,8 +16,19 @@ const MARK: usize = 64;
 const CUT: &str = "…";
 
 /// What of an alert is never cut: it would be another one, or not be one.
-const WHOLE: [&str; 9] =
-    ["id", "dedup_key", "title", "type", "severity", "status", "starts_at", "ends_at", "source"];
+const WHOLE: [&str; 11] = [
+    "id",
+    "dedup_key",
+    "title",
+    "type",
+    "severity",
+    "status",
+    "starts_at",
+    "ends_at",
+    "momentary",
+    "vendor_level",
+    "source",
+];
 
 /// What an alert may be short of, but not without.
 const NEEDED: [&str; 1] = ["description"];

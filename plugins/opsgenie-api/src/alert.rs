@@ -7,6 +7,9 @@ use serde_json::Value;
 /// Facts that are kept.
 const FACTS: [&str; 7] = ["tags", "responders", "teams", "visibleTo", "actions", "user", "note"];
 
+/// Opsgenie's priorities, in ascending order.
+const PRIORITIES: [&str; 5] = ["P5", "P4", "P3", "P2", "P1"];
+
 /// Adds a new alert, or one more of those with its alias.
 pub(crate) fn create(body: &Value, settings: &Settings, sheet: &mut Sheet) {
     let title = sheet.text("", body, "/message");
@@ -21,7 +24,7 @@ pub(crate) fn create(body: &Value, settings: &Settings, sheet: &mut Sheet) {
         Some(alias) => sheet.add(draft.dedup_key(&alias)),
         None => {
             sheet.warnings.push("alias: is missing: no close will find the alert".to_owned());
-            sheet.add(draft);
+            sheet.add(draft.single());
         }
     }
 }
@@ -41,12 +44,14 @@ pub(crate) fn close(alias: &str, body: &Value, settings: &Settings, sheet: &mut 
 fn graded(draft: Draft, priority: &Value, sheet: &mut Sheet) -> Draft {
     match priority {
         Value::Null => draft,
-        Value::String(word) if ["P1", "P2", "P3", "P4", "P5"].contains(&word.trim()) => {
-            draft.severity("priority", priority)
-        }
         other => {
-            sheet.odd("priority", other, "should be one of P1, P2, P3, P4, P5: left out");
-            draft
+            match other.as_str().and_then(|word| PRIORITIES.iter().position(|known| *known == word.trim())) {
+                Some(level) => draft.severity("priority", priority).level(level as i64),
+                None => {
+                    sheet.odd("priority", other, "should be one of P1, P2, P3, P4, P5: left out");
+                    draft
+                }
+            }
         }
     }
 }
@@ -83,7 +88,7 @@ mod tests {
             json!({
                 "title": "Disk of web-1 is full", "description": "No space is left on /var.", "type": "custom",
                 "severity": "critical", "source": {"name": "Opsgenie API", "type": "opsgenie-api"},
-                "status": "firing", "dedup_key": "disk-web-1",
+                "status": "firing", "dedup_key": "disk-web-1", "vendor_level": 4,
                 "context": {"environment": "production", "service": "shop"},
                 "labels": {
                     "env": "production", "service": "shop", "mount": "/var", "entity": "web-1", "source": "nagios-eu",
@@ -134,6 +139,17 @@ mod tests {
         let (alert, warnings) = created(include_str!("../payloads/zabbix.json"));
         assert_eq!((&alert["severity"], &alert["dedup_key"]), (&json!("high"), &json!("5021944")));
         assert!(warnings.is_empty(), "{warnings:?}");
+    }
+
+    #[test]
+    fn p4_and_p5_are_two_levels_of_one_severity() {
+        let graded = |priority: &str| {
+            let (alert, _) = made(|settings, sheet| {
+                create(&json!({"message": "m", "alias": "a", "priority": priority}), settings, sheet)
+            });
+            (alert["severity"].clone(), alert["vendor_level"].clone())
+        };
+        assert_eq!((graded("P4"), graded("P5")), ((json!("low"), json!(1)), (json!("low"), json!(0))));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The alert of one event. The routing key is another system's credential: it is read nowhere.
+//! The alert of one event. The routing key is another system's credential: no more than a hash of it is made.
 
 use std::borrow::Cow;
 
@@ -26,6 +26,9 @@ pub(crate) fn alert(event: &Value, key: &str, settings: &Settings, status: Statu
         .description(description(payload, summary.as_deref()).as_deref())
         .severity("payload.severity", &payload["severity"])
         .dedup_key(key)
+        .within_secret(&text(event, "/routing_key").unwrap_or_default())
+        // As PagerDuty knows it.
+        .data("dedup_key", &json!(key))
         .data("timestamp", &timestamp(&payload["timestamp"], sheet))
         .data("client", &event["client"])
         .rest("custom_details", &payload["custom_details"]);
@@ -113,7 +116,7 @@ mod tests {
             json!({
                 "title": "Example alert on host1.example.com", "description": "", "type": "custom",
                 "severity": "low", "source": {"name": "PagerDuty Events", "type": "pagerduty-events"},
-                "status": "firing", "dedup_key": "samplekeyhere",
+                "status": "firing", "dedup_key": "samplekeyhere", "secret_scope": alert["secret_scope"],
                 "labels": {
                     "source": "monitoringtool:cloudvendor:central-region-dc-01:852559987:cluster/api-stats-prod-003",
                     "component": "postgres", "group": "prod-datapipe", "class": "deploy",
@@ -127,12 +130,25 @@ mod tests {
                     {"href": "https://monitoring.example.com", "text": "Sample Monitoring Service"},
                 ],
                 "data": {
-                    "timestamp": "2015-07-17T08:42:58.315000Z", "client": "Sample Monitoring Service",
+                    "dedup_key": "samplekeyhere", "timestamp": "2015-07-17T08:42:58.315000Z", "client": "Sample Monitoring Service",
                     "custom_details": {"ping time": "1500ms", "load avg": 0.75},
                 },
             })
         );
         assert!(warnings.is_empty(), "{warnings:?}");
+    }
+
+    #[test]
+    fn the_key_counts_within_a_hash_of_the_routing_key() {
+        let scope = |event: Value| {
+            let (alert, _) = taken(&event.to_string(), Status::Resolved);
+            assert!(!alert.to_string().contains("R0TEAM"), "{alert}");
+            alert["secret_scope"].as_str().unwrap().to_owned()
+        };
+        let (a, b) = (json!({"routing_key": "R0TEAMA"}), json!({"routing_key": "R0TEAMB"}));
+        assert_eq!(scope(a.clone()), scope(a.clone()));
+        assert_ne!(scope(a.clone()), scope(b));
+        assert_ne!(scope(a), scope(json!({})));
     }
 
     #[test]
@@ -178,7 +194,7 @@ mod tests {
             (&bare["title"], &bare["description"]),
             (&json!("PagerDuty Events: alert without a title"), &json!("all of it"))
         );
-        assert_eq!((warnings.len(), bare.get("data")), (3, None));
+        assert_eq!((warnings.len(), &bare["data"]), (3, &json!({"dedup_key": "samplekeyhere"})));
     }
 
     #[test]

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 /// Where events are posted to.
 pub(crate) const ENQUEUE: &str = "https://events.pagerduty.com/v2/enqueue";
 
-/// Where the key is, unless the operator says otherwise.
-pub(crate) const KEYS: [&str; 2] = ["/dedup_key", "/id"];
+/// Where the key is, unless the operator says otherwise. The first is where the source `pagerduty-events` has it, whose alerts' own
+/// keys have more at their ends.
+pub(crate) const KEYS: [&str; 3] = ["/data/dedup_key", "/dedup_key", "/id"];
 
 /// The longest `dedup_key`, in characters.
 const LONGEST_KEY: usize = 255;
@@ -51,7 +52,7 @@ impl Key {
     fn of(&self, change: &Change, document: &Document) -> Result<String, String> {
         match self {
             Self::Document(pointers) => found(document, pointers).map(str::to_owned),
-            Self::Receiver(name) => Ok(key(&format!("{}/{name}", change.firing_id()), LONGEST_KEY)),
+            Self::Receiver(name) => Ok(key(&format!("{}/{name}", change.thread_id(document)), LONGEST_KEY)),
         }
     }
 }

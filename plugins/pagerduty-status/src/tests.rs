@@ -2,7 +2,7 @@
 
 use campanile_guest::Outcome;
 use campanile_guest::testing::{body, change, ended, exchange};
-use campanile_guest::types::{Alert, Retry};
+use campanile_guest::types::Retry;
 use serde_json::{Value, json};
 
 use super::*;
@@ -58,19 +58,23 @@ fn the_key_is_where_the_operator_says() {
         dedup_key(&ended(&document, Outcome::Delivered), &settings)
     };
     assert_eq!(key(json!({ "id": "a-1" }), None), "a-1");
-    let document = json!({ "id": "a-1", "dedup_key": "pool", "data": { "pd": "PD1" } });
-    assert_eq!(key(document, Some("/data/pd")), "PD1");
+    let document = json!({ "id": "a-1", "dedup_key": "pool", "data": { "pd": "PD1", "dedup_key": "PD2" } });
+    assert_eq!(key(document.clone(), Some("/data/pd")), "PD1");
+    assert_eq!(key(document, None), "PD2", "as the source pagerduty-events has it");
 }
 
 #[test]
 fn the_key_of_a_receiver_is_the_one_of_its_thread() {
     let settings = Settings { key: key(None, Some("pagerduty".to_owned())).unwrap(), ..settings() };
-    for change in [change(&taken(), Outcome::Delivered), ended(&taken(), Outcome::Delivered)] {
-        assert_eq!(dedup_key(&change, &settings), "alert-1/pagerduty");
-        let long = Change { alert: Alert { id: "x".repeat(300), ..change.alert.clone() }, ..change };
-        let thread = format!("{}/pagerduty", long.firing_id());
-        assert_eq!(dedup_key(&long, &settings), campanile_guest::key(&thread, 255));
-    }
+    let of = |thread: &str| {
+        let mut document = taken();
+        document["thread_id"] = thread.into();
+        [change(&document, Outcome::Delivered), ended(&document, Outcome::Delivered)]
+    };
+    assert!(of("alert-0").iter().all(|change| dedup_key(change, &settings) == "alert-0/pagerduty"));
+    let long = "x".repeat(300);
+    let key_of_long = campanile_guest::key(&format!("{long}/pagerduty"), 255);
+    assert!(of(&long).iter().all(|change| dedup_key(change, &settings) == key_of_long));
     let both = key(Some("/id".to_owned()), Some("pagerduty".to_owned())).err().unwrap();
     assert!(both.message.contains("`dedup-key` and `receiver`"), "{}", both.message);
 }
@@ -82,7 +86,7 @@ fn there_is_not_always_something_to_tell() {
     let long = ended(&json!({ "id": "x".repeat(256) }), Outcome::Delivered);
     for (change, why) in [
         (fired, "neither acknowledged nor resolved"),
-        (keyless, "no text at /dedup_key or /id"),
+        (keyless, "no text at /data/dedup_key or /dedup_key or /id"),
         (long, "256 characters"),
     ] {
         let (request, result) = told(&change, &settings(), (500, ""));

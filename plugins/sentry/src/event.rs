@@ -18,7 +18,8 @@ pub(crate) fn read(at: &str, event: &Value, data: &Value, settings: &Settings, s
     let mut draft = Draft::new(at, settings, Status::Firing, title.as_deref())
         .description(sheet.first(at, event, &["/message", "/culprit"]).as_deref())
         .severity("level", &event["level"])
-        .dedup_key(&sheet.text(at, event, "/event_id").unwrap_or_default())
+        .dedup_key(&key(at, event, data, sheet))
+        .momentary()
         .starts_at("datetime", began(event))
         .context("service", project.as_deref())
         .link("Sentry", sheet.first(at, event, &["/web_url", "/issue_url"]).as_deref())
@@ -30,6 +31,15 @@ pub(crate) fn read(at: &str, event: &Value, data: &Value, settings: &Settings, s
     }
     let draft = tagged(draft, at, &event["tags"], sheet);
     sheet.add(draft);
+}
+
+/// One key per event and rule: another rule about the same event notifies others. Empty if the event has no id.
+fn key(at: &str, event: &Value, data: &Value, sheet: &mut Sheet) -> String {
+    let Some(id) = sheet.text(at, event, "/event_id") else { return String::new() };
+    match sheet.first("data", data, &["/triggered_rule", "/issue_alert/title"]) {
+        Some(rule) => format!("{id}/{rule}"),
+        None => id.into_owned(),
+    }
 }
 
 /// The same in every hook about the event.
@@ -86,7 +96,8 @@ mod tests {
             json!({
                 "title": "ReferenceError: heck is not defined", "description": "?(<anonymous>)",
                 "type": "application", "severity": "high", "source": {"name": "Sentry", "type": "sentry"},
-                "status": "firing", "dedup_key": "e4874d664c3540c1a32eab185f12c5ab",
+                "status": "firing", "momentary": true,
+                "dedup_key": "e4874d664c3540c1a32eab185f12c5ab/Very Important Alert Rule!",
                 "starts_at": "2019-08-19T21:06:17.677Z",
                 "context": {"service": "front-end"},
                 "labels": {
@@ -104,6 +115,14 @@ mod tests {
                 },
             })
         );
+    }
+
+    #[test]
+    fn each_rule_about_an_event_has_a_key_of_its_own() {
+        let payload = include_str!("../payloads/event-alert.json");
+        let other = decoded("event_alert", &payload.replace("Very Important Alert Rule!", "Page on call"));
+        assert_eq!(other["dedup_key"], "e4874d664c3540c1a32eab185f12c5ab/Page on call");
+        assert_eq!(other["momentary"], true);
     }
 
     #[test]
@@ -125,7 +144,7 @@ mod tests {
         let settings = Settings::of("sentry", "Sentry", "application");
         read("data.event", &event, &json!({"triggered_rule": "Rule"}), &settings, &mut sheet);
         let alert: Value = serde_json::from_str(&sheet.alerts[0]).unwrap();
-        assert_eq!((&alert["title"], &alert["dedup_key"]), (&json!("Rule"), &json!("7")));
+        assert_eq!((&alert["title"], &alert["dedup_key"]), (&json!("Rule"), &json!("7/Rule")));
         assert!(alert["starts_at"].as_str().unwrap().starts_with("2019-08-19T21:06:17.67"));
         assert_eq!(alert["labels"], json!({"404": "true", "environment": "prod", "project": "1"}));
         assert_eq!(alert["context"], json!({"environment": "prod"}));

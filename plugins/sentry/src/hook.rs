@@ -1,6 +1,8 @@
 //! What Sentry posts: a resource (named in a header) of which something became of (`action`). Events, issues and metric
 //! alerts become alerts; comments, installations and the like do not.
 
+use std::borrow::Cow;
+
 use campanile_guest::failure::permanent;
 use campanile_guest::source::{Settings, Sheet};
 use campanile_guest::types::Failure;
@@ -38,6 +40,11 @@ pub(crate) fn decode(resource: Option<&str>, hook: &Value, settings: &Settings) 
         }
     }
     Ok(sheet)
+}
+
+/// Where Sentry is installed: issues and incidents are counted in each of its regions and by each server of one's own.
+pub(crate) fn installation<'a>(hook: &'a Value, sheet: &mut Sheet) -> Option<Cow<'a, str>> {
+    sheet.text("", hook, "/installation/uuid")
 }
 
 fn read(resource: &str, hook: &Value, settings: &Settings, sheet: &mut Sheet) {

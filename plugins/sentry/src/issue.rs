@@ -4,8 +4,13 @@ use campanile_guest::source::{Draft, Settings, Sheet, text};
 use campanile_guest::types::Status;
 use serde_json::Value;
 
+use crate::hook::installation;
+
 /// Where the issue stands in the hook.
 const AT: &str = "data.issue";
+
+/// Sentry's levels, in ascending order.
+const LEVELS: [&str; 5] = ["debug", "info", "warning", "error", "fatal"];
 
 /// The issue as an alert.
 pub(crate) fn read(body: &Value, settings: &Settings, sheet: &mut Sheet) {
@@ -23,6 +28,7 @@ pub(crate) fn read(body: &Value, settings: &Settings, sheet: &mut Sheet) {
         .context("service", project.as_deref())
         .link("Sentry", sheet.first(AT, issue, &["/web_url", "/permalink"]).as_deref())
         .label("project", &project.as_deref().into())
+        .data("issue_id", &issue["id"])
         .data("action", &body["action"]);
     for name in ["level", "platform", "substatus", "shortId"] {
         draft = draft.label(name, &issue[name]);
@@ -30,9 +36,13 @@ pub(crate) fn read(body: &Value, settings: &Settings, sheet: &mut Sheet) {
     for name in ["statusDetails", "metadata", "count", "userCount", "firstSeen", "lastSeen"] {
         draft = draft.rest(name, &issue[name]);
     }
+    let level = text(issue, "/level").and_then(|level| LEVELS.iter().position(|known| *known == level));
+    if let Some(level) = level {
+        draft = draft.level(level as i64);
+    }
     // No `starts_at`: an issue that comes back has the `firstSeen` of its first time.
     if let Some(id) = sheet.text(AT, issue, "/id") {
-        draft = draft.dedup_key(&format!("issue-{id}"));
+        draft = draft.dedup_key(&format!("issue-{id}")).within(installation(body, sheet).as_deref());
     }
     sheet.add(draft);
 }
@@ -50,13 +60,13 @@ mod tests {
             json!({
                 "title": "ReferenceError: blooopy is not defined", "description": "?(runner)", "type": "application",
                 "severity": "high", "source": {"name": "Sentry", "type": "sentry"}, "status": "firing",
-                "dedup_key": "issue-1170820242", "context": {"service": "front-end"},
+                "dedup_key": "issue-1170820242/a8e5d37a-696c-4c54-adb5-b3f28d64c7de", "vendor_level": 3, "context": {"service": "front-end"},
                 "labels": {
                     "project": "front-end", "level": "error", "platform": "javascript", "substatus": "new",
                     "shortId": "FRONT-END-9",
                 },
                 "data": {
-                    "action": "created", "count": "1", "userCount": 1,
+                    "issue_id": "1170820242", "action": "created", "count": "1", "userCount": 1,
                     "firstSeen": "2019-08-19T20:58:37.391000Z", "lastSeen": "2019-08-19T20:58:37.391000Z",
                     "metadata": {"filename": "/runner", "type": "ReferenceError", "value": "blooopy is not defined"},
                 },

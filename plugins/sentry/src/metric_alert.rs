@@ -6,6 +6,8 @@ use campanile_guest::source::{Draft, Settings, Sheet, fact_time, text};
 use campanile_guest::types::Status;
 use serde_json::Value;
 
+use crate::hook::installation;
+
 /// Where the metric alert stands in the hook.
 const AT: &str = "data.metric_alert";
 
@@ -34,7 +36,7 @@ pub(crate) fn read(body: &Value, settings: &Settings, sheet: &mut Sheet) {
         _ => sheet.odd("action", &body["action"], "is not critical, warning or resolved: firing was taken"),
     }
     if let Some(id) = sheet.text(AT, alert, "/id") {
-        draft = draft.dedup_key(&format!("metric-alert-{id}"));
+        draft = draft.dedup_key(&format!("metric-alert-{id}")).within(installation(body, sheet).as_deref());
     }
     sheet.add(draft);
 }
@@ -60,7 +62,10 @@ mod tests {
         assert_eq!((&critical["severity"], &critical["status"]), (&json!("critical"), &json!("firing")));
         assert_eq!(
             (&critical["dedup_key"], &critical["title"]),
-            (&json!("metric-alert-4"), &json!("Critical: Too many errors"))
+            (
+                &json!("metric-alert-4/a8e5d37a-696c-4c54-adb5-b3f28d64c7de"),
+                &json!("Critical: Too many errors")
+            )
         );
         assert_eq!(critical["data"]["started_at"], "2020-09-13T12:26:40.000000Z");
         assert_eq!(

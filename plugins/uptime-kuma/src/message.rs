@@ -17,10 +17,10 @@ pub(crate) fn read(text: &str, settings: &Settings, sheet: &mut Sheet) {
     let draft = Draft::new("msg", settings, Status::Firing, text.lines().next()).description(Some(text));
     let draft = match text.split_once(EXPIRES) {
         Some((what, left)) => {
-            draft.dedup_key(&format!("expiry/{what}")).metric("days_remaining", &days(left))
+            draft.dedup_key(&format!("expiry/{what}")).momentary().metric("days_remaining", &days(left))
         }
-        None if text.ends_with(TEST) => draft.known_severity(Severity::Low),
-        None => draft,
+        None if text.ends_with(TEST) => draft.known_severity(Severity::Low).single(),
+        None => draft.single(),
     };
     sheet.add(draft);
 }
@@ -46,7 +46,7 @@ mod tests {
                 "title": "[Shop][https://shop.example.com] server certificate shop.example.com will expire in 14 days",
                 "description": "",
                 "type": "availability", "severity": "medium",
-                "source": {"name": "Uptime Kuma", "type": "uptime-kuma"}, "status": "firing",
+                "source": {"name": "Uptime Kuma", "type": "uptime-kuma"}, "status": "firing", "momentary": true,
                 "dedup_key": "expiry/[Shop][https://shop.example.com] server certificate shop.example.com",
                 "metrics": {"days_remaining": 14},
             })
@@ -75,7 +75,7 @@ mod tests {
     fn the_test_of_a_notification_is_an_alert_of_low_severity() {
         let test = alert(include_str!("../payloads/test.json"));
         assert_eq!((&test["title"], &test["severity"]), (&json!("campanile Testing"), &json!("low")));
-        assert_eq!(test.get("dedup_key"), None);
+        assert_eq!((test.get("dedup_key"), &test["momentary"]), (None, &json!(true)));
     }
 
     #[test]

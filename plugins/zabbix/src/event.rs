@@ -9,7 +9,8 @@ use crate::macros::{Event, is_macro};
 use crate::tags;
 
 /// Facts, as the media type and the alert both call them.
-const FACTS: [&str; 10] = [
+const FACTS: [&str; 11] = [
+    "event_id",
     "event_date",
     "event_time",
     "event_recovery_date",
@@ -90,8 +91,14 @@ fn draft(body: &Value, event: &Event, status: Status, settings: &Settings, sheet
     let label = |draft: Draft, (label, names)| draft.label(label, &json!(event.first(names)));
     let draft = LABELS.into_iter().fold(draft, label);
     let draft = FACTS.into_iter().fold(draft, |draft, name| draft.rest(name, &json!(event.given(name))));
+    // What Zabbix discovers or registers has no recovery.
+    let draft = match event.given("event_source") {
+        Some("1" | "2") => draft.momentary(),
+        _ => draft,
+    };
     match event.given("event_id") {
-        Some(id) => draft.dedup_key(id),
+        // Each server counts its events.
+        Some(id) => draft.dedup_key(id).within(server(event)),
         None => {
             sheet.warnings.push("event_id: is missing: no recovery will find the alert".to_owned());
             draft
@@ -99,9 +106,19 @@ fn draft(body: &Value, event: &Event, status: Status, settings: &Settings, sheet
     }
 }
 
+/// The address of the server's frontend.
+fn server(event: &Event) -> Option<&str> {
+    event.given("zabbix_url").map(|address| address.trim_end_matches('/'))
+}
+
 /// By the number, since the names of severities can be changed; without one by the name.
 fn graded(draft: Draft, event: &Event, sheet: &mut Sheet) -> Draft {
-    let severity = match event.first(&NUMBERS) {
+    let number = event.first(&NUMBERS);
+    let draft = match number.and_then(|number| number.parse().ok()) {
+        Some(level @ 0..=5) => draft.level(level),
+        _ => draft,
+    };
+    let severity = match number {
         Some("0") => return draft,
         Some("1") => Severity::Low,
         Some("2" | "3") => Severity::Medium,
@@ -118,7 +135,7 @@ fn graded(draft: Draft, event: &Event, sheet: &mut Sheet) -> Draft {
 
 /// The problem's page in Zabbix.
 fn page(event: &Event) -> Option<String> {
-    let address = event.given("zabbix_url")?.trim_end_matches('/');
+    let address = server(event)?;
     let (trigger, id) = (event.given("trigger_id")?, event.given("event_id")?);
     Some(format!("{address}/tr_events.php?triggerid={trigger}&eventid={id}"))
 }

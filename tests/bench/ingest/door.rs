@@ -37,7 +37,7 @@ pub(super) async fn measure(figures: &mut Figures) {
     let host = Host::listening(&settings).await;
     host.loaded("alertmanager", |_| true).await;
     let bearer = || ("authorization", format!("Bearer {key}"));
-    let plain = Plain::start();
+    let plain = Plain::reading();
     let at_host = |source: &str| (host.at(&format!("/webhook/{source}")), host.process().id());
     if post(at_host("alertmanager"), bearer(), group(&ids(1))).await.is_none() {
         return;

@@ -16,8 +16,8 @@ use super::engine::{Input, headers};
 const BODY_BYTES: usize = 8 << 20;
 const BODY_VALUES: usize = 100_000;
 const BODY_DEPTH: usize = 64;
-/// The most alerts of a request.
-const MOST_ALERTS: usize = 1_000;
+/// The most alerts of a request to a source.
+const MOST_ALERTS: usize = 10_000;
 
 /// What texts are made of: plain, escaped in JSON and in markup, wide, blank, and what plugins split or read.
 const PIECES: [&str; 14] =

@@ -8,7 +8,15 @@ CREATE TABLE store (
     only_row SMALLINT PRIMARY KEY CHECK (only_row = 1),
     -- Random; a marker in Temporal has it, too, so that two stores never share a task queue.
     id TEXT NOT NULL,
-    created_at BIGINT NOT NULL
+    -- Random, and kept nowhere else: what senders' credentials are hashed with.
+    hash_key {bytes} NOT NULL,
+    created_at BIGINT NOT NULL,
+    -- The id of the key that values are encrypted with, from the first one on.
+    encrypted_with TEXT,
+    -- Something that this key encrypted.
+    encryption_proof {bytes},
+    -- 1 once all values of before are encrypted with it, too.
+    is_rewritten SMALLINT NOT NULL DEFAULT 0
 );
 
 -- What a sender calls an alert, within a scope. Its row is locked while a request is decided.
@@ -53,6 +61,8 @@ CREATE TABLE lives (
     document_digest {bytes} NOT NULL,
     -- Its newest resolve.
     resolve BIGINT,
+    -- The first resolve that came and ended nothing: those after it are counted with it.
+    nothing_open BIGINT,
     -- Until when that resolve is held back.
     held_until BIGINT,
     acknowledged_at BIGINT,
@@ -90,7 +100,7 @@ CREATE TABLE notifications (
     scope TEXT NOT NULL,
     severity SMALLINT NOT NULL,
     accepted_at BIGINT NOT NULL,
-    -- 0 waiting, 1 claimed, 2 started, 3 held, 4 ended.
+    -- 0 waiting, 1 claimed, 2 started, 3 held, 4 suspended, 5 ended.
     state SMALLINT NOT NULL,
     -- When a hold or a claim is over.
     due_at BIGINT,
@@ -102,8 +112,8 @@ CREATE TABLE notifications (
     -- The notification that took back this resolve.
     superseded_by BIGINT
 );
--- SQLite takes it for a condition that has `state < 4` in it, in these words.
-CREATE INDEX notifications_pending ON notifications (state, severity, scope, number) WHERE state < 4;
+-- SQLite takes it for a condition that has `state < 5` in it, in these words.
+CREATE INDEX notifications_pending ON notifications (state, severity, scope, number) WHERE state < 5;
 CREATE INDEX notifications_due ON notifications (due_at) WHERE state = 1;
 CREATE INDEX notifications_carried ON notifications (carried_by) WHERE carried_by IS NOT NULL;
 CREATE INDEX notifications_life ON notifications (life);
@@ -132,6 +142,8 @@ CREATE TABLE ledgers (
 CREATE TABLE reached (
     life BIGINT NOT NULL,
     receiver TEXT NOT NULL,
+    -- 1 if it has it, 0 if a dead letter may still be delivered.
+    has_it SMALLINT NOT NULL,
     -- What the receiver answered, for the messages that follow.
     receipt {bytes} NOT NULL,
     PRIMARY KEY (life, receiver)
@@ -143,11 +155,43 @@ CREATE TABLE dead_letters (
     notification BIGINT NOT NULL,
     receiver TEXT NOT NULL,
     error_code TEXT NOT NULL,
-    -- How it ended.
-    step {bytes} NOT NULL,
+    -- All that another attempt needs, and how the last one ended.
+    delivery {bytes} NOT NULL,
     exhausted_at BIGINT NOT NULL,
+    -- When it came to its state.
+    changed_at BIGINT NOT NULL,
     -- 0 exhausted, 1 retrying, 2 delivered, 3 discarded.
     state SMALLINT NOT NULL
 );
 CREATE INDEX dead_letters_notification ON dead_letters (notification);
 CREATE INDEX dead_letters_open ON dead_letters (exhausted_at, delivery_id) WHERE state < 2;
+
+-- Requests to sources that are kept until they can be accepted.
+CREATE TABLE spool (
+    -- In order of receipt.
+    number {number} PRIMARY KEY,
+    -- The request's own id, or one of the host's.
+    id TEXT NOT NULL,
+    source TEXT NOT NULL,
+    -- A key, or an address.
+    sender TEXT NOT NULL,
+    -- The size of the request.
+    bytes BIGINT NOT NULL,
+    -- 0 waiting, 1 set aside.
+    state SMALLINT NOT NULL,
+    -- How often its source crashed or hit a limit on it.
+    failures BIGINT NOT NULL,
+    -- Why it was not accepted so far.
+    error {bytes},
+    -- As it came.
+    request {bytes} NOT NULL
+);
+CREATE INDEX spool_source ON spool (state, source);
+CREATE INDEX spool_sender ON spool (state, sender, bytes);
+
+-- What one host does for all of them, and until when.
+CREATE TABLE leases (
+    name TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    until BIGINT NOT NULL
+);

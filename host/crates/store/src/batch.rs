@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::StoreError;
+use crate::dispatch::{Claim, Claimed};
 use crate::id::{free, id};
 use crate::life::{self, Decision, Disposition, Micros, Status, decide};
 use crate::record::LifeRecord;
@@ -171,18 +172,24 @@ impl<'a> Batch<'a> {
         }
         let number = self.number();
         let document = |alert| Document { request: number, alert };
-        let placed = request.alerts.iter().map(|alert| self.place(document(alert), request.claim.as_ref()));
-        let accepted = Accepted { alerts: placed.collect(), is_repeat: false };
+        let mut claims = Vec::new();
+        let placed = request.alerts.iter().map(|alert| {
+            let (placed, claim) = self.place(document(alert), request.claim.as_ref());
+            claims.extend(claim.map(|claim| claim.with_origin(&request.origin)));
+            placed
+        });
+        let accepted = Accepted { alerts: placed.collect(), is_repeat: false, claims };
         if let Some(id) = request.id {
-            // The claim is the first one's.
-            let claimed = accepted.alerts.iter().map(|placed| Placed { is_claimed: false, ..placed.clone() });
-            self.known.insert(id.digest, (id, Accepted { alerts: claimed.collect(), is_repeat: true }));
+            // The claims are the first one's.
+            let again = Accepted { is_repeat: true, claims: Vec::new(), ..accepted.clone() };
+            self.known.insert(id.digest, (id, again));
         }
         self.changes.requests.push(NewRequest { number, request, accepted: accepted.clone() });
         Ok(accepted)
     }
 
-    fn place(&mut self, document: Document<'a>, claim: Option<&'a Lease>) -> Placed {
+    /// Decides about an alert. Beside what it became, what is to be started of it if there is a `claim`.
+    fn place(&mut self, document: Document<'a>, claim: Option<&'a Lease>) -> (Placed, Option<Claim>) {
         let before = self.changes.notifications.len();
         let (number, identity) = (self.number(), document.alert.identity());
         let place = identity.and_then(|identity| self.newest.get(&identity).copied());
@@ -196,17 +203,35 @@ impl<'a> Batch<'a> {
         let id = match (place, decision.disposition) {
             (None, _) | (_, Disposition::New) => self.begin(arrival, identity),
             (Some(place), Disposition::Duplicate) => self.count(place, document),
-            (Some(place), Disposition::NothingOpen) => self.count_resolve(place),
+            (Some(place), Disposition::NothingOpen) => self.end_nothing(place, arrival),
             (Some(place), Disposition::Resolves) if is_held => self.count_resolve(place),
             (Some(place), Disposition::Resolves) => self.resolve(place, arrival),
             (Some(place), _) => self.notify(place, arrival),
         };
-        let new = self.changes.notifications.get_mut(before).filter(|new| new.state == State::Waiting);
-        let is_claimed = new.is_some() && claim.is_some();
-        if let (Some(new), Some(claim)) = (new, claim) {
-            new.state = State::Claimed(claim);
-        }
-        Placed { id, disposition: decision.disposition, number, at: self.now, is_claimed }
+        let claimed = claim.and_then(|claim| self.claim(before, claim));
+        (Placed { id, disposition: decision.disposition, number, at: self.now }, claimed)
+    }
+
+    /// Claims the new notification at this place, if it is to be started.
+    fn claim(&mut self, place: usize, claim: &'a Lease) -> Option<Claim> {
+        let new = self.changes.notifications.get_mut(place).filter(|new| new.state == State::Waiting)?;
+        new.state = State::Claimed(claim);
+        let new = self.changes.notifications.get(place)?;
+        let life = self.lives.iter().rfind(|life| life.number == new.life)?;
+        let claimed = Claimed {
+            number: new.number,
+            id: new.id.clone(),
+            thread_id: life.thread_id.clone(),
+            disposition: new.disposition,
+            is_worse: new.is_worse,
+            scope: new.document.alert.scope.clone(),
+            severity: new.severity,
+            accepted_at: self.now,
+            acknowledgement: None,
+            document: new.document.alert.document.clone(),
+            origin: Vec::new(),
+        };
+        Some(Claim { workflow_id: new.id.clone(), notifications: vec![claimed] })
     }
 
     /// Counts a duplicate.
@@ -224,12 +249,27 @@ impl<'a> Batch<'a> {
         record.thread_id.clone()
     }
 
-    /// Counts a resolve that was posted again, or ends what is not open.
+    /// Counts a resolve that was posted again while it is held back.
     fn count_resolve(&mut self, place: usize) -> String {
         let record = &mut self.lives[place];
         record.resolved_again += 1;
         self.changes.counted.insert(place);
         record.end_id().to_owned()
+    }
+
+    /// Takes a resolve that ends nothing: the first of a life has a row of its own, and those after it are counted with that.
+    fn end_nothing(&mut self, place: usize, arrival: Arrival<'a>) -> String {
+        let record = &mut self.lives[place];
+        record.resolved_again += 1;
+        self.changes.counted.insert(place);
+        if let Some(id) = &record.nothing_open_id {
+            return id.clone();
+        }
+        record.id_at = free(self.now, Some(record.id_at), self.now);
+        let id = id(&arrival.document.alert.id_prefix, record.id_at, true);
+        record.nothing_open = Some(arrival.number);
+        record.nothing_open_id = Some(id.clone());
+        self.add(place, arrival, id, State::Ended)
     }
 
     /// Begins a life.
@@ -258,6 +298,8 @@ impl<'a> Batch<'a> {
             document_digest: digest(&[&alert.document]).to_vec(),
             resolve: is_resolve.then_some(number),
             resolve_id: is_resolve.then(|| thread_id.clone()),
+            nothing_open: is_resolve.then_some(number),
+            nothing_open_id: is_resolve.then(|| thread_id.clone()),
             thread_id: thread_id.clone(),
         };
         let place = self.lives.len();
@@ -323,7 +365,9 @@ impl<'a> Batch<'a> {
         let Arrival { document, number, decision } = arrival;
         let record = &mut self.lives[place];
         record.life = decision.life;
-        record.seen_at = self.now;
+        if decision.disposition != Disposition::NothingOpen {
+            record.seen_at = self.now;
+        }
         self.changes.lives.insert(place);
         let posted = document.alert.post;
         let severity =

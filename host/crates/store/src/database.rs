@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,10 +19,10 @@ use crate::{Micros, StoreError};
 
 /// How long a connection is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How many reads run at once, and how many transactions: what is accepted, what ends and what is claimed have one each, where
-/// the database can write more than one at a time.
+/// How many reads run at once, and how many transactions: what is accepted, what ends, what is spooled and what is claimed have one
+/// each, where the database can write more than one at a time.
 const READERS: u32 = 4;
-const POSTGRES_WRITERS: u32 = 3;
+const POSTGRES_WRITERS: u32 = 4;
 const SQLITE_WRITERS: u32 = 1;
 /// How long a statement of PostgreSQL may take: a read; a write, which waits for others' locks; a migration, as long as it takes.
 const READ_TIME: &str = "2s";
@@ -160,6 +161,8 @@ pub(crate) struct Database {
     pub(crate) location: Location,
     writers: AnyPool,
     readers: AnyPool,
+    /// Whether this process encrypts nothing, and must not write to a store that is encrypted.
+    pub(crate) writes_in_the_clear: AtomicBool,
     /// Held while the file is open.
     lock: Mutex<Option<File>>,
 }
@@ -236,7 +239,7 @@ impl Database {
     pub(crate) async fn open(location: Location) -> Result<Self, StoreError> {
         install_default_drivers();
         let (kind, address, lock) = match &location {
-            Location::File(file) => (Kind::Sqlite, file_address(file)?, Some(lock(file)?)),
+            Location::File(file) => (Kind::Sqlite, file_address(file, "rwc")?, Some(lock(file)?)),
             Location::Postgres(url) => (Kind::Postgres, url.to_string(), None),
         };
         let options = AnyConnectOptions::from_str(&address)?.disable_statement_logging();
@@ -261,7 +264,8 @@ impl Database {
         migrating.close().await;
         let writers = pool(kind.writers(), WRITE_TIME).connect_with(options.clone()).await?;
         let readers = pool(READERS, READ_TIME).connect_with(options).await?;
-        Ok(Self { kind, location, writers, readers, lock: Mutex::new(lock) })
+        let (writes_in_the_clear, lock) = (AtomicBool::new(false), Mutex::new(lock));
+        Ok(Self { kind, location, writers, readers, writes_in_the_clear, lock })
     }
 
     /// Its file, if it has one.
@@ -300,13 +304,23 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// A newer host has moved the schema past what this one knows: it must not write any more.
+    /// A newer host has moved the schema past what this one knows, or another one encrypts what this one would write in the clear: it
+    /// must not write any more.
     pub(crate) async fn now(&self, connection: &mut AnyConnection) -> Result<Micros, StoreError> {
-        let sql = format!("SELECT {}, (SELECT max(version) FROM _sqlx_migrations)", self.kind.clock());
+        let sql = format!(
+            "SELECT {}, (SELECT max(version) FROM _sqlx_migrations), (SELECT encrypted_with FROM store)",
+            self.kind.clock()
+        );
         let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(connection).await?;
-        let (now, found) = (row.try_get(0)?, row.try_get(1)?);
+        let (now, found, key) = (row.try_get(0)?, row.try_get(1)?, row.try_get::<Option<String>, _>(2)?);
         let known = known_schema();
-        if found > known { Err(StoreError::NewerSchema { found, known }) } else { Ok(now) }
+        match key {
+            _ if found > known => Err(StoreError::NewerSchema { found, known }),
+            Some(key) if self.writes_in_the_clear.load(Ordering::Relaxed) => {
+                Err(StoreError::Encrypted { location: self.location.to_string(), key })
+            }
+            _ => Ok(now),
+        }
     }
 }
 
@@ -320,16 +334,21 @@ async fn migrate(kind: Kind, pool: &AnyPool) -> Result<(), StoreError> {
     }
 }
 
-fn file_address(file: &Path) -> Result<String, StoreError> {
+/// The address of a file of SQLite that is opened in this mode.
+pub(crate) fn file_address(file: &Path, mode: &str) -> Result<String, StoreError> {
     let unusable = || StoreError::Address(format!("{} is not the path of a file", file.display()));
     let file = std::path::absolute(file).map_err(|_| unusable())?;
     let mut url = Url::from_file_path(file).map_err(|()| unusable())?;
-    url.set_query(Some("mode=rwc"));
+    url.set_query(Some(&format!("mode={mode}")));
     Ok(url.as_str().replacen("file://", "sqlite://", 1))
 }
 
-/// Keeps other processes from a database file.
-fn lock(file: &Path) -> Result<File, StoreError> {
+/// Keeps other processes from a database file, until what this returns is dropped.
+///
+/// # Errors
+///
+/// Another process has it, or the file beside it cannot be written.
+pub fn lock(file: &Path) -> Result<File, StoreError> {
     let path = file.with_extension("lock");
     let unusable = |error: std::io::Error| StoreError::NotWritable(format!("{}: {error}", path.display()));
     let lock = File::options().create(true).append(true).open(&path).map_err(unusable)?;

@@ -27,11 +27,13 @@ pub struct End {
     pub dead_letters: Vec<DeadLetter>,
 }
 
-/// A receiver that has an alert.
+/// A receiver that has an alert, or may have it yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reached {
     /// Its name.
     pub receiver: String,
+    /// Whether it has it. Otherwise a dead letter may still be delivered.
+    pub has_it: bool,
     /// What it answered, for the messages that follow.
     pub receipt: Vec<u8>,
 }
@@ -56,13 +58,14 @@ impl Work for Ending {
         ends: &[&End],
     ) -> Result<Vec<Result<Option<i64>, StoreError>>, StoreError> {
         let now = database.now(connection).await?;
-        let known = find(connection, ends).await?;
+        let known = find_notifications(connection, ends.iter().map(|end| end.id.as_str()).collect()).await?;
         // By number, so that two hosts do not wait for each other; the last of one that came twice.
         let sorted: BTreeMap<i64, (i64, &End)> = ends
             .iter()
             .filter_map(|end| known.get(&end.id).map(|(number, life)| (*number, (*life, *end))))
             .collect();
-        write_reached(connection, sorted.values()).await?;
+        let reached = sorted.values().flat_map(|(life, end)| end.reached.iter().map(|one| (*life, one)));
+        upsert_reached(connection, reached.collect()).await?;
         let row = |(number, (_, end)): (&i64, &(i64, &End))| {
             vec![Value::from(*number), end.outcome.number().into(), now.into()]
         };
@@ -74,42 +77,40 @@ impl Work for Ending {
         let head = "INSERT INTO ledgers (notification, ledger)";
         let tail = " ON CONFLICT (notification) DO UPDATE SET ledger = excluded.ledger";
         write_rows(connection, head, sorted.iter().map(row).collect(), tail).await?;
-        let mut letters = Vec::new();
-        for (number, (_, end)) in &sorted {
-            letters.extend(end.dead_letters.iter().map(|letter| (*number, letter)));
-        }
-        write_dead_letters(connection, letters, now).await?;
+        let letters = sorted.values().flat_map(|(_, end)| &end.dead_letters);
+        write_dead_letters(connection, letters.collect(), &known, now).await?;
         Ok(ends.iter().map(|end| Ok(known.get(&end.id).map(|(number, _)| *number))).collect())
     }
 }
 
 /// The number and the life of the notifications that are there, by id.
-async fn find(
+pub(crate) async fn find_notifications(
     connection: &mut AnyConnection,
-    ends: &[&End],
+    ids: Vec<&str>,
 ) -> Result<HashMap<String, (i64, i64)>, StoreError> {
-    let ids = ends.iter().map(|end| end.id.as_str().into()).collect();
+    let ids = ids.into_iter().map(Value::from).collect();
     let found =
         rows_in(connection, "SELECT id, number, life FROM notifications WHERE id IN {in}", ids).await?;
     let read = |row: &AnyRow| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?)));
     found.iter().map(read).collect()
 }
 
-/// Notes whom lives reached.
-async fn write_reached<'a>(
+/// Notes whom lives reached. A receiver that has an alert is not replaced by the same that may have it yet.
+pub(crate) async fn upsert_reached(
     connection: &mut AnyConnection,
-    ends: impl Iterator<Item = &'a (i64, &'a End)>,
+    reached: Vec<(i64, &Reached)>,
 ) -> Result<(), StoreError> {
-    let mut reached = BTreeMap::new();
-    for (life, end) in ends {
-        for one in &end.reached {
-            reached.insert((*life, one.receiver.as_str()), one.receipt.as_slice());
-        }
+    let mut last = BTreeMap::new();
+    for (life, one) in reached {
+        last.insert((life, one.receiver.as_str()), one);
     }
-    let row = |((life, receiver), receipt): (&(i64, &str), &&[u8])| {
-        vec![Value::from(*life), (*receiver).into(), (*receipt).into()]
-    };
-    let head = "INSERT INTO reached (life, receiver, receipt)";
-    let tail = " ON CONFLICT (life, receiver) DO UPDATE SET receipt = excluded.receipt";
-    write_rows(connection, head, reached.iter().map(row).collect(), tail).await
+    let mut written = Vec::new();
+    for ((life, receiver), one) in last {
+        let has_it = i64::from(one.has_it).into();
+        written.push(vec![Value::from(life), receiver.into(), has_it, one.receipt.as_slice().into()]);
+    }
+    let head = "INSERT INTO reached (life, receiver, has_it, receipt)";
+    let tail = " ON CONFLICT (life, receiver) DO UPDATE SET has_it = excluded.has_it, receipt = excluded.receipt \
+         WHERE excluded.has_it >= reached.has_it";
+    write_rows(connection, head, written, tail).await
 }

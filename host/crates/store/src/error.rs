@@ -44,6 +44,20 @@ pub enum StoreError {
         /// What this host knows.
         known: i64,
     },
+    /// It is encrypted, and this host has no keys.
+    #[error(
+        "the store {location} is encrypted with the key {key:?}, and this host has no keys: set [[temporal.encryption.keys]] \
+         with this id and its file"
+    )]
+    Encrypted {
+        /// The store.
+        location: String,
+        /// The id of the key.
+        key: String,
+    },
+    /// What it holds cannot be read with the keys of this host.
+    #[error("{0}")]
+    Unreadable(String),
     /// A request with this id was accepted before, with other content.
     #[error("the request's id was used before, for other alerts")]
     Reused,
@@ -71,6 +85,8 @@ impl StoreError {
             | Self::NotWritable(_)
             | Self::Full { .. }
             | Self::NewerSchema { .. }
+            | Self::Encrypted { .. }
+            | Self::Unreadable(_)
             | Self::Conflict(_) => true,
             Self::Reused | Self::InUse(_) | Self::Address(_) | Self::Refused(_) => false,
         }

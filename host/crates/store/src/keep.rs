@@ -3,25 +3,33 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use sqlx::{AnyConnection, Row};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::StoreError;
-use crate::database::{Database, Kind};
+use crate::database::Database;
 use crate::life::Micros;
-use crate::lookup;
+use crate::lookup::{self, Waiting};
 use crate::notification::ENDED;
+use crate::spool::SpoolGauge;
 use crate::sql::{Value, execute, execute_in, rows, rows_in};
 
 /// How often it looks after the database, and how often after what is old.
 const PERIOD: Duration = Duration::from_secs(1);
 const PRUNING: Duration = Duration::from_secs(60);
-/// From which size on the log is written back beside what is accepted, and from which on nothing is accepted meanwhile, in bytes.
+/// How long the database may take to answer.
+const LOOK: Duration = Duration::from_secs(10);
+/// How often it looks at the log of SQLite. From which size on that is written back beside what is accepted, from which on it is cut where no
+/// reader needs it, and from which on its readers are waited for, in bytes; for how long.
+const LOG_PERIOD: Duration = Duration::from_millis(100);
 const LOG_BYTES: u64 = 4 << 20;
-const MOST_LOG_BYTES: u64 = 64 << 20;
+const CUT_LOG_BYTES: u64 = 64 << 20;
+const MOST_LOG_BYTES: u64 = 128 << 20;
+const READER_TIME: Duration = Duration::from_millis(250);
 /// How many lives or requests one transaction forgets.
 const STRIDE: usize = 100;
 
@@ -32,6 +40,11 @@ pub(crate) struct Gauge {
     counted: AtomicI64,
     since: AtomicI64,
     reserved: AtomicI64,
+    suspended: AtomicU64,
+    queue: Mutex<Waiting>,
+    fault: Mutex<Option<StoreError>>,
+    /// A transaction failed, and none was committed since.
+    is_in_doubt: AtomicBool,
 }
 
 impl Gauge {
@@ -52,11 +65,46 @@ impl Gauge {
         self.since.fetch_add(more, Ordering::Relaxed);
     }
 
+    /// Why the database could not be used at the last look.
+    pub(crate) fn fault(&self) -> Option<StoreError> {
+        self.fault.lock().clone()
+    }
+
+    /// Notes why a transaction failed: the next look commits one.
+    pub(crate) fn doubt(&self, error: StoreError) {
+        self.is_in_doubt.store(true, Ordering::Relaxed);
+        self.note(Err(error));
+    }
+
+    /// Notes how a look went, and says it where it went otherwise than the one before.
+    fn note(&self, looked: Result<(), StoreError>) {
+        let text = |fault: &StoreError| fault.to_string();
+        let mut fault = self.fault.lock();
+        match (&*fault, &looked) {
+            (Some(_), Ok(())) => tracing::info!("the store answers again"),
+            (before, Err(error)) if before.as_ref().map(text) != Some(text(error)) => {
+                tracing::error!(%error, "the store takes nothing now");
+            }
+            _ => {}
+        }
+        *fault = looked.err();
+    }
+
+    pub(crate) fn queue(&self) -> Waiting {
+        *self.queue.lock()
+    }
+
+    pub(crate) fn suspended(&self) -> u64 {
+        self.suspended.load(Ordering::Relaxed)
+    }
+
     /// Asks the database.
     pub(crate) async fn count(&self, database: &Database) -> Result<(), StoreError> {
         let before = self.since.load(Ordering::Relaxed);
-        let counted = lookup::pending(database).await?;
-        self.counted.store(i64::try_from(counted).unwrap_or(i64::MAX / 2), Ordering::Relaxed);
+        let counted = lookup::count(database).await?;
+        self.counted.store(counted.pending, Ordering::Relaxed);
+        self.suspended.store(counted.suspended.unsigned_abs(), Ordering::Relaxed);
+        *self.queue.lock() = counted.queue;
         self.since.fetch_sub(before, Ordering::Relaxed);
         Ok(())
     }
@@ -74,18 +122,30 @@ impl Drop for Reserved<'_> {
     }
 }
 
-/// Counts, and cuts the log, until the task is aborted.
-pub(crate) async fn run(database: Arc<Database>, gauge: Arc<Gauge>) {
+/// Looks whether the database answers, and counts, until the task is aborted.
+pub(crate) async fn run(database: Arc<Database>, gauge: Arc<Gauge>, spool: Arc<SpoolGauge>) {
     let mut period = interval(PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         period.tick().await;
-        for done in [gauge.count(&database).await, cut_log(&database).await] {
-            if let Err(error) = done {
-                tracing::warn!(%error, "the store could not be looked after");
-            }
-        }
+        let late = |_| Err(StoreError::Unavailable(format!("it did not answer within {LOOK:?}")));
+        gauge.note(timeout(LOOK, look(&database, &gauge, &spool)).await.unwrap_or_else(late));
     }
+}
+
+async fn look(database: &Database, gauge: &Gauge, spool: &SpoolGauge) -> Result<(), StoreError> {
+    let mut reader = database.reader().await?;
+    database.now(&mut reader).await?;
+    reader.put_back();
+    if gauge.is_in_doubt.load(Ordering::Relaxed) {
+        // What can be read may be full.
+        let mut transaction = database.begin().await?;
+        execute(&mut transaction, "UPDATE store SET created_at = created_at", []).await?;
+        transaction.commit().await?;
+        gauge.is_in_doubt.store(false, Ordering::Relaxed);
+    }
+    gauge.count(database).await?;
+    spool.measure(database).await
 }
 
 /// Forgets what ended `retention` ago, until the task is aborted.
@@ -98,22 +158,46 @@ pub(crate) async fn run_pruning(database: Arc<Database>, retention: Micros) {
     }
 }
 
-/// Writes the log of SQLite back to the file.
-async fn cut_log(database: &Database) -> Result<(), StoreError> {
-    let Some(file) = database.file() else { return Ok(()) };
-    let bytes = log(file).metadata().map_or(0, |log| log.len());
-    if bytes > MOST_LOG_BYTES {
-        // The one connection that writes: nothing is appended meanwhile. It waits for no reader: the next time comes soon.
-        let mut writer = database.writer().await?;
-        for pragma in ["busy_timeout = 0", "wal_checkpoint(TRUNCATE)", "busy_timeout = 5000"] {
-            rows(&mut writer, &format!("PRAGMA {pragma}"), []).await?;
+/// Cuts the log of SQLite, until the task is aborted.
+pub(crate) async fn run_cutting(database: Arc<Database>) {
+    let Some(file) = database.file().map(log) else { return };
+    let mut since = Instant::now();
+    loop {
+        tokio::time::sleep(LOG_PERIOD).await;
+        let bytes = file.metadata().map_or(0, |log| log.len());
+        let is_due = since.elapsed() >= PERIOD;
+        let cut = match bytes {
+            _ if bytes > MOST_LOG_BYTES && is_due => cut_log(&database, READER_TIME).await,
+            _ if bytes > CUT_LOG_BYTES => cut_log(&database, Duration::ZERO).await,
+            _ if bytes > LOG_BYTES && is_due => write_log_back(&database).await,
+            _ => continue,
+        };
+        if is_due {
+            since = Instant::now();
         }
-        writer.put_back();
-    } else if bytes > LOG_BYTES {
-        let mut reader = database.reader().await?;
-        rows(&mut reader, "PRAGMA wal_checkpoint(PASSIVE)", []).await?;
-        reader.put_back();
+        if let Err(error) = cut {
+            tracing::warn!(%error, "the log of the store could not be cut");
+        }
     }
+}
+
+/// Writes the log back to the file, beside what is accepted.
+async fn write_log_back(database: &Database) -> Result<(), StoreError> {
+    let mut reader = database.reader().await?;
+    rows(&mut reader, "PRAGMA wal_checkpoint(PASSIVE)", []).await?;
+    reader.put_back();
+    Ok(())
+}
+
+/// Writes the log back and begins it anew, unless readers need it for longer than this.
+async fn cut_log(database: &Database, patience: Duration) -> Result<(), StoreError> {
+    // The one connection that writes: nothing is appended meanwhile.
+    let mut writer = database.writer().await?;
+    let patience = format!("busy_timeout = {}", patience.as_millis());
+    for pragma in [patience.as_str(), "wal_checkpoint(TRUNCATE)", "busy_timeout = 5000"] {
+        rows(&mut writer, &format!("PRAGMA {pragma}"), []).await?;
+    }
+    writer.put_back();
     Ok(())
 }
 
@@ -203,67 +287,4 @@ async fn prune_requests(database: &Database, retention: Micros) -> Result<u64, S
     let pruned = execute(&mut transaction, &sql, [before.into()]).await?;
     transaction.commit().await?;
     Ok(pruned)
-}
-
-/// Writes a copy of the store, as it is now, to a new file: under another name until it is whole.
-pub(crate) async fn back_up(database: &Database, to: &Path) -> Result<(), StoreError> {
-    let refused = |why: String| StoreError::Address(format!("{} {why}", to.display()));
-    if database.kind == Kind::Postgres {
-        return Err(refused(
-            "cannot have a copy of a store in PostgreSQL: use its own tools, such as pg_dump".to_owned(),
-        ));
-    }
-    if to.exists() {
-        return Err(refused("is there already: name a new file".to_owned()));
-    }
-    let half_done = to.with_extension("part");
-    _ = std::fs::remove_file(&half_done);
-    let name = half_done.to_str().ok_or_else(|| refused("is not a name in UTF-8".to_owned()))?;
-    let mut reader = database.reader().await?;
-    execute(&mut reader, "VACUUM INTO $1", [name.into()]).await?;
-    reader.put_back();
-    let placed = std::fs::rename(&half_done, to);
-    placed.map_err(|error| StoreError::NotWritable(format!("{}: {error}", to.display())))
-}
-
-/// What a check found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Check {
-    /// What is damaged; nothing if all is well.
-    pub faults: Vec<String>,
-    /// How many lives are open.
-    pub open: u64,
-    /// How many notifications wait, are claimed, are started, are held back, and have ended.
-    pub notifications: [u64; 5],
-}
-
-/// Looks the database over.
-pub(crate) async fn check(database: &Database) -> Result<Check, StoreError> {
-    // It takes its time: in SQLite nothing waits for a reader, in PostgreSQL a reader's time is short.
-    let mut connection = match database.kind {
-        Kind::Sqlite => database.reader().await?,
-        Kind::Postgres => database.writer().await?,
-    };
-    let mut check = Check::default();
-    if database.kind == Kind::Sqlite {
-        for row in rows(&mut connection, "PRAGMA integrity_check", []).await? {
-            check.faults.push(row.try_get(0)?);
-        }
-        check.faults.retain(|fault| fault != "ok");
-    }
-    let sql = "SELECT CAST(state AS BIGINT), count(*) FROM notifications GROUP BY state";
-    for row in rows(&mut connection, sql, []).await? {
-        let (state, count): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-        let found = usize::try_from(state).ok().and_then(|state| check.notifications.get_mut(state));
-        match found {
-            Some(found) => *found = count.unsigned_abs(),
-            None => {
-                check.faults.push(format!("{count} notifications have the state {state}, which is not known"))
-            }
-        }
-    }
-    let open = rows(&mut connection, "SELECT count(*) FROM lives WHERE state = 0", []).await?;
-    connection.put_back();
-    check.open = open.first().ok_or(sqlx::Error::RowNotFound)?.try_get::<i64, _>(0)?.unsigned_abs();
-    Ok(check)
 }

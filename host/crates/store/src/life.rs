@@ -3,6 +3,8 @@
 //! An alert is open from its first firing to its resolve. A life has one or more notifications: the first, those that
 //! escalate or renew it, and its resolve.
 
+use serde::{Deserialize, Serialize};
+
 /// Microseconds: a span of time, or a time since 1970.
 pub type Micros = i64;
 
@@ -87,7 +89,8 @@ pub struct Life {
 }
 
 /// What a post becomes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Disposition {
     /// A life begins.
     New,

@@ -11,7 +11,9 @@ pub(crate) const WAITING: i64 = 0;
 pub(crate) const CLAIMED: i64 = 1;
 pub(crate) const STARTED: i64 = 2;
 pub(crate) const HELD: i64 = 3;
-pub(crate) const ENDED: i64 = 4;
+/// It waits for an operator.
+pub(crate) const SUSPENDED: i64 = 4;
+pub(crate) const ENDED: i64 = 5;
 
 /// What became of an alert as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

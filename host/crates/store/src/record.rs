@@ -10,10 +10,11 @@ use crate::sql::Value;
 /// The columns that [`LifeRecord::from_row`] reads.
 pub(crate) const COLUMNS: &str = "number, thread_id, scope, sender_key, identity, state, severity, vendor_level, starts_at, began_at, \
      seen_at, notified_at, ended_at, duplicates, resolved_again, flaps, id_at, newest, document_digest, resolve, held_until, acknowledged_at, \
-     (SELECT id FROM notifications WHERE notifications.number = lives.resolve) AS resolve_id";
+     nothing_open, (SELECT id FROM notifications WHERE notifications.number = lives.resolve) AS resolve_id, \
+     (SELECT id FROM notifications WHERE notifications.number = lives.nothing_open) AS nothing_open_id";
 
 /// Those that a post can change, without the acknowledgement, which has writers of its own.
-const WRITTEN: [&str; 21] = [
+const WRITTEN: [&str; 22] = [
     "number",
     "thread_id",
     "scope",
@@ -35,6 +36,7 @@ const WRITTEN: [&str; 21] = [
     "document_digest",
     "resolve",
     "held_until",
+    "nothing_open",
 ];
 
 /// A life.
@@ -51,7 +53,7 @@ pub(crate) struct LifeRecord {
     pub(crate) seen_at: Micros,
     pub(crate) ended_at: Option<Micros>,
     pub(crate) duplicates: i64,
-    /// How often its resolve was posted again.
+    /// How often a resolve was posted again, or ended nothing.
     pub(crate) resolved_again: i64,
     pub(crate) flaps: i64,
     /// The latest time in an id of this identity.
@@ -62,6 +64,9 @@ pub(crate) struct LifeRecord {
     /// Its newest resolve.
     pub(crate) resolve: Option<i64>,
     pub(crate) resolve_id: Option<String>,
+    /// The first resolve that came and ended nothing.
+    pub(crate) nothing_open: Option<i64>,
+    pub(crate) nothing_open_id: Option<String>,
 }
 
 impl LifeRecord {
@@ -101,6 +106,8 @@ impl LifeRecord {
             document_digest: row.try_get("document_digest")?,
             resolve: row.try_get("resolve")?,
             resolve_id: row.try_get("resolve_id")?,
+            nothing_open: row.try_get("nothing_open")?,
+            nothing_open_id: row.try_get("nothing_open_id")?,
         })
     }
 
@@ -156,6 +163,7 @@ impl LifeRecord {
             self.document_digest.as_slice().into(),
             self.resolve.into(),
             self.life.held_until.into(),
+            self.nothing_open.into(),
         ]
     }
 }

@@ -2,6 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use crate::dispatch::Claim;
 use crate::life::{Disposition, Micros, Policy, Post};
 
 /// A SHA-256.
@@ -89,6 +90,8 @@ pub struct Accepted {
     pub alerts: Vec<Placed>,
     /// It had been accepted before, under the same id.
     pub is_repeat: bool,
+    /// What the request's claim is on: workflows that are to be started.
+    pub claims: Vec<Claim>,
 }
 
 /// What an alert became.
@@ -102,8 +105,6 @@ pub struct Placed {
     pub number: i64,
     /// When it was accepted, by the store's clock.
     pub at: Micros,
-    /// The request's claim is on it: its workflow is to be started.
-    pub is_claimed: bool,
 }
 
 impl Accepted {
@@ -131,9 +132,9 @@ impl Accepted {
             let (number, at) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
             let name = parts.next()?;
             let disposition = Disposition::ALL.into_iter().find(|one| one.as_str() == name)?;
-            Some(Placed { id: parts.next()?.to_owned(), disposition, number, at, is_claimed: false })
+            Some(Placed { id: parts.next()?.to_owned(), disposition, number, at })
         };
         let alerts = std::str::from_utf8(bytes).ok()?.lines().map(line).collect::<Option<_>>()?;
-        Some(Self { alerts, is_repeat: true })
+        Some(Self { alerts, is_repeat: true, claims: Vec::new() })
     }
 }

@@ -162,8 +162,8 @@ impl Database {
     pub(super) fn way_out(&self) -> String {
         let directory = self.directory.display();
         format!(
-            "restore the directory {directory} from its backup, or move it away to begin with an empty database: what was \
-             in it is then lost, alerts and deliveries that wait as well as ledgers"
+            "restore the directory {directory} from its backup, or move it away to begin with an empty database: alerts that \
+             have not come to their end are then started again from the host's store"
         )
     }
 }

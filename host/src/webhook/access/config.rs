@@ -8,12 +8,20 @@ use serde::Deserialize;
 
 use super::sns::SnsConfig;
 
+/// The plugin whose senders usually come in pairs, and how long a resolve of theirs is held back unless that is set.
+const REPLICATED: &str = "prometheus";
+const REPLICAS: SignedDuration = SignedDuration::from_mins(2);
+
 /// One key: `campanile keys new` makes it and prints these lines.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct KeyConfig {
     /// `sha256:…` of the key; the key itself is nowhere.
     pub hash: String,
+    /// Among what the alerts count that it posts to `/webhook/alerts`, such as `team-a`: a key of another name with the same scope
+    /// goes on with what is open. The key's name unless set.
+    #[serde(default)]
+    pub scope: Option<String>,
     /// Where it lets post: names of sources, `alerts` for `/webhook/alerts` and `/webhook/alerts/sync`, `*` for all.
     #[serde(default)]
     pub sources: Vec<String>,
@@ -38,10 +46,23 @@ pub struct SourceConfig {
     /// Whether its requests are kept on the disk while Temporal or the plugin is away, and answered with 202: for senders
     /// that never post again, as GitHub, Grafana and Sentry.
     pub spool: bool,
+    /// How long a resolve is held back for another replica of the sender, such as `2m`: a firing meanwhile supersedes it, and starts
+    /// less than five minutes apart are one; 0s to 24h. `2m` where the plugin is prometheus, else `0s`.
+    #[schemars(with = "Option<String>")]
+    pub replicas: Option<SignedDuration>,
     /// The signature that its requests carry.
     pub signature: Option<SignatureConfig>,
     /// The topics of Amazon SNS that may post, whose messages Amazon signs.
     pub sns: Option<SnsConfig>,
+}
+
+impl SourceConfig {
+    /// How long a resolve of the source of this name is held back for another replica of its sender.
+    pub fn replicas_or_default(&self, name: &str) -> SignedDuration {
+        let plugin = self.plugin.as_deref().unwrap_or(name);
+        let default = if plugin == REPLICATED { REPLICAS } else { SignedDuration::ZERO };
+        self.replicas.unwrap_or(default)
+    }
 }
 
 /// How requests are signed: a scheme, and what differs from it.

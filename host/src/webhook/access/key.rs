@@ -32,6 +32,8 @@ const ENTROPY: usize = 32;
 #[derive(Debug)]
 pub(in crate::webhook) struct Key {
     pub(in crate::webhook) name: Arc<str>,
+    /// Among what the alerts count that it posts.
+    pub(in crate::webhook) scope: Arc<str>,
     hash: [u8; 32],
     pub(super) sources: Vec<String>,
     pub(super) admin: bool,
@@ -64,6 +66,11 @@ impl Key {
         if let Some(message) = name_fault(name).or_else(|| is_reserved.then(reserved)) {
             return Err(vec![Fault { path: format!("keys.{name}"), value: None, message }]);
         }
+        if let Some(scope) = &config.scope
+            && let Some(message) = name_fault(scope)
+        {
+            return Err(vec![Fault { path: format!("keys.{name}.scope"), value: None, message }]);
+        }
         let hex = config.hash.strip_prefix("sha256:").unwrap_or_default();
         let Some(hash) = hex::decode(hex).ok().and_then(|bytes| bytes.try_into().ok()) else {
             let message = "is not sha256: and 64 hexadecimal digits: `campanile keys new` prints the line";
@@ -77,7 +84,8 @@ impl Key {
         let limit =
             config.rate_limit.and_then(|rate| Some((rate, Arc::new(limiter(NonZeroU32::new(rate)?)))));
         let KeyConfig { sources, admin, in_url, .. } = config.clone();
-        Ok(Self { name: name.into(), hash, sources, admin, in_url, limit })
+        let scope = config.scope.as_deref().unwrap_or(name).into();
+        Ok(Self { name: name.into(), scope, hash, sources, admin, in_url, limit })
     }
 
     pub(super) fn is(&self, presented: &Presented) -> bool {

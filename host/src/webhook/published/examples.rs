@@ -18,7 +18,7 @@ static ANSWERS: LazyLock<Value> =
 /// Adds those of one operation.
 pub(super) fn add(path: &str, operation: &mut Value) {
     for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
-        let example = parameter["name"].as_str().and_then(|name| of_parameter(path, name));
+        let example = parameter["name"].as_str().and_then(of_parameter);
         if let Some(example) = example.filter(|_| parameter.get("example").is_none()) {
             parameter["example"] = example;
         }
@@ -36,21 +36,18 @@ pub(super) fn add(path: &str, operation: &mut Value) {
     }
 }
 
-fn of_parameter(path: &str, name: &str) -> Option<Value> {
+fn of_parameter(name: &str) -> Option<Value> {
     Some(match name {
         "source" => "alertmanager".into(),
         "workflow_id" => "alert-security-20241201-143022-20241201-143022".into(),
         "name" => "slack".into(),
-        "all" => false.into(),
+        "all" | "acknowledged" | "ended" => false.into(),
+        "open" | "stale" => true.into(),
         "timeout" => "30s".into(),
         "limit" => 50.into(),
         "cursor" => "AAEC".into(),
         "outcome" => "failed".into(),
-        "status" => "firing".into(),
         "severity" => "critical".into(),
-        "type" => "security".into(),
-        "state" if path.starts_with("/deliveries") => "parked".into(),
-        "state" => "completed".into(),
         _ => return None,
     })
 }
@@ -83,6 +80,8 @@ fn is_of(code: Code, path: &str) -> bool {
         | Code::SourceFailed
         | Code::FailingInput
         | Code::SpoolFull => is_source,
+        Code::Encrypted => path == "/alerts",
+        Code::StoreFull => path.starts_with("/webhook"),
         Code::UnknownPlugin => path.starts_with("/plugins"),
         Code::NotFound => path.starts_with("/alerts"),
         _ => true,

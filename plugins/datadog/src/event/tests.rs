@@ -27,14 +27,14 @@ fn a_triggered_event_keeps_what_people_and_routes_need() {
             "title": "[P2] [Triggered on {host:my-host}] System load is high",
             "description": "The load of **my-host** is above 5. @webhook-campanile\n\nThe monitor was last triggered at Tue Jul 29 2014 19:37:52 UTC.",
             "type": "custom", "severity": "high", "source": {"name": "Datadog", "type": "datadog"},
-            "status": "firing", "dedup_key": "5a1e9b3fb2c04d7c9f63d0e8a7c41b22",
+            "status": "firing", "dedup_key": "5a1e9b3fb2c04d7c9f63d0e8a7c41b22/11023", "vendor_level": 2,
             "context": {"environment": "production", "service": "checkout"},
             "labels": {
                 "env": "production", "host": "my-host", "monitor": "true", "role": "computing-node", "service": "checkout",
             },
             "links": [{"href": "https://app.datadoghq.com/event/event?id=1234567", "text": "Datadog"}],
             "data": {
-                "timestamp": "2014-07-29T19:37:52.000000Z", "monitor_id": "1234", "transition": "Triggered", "type": "error",
+                "timestamp": "2014-07-29T19:37:52.000000Z", "cycle": "5a1e9b3fb2c04d7c9f63d0e8a7c41b22", "monitor_id": "1234", "transition": "Triggered", "type": "error",
                 "metric": "system.load.1", "query": "avg(last_5m):avg:system.load.1{*} by {host} > 5",
                 "scope": "host:my-host", "aggreg": "9bd4ac313a4d1e8fae2482df7b77628", "id": "1234567",
                 "org": {"id": "11023", "name": "Example Inc."},
@@ -106,8 +106,8 @@ fn the_severity_is_the_priority_else_that_of_the_transition_else_that_of_the_typ
 #[test]
 fn the_identity_is_the_first_that_datadog_knows() {
     let key = |values: &[(&str, &str)]| with(values).0["dedup_key"].clone();
-    assert_eq!(key(&[("cycle", "$ALERT_CYCLE_KEY")]), "9bd4ac313a4d1e8fae2482df7b77628");
-    assert_eq!(key(&[("cycle", ""), ("aggreg", "")]), "1234/host:my-host");
+    assert_eq!(key(&[("cycle", "$ALERT_CYCLE_KEY")]), "9bd4ac313a4d1e8fae2482df7b77628/11023");
+    assert_eq!(key(&[("cycle", ""), ("aggreg", "")]), "1234/host:my-host/11023");
     let (alert, warnings) = with(&[("cycle", ""), ("aggreg", ""), ("monitor_id", ""), ("date", "today")]);
     assert_eq!(alert.get("dedup_key"), None);
     assert_eq!(
@@ -120,9 +120,39 @@ fn the_identity_is_the_first_that_datadog_knows() {
 }
 
 #[test]
+fn each_event_of_no_monitor_is_an_alert_of_its_own() {
+    let other = [("cycle", ""), ("monitor_id", ""), ("transition", "$ALERT_TRANSITION")];
+    let (alert, _) = with(&other);
+    assert_eq!((&alert["momentary"], alert.get("dedup_key")), (&json!(true), None));
+    let (monitored, _) = with(&[("cycle", ""), ("transition", "")]);
+    assert_eq!(
+        (monitored.get("momentary"), &monitored["dedup_key"]),
+        (None, &json!("9bd4ac313a4d1e8fae2482df7b77628/11023"))
+    );
+}
+
+#[test]
+fn the_level_is_that_of_the_transition_else_of_the_type() {
+    for (transition, kind, level) in [
+        ("Triggered", "error", json!(2)),
+        ("Re-Warn", "warning", json!(1)),
+        ("No Data", "error", json!(0)),
+        ("Renotify", "error", json!(2)),
+        ("Renotify", "warning", json!(1)),
+        ("Recovered", "success", json!(null)),
+    ] {
+        let (alert, _) = with(&[("transition", transition), ("type", kind)]);
+        assert_eq!(alert["vendor_level"], level, "{transition} {kind}");
+    }
+}
+
+#[test]
 fn a_test_of_a_monitor_has_an_identity_of_its_own() {
     let (test, warnings) = decoded(include_str!("../../payloads/test.json"));
-    assert_eq!((&test["status"], &test["dedup_key"]), (&json!("resolved"), &json!("test-1234/host:my-host")));
+    assert_eq!(
+        (&test["status"], &test["dedup_key"]),
+        (&json!("resolved"), &json!("test-1234/host:my-host/11023"))
+    );
     assert!(warnings.is_empty(), "{warnings:?}");
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Settings, Severity, odd, rfc3339};
 use crate::types::Status;
-use crate::{key, one_line, short_line};
+use crate::{digest, key, one_line, short_line};
 
 /// What the host takes at most, in characters.
 const TITLE: usize = 1_024;
@@ -105,6 +105,39 @@ impl Draft {
             given if given.is_empty() => self,
             given => self.set("dedup_key", json!(key(&given, KEY))),
         }
+    }
+
+    /// Its key counts within this alone, such as the vendor's organisation.
+    pub fn within(self, scope: Option<&str>) -> Self {
+        match (scope, self.fields.get("dedup_key").and_then(Value::as_str)) {
+            (Some(scope), Some(key)) => {
+                let key = format!("{key}/{scope}");
+                self.dedup_key(&key)
+            }
+            _ => self,
+        }
+    }
+
+    /// Its key counts within this credential alone. No more than a hash of it leaves the plugin, of which the host keeps another.
+    pub fn within_secret(self, credential: &str) -> Self {
+        self.set("secret_scope", json!(digest(credential)))
+    }
+
+    /// It has no end, if it fires: nothing will resolve it, and it is never open.
+    pub fn momentary(self) -> Self {
+        let is_firing = self.fields["status"] == "firing";
+        if is_firing { self.set("momentary", json!(true)) } else { self }
+    }
+
+    /// It has no end, and no key: each post is another one.
+    pub fn single(mut self) -> Self {
+        self.fields.remove("dedup_key");
+        self.momentary()
+    }
+
+    /// How bad it is on the vendor's own scale, of which higher is worse.
+    pub fn level(self, level: i64) -> Self {
+        self.set("vendor_level", json!(level))
     }
 
     /// When it began.
@@ -424,5 +457,37 @@ mod tests {
         let (one, other) = (key(&"x".repeat(250)), key(&format!("{}y", "x".repeat(249))));
         assert_eq!(one["dedup_key"].as_str().unwrap().chars().count(), 200);
         assert_ne!(one["dedup_key"], other["dedup_key"]);
+    }
+
+    #[test]
+    fn a_key_counts_within_what_the_vendor_scopes_it_by() {
+        let draft = |key| Draft::new("", &settings(), Status::Firing, None).dedup_key(key);
+        let key = |draft: Draft| draft.finish().0["dedup_key"].clone();
+        assert_eq!(key(draft("k").within(Some("7"))), "k/7");
+        assert_eq!(
+            (key(draft("k").within(None)), key(draft("").within(Some("7")))),
+            (json!("k"), Value::Null)
+        );
+        let long = "x".repeat(200);
+        assert_ne!(key(draft(&long).within(Some("7"))), key(draft(&long).within(Some("8"))));
+    }
+
+    #[test]
+    fn a_credential_does_not_leave_the_plugin() {
+        let (alert, _) = Draft::new("", &settings(), Status::Firing, None).within_secret("R0TEAMA").finish();
+        assert_eq!(alert["secret_scope"].as_str().map(str::len), Some(32));
+        assert!(!alert.to_string().contains("R0TEAMA"));
+    }
+
+    #[test]
+    fn what_has_no_end_says_so() {
+        let draft = || Draft::new("", &settings(), Status::Firing, None).dedup_key("k").level(2);
+        let (momentary, _) = draft().momentary().finish();
+        assert_eq!((&momentary["momentary"], &momentary["dedup_key"]), (&json!(true), &json!("k")));
+        let (single, _) = draft().single().finish();
+        assert_eq!((&single["momentary"], single.get("dedup_key")), (&json!(true), None));
+        assert_eq!(single["vendor_level"], 2);
+        let (end, _) = Draft::new("", &settings(), Status::Resolved, None).momentary().finish();
+        assert_eq!(end.get("momentary"), None);
     }
 }

@@ -54,22 +54,25 @@ impl Document {
     }
 }
 
+impl Document {
+    /// The id of the alert's life, the same for all notifications of it: `thread_id` of its document, which the host adds.
+    pub fn thread_id(&self) -> Option<&str> {
+        self.text("/thread_id")
+    }
+}
+
 impl Change {
+    /// The id of the life that this change belongs to.
+    pub fn thread_id<'a>(&'a self, document: &'a Document) -> &'a str {
+        document.thread_id().unwrap_or(&self.alert.id)
+    }
+
     /// How the alert stands: `resolved`, else `acknowledged` if somebody took it over, else the outcome.
     pub fn state(&self, document: &Document) -> &'static str {
         match (self.alert.status, document.acknowledgement()) {
             (Status::Resolved, _) => "resolved",
             (Status::Firing, Some(_)) => "acknowledged",
             (Status::Firing, None) => self.outcome.as_str(),
-        }
-    }
-
-    /// The id of the firing that this change belongs to: that of a resolve has `-resolved` behind it.
-    pub fn firing_id(&self) -> &str {
-        let id = self.alert.id.as_str();
-        match self.alert.status {
-            Status::Resolved => id.strip_suffix("-resolved").unwrap_or(id),
-            Status::Firing => id,
         }
     }
 
@@ -155,9 +158,12 @@ mod tests {
     }
 
     #[test]
-    fn firing_and_resolve_share_an_id() {
-        let ids = [change(&json!({}), Outcome::Delivered), ended(&json!({}), Outcome::Delivered)];
-        assert!(ids.iter().all(|change| change.firing_id() == "alert-1"));
+    fn all_notifications_of_a_life_share_an_id() {
+        let value = json!({ "thread_id": "alert-0" });
+        let changes = [change(&value, Outcome::Delivered), ended(&value, Outcome::Delivered)];
+        assert!(changes.iter().all(|change| change.thread_id(&document(&value)) == "alert-0"));
+        let without = document(&json!({}));
+        assert_eq!(change(&json!({}), Outcome::Delivered).thread_id(&without), "alert-1");
     }
 
     #[test]

@@ -201,3 +201,20 @@ fn the_path_chooses_the_mapping() {
         "{refused}"
     );
 }
+
+#[test]
+fn a_scale_of_the_systems_own_becomes_the_level() {
+    let mapping = [("title", "t"), ("vendor-level", "/level")];
+    let found = alerts(&mapping, &json!([{"level": 3}, {"level": "4"}, {"level": -1}, {}]));
+    let levels: Vec<_> = found.iter().map(|alert| alert["vendor_level"].clone()).collect();
+    assert_eq!(levels, [json!(3), json!(4), json!(-1), json!(null)]);
+    let sheet = tried(&mapping, &json!({"level": 1.5})).unwrap();
+    assert_eq!(sheet.warnings, [": 1.5 is not an integer for `vendor-level`, such as 2: left out"]);
+}
+
+#[test]
+fn the_alerts_of_a_mapping_may_have_no_end() {
+    let mapping = |momentary| [("title", "t"), ("key", "/id"), ("momentary", momentary)];
+    assert_eq!(alerts(&mapping("true"), &json!({"id": 7}))[0]["momentary"], true);
+    assert_eq!(alerts(&mapping("false"), &json!({"id": 7}))[0].get("momentary"), None);
+}

@@ -43,7 +43,7 @@ fn a_problem_keeps_what_people_and_routes_need() {
             "title": "Load average is too high (per CPU load over 1.5 for 5m)",
             "description": "Problem started at 08:14:31 on 2026.03.02\r\nHost: db-1\r\nSeverity: High",
             "type": "infrastructure", "severity": "high", "source": {"name": "Zabbix", "type": "zabbix"},
-            "status": "firing", "dedup_key": "5021944",
+            "status": "firing", "dedup_key": "5021944/https://zabbix.example.com", "vendor_level": 4,
             "context": {"environment": "production", "service": "checkout"},
             "labels": {
                 "class": "os", "component": "cpu,load", "env": "production", "scope": "true", "service": "checkout",
@@ -57,7 +57,7 @@ fn a_problem_keeps_what_people_and_routes_need() {
                 {"href": "https://runbooks.example.com/load", "text": "Trigger"},
             ],
             "data": {
-                "event_date": "2026.03.02", "event_time": "08:14:31", "event_opdata": "Load averages(1m 5m 15m): (9.1 8.2 4.0)",
+                "event_id": "5021944", "event_date": "2026.03.02", "event_time": "08:14:31", "event_opdata": "Load averages(1m 5m 15m): (9.1 8.2 4.0)",
                 "host_ip": "10.0.0.12", "trigger_id": "23101",
             },
         })
@@ -83,7 +83,7 @@ fn an_acknowledgement_makes_no_alert_and_another_severity_does() {
     let worse = alert(include_str!("../../payloads/severity-changed.json"));
     assert_eq!(
         (&worse["status"], &worse["severity"], &worse["dedup_key"]),
-        (&json!("firing"), &json!("critical"), &json!("5021944"))
+        (&json!("firing"), &json!("critical"), &alert(PROBLEM)["dedup_key"])
     );
     let over = [("event_value", json!("0")), ("event_update_status", json!("1"))];
     assert!(found(&with(&over)).0.is_empty());
@@ -113,6 +113,21 @@ fn the_severity_is_that_of_the_number() {
 }
 
 #[test]
+fn what_is_of_one_severity_here_has_levels_of_zabbix() {
+    let found = |number: &str| alert(&with(&[("event_nseverity", json!(number))]));
+    let (warning, average) = (found("2"), found("3"));
+    assert_eq!(warning["severity"], average["severity"]);
+    assert_eq!((&warning["vendor_level"], &average["vendor_level"]), (&json!(2), &json!(3)));
+}
+
+#[test]
+fn events_of_two_servers_with_one_number_are_two_alerts() {
+    let key = |url: &str| alert(&with(&[("zabbix_url", json!(url))]))["dedup_key"].clone();
+    assert_eq!(key("https://zabbix-eu.example/"), "5021944/https://zabbix-eu.example");
+    assert_eq!(key("{$ZABBIX.URL}"), "5021944");
+}
+
+#[test]
 fn a_service_has_its_own_name_and_the_severity_of_its_update() {
     let service = alert(include_str!("../../payloads/service.json"));
     assert_eq!(
@@ -133,6 +148,7 @@ fn discovery_knows_no_recovery() {
         (&json!("firing"), &json!("Discovery: UP 10.0.0.77"))
     );
     assert_eq!((discovered.get("labels"), discovered.get("links")), (None, None));
+    assert_eq!(discovered["momentary"], true);
 }
 
 #[test]

@@ -52,7 +52,10 @@ fn damaged_databases_are_named_with_the_way_out() {
     for (database, expected) in cases {
         let directory = Directory::with(&[("version", b"1.9.1"), ("temporal.db", database)]);
         let text = directory.refusal();
-        assert!(text.contains(expected) && text.contains("restore") && text.contains("lost"), "{text}");
+        assert!(
+            text.contains(expected) && text.contains("restore") && text.contains("started again"),
+            "{text}"
+        );
     }
 }
 
