@@ -7,9 +7,12 @@ use campanile_store::{
     StoreError,
 };
 
+use harness::until;
+use sqlx::Connection;
+
 use crate::on_both;
 use crate::places::Place;
-use crate::samples::{ended, firing, request, unidentified};
+use crate::samples::{ended, firing, named, request, unidentified};
 
 on_both!(
     all_that_is_readable_is_rewritten_once,
@@ -149,4 +152,34 @@ async fn a_store_says_with_which_key_it_is_encrypted(place: Place) {
     store.begin_encryption("two", b"other", Some(&one)).await.unwrap();
     store.end_encryption("one").await.unwrap();
     assert!(!store.encryption().await.unwrap().unwrap().is_whole, "it is the other key's now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn encryption_waits_for_what_is_written_in_the_clear() {
+    let place = Place::postgres().await;
+    let (keyless, keyed) = (place.open().await, place.open().await);
+    keyless.write_in_the_clear();
+    // Another transaction has the request's id, so that the keyless host waits in the middle of its own.
+    let post = named("held-up", vec![firing("db-1")]);
+    let mut connection = place.connection().await;
+    let mut other = connection.begin().await.unwrap();
+    let sql = "INSERT INTO requests (number, digest, content, origin, answer, received_at) VALUES (-1, $1, $1, $1, $1, 0)";
+    let digest = post.id.unwrap().digest;
+    sqlx::query(sql).bind(digest.as_slice()).execute(&mut *other).await.unwrap();
+    let accepting = tokio::spawn({
+        let keyless = keyless.clone();
+        async move { keyless.accept(post).await }
+    });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    until("the keyless host waits", async || (place.number(waiting).await == 1).then_some(())).await;
+    let mut encrypting = std::pin::pin!(keyed.begin_encryption("key", b"proof", None));
+    tokio::select! {
+        _ = &mut encrypting => panic!("it did not wait"),
+        () = until("the keyed host waits", async || (place.number(waiting).await == 2).then_some(())) => {}
+    }
+    other.rollback().await.unwrap();
+    accepting.await.unwrap().unwrap();
+    encrypting.await.unwrap();
+    let refused = keyless.accept(request(vec![firing("db-2")])).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Encrypted { .. }), "{refused:?}");
 }

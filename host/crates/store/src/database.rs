@@ -279,8 +279,17 @@ impl Database {
     /// Begins a transaction that writes.
     pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
         let mut transaction = Transaction(self.writer().await?);
-        execute(&mut transaction, self.kind.begin(), []).await?;
+        // Who begins to encrypt waits for those that write in the clear, and these for it.
+        let begin = match self.kind {
+            Kind::Postgres if self.writes_in_the_clear() => "BEGIN; LOCK TABLE store IN ROW SHARE MODE",
+            kind => kind.begin(),
+        };
+        sqlx::raw_sql(begin).execute(&mut *transaction).await?;
         Ok(transaction)
+    }
+
+    fn writes_in_the_clear(&self) -> bool {
+        self.writes_in_the_clear.load(Ordering::Relaxed)
     }
 
     /// A connection that writes.
@@ -316,7 +325,7 @@ impl Database {
         let known = known_schema();
         match key {
             _ if found > known => Err(StoreError::NewerSchema { found, known }),
-            Some(key) if self.writes_in_the_clear.load(Ordering::Relaxed) => {
+            Some(key) if self.writes_in_the_clear() => {
                 Err(StoreError::Encrypted { location: self.location.to_string(), key })
             }
             _ => Ok(now),

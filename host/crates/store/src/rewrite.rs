@@ -76,6 +76,10 @@ impl Store {
         let sql = "UPDATE store SET encrypted_with = $1, encryption_proof = $2, is_rewritten = 0 \
              WHERE encrypted_with IS NOT DISTINCT FROM $3";
         let mut transaction = begin(&self.database).await?;
+        if self.database.kind == Kind::Postgres {
+            // What others write in the clear comes to its end first, and is rewritten then.
+            execute(&mut transaction, "LOCK TABLE store IN EXCLUSIVE MODE", []).await?;
+        }
         let changed = execute(&mut transaction, sql, [key.into(), proof.into(), before.into()]).await?;
         transaction.commit().await?;
         let raced = || StoreError::Unavailable("another host has begun to encrypt it".to_owned());

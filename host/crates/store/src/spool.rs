@@ -342,6 +342,7 @@ async fn change(
     values: impl IntoIterator<Item = Value>,
 ) -> Result<(), StoreError> {
     let mut transaction = database.begin().await?;
+    database.now(&mut transaction).await?;
     execute(&mut transaction, sql, values).await?;
     transaction.commit().await
 }
