@@ -156,13 +156,15 @@ impl Found {
     /// Accepts the alerts, and gives the answer. A vendor that gives one id to two deliveries has two deliveries,
     /// not a refusal that it would never come back from.
     pub(super) async fn hand_over(self, surroundings: &Surroundings) -> Result<Response, ApiError> {
-        let Self { mut arrival, mut request, reply } = self;
+        let Self { arrival, request, reply } = self;
         let warnings = arrival.warnings.clone();
         if request.alerts.is_empty() {
             return Ok(answer(WebhookResponse::nothing(warnings), reply));
         }
-        let accepted = match accept(surroundings, arrival.clone(), request.clone()).await {
-            Err(error) if error.code() == Code::BatchIdReused => {
+        // Only one with an id can meet another with the same.
+        let again = request.batch_id.is_some().then(|| (arrival.clone(), request.clone()));
+        let accepted = match (accept(surroundings, arrival, request).await, again) {
+            (Err(error), Some((mut arrival, mut request))) if error.code() == Code::BatchIdReused => {
                 let id = request.batch_id.take().unwrap_or_default();
                 let warning =
                     format!("the delivery {id} was there before with other alerts: taken as another one");
@@ -170,7 +172,7 @@ impl Found {
                 arrival.warnings.push(warning);
                 accept(surroundings, arrival, request).await?
             }
-            taken => taken?,
+            (taken, _) => taken?,
         };
         let response = WebhookResponse { warnings, ..WebhookResponse::accepted(&accepted.alerts, None) };
         Ok(answer(response, reply))
