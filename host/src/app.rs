@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use rustix::fs::Mode;
 use temporalio_common::telemetry::metrics::TemporalMeter;
 use temporalio_sdk::Runtime;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -106,22 +107,20 @@ pub struct App {
 }
 
 impl App {
-    /// Builds the process: listener, plugins, Temporal. The listener answers from the first moment. Fails on what an
-    /// operator has to mend; a plugin that cannot be loaded or a Temporal that cannot be reached is not among that.
-    pub async fn build(config: Config, mut kept: Kept) -> anyhow::Result<Self> {
+    /// Builds the process: listener, plugins, Temporal. The listener answers from the first moment, on the threads of `accepting`, which
+    /// write the store, too. Fails on what an operator has to mend; a plugin that cannot be loaded or a Temporal that cannot be reached is
+    /// not among that.
+    pub async fn build(config: Config, mut kept: Kept, accepting: &Handle) -> anyhow::Result<Self> {
         check_door(&config, &kept).map_err(|fault| unusable(&[fault]))?;
         let router = routes(&config)?;
         let access = LiveAccess::from(std::mem::take(&mut kept.live.access));
         let (metrics, runtime, meter) = Metrics::init()?;
         let tls = config.file.tls.clone().map(Tls::start).transpose().map_err(|fault| unusable(&[fault]))?;
-        let door = Door::bind(&config.listen).await.with_context(|| {
-            format!("cannot listen on {}: choose another address with --listen", config.listen)
-        })?;
-        let front = Front::open(door, tls);
+        let front = accepting.spawn(open_front(config.listen.clone(), tls)).await??;
         keep_files_private(&config.data_dir);
         let (last_resort, codec) = (kept.last_resort.take(), kept.codec.take());
         front.at_stage(if codec.is_some() { ENCRYPTING } else { "opening the store" });
-        let store = open_store(&config, codec.clone()).await?;
+        let store = accepting.spawn(open_store(config.clone(), codec.clone())).await??;
         let records = Records::new(store.clone(), codec.clone());
         let off_limits = OffLimits::default();
         if let Listen::Tcp(address) = front.address() {
@@ -375,8 +374,16 @@ fn roots(egress: &EgressConfig) -> anyhow::Result<Vec<reqwest::Certificate>> {
     Ok(roots)
 }
 
+/// The listener.
+async fn open_front(listen: Listen, tls: Option<Tls>) -> anyhow::Result<Front> {
+    let door = Door::bind(&listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}: choose another address with --listen"))?;
+    Ok(Front::open(door, tls))
+}
+
 /// The store.
-async fn open_store(config: &Config, codec: Option<Codec>) -> anyhow::Result<StoreHandle> {
+async fn open_store(config: Config, codec: Option<Codec>) -> anyhow::Result<StoreHandle> {
     let store = &config.file.store;
     if config.role != Role::All && store.url.is_none() {
         let role = config.role.as_str();

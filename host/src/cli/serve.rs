@@ -4,11 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Args;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::app::{App, Kept, unusable};
 use crate::config::{Config, Flags};
+use crate::niceness;
 use crate::plugin::raise_descriptor_limit;
 use crate::telemetry;
 
@@ -25,7 +27,9 @@ impl Serve {
         let descriptors = raise_descriptor_limit();
         tracing::debug!(descriptors, "limit on open files");
         let kept = Kept::read(&config).map_err(|faults| unusable(&faults))?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let accepting = Builder::new_multi_thread().thread_name("accept").enable_all().build()?;
+        let runtime =
+            Builder::new_multi_thread().on_thread_start(niceness::yield_to_webhook).enable_all().build()?;
         let result = runtime.block_on(async {
             let mut signals = Signals::new()?;
             let (stop, mut stopping) = watch::channel(false);
@@ -35,7 +39,7 @@ impl Serve {
                     let _ = stopping.wait_for(|stop| *stop).await;
                 };
                 let app = tokio::select! {
-                    app = App::build(config, kept) => app?,
+                    app = App::build(config, kept, accepting.handle()) => app?,
                     () = told() => return Ok(()),
                 };
                 app.run(told()).await
@@ -53,6 +57,7 @@ impl Serve {
         });
         // Whatever still runs has had its time.
         runtime.shutdown_background();
+        accepting.shutdown_background();
         result.map(|()| ExitCode::SUCCESS)
     }
 }
