@@ -78,7 +78,7 @@ pub struct Flags {
     /// Plugin directory [default: plugins.d]
     #[arg(long, env = "CAMPANILE_PLUGINS", value_name = "DIR")]
     pub plugins: Option<PathBuf>,
-    /// Data directory: the embedded server's database, the compile cache [default: data]
+    /// Data directory: the store without --store-url, the embedded server's database, the compile cache [default: data]
     #[arg(long, env = "CAMPANILE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// What this process does [default: all]

@@ -1,5 +1,7 @@
 //! What a store keeps and forgets, how full it may be, and its copies.
 
+use std::time::{Duration, Instant};
+
 use campanile_store::{
     Check, Filter, Limits, Location, Outcome, Store, StoreError, StoreReader, copy_database,
 };
@@ -127,6 +129,51 @@ async fn the_log_stays_short_beside_a_reader() {
     assert!(longest < 256 << 20, "{longest} bytes for 300 MiB");
 }
 
+/// Some 300 posts a second beside readers.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes an hour; `TESTS_MINUTES=5` is five minutes"]
+async fn the_log_stays_short_for_an_hour() {
+    let minutes = std::env::var("TESTS_MINUTES").map_or(60, |minutes| minutes.parse().unwrap());
+    let end = Instant::now() + Duration::from_secs(60 * minutes);
+    let place = Place::file();
+    let limits = Limits { pending: 100_000_000, ..Limits::default() };
+    let store = Store::open(place.location.clone(), limits).await.unwrap();
+    let posting = (0..32).map(|sender| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for number in (sender..).step_by(32).take_while(|_| Instant::now() < end) {
+                let mut alert = unidentified(number);
+                alert.document = vec![b'x'; 4 << 10];
+                store.accept(request(vec![alert])).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+    });
+    let posting: Vec<_> = posting.collect();
+    let reading = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let text = Filter { text: Some("no such words".to_owned()), ..Filter::default() };
+            while Instant::now() < end {
+                store.list(&Filter::default(), None, 1_000).await.unwrap();
+                store.list(&text, None, 50).await.unwrap();
+            }
+        }
+    });
+    let Location::File(file) = &place.location else { unreachable!("it is a file") };
+    let log = file.with_extension("sqlite-wal");
+    let mut longest = 0;
+    while Instant::now() < end {
+        longest = longest.max(log.metadata().unwrap().len());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for task in posting.into_iter().chain([reading]) {
+        task.await.unwrap();
+    }
+    println!("{minutes} minutes, {} alerts: the log had at most {} MiB", store.pending(), longest >> 20);
+    assert!(longest < 256 << 20, "{longest} bytes");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_read_holds_up_no_post() {
     let place = Place::file();
@@ -136,13 +183,13 @@ async fn a_long_read_holds_up_no_post() {
     sqlx::query("BEGIN").execute(&mut reader).await.unwrap();
     sqlx::query("SELECT count(*) FROM notifications").fetch_all(&mut reader).await.unwrap();
     // More than a log may have, for longer than the store looks the other way.
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let mut number = 1;
-    while number < 60 || began.elapsed() < std::time::Duration::from_secs(7) {
+    while number < 60 || began.elapsed() < Duration::from_secs(7) {
         let mut alert = unidentified(number);
         alert.document = vec![b'x'; 2 << 20];
         store.accept(request(vec![alert])).await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
         number += 1;
     }
     sqlx::query("COMMIT").execute(&mut reader).await.unwrap();

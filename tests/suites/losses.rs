@@ -164,7 +164,7 @@ async fn temporals_database_is_cut_back_to_random_points() {
         let sender = tokio::spawn(posting(move || url.clone(), stop.clone()));
         let mut copies = Vec::new();
         for number in 0..4 {
-            tokio::time::sleep(Duration::from_millis(random.u64(100..900))).await;
+            tokio::time::sleep(stretch() * random.u32(100..900)).await;
             let copy = points.path().join(format!("{round}-{number}.db"));
             copy_database(&settings.data().join("temporal/temporal.db"), &copy).await.expect("it is copied");
             copies.push(copy);
@@ -222,6 +222,12 @@ fn kills() -> usize {
     std::env::var("TESTS_KILLS").map_or(KILLS, |kills| kills.parse().expect("TESTS_KILLS is a number"))
 }
 
+/// A millisecond, or as many as `TESTS_STRETCH` says: with 200, databases are cut back by minutes.
+fn stretch() -> Duration {
+    let stretch = std::env::var("TESTS_STRETCH");
+    Duration::from_millis(stretch.map_or(1, |stretch| stretch.parse().expect("TESTS_STRETCH is a number")))
+}
+
 fn seeded() -> u64 {
     let seed = std::env::var("TESTS_SEED")
         .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
@@ -234,7 +240,7 @@ async fn posting(url: impl Fn() -> String, stop: Arc<AtomicBool>) -> BTreeSet<St
     let mut accepted = BTreeSet::new();
     while !stop.load(Ordering::Relaxed) {
         accepted.extend(post(&url(), &unique("loss ")).await);
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(20 * stretch()).await;
     }
     accepted
 }

@@ -35,7 +35,12 @@ async fn a_store_that_is_full_refuses_until_there_is_room() {
     let refused = post(1).await;
     assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("store-full")), "{refused:?}");
     assert!(refused.header("retry-after").parse::<u32>().is_ok(), "{refused:?}");
+    let (ready, health) = (host.get("/readyz").await, host.get("/health").await);
+    assert!(ready.status == 503 && ready.text.contains("as many as it may (3)"), "{ready:?}");
+    let fault = health.json()["store"]["fault"].clone();
+    assert!(health.status == 503 && fault.as_str().is_some_and(|fault| fault.contains("(3)")), "{health:?}");
     until("there is room again", async || (post(1).await.status == 200).then_some(())).await;
+    until("it is ready again", async || (host.get("/readyz").await.status == 200).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -74,7 +74,7 @@ impl Database {
     /// Notes what a new database is to be.
     fn begin(&self, version: &str) -> Result<(), EmbeddedError> {
         let database = self.file.display();
-        tracing::info!(%database, "no temporal database is there yet: a new one begins, without alerts and ledgers");
+        tracing::info!(%database, "no temporal database is there yet: a new one begins, and the store keeps the alerts");
         self.write(PARTITIONS, "1")?;
         self.write(STARTING, version)
     }
