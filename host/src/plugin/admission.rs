@@ -1,7 +1,7 @@
 //! Who may call next. A call needs a place among its plugin's own, a place among all, and its memory limit out of the
 //! host's budget; who has to wait does so by severity, then in favour of the plugin and the sender with the fewest calls,
-//! then in order of arrival. The last places are for plugins that run no call at all, and a plugin's last place for senders
-//! that it runs no call of, so slow ones never take the others' turns.
+//! then in order of arrival. The last places are for plugins that run no call at all, and a plugin's last places for critical
+//! alerts and for senders that it runs no call of, so slow ones never take the others' turns.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -17,8 +17,8 @@ use crate::alert::{Sender, Severity};
 
 /// Of so many places one is kept for plugins that run no call.
 const KEPT: u32 = 4;
-/// A plugin with so many places or more keeps one for senders that it runs no call of.
-const SHARED: u32 = 4;
+/// Of a plugin's places, one in so many is kept for critical alerts; the last of them for senders that it runs no call of.
+const RESERVED: u32 = 4;
 
 /// The gate of one host.
 pub(super) struct Admission {
@@ -100,7 +100,7 @@ impl Admission {
         match tokio::time::timeout(patience, &mut queued.permit).await {
             Ok(Ok(permit)) => Ok(permit),
             // It may have come at the last moment.
-            _ => queued.permit.try_recv().map_err(|_| self.busy(plugin, bounds, patience)),
+            _ => queued.permit.try_recv().map_err(|_| self.busy(plugin, bounds, severity, patience)),
         }
     }
 
@@ -135,11 +135,15 @@ impl Admission {
         }
     }
 
-    fn busy(&self, plugin: &str, bounds: &Bounds, patience: Duration) -> CallError {
+    fn busy(&self, plugin: &str, bounds: &Bounds, severity: Severity, patience: Duration) -> CallError {
         let state = self.state.lock();
-        let running = state.lanes.get(plugin).map_or(0, |lane| lane.running);
-        let why = if running + kept_of(bounds.concurrency) >= bounds.concurrency {
+        let (running, most) = (state.lanes.get(plugin).map_or(0, |lane| lane.running), bounds.concurrency);
+        let why = if running >= most {
             format!("{running} are running, which is its limit (`concurrency`)")
+        } else if running + reserved(most, severity, true) >= most {
+            format!(
+                "{running} are running, and the last of its {most} places (`concurrency`) are for critical alerts and other senders"
+            )
         } else if state.free_places <= self.kept() {
             format!("all {} places of this host are taken, over all plugins", self.places)
         } else {
@@ -211,18 +215,26 @@ impl Head<'_> {
 
 impl Lane {
     fn head(&self) -> Option<Head<'_>> {
-        let is_last = self.running + kept_of(self.concurrency) >= self.concurrency;
-        let may_start = |share: &Share| !is_last || share.running == 0;
-        let shares = self.senders.iter().filter(|(_, share)| may_start(share));
-        let heads = shares
+        let heads = self
+            .senders
+            .iter()
             .filter_map(|(sender, share)| Some(Head { sender, share, turn: *share.waiting.keys().next()? }));
+        let heads = heads.filter(|Head { share, turn: (Reverse(severity), _), .. }| {
+            self.running + reserved(self.concurrency, *severity, share.running > 0) < self.concurrency
+        });
         heads.min_by_key(|head| (head.turn.0, head.order()))
     }
 }
 
-/// How many of a plugin's places are for senders that it runs no call of.
-fn kept_of(concurrency: u32) -> u32 {
-    u32::from(concurrency >= SHARED)
+/// How many of a plugin's places are not for a call of this severity, by whether a call of its sender runs already.
+fn reserved(concurrency: u32, severity: Severity, is_running: bool) -> u32 {
+    let for_others = concurrency / RESERVED;
+    match (severity, is_running) {
+        (Severity::Critical, true) => for_others.min(1),
+        (Severity::Critical, false) => 0,
+        (_, true) => for_others,
+        (_, false) => for_others.saturating_sub(1),
+    }
 }
 
 impl Drop for Permit {

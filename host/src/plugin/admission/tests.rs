@@ -38,12 +38,25 @@ fn sender(name: &str) -> Sender {
 }
 
 #[tokio::test]
-async fn a_plugins_last_place_is_for_a_sender_that_runs_nothing() {
+async fn a_plugins_last_places_are_for_other_senders_and_critical_alerts() {
     let (gate, bounds, greedy) = (Admission::new(64, GIB), bounds(8, 1), sender("greedy"));
     let held: Vec<_> = (0..100).filter_map(|_| now_from(&gate, "a", &bounds, &greedy)).collect();
-    assert_eq!(held.len(), 7);
+    assert_eq!(held.len(), 6);
     let other = now_from(&gate, "a", &bounds, &sender("other"));
     assert!(other.is_some() && now_from(&gate, "a", &bounds, &sender("third")).is_none());
+    let critical = |name: &'static str| {
+        let (gate, bounds) = (gate.clone(), bounds.clone());
+        let sender = if name == "greedy" { greedy.clone() } else { sender(name) };
+        async move {
+            let patience = Duration::from_millis(5);
+            gate.admit(&"a".into(), &bounds, &sender, Severity::Critical, patience).await
+        }
+    };
+    let error = critical("greedy").await.err().unwrap();
+    assert!(error.message.contains("7 are running, and the last of its 8 places"), "{error}");
+    assert!(critical("third").await.is_ok());
+    drop(held);
+    assert!(critical("greedy").await.is_ok());
     assert!(now_from(&gate, "b", &bounds, &greedy).is_some(), "another plugin has places of its own");
 }
 
