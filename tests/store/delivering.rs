@@ -223,17 +223,21 @@ async fn an_end_wakes_who_waits_for_it(place: Place) {
     let store = place.open().await;
     let (id, _) = accept(&store, firing("db-1")).await;
     let soon = Instant::now() + Duration::from_millis(20);
-    assert_eq!(store.wait(&id, soon).await.unwrap().unwrap().ended_at, None, "it is not at its end");
+    assert_eq!(store.wait(&[&id], soon).await.unwrap()[0].ended_at, None, "it is not at its end");
+    let (over, _) = accept(&store, firing("db-2")).await;
+    store.end(ended(&over, Outcome::Failed, b"")).await.unwrap();
     let until = Instant::now() + Duration::from_secs(60);
     let waiting = (0..3).map(|_| {
-        let (store, id) = (store.clone(), id.clone());
-        tokio::spawn(async move { store.wait(&id, until).await })
+        let (store, id, over) = (store.clone(), id.clone(), over.clone());
+        tokio::spawn(async move { store.wait(&[&id, &over, "unknown"], until).await })
     });
     let waiting = waiting.collect::<Vec<_>>();
     tokio::time::sleep(Duration::from_millis(300)).await;
     store.end(ended(&id, Outcome::Delivered, b"steps")).await.unwrap();
     for one in waiting {
-        assert_eq!(one.await.unwrap().unwrap().unwrap().outcome, Some(Outcome::Delivered));
+        let found = one.await.unwrap().unwrap();
+        let outcomes: Vec<_> = found.iter().map(|found| found.outcome).collect();
+        assert_eq!(outcomes, [Some(Outcome::Failed), Some(Outcome::Delivered)]);
     }
     assert!(Instant::now() < until, "the end was found when there was no more time to wait");
     assert_eq!(place.pending().await, 0);
@@ -247,8 +251,8 @@ async fn an_end_at_another_host_is_found(place: Place) {
     let (id, _) = accept(&store, firing("db-1")).await;
     let waiting = tokio::spawn({
         let (store, id) = (store.clone(), id.clone());
-        async move { store.wait(&id, Instant::now() + Duration::from_secs(60)).await }
+        async move { store.wait(&[&id], Instant::now() + Duration::from_secs(60)).await }
     });
     other.end(ended(&id, Outcome::Partial, b"")).await.unwrap();
-    assert_eq!(waiting.await.unwrap().unwrap().unwrap().outcome, Some(Outcome::Partial));
+    assert_eq!(waiting.await.unwrap().unwrap()[0].outcome, Some(Outcome::Partial));
 }

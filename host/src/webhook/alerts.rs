@@ -1,5 +1,6 @@
 //! Posting alerts, and asking what became of one.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::Json;
@@ -7,7 +8,6 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::HeaderMap;
 use campanile_store::{Disposition, Placed};
-use futures::future::join_all;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,11 +24,10 @@ use super::receive::{Received, overloaded, receive};
 use super::request::WebhookRequest;
 use super::response::{AlertResult, WebhookResponse, now};
 use crate::fault::{Fault, excerpt};
-use crate::ledger::{Acknowledgement, Ledger};
+use crate::ledger::Acknowledgement;
 use crate::life_table;
-use crate::records::Records;
 use crate::temporal::{
-    self, AlertFilter, AlertPage, AlertState, Found, FoundAlert, LARGEST_PAGE, Link, LookupError, Pending,
+    self, AlertFilter, AlertPage, AlertState, Found, FoundAlert, LARGEST_PAGE, Link, Pending,
 };
 
 /// How long a synchronous post waits when it does not say.
@@ -301,11 +300,20 @@ async fn results(
     deadline: Instant,
 ) -> Result<Vec<AlertResult>, ApiError> {
     let records = surroundings.records()?;
-    // All at once: each may take as long as there is, and a request holds a bounded number.
-    let results = join_all(placed.iter().map(async |placed| {
-        let ledger = ledger_by(records, &placed.id, deadline).await.unwrap_or_else(|error| {
-            tracing::warn!(alert = placed.id, %error, "no result");
-            None
+    let ids: Vec<_> = placed.iter().map(|placed| placed.id.as_str()).collect();
+    let found = async { records.store()?.wait(&ids, deadline).await };
+    // They are accepted, whatever became of them.
+    let found = found.await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "no results");
+        Vec::new()
+    });
+    let found: HashMap<_, _> = found.iter().map(|found| (found.id.as_str(), found)).collect();
+    let results = placed.iter().map(|placed| {
+        let ledger = found.get(placed.id.as_str()).and_then(|found| {
+            temporal::ledger_of(records, found).unwrap_or_else(|error| {
+                tracing::warn!(alert = placed.id, %error, "no result");
+                None
+            })
         });
         AlertResult {
             workflow_id: placed.id.clone(),
@@ -314,14 +322,8 @@ async fn results(
             outcome: ledger.as_ref().map(|ledger| ledger.outcome),
             ledger,
         }
-    }));
-    Ok(results.await)
-}
-
-/// The ledger of an alert; `None` if it is not at its end by the deadline.
-async fn ledger_by(records: &Records, id: &str, deadline: Instant) -> Result<Option<Ledger>, LookupError> {
-    let Some(kept) = records.store()?.wait(id, deadline).await? else { return Ok(None) };
-    Ok(temporal::ledger_of(records, &kept)?)
+    });
+    Ok(results.collect())
 }
 
 /// `?timeout=30s`, cut to what the operator allows.

@@ -325,26 +325,30 @@ impl Store {
         Ok(true)
     }
 
-    /// The notification with this id, once it is at its end, or as it is at `until`. `None` if there is none.
+    /// The notifications with these ids, once all of them are at their end, or as they are at `until`: without those that the store does
+    /// not know.
     ///
     /// # Errors
     ///
     /// The store does not answer.
-    pub async fn wait(&self, id: &str, until: Instant) -> Result<Option<Found>, StoreError> {
-        let Some(found) = self.find(id).await? else { return Ok(None) };
-        // Before it is looked for: what ends in between is seen.
-        let mut waiter = self.waiters.waiter(found.number);
-        loop {
-            if Instant::now() >= until || !self.ended(&[found.number]).await?.is_empty() {
-                return self.find(id).await;
-            }
-            let look = match self.database.kind {
-                Kind::Sqlite => LOOK_AT_FILE,
-                // Another host may end it.
-                Kind::Postgres => LOOK,
+    pub async fn wait(&self, ids: &[&str], until: Instant) -> Result<Vec<Found>, StoreError> {
+        let numbers = in_time(lookup::numbers(&self.database, ids)).await?;
+        // Before they are looked for: what ends in between is seen.
+        let mut waiters: Vec<_> = numbers.iter().map(|number| self.waiters.waiter(*number)).collect();
+        let look = match self.database.kind {
+            Kind::Sqlite => LOOK_AT_FILE,
+            // Another host may end it.
+            Kind::Postgres => LOOK,
+        };
+        while self.ended(&numbers).await?.len() < numbers.len() && Instant::now() < until {
+            let all = async {
+                for waiter in &mut waiters {
+                    waiter.ended().await;
+                }
             };
-            _ = timeout_at(until.min(Instant::now() + look), waiter.ended()).await;
+            _ = timeout_at(until.min(Instant::now() + look), all).await;
         }
+        in_time(lookup::find_all(&self.database, self.stale_after, numbers)).await
     }
 
     /// How the life of the notification with this id stands. `None` if there is no such notification.

@@ -7,7 +7,7 @@ use crate::StoreError;
 use crate::database::{Database, Kind};
 use crate::life::{Disposition, Micros};
 use crate::notification::{self, CLAIMED, ENDED, HELD, Outcome, STARTED, SUSPENDED, WAITING};
-use crate::sql::{Value, rows};
+use crate::sql::{Value, rows, rows_in};
 
 /// How many rows one statement of a search reads: none takes long, and none keeps the log of SQLite from being cut.
 const STRIDE: usize = 20_000;
@@ -151,6 +151,27 @@ pub(crate) async fn find(
     found.first().map(read).transpose()
 }
 
+/// The numbers of the notifications with these ids.
+pub(crate) async fn numbers(database: &Database, ids: &[&str]) -> Result<Vec<i64>, StoreError> {
+    let mut connection = database.reader().await?;
+    let values = ids.iter().map(|id| Value::from(*id)).collect();
+    let found = rows_in(&mut connection, "SELECT number FROM notifications WHERE id IN {in}", values).await?;
+    connection.put_back();
+    found.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// The notifications with these numbers, the newest first.
+pub(crate) async fn find_all(
+    database: &Database,
+    stale_after: Micros,
+    numbers: Vec<i64>,
+) -> Result<Vec<Found>, StoreError> {
+    let mut connection = database.reader().await?;
+    let found = page(&mut connection, &select(database.kind, stale_after), numbers).await?;
+    connection.put_back();
+    Ok(found)
+}
+
 /// A page of at most `most` notifications that were accepted before the one of number `before`.
 pub(crate) async fn list(
     database: &Database,
@@ -289,11 +310,8 @@ async fn page(
 ) -> Result<Vec<Found>, StoreError> {
     let sql = format!("{select} WHERE n.number IN {{in}}");
     let values = numbers.into_iter().map(Value::from).collect();
-    let mut found = crate::sql::rows_in(connection, &sql, values)
-        .await?
-        .iter()
-        .map(read)
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut found =
+        rows_in(connection, &sql, values).await?.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     found.sort_by_key(|one| std::cmp::Reverse(one.number));
     Ok(found)
 }
