@@ -302,6 +302,11 @@ impl Database {
         Ok(Borrowed { connection: self.readers.acquire().await?, is_done: false })
     }
 
+    /// A connection that reads, if one is idle.
+    pub(crate) fn idle_reader(&self) -> Option<Borrowed> {
+        Some(Borrowed { connection: self.readers.try_acquire()?, is_done: false })
+    }
+
     /// Closes its connections, and lets go of the file.
     pub(crate) async fn close(&self) {
         self.writers.close().await;

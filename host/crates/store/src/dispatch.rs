@@ -84,7 +84,7 @@ pub(crate) async fn claim(database: &Database, take: &Take) -> Result<Vec<Claim>
          LIMIT 1"
     );
     let severities = [take.severities.start(), take.severities.end()].map(|rank| i64::from(*rank).into());
-    if !finds(database, &sql, severities).await? {
+    if !may_find(database, &sql, severities).await? {
         return Ok(Vec::new());
     }
     let mut transaction = database.begin().await?;
@@ -102,13 +102,13 @@ pub(crate) async fn claim(database: &Database, take: &Take) -> Result<Vec<Claim>
     Ok(claims)
 }
 
-/// Whether a query finds something. It keeps no transaction from writing.
-async fn finds<const N: usize>(
+/// Whether a query finds something, or may: all that read are busy. It keeps no transaction from writing.
+async fn may_find<const N: usize>(
     database: &Database,
     sql: &str,
     values: [Value; N],
 ) -> Result<bool, StoreError> {
-    let mut reader = database.reader().await?;
+    let Some(mut reader) = database.idle_reader() else { return Ok(true) };
     let found = rows(&mut reader, sql, values).await?;
     reader.put_back();
     Ok(!found.is_empty())
@@ -273,7 +273,7 @@ pub(crate) async fn reclaim(
         "SELECT number FROM notifications WHERE state = {CLAIMED} AND due_at <= {} LIMIT 1",
         database.kind.clock()
     );
-    if !finds(database, &sql, []).await? {
+    if !may_find(database, &sql, []).await? {
         return Ok(Vec::new());
     }
     let mut transaction = database.begin().await?;
@@ -321,7 +321,7 @@ pub(crate) async fn release_claims(database: &Database) -> Result<(), StoreError
 /// Ends the lives whose resolve was held back long enough: from now on it waits to be started. Returns how many there were.
 pub(crate) async fn release(database: &Database) -> Result<usize, StoreError> {
     let sql = format!("SELECT number FROM lives WHERE held_until <= {} LIMIT 1", database.kind.clock());
-    if !finds(database, &sql, []).await? {
+    if !may_find(database, &sql, []).await? {
         return Ok(0);
     }
     let mut transaction = database.begin().await?;

@@ -31,10 +31,12 @@ mod standing;
 mod suspend;
 mod waiters;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Row;
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -90,6 +92,8 @@ pub struct Store {
     keepers: Arc<[AbortHandle; 3]>,
     pending_limit: u64,
     stale_after: Micros,
+    /// The threads on which it was opened: what dispatches would keep the connection that writes for as long as its own have to wait.
+    threads: Handle,
 }
 
 /// What a store may hold.
@@ -149,6 +153,7 @@ impl Store {
             keepers,
             pending_limit,
             stale_after,
+            threads: Handle::current(),
         })
     }
 
@@ -200,7 +205,8 @@ impl Store {
     ///
     /// The store does not answer.
     pub async fn claim(&self, take: &Take) -> Result<Vec<Claim>, StoreError> {
-        in_time(dispatch::claim(&self.database, take)).await
+        let take = take.clone();
+        self.on_own_threads(|database| async move { dispatch::claim(&database, &take).await }).await
     }
 
     /// Claims again what was claimed and not started in time, under the same workflows: about `most` notifications.
@@ -209,7 +215,8 @@ impl Store {
     ///
     /// The store does not answer.
     pub async fn reclaim(&self, lease: &Lease, most: usize) -> Result<Vec<Claim>, StoreError> {
-        in_time(dispatch::reclaim(&self.database, lease, most)).await
+        let lease = lease.clone();
+        self.on_own_threads(|database| async move { dispatch::reclaim(&database, &lease, most).await }).await
     }
 
     /// Notes that Temporal has started the workflows of these notifications.
@@ -218,7 +225,8 @@ impl Store {
     ///
     /// The store does not answer.
     pub async fn started(&self, numbers: &[i64]) -> Result<(), StoreError> {
-        in_time(dispatch::started(&self.database, numbers)).await
+        let numbers = numbers.to_vec();
+        self.on_own_threads(|database| async move { dispatch::started(&database, &numbers).await }).await
     }
 
     /// Those of these notifications that are at their end.
@@ -310,7 +318,7 @@ impl Store {
     ///
     /// The store does not answer.
     pub async fn release(&self) -> Result<usize, StoreError> {
-        in_time(dispatch::release(&self.database)).await
+        self.on_own_threads(|database| async move { dispatch::release(&database).await }).await
     }
 
     /// Notes what became of a notification. When this returns, it is committed and synced. False if the store does not know it.
@@ -334,15 +342,22 @@ impl Store {
     pub async fn wait(&self, ids: &[&str], until: Instant) -> Result<Vec<Found>, StoreError> {
         let numbers = in_time(lookup::numbers(&self.database, ids)).await?;
         // Before they are looked for: what ends in between is seen.
-        let mut waiters: Vec<_> = numbers.iter().map(|number| self.waiters.waiter(*number)).collect();
+        let mut waiters: BTreeMap<_, _> =
+            numbers.iter().map(|number| (*number, self.waiters.waiter(*number))).collect();
         let look = match self.database.kind {
             Kind::Sqlite => LOOK_AT_FILE,
             // Another host may end it.
             Kind::Postgres => LOOK,
         };
-        while self.ended(&numbers).await?.len() < numbers.len() && Instant::now() < until {
+        loop {
+            for number in self.ended(&numbers).await? {
+                waiters.remove(&number);
+            }
+            if waiters.is_empty() || Instant::now() >= until {
+                break;
+            }
             let all = async {
-                for waiter in &mut waiters {
+                for waiter in waiters.values_mut() {
                     waiter.ended().await;
                 }
             };
@@ -641,6 +656,15 @@ impl Store {
     /// The store does not answer.
     pub async fn prune(&self, retention: Micros) -> Result<usize, StoreError> {
         keep::prune(&self.database, retention).await
+    }
+
+    async fn on_own_threads<T, F>(&self, work: impl FnOnce(Arc<Database>) -> F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let done = self.threads.spawn(in_time(work(self.database.clone()))).await;
+        done.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
     }
 
     /// Writes all that waits, closes the connections and lets go of the file.
