@@ -1,8 +1,8 @@
 //! Which threads the kernel serves first: those that accept alerts, before those that run guests, Temporal's client and workers, and the
 //! embedded Temporal server. A burst is accepted while what was accepted before is delivered.
 
-/// How much the others yield, as in nice(1): beside a thread of ordinary priority, one of these gets a tenth of a processor.
-const NICENESS: i32 = 10;
+/// How much the others yield, as in nice(1): of a processor that it shares with one thread of ordinary priority, one of these gets a tenth.
+pub(crate) const NICENESS: i32 = 10;
 
 /// Has the calling thread, and each process that it starts, yield to the webhook's threads.
 pub(crate) fn yield_to_webhook() {

@@ -1,7 +1,7 @@
 //! Who may call next. A call needs a place among its plugin's own, a place among all, and its memory limit out of the
 //! host's budget; who has to wait does so by severity, then in favour of the plugin and the sender with the fewest calls,
-//! then in order of arrival. The last places are for plugins that run no call at all, and a plugin's last places for critical
-//! alerts and for senders that it runs no call of, so slow ones never take the others' turns.
+//! then in order of arrival. The last places are for plugins that run no call at all and for critical alerts, and a plugin's last
+//! places for critical alerts and for senders that it runs no call of, so slow ones never take the others' turns.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -17,7 +17,8 @@ use crate::alert::{Sender, Severity};
 
 /// Of so many places one is kept for plugins that run no call.
 const KEPT: u32 = 4;
-/// Of a plugin's places, one in so many is kept for critical alerts; the last of them for senders that it runs no call of.
+/// A plugin with so many places or more keeps one for senders that it runs no call of, and beside it one in so many for critical
+/// alerts.
 const RESERVED: u32 = 4;
 
 /// The gate of one host.
@@ -100,7 +101,9 @@ impl Admission {
         match tokio::time::timeout(patience, &mut queued.permit).await {
             Ok(Ok(permit)) => Ok(permit),
             // It may have come at the last moment.
-            _ => queued.permit.try_recv().map_err(|_| self.busy(plugin, bounds, severity, patience)),
+            _ => {
+                queued.permit.try_recv().map_err(|_| self.busy(plugin, bounds, (sender, severity), patience))
+            }
         }
     }
 
@@ -135,12 +138,20 @@ impl Admission {
         }
     }
 
-    fn busy(&self, plugin: &str, bounds: &Bounds, severity: Severity, patience: Duration) -> CallError {
+    fn busy(
+        &self,
+        plugin: &str,
+        bounds: &Bounds,
+        (sender, severity): (&Sender, Severity),
+        patience: Duration,
+    ) -> CallError {
         let state = self.state.lock();
-        let (running, most) = (state.lanes.get(plugin).map_or(0, |lane| lane.running), bounds.concurrency);
+        let (lane, most) = (state.lanes.get(plugin), bounds.concurrency);
+        let running = lane.map_or(0, |lane| lane.running);
+        let of_sender = lane.and_then(|lane| lane.senders.get(sender)).map_or(0, |share| share.running);
         let why = if running >= most {
             format!("{running} are running, which is its limit (`concurrency`)")
-        } else if running + reserved(most, severity, true) >= most {
+        } else if running + reserved(most, severity, of_sender > 0) >= most {
             format!(
                 "{running} are running, and the last of its {most} places (`concurrency`) are for critical alerts and other senders"
             )
@@ -164,11 +175,12 @@ impl State {
     /// The next call that may start, if one may.
     fn next(&mut self, admission: &Arc<Admission>) -> Option<(oneshot::Sender<Permit>, Permit)> {
         let kept = admission.kept();
-        let may_start = |lane: &Lane| {
-            lane.running < lane.concurrency && self.free_places > if lane.running > 0 { kept } else { 0 }
+        let may_start = |lane: &Lane, Head { turn: (Reverse(severity), _), .. }: &Head<'_>| {
+            let kept = if *severity == Severity::Critical { kept / 2 } else { kept };
+            self.free_places > if lane.running > 0 { kept } else { 0 }
         };
-        let lanes = self.lanes.iter().filter(|(_, lane)| may_start(lane));
-        let heads = lanes.filter_map(|(plugin, lane)| Some((plugin, lane, lane.head()?)));
+        let heads = self.lanes.iter().filter_map(|(plugin, lane)| Some((plugin, lane, lane.head()?)));
+        let heads = heads.filter(|(_, lane, head)| may_start(lane, head));
         let first = heads.min_by_key(|(_, lane, head)| (head.turn.0, lane.running, head.turn.1));
         let (plugin, _, Head { sender, turn, .. }) = first?;
         let (plugin, sender) = (plugin.clone(), sender.clone());
@@ -228,13 +240,9 @@ impl Lane {
 
 /// How many of a plugin's places are not for a call of this severity, by whether a call of its sender runs already.
 fn reserved(concurrency: u32, severity: Severity, is_running: bool) -> u32 {
-    let for_others = concurrency / RESERVED;
-    match (severity, is_running) {
-        (Severity::Critical, true) => for_others.min(1),
-        (Severity::Critical, false) => 0,
-        (_, true) => for_others,
-        (_, false) => for_others.saturating_sub(1),
-    }
+    let for_others = u32::from(is_running && concurrency >= RESERVED);
+    let for_critical = if severity == Severity::Critical { 0 } else { concurrency / RESERVED };
+    for_others + for_critical
 }
 
 impl Drop for Permit {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use campanile_store::life::Micros;
 use campanile_store::{Claim, Lease, Store, StoreError, Take};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -78,6 +79,8 @@ struct Shared {
     link: Link,
     receivers: Receivers,
     activities: ActivityConfig,
+    /// Where workflows are started: behind what accepts alerts.
+    threads: Handle,
     /// This process, in leases.
     host: String,
     wake: Notify,
@@ -89,13 +92,14 @@ struct Shared {
 }
 
 impl Dispatch {
-    /// The dispatcher of what is in these records.
+    /// The dispatcher of what is in these records. It starts workflows on the threads of the tokio runtime that this is called on.
     pub fn new(records: Records, link: Link, receivers: Receivers, activities: ActivityConfig) -> Self {
         Self(Arc::new(Shared {
             records,
             link,
             receivers,
             activities,
+            threads: Handle::current(),
             host: Uuid::new_v4().to_string(),
             wake: Notify::new(),
             flight: Mutex::default(),
@@ -116,7 +120,7 @@ impl Dispatch {
             self.0.flight.lock().add(&claim, Instant::now());
             self.0.starting.fetch_add(1, Ordering::Relaxed);
             let shared = self.0.clone();
-            tokio::spawn(async move {
+            self.0.threads.spawn(async move {
                 shared.clone().start(claim).await;
                 if shared.starting.fetch_sub(1, Ordering::Relaxed) == MOST_STARTING {
                     shared.wake.notify_one();

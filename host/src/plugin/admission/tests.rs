@@ -41,7 +41,7 @@ fn sender(name: &str) -> Sender {
 async fn a_plugins_last_places_are_for_other_senders_and_critical_alerts() {
     let (gate, bounds, greedy) = (Admission::new(64, GIB), bounds(8, 1), sender("greedy"));
     let held: Vec<_> = (0..100).filter_map(|_| now_from(&gate, "a", &bounds, &greedy)).collect();
-    assert_eq!(held.len(), 6);
+    assert_eq!(held.len(), 5);
     let other = now_from(&gate, "a", &bounds, &sender("other"));
     assert!(other.is_some() && now_from(&gate, "a", &bounds, &sender("third")).is_none());
     let critical = |name: &'static str| {
@@ -52,11 +52,13 @@ async fn a_plugins_last_places_are_for_other_senders_and_critical_alerts() {
             gate.admit(&"a".into(), &bounds, &sender, Severity::Critical, patience).await
         }
     };
+    let first = critical("greedy").await.unwrap();
     let error = critical("greedy").await.err().unwrap();
     assert!(error.message.contains("7 are running, and the last of its 8 places"), "{error}");
-    assert!(critical("third").await.is_ok());
-    drop(held);
-    assert!(critical("greedy").await.is_ok());
+    let last = critical("third").await.unwrap();
+    let error = critical("fourth").await.err().unwrap();
+    assert!(error.message.contains("8 are running, which is its limit"), "{error}");
+    drop((first, last));
     assert!(now_from(&gate, "b", &bounds, &greedy).is_some(), "another plugin has places of its own");
 }
 
@@ -112,6 +114,10 @@ async fn the_last_places_are_for_plugins_that_run_nothing() {
     let wide = bounds(100, 1);
     let slow: Vec<_> = (0..100).filter_map(|_| now(&gate, "slow", &wide)).collect();
     assert_eq!(slow.len(), 6, "two of eight are kept");
+    let critical = admit(&gate, "slow", wide.clone(), Severity::Critical, 5).await;
+    assert!(critical.is_ok(), "one of them for critical alerts, too");
+    assert!(admit(&gate, "slow", wide.clone(), Severity::Critical, 5).await.is_err());
+    drop(critical);
     let other = now(&gate, "other", &wide);
     assert!(other.is_some() && now(&gate, "other", &wide).is_none());
     assert!(now(&gate, "third", &wide).is_some());
