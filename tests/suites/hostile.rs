@@ -18,7 +18,7 @@ use harness::{Host, Plugin, Receiver, Settings, artifacts, project};
 use serde_json::{Value, json};
 
 /// What a hostile plugin may use up here: little, so that the tests are quick.
-const LIMITS: &str = "[retry]\nmaximum-attempts = 1\n[limits]\nquarantine-after = 0\nmemory = \"32MiB\"\ndeadline = \"600ms\"\n";
+const LIMITS: &str = "[retry]\nmaximum-attempts = 1\n[limits]\nquarantine-after = 0\nmemory = \"32MiB\"\ndeadline = \"900ms\"\n";
 
 /// The hostile guests, one of each role.
 const GUESTS: [&str; 3] = ["misbehave", "misbehave-notifier", "misbehave-updater"];
@@ -31,7 +31,7 @@ fn hostile(guest: &str) -> Plugin {
 /// The same, with more time, for tests of what it does with it.
 fn patient(guest: &str) -> Plugin {
     let Plugin { name, component, sidecar } = hostile(guest);
-    Plugin { name, component, sidecar: sidecar.replace("600ms", "1500ms") }
+    Plugin { name, component, sidecar: sidecar.replace("900ms", "1500ms") }
 }
 
 /// Settings with all hostile guests, and the canary that posts to `/canary`.

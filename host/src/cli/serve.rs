@@ -10,7 +10,6 @@ use tokio::sync::watch;
 
 use crate::app::{App, Kept, unusable};
 use crate::config::{Config, Flags};
-use crate::niceness;
 use crate::plugin::raise_descriptor_limit;
 use crate::telemetry;
 
@@ -28,8 +27,7 @@ impl Serve {
         tracing::debug!(descriptors, "limit on open files");
         let kept = Kept::read(&config).map_err(|faults| unusable(&faults))?;
         let accepting = Builder::new_multi_thread().thread_name("accept").enable_all().build()?;
-        let runtime =
-            Builder::new_multi_thread().on_thread_start(niceness::yield_to_webhook).enable_all().build()?;
+        let runtime = Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(async {
             let mut signals = Signals::new()?;
             let (stop, mut stopping) = watch::channel(false);

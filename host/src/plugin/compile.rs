@@ -33,7 +33,7 @@ const COMPILED_AT_ONCE: usize = 2;
 /// The least memory that a compiling process can be given, in bytes.
 const LEAST_MEMORY: u64 = 128 << 20;
 /// How much a compiling process yields to all others, as in nice(1): more than guests do.
-const NICENESS: i32 = 15;
+const NICENESS: i32 = 10;
 /// How many files it may have open.
 const MOST_FILES: u64 = 64;
 /// The longest explanation that is kept, in characters.

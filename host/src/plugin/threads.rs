@@ -33,7 +33,7 @@ impl Threads {
             .thread_name("plugin")
             .on_thread_start(|| {
                 IS_FOR_GUESTS.set(true);
-                niceness::yield_to_workers();
+                niceness::yield_to_webhook();
             })
             .enable_all()
             .build()?;

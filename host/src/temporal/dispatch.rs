@@ -79,7 +79,7 @@ struct Shared {
     link: Link,
     receivers: Receivers,
     activities: ActivityConfig,
-    /// Where workflows are started: behind what accepts alerts.
+    /// Where workflows are started: apart from what accepts alerts.
     threads: Handle,
     /// This process, in leases.
     host: String,

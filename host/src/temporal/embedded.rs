@@ -212,7 +212,7 @@ impl Embedded {
         let supervisor = std::thread::Builder::new()
             .name("temporal-supervisor".to_owned())
             .spawn(move || {
-                niceness::yield_to_workers();
+                niceness::yield_to_webhook();
                 supervise(&launch, &stopped);
             })
             .map_err(EmbeddedError::Thread)?;

@@ -16,7 +16,6 @@ use super::afterwards::AcknowledgementWorkflow;
 use super::late_delivery::LateDeliveryWorkflow;
 use super::turns;
 use super::workflows::{AlertProcessingWorkflow, BatchAlertProcessingWorkflow};
-use crate::niceness;
 
 /// How long running activities may go on after shutdown has begun.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
@@ -120,7 +119,6 @@ impl Worker {
         // What this spawns are the activities, which call plugins.
         let handle = activities.receivers.registry.threads().clone();
         let run = move || {
-            niceness::yield_to_webhook();
             polling.store(true, Ordering::Relaxed);
             match catch_unwind(AssertUnwindSafe(|| handle.block_on(worker.run()))) {
                 Ok(Ok(())) => {}

@@ -131,7 +131,7 @@ impl End {
         let (code, words) = match self {
             End::Well => return (step["result"] != "ok").then(|| format!("it should end well: {step}")),
             End::Trap(words) => ("trap", words),
-            End::Deadline => ("deadline", "it did not answer within 600ms (`deadline` in [limits])"),
+            End::Deadline => ("deadline", "it did not answer within 900ms (`deadline` in [limits])"),
             End::Memory => ("memory", "memory limit 32 MiB reached (`memory` in [limits])"),
             End::HostCalls(words) => ("host-calls", words),
             End::Unusable(words) => ("invalid-output", words),

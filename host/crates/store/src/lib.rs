@@ -92,7 +92,7 @@ pub struct Store {
     keepers: Arc<[AbortHandle; 3]>,
     pending_limit: u64,
     stale_after: Micros,
-    /// The threads on which it was opened: what dispatches would keep the connection that writes for as long as its own have to wait.
+    /// The threads on which it was opened: on others, what dispatches would keep the connection that writes while it waits for its turn.
     threads: Handle,
 }
 
