@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, ClientBuilder, RequestBuilder};
 use serde_json::Value;
 
 /// An HTTP answer, read to its end.
@@ -40,12 +40,17 @@ impl Reply {
 pub fn client() -> &'static Client {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     CLIENT.get_or_init(|| {
-        // Another part of the process may have been first, with the same one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let client = builder().redirect(reqwest::redirect::Policy::none());
         // A client outlives the runtime of the test that made a connection: keep none.
         client.pool_max_idle_per_host(0).timeout(Duration::from_secs(120)).build().expect("a plain client")
     })
+}
+
+/// What makes a client of a test's own, which follows no proxy.
+pub fn builder() -> ClientBuilder {
+    // Another part of the process may have been first, with the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy()
 }
 
 /// Sends a request and reads the answer.

@@ -226,8 +226,7 @@ async fn tls_serves_http_2_and_takes_a_new_certificate_without_a_restart() {
     let url = host.url().replace("http://", "https://");
     let trusting = |pem: &str| {
         let root = reqwest::Certificate::from_pem(pem.as_bytes()).expect("a certificate");
-        let client =
-            reqwest::Client::builder().no_proxy().tls_certs_only([root]).timeout(Duration::from_secs(10));
+        let client = harness::web::builder().tls_certs_only([root]).timeout(Duration::from_secs(10));
         client.build().expect("a client")
     };
     let get = |client: reqwest::Client| client.get(format!("{url}/health")).send();
@@ -246,7 +245,7 @@ async fn a_socket_file_takes_alerts_and_one_left_over_is_no_obstacle() {
     let settings = settings.argument("--listen").argument(&listen);
     let (process, log) = Host::launched(&settings).await;
     log.message("worker polling").await;
-    let client = reqwest::Client::builder().unix_socket(socket.as_path()).build().expect("a client");
+    let client = harness::web::builder().unix_socket(socket.as_path()).build().expect("a client");
     let post = async || {
         let request = client.post("http://localhost/webhook/alerts").json(&body());
         harness::web::send(request).await.expect("an answer").ok()["success"].clone()
@@ -284,7 +283,7 @@ async fn a_webhook_that_asks_clients_for_certificates_is_open_to_those_who_have_
     let host = Host::listening(&settings.and_config(&config)).await;
     let url = format!("{}/livez", host.url().replace("http://0.0.0.0", "https://127.0.0.1"));
     let root = reqwest::Certificate::from_pem(issuer_certificate.pem().as_bytes()).expect("a certificate");
-    let builder = || reqwest::Client::builder().no_proxy().tls_certs_only([root.clone()]);
+    let builder = || harness::web::builder().tls_certs_only([root.clone()]);
     let stranger = builder().build().expect("a client");
     assert!(stranger.get(&url).send().await.is_err(), "nobody without a certificate comes in");
     let identity =
