@@ -11,7 +11,7 @@ use std::{io, thread};
 
 use clap::Args;
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setpriority_process, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, nice, setrlimit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -32,7 +32,7 @@ use crate::fault::Fault;
 const COMPILED_AT_ONCE: usize = 2;
 /// The least memory that a compiling process can be given, in bytes.
 const LEAST_MEMORY: u64 = 128 << 20;
-/// How much a compiling process yields to all others, as in nice(1): more than guests do.
+/// How much a compiling process stands back behind all others, as in nice(1).
 const NICENESS: i32 = 10;
 /// How many files it may have open.
 const MOST_FILES: u64 = 64;
@@ -297,7 +297,7 @@ impl Compile {
         let files = getrlimit(Resource::Nofile).maximum.map_or(MOST_FILES, |given| given.min(MOST_FILES));
         most(Resource::Nofile, files)?;
         most(Resource::Core, 0)?;
-        setpriority_process(None, NICENESS)?;
+        nice(NICENESS)?;
         Ok(())
     }
 }
