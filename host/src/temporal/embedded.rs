@@ -3,7 +3,7 @@
 
 mod database;
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use campanile_store::FileLock;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 
@@ -188,7 +189,7 @@ pub struct Embedded {
     stop: Sender<()>,
     supervisor: Option<JoinHandle<()>>,
     // Held open: the lock goes with it.
-    _lock: File,
+    _lock: FileLock,
 }
 
 impl Embedded {
@@ -501,14 +502,10 @@ fn version(executable: &Path) -> Result<String, EmbeddedError> {
     }
 }
 
-fn lock(directory: &Path) -> Result<File, EmbeddedError> {
+fn lock(directory: &Path) -> Result<FileLock, EmbeddedError> {
     let path = directory.join("lock");
-    let file = File::create(&path).map_err(io(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(EmbeddedError::DataDirInUse(directory.to_owned())),
-        Err(fs::TryLockError::Error(source)) => Err(EmbeddedError::Io { path, source }),
-    }
+    let taken = FileLock::try_take(&path).map_err(io(&path))?;
+    taken.ok_or_else(|| EmbeddedError::DataDirInUse(directory.to_owned()))
 }
 
 /// The port that is asked for if it is free, or any free one; taken while the listener is held.

@@ -1,6 +1,5 @@
 //! The two databases that a store can be in, and what differs between them.
 
-use std::fs::{File, TryLockError};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -14,6 +13,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Row, SqlSafeStr};
 use url::Url;
 
+use crate::file_lock::FileLock;
 use crate::sql::execute;
 use crate::{Micros, StoreError};
 
@@ -164,7 +164,7 @@ pub(crate) struct Database {
     /// Whether this process encrypts nothing, and must not write to a store that is encrypted.
     pub(crate) writes_in_the_clear: AtomicBool,
     /// Held while the file is open.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<FileLock>>,
 }
 
 /// A connection that is borrowed from a pool. It is closed unless it is put back: what was cut off may have left it anyhow.
@@ -362,15 +362,11 @@ pub(crate) fn file_address(file: &Path, mode: &str) -> Result<String, StoreError
 /// # Errors
 ///
 /// Another process has it, or the file beside it cannot be written.
-pub fn lock(file: &Path) -> Result<File, StoreError> {
+pub fn lock(file: &Path) -> Result<FileLock, StoreError> {
     let path = file.with_extension("lock");
-    let unusable = |error: std::io::Error| StoreError::NotWritable(format!("{}: {error}", path.display()));
-    let lock = File::options().create(true).append(true).open(&path).map_err(unusable)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(file.display().to_string())),
-        Err(TryLockError::Error(error)) => Err(unusable(error)),
-    }
+    let taken = FileLock::try_take(&path)
+        .map_err(|error| StoreError::NotWritable(format!("{}: {error}", path.display())))?;
+    taken.ok_or_else(|| StoreError::InUse(file.display().to_string()))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod dead_letter;
 mod dispatch;
 mod end;
 mod error;
+mod file_lock;
 mod hash;
 mod id;
 mod keep;
@@ -57,6 +58,7 @@ pub use dead_letter::{DeadLetter, DeadLetterFilter, DeadLetterState, KeptDeadLet
 pub use dispatch::{Claim, Claimed, Take};
 pub use end::{End, Reached};
 pub use error::StoreError;
+pub use file_lock::FileLock;
 pub use life::{Disposition, Micros};
 pub use lookup::{Filter, Found, Page, Progress, Waiting};
 pub use notification::Outcome;
