@@ -53,8 +53,9 @@ impl Temporal {
         self.process.signal(signal);
     }
 
-    /// Starts it again on its port, with all it knew.
+    /// Starts it again on its port, with all it knew. One that still runs is killed.
     pub async fn restart(&mut self) {
+        self.kill().await;
         self.process = launch(self.directory.path(), self.port);
         self.ready().await;
     }

@@ -19,8 +19,9 @@ use tokio::time::{sleep, timeout};
 const PAUSE: Duration = Duration::from_millis(250);
 /// How many alerts one request has: one workflow for them all leaves Temporal its breath.
 const TOGETHER: usize = 3;
-/// How much later than in peace the canary may have its alerts, at the 99th percentile. Generous: tests run beside each other
-/// on few processors; what it really is, `cargo xtask bench` measures.
+/// How much later than in peace the canary may have its alerts, at the 90th percentile: of a few dozen alerts, the 99th is the one that
+/// met the worst moment of a busy machine. Generous, since tests run beside each other on few processors; `cargo xtask bench` measures
+/// what it really is.
 const LATER: Duration = Duration::from_millis(300);
 /// The longest that the host may take to say how it is.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -35,8 +36,8 @@ pub(super) struct Canaries {
 /// How a canary fared.
 #[derive(Debug)]
 struct Fare {
-    /// From the post of an alert to its arrival, at the 99th percentile.
-    p99: Duration,
+    /// From the post of an alert to its arrival, at the 90th percentile.
+    p90: Duration,
     /// How many alerts that was.
     alerts: usize,
     /// The longest that the host took to say how it is.
@@ -55,7 +56,7 @@ impl Canaries {
         let among_them = self.among_them.stop(receiver, "/canary").await;
         let in_peace = self.in_peace.stop(receiver, "/peace").await;
         let shown = format!("{among_them:?}, in peace {in_peace:?}");
-        assert!(among_them.p99 <= in_peace.p99 + LATER, "the canary felt its neighbours: {shown}");
+        assert!(among_them.p90 <= in_peace.p90 + LATER, "the canary felt its neighbours: {shown}");
         assert!(among_them.health <= PROMPT, "the host was slow to say how it is: {shown}");
         assert!(among_them.alerts > 10, "the canary hardly sang: {shown}");
     }
@@ -83,7 +84,7 @@ impl Song {
         let received = receiver.wait_until(path, "every alert of the canary", all_here).await;
         let mut times = latencies(&sent, &received);
         times.sort();
-        Fare { p99: times[(times.len() * 99).div_ceil(100) - 1], alerts: times.len(), health }
+        Fare { p90: times[(times.len() * 9).div_ceil(10) - 1], alerts: times.len(), health }
     }
 }
 
