@@ -4,6 +4,7 @@
 
 pub mod alerts;
 pub mod artifacts;
+pub mod chance;
 pub mod cli;
 pub mod host;
 pub mod languages;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use campanile_store::{
     Check, Filter, Limits, Location, Outcome, Store, StoreError, StoreReader, copy_database,
 };
+use harness::chance::variable;
 use harness::until;
 
 use crate::on_both;
@@ -133,7 +134,7 @@ async fn the_log_stays_short_beside_a_reader() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes an hour; `TESTS_MINUTES=5` is five minutes"]
 async fn the_log_stays_short_for_an_hour() {
-    let minutes = std::env::var("TESTS_MINUTES").map_or(60, |minutes| minutes.parse().unwrap());
+    let minutes = variable("TESTS_MINUTES").unwrap_or(60);
     let end = Instant::now() + Duration::from_secs(60 * minutes);
     let place = Place::file();
     let limits = Limits { pending: 100_000_000, ..Limits::default() };

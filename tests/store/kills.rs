@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use campanile_store::{Limits, Location, Store};
 use fastrand::Rng;
+use harness::chance::{kills, seed};
 use harness::wait::PATIENCE;
 use sqlx::{AssertSqlSafe, Row};
 
@@ -18,7 +19,7 @@ use crate::samples::{firing, request, resolved, unidentified};
 
 on_both!(what_was_answered_outlives_a_killed_host);
 
-/// How often a host is killed. More by `TESTS_KILLS`.
+/// How often a host is killed, unless `TESTS_KILLS` says another number.
 const KILLS: usize = 15;
 /// How many requests a host works on at once.
 const TASKS: u64 = 16;
@@ -62,8 +63,7 @@ impl Accepting {
 }
 
 async fn what_was_answered_outlives_a_killed_host(place: Place) {
-    let kills = std::env::var("TESTS_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
-    let seed = fastrand::u64(..);
+    let (kills, seed) = (kills(KILLS), seed());
     let mut random = Rng::with_seed(seed);
     let mut answered = Vec::new();
     // Where two hosts can share a store, one of them goes on while the other dies.
@@ -89,9 +89,9 @@ async fn check(place: &Place, seed: u64, answered: &[String]) {
     let kept = sqlx::query("SELECT id FROM notifications").fetch_all(&mut connection).await.unwrap();
     let kept: HashSet<String> = kept.iter().map(|row| row.get(0)).collect();
     let lost: Vec<_> = answered.iter().filter(|id| !kept.contains(*id)).collect();
-    println!("seed {seed}: {} answered, {} kept, {} lost", answered.len(), kept.len(), lost.len());
+    println!("TESTS_SEED={seed}: {} answered, {} kept, {} lost", answered.len(), kept.len(), lost.len());
     assert!(answered.len() > 100, "too few to show anything: {}", answered.len());
-    assert!(lost.is_empty(), "seed {seed}: lost {lost:?}");
+    assert!(lost.is_empty(), "TESTS_SEED={seed}: lost {lost:?}");
     // Nothing half: each notification has its document and its life, each open identity one life, which it points to.
     for query in [
         "SELECT count(*) FROM notifications n LEFT JOIN documents d ON d.notification = n.number WHERE d.document IS NULL",
@@ -101,7 +101,7 @@ async fn check(place: &Place, seed: u64, answered: &[String]) {
         "SELECT count(*) FROM (SELECT 1 AS one FROM lives WHERE state = 0 GROUP BY scope, sender_key HAVING count(*) > 1) AS t",
     ] {
         let query = sqlx::query_scalar::<_, i64>(AssertSqlSafe(query.to_owned()));
-        assert_eq!(query.fetch_one(&mut connection).await.unwrap(), 0, "seed {seed}");
+        assert_eq!(query.fetch_one(&mut connection).await.unwrap(), 0, "TESTS_SEED={seed}");
     }
 }
 
@@ -110,7 +110,7 @@ async fn check(place: &Place, seed: u64, answered: &[String]) {
 async fn in_a_process_of_its_own() {
     let location = std::env::var("STORE_LOCATION").unwrap();
     let location = location.parse().unwrap_or_else(|_| Location::File(location.into()));
-    let seed: u64 = std::env::var("TESTS_SEED").unwrap().parse().unwrap();
+    let seed = seed();
     let store = Store::open(location, LIMITS).await.unwrap();
     let tasks = (0..TASKS).map(|task| {
         let (store, mut random) = (store.clone(), Rng::with_seed(seed ^ task));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use campanile_store::life::{Decision, Life, Policy, Post, Severity, State, Status, decide};
 use campanile_store::{Disposition, Incoming, Micros, Placed, Store};
 use fastrand::Rng;
+use harness::chance::seed;
 
 use crate::model::Model;
 use crate::on_both;
@@ -113,11 +114,6 @@ fn post(random: &mut Rng) -> Post {
         ends_at: random.bool().then(|| minute(random)),
         is_momentary: false,
     }
-}
-
-/// By the clock, or what `TESTS_SEED` says.
-fn seed() -> u64 {
-    std::env::var("TESTS_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap())
 }
 
 type Table = Arc<dyn Fn(Option<Life>, Post, Policy, Micros) -> Decision>;

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use fastrand::Rng;
 use harness::alerts::{identified, unique};
+use harness::chance::{kills, seed};
 use harness::host::ids;
 use harness::web::{client, send};
 use harness::{Host, Plugin, Server, Settings, Temporal, until};
 use serde_json::{Value, json};
 
-/// How often the host is killed.
+/// How often the host is killed, unless `TESTS_KILLS` says another number.
 const KILLS: usize = 24;
 /// How many post at once.
 const SENDERS: usize = 6;
@@ -41,6 +43,7 @@ async fn posting(
 /// Has a host take posts, and kills it while it does.
 async fn killed_under_load(
     host: Host,
+    random: &mut Rng,
     path: &str,
     accepted: u16,
     body: impl Fn() -> (String, Value) + Clone + Send + Sync + 'static,
@@ -52,8 +55,7 @@ async fn killed_under_load(
             tokio::spawn(async move { posting(url, accepted, stop, body).await })
         })
         .collect();
-    // When it is to die is up to chance: that is what is tested.
-    tokio::time::sleep(Duration::from_millis(fastrand::u64(1..LIFE))).await;
+    tokio::time::sleep(Duration::from_millis(random.u64(1..LIFE))).await;
     host.kill9().await;
     stop.store(true, Ordering::Relaxed);
     let (mut taken, mut unanswered) = (Vec::new(), Vec::new());
@@ -90,10 +92,12 @@ async fn what_was_accepted_is_held_however_often_the_host_is_killed() {
         (name.clone(), json!({"alerts": [identified(&name)]}))
     };
     let (mut accepted, mut unanswered) = (BTreeSet::new(), 0);
-    for _ in 0..KILLS {
+    let (kills, seed) = (kills(KILLS), seed());
+    let mut random = Rng::with_seed(seed);
+    for _ in 0..kills {
         let host = Host::listening(&settings).await;
         until("it takes alerts", async || (host.get("/readyz").await.status == 200).then_some(())).await;
-        let (taken, without) = killed_under_load(host, "/webhook/alerts", 200, body).await;
+        let (taken, without) = killed_under_load(host, &mut random, "/webhook/alerts", 200, body).await;
         accepted.extend(taken.iter().flat_map(|(_, answer)| ids(answer)));
         unanswered += without.len();
     }
@@ -105,7 +109,7 @@ async fn what_was_accepted_is_held_however_often_the_host_is_killed() {
     .await;
     let more = all.len() - accepted.len();
     say(&format!(
-        "{KILLS} kills: {} accepted, {} held, {more} of {unanswered} unanswered",
+        "TESTS_SEED={seed}: {kills} kills: {} accepted, {} held, {more} of {unanswered} unanswered",
         accepted.len(),
         all.len()
     ));
@@ -127,9 +131,11 @@ async fn what_was_spooled_is_handed_over_however_often_the_host_is_killed() {
         (name, json!({"alerts": [alert]}))
     };
     let (mut accepted, mut unanswered) = (BTreeSet::new(), 0);
-    for _ in 0..KILLS {
+    let (kills, seed) = (kills(KILLS), seed());
+    let mut random = Rng::with_seed(seed);
+    for _ in 0..kills {
         let host = Host::listening(&settings).await;
-        let (taken, without) = killed_under_load(host, "/webhook/grafana", 202, body).await;
+        let (taken, without) = killed_under_load(host, &mut random, "/webhook/grafana", 202, body).await;
         accepted.extend(taken.into_iter().map(|(name, _)| name));
         unanswered += without.len();
     }
@@ -146,7 +152,7 @@ async fn what_was_spooled_is_handed_over_however_often_the_host_is_killed() {
     })
     .await;
     say(&format!(
-        "{KILLS} kills: {} answered with 202, {waiting} in the spool, {} held, {unanswered} unanswered",
+        "TESTS_SEED={seed}: {kills} kills: {} answered with 202, {waiting} in the spool, {} held, {unanswered} unanswered",
         accepted.len(),
         titles.len()
     ));

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use campanile_store::copy_database;
 use harness::alerts::{identified, unique};
+use harness::chance::{kills, seed, variable};
 use harness::{Answer, Host, Plugin, Postgres, Receiver, Server, Settings, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use crate::embedded::find_temporal;
 use crate::outages::{post, post_many, say, settled_after};
 use crate::replay::client;
 
-/// How often something is killed; `TESTS_KILLS` says another number.
+/// How often something is killed, unless `TESTS_KILLS` says another number.
 const KILLS: usize = 4;
 /// How many post at once meanwhile.
 const SENDERS: usize = 3;
@@ -148,7 +149,7 @@ async fn a_restored_database_of_temporal_sends_nothing_again() {
 /// As a power loss does that takes what was not synced: Temporal has what it had some seconds ago, the store has all.
 #[tokio::test(flavor = "multi_thread")]
 async fn temporals_database_is_cut_back_to_random_points() {
-    let (receiver, seed) = (Receiver::start().await, seeded());
+    let (receiver, seed) = (Receiver::start().await, seed());
     let (settings, points) = (settings(&receiver), tempfile::tempdir().expect("a temporary directory"));
     let mut random = fastrand::Rng::with_seed(seed);
     let host = settings.start().await;
@@ -157,7 +158,7 @@ async fn temporals_database_is_cut_back_to_random_points() {
     host.kill9().await;
     receiver.always("/pager", Answer::status(503));
     let (mut pending, mut acknowledged) = (BTreeSet::new(), BTreeSet::new());
-    for round in 0..kills() {
+    for round in 0..kills(KILLS) {
         let host = settings.start().await;
         let stop = Arc::new(AtomicBool::new(false));
         let url = host.at("/webhook/alerts");
@@ -187,7 +188,7 @@ async fn temporals_database_is_cut_back_to_random_points() {
         let found = host.completed(id).await;
         assert!(found["ledger"]["acknowledged"]["by"] == "alice", "{found}");
     }
-    let what = format!("TESTS_SEED={seed}: Temporal's database cut back {} times", kills());
+    let what = format!("TESTS_SEED={seed}: Temporal's database cut back {} times", kills(KILLS));
     settled_after(refused, &what, &pending, &receiver, "/pager").await;
     let again: Vec<_> = sent(&receiver, refused).into_iter().filter(|id| !pending.contains(id)).collect();
     assert_eq!(again, [""; 0], "what is over or acknowledged is not sent again");
@@ -218,21 +219,9 @@ async fn a_workflow_that_an_operator_ends_leaves_a_dead_letter() {
     .await;
 }
 
-fn kills() -> usize {
-    std::env::var("TESTS_KILLS").map_or(KILLS, |kills| kills.parse().expect("TESTS_KILLS is a number"))
-}
-
 /// A millisecond, or as many as `TESTS_STRETCH` says: with 200, databases are cut back by minutes.
 fn stretch() -> Duration {
-    let stretch = std::env::var("TESTS_STRETCH");
-    Duration::from_millis(stretch.map_or(1, |stretch| stretch.parse().expect("TESTS_STRETCH is a number")))
-}
-
-fn seeded() -> u64 {
-    let seed = std::env::var("TESTS_SEED")
-        .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
-    fastrand::seed(seed);
-    seed
+    Duration::from_millis(variable("TESTS_STRETCH").unwrap_or(1))
 }
 
 /// Posts until it is stopped, to the host that is there, and returns what was accepted.
@@ -255,7 +244,7 @@ async fn under_load(urls: Vec<String>, seed: u64, mut kill: impl AsyncFnMut()) -
         })
         .collect();
     let mut random = fastrand::Rng::with_seed(seed);
-    for _ in 0..kills() {
+    for _ in 0..kills(KILLS) {
         tokio::time::sleep(Duration::from_millis(random.u64(200..1_500))).await;
         kill().await;
     }
@@ -269,7 +258,7 @@ async fn under_load(urls: Vec<String>, seed: u64, mut kill: impl AsyncFnMut()) -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_server_is_killed_again_and_again() {
-    let (receiver, seed) = (Receiver::start().await, seeded());
+    let (receiver, seed) = (Receiver::start().await, seed());
     let host = settings(&receiver).start().await;
     let url = host.at("/webhook/alerts");
     let accepted = under_load(vec![url], seed, async || {
@@ -278,13 +267,13 @@ async fn the_embedded_server_is_killed_again_and_again() {
         until("another is there", async || find_temporal(&host).filter(|other| *other != server)).await;
     })
     .await;
-    let what = format!("TESTS_SEED={seed}: embedded server killed {} times", kills());
+    let what = format!("TESTS_SEED={seed}: embedded server killed {} times", kills(KILLS));
     settled_after(0, &what, &accepted, &receiver, "/pager").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql_is_killed_again_and_again() {
-    let (receiver, seed) = (Receiver::start().await, seeded());
+    let (receiver, seed) = (Receiver::start().await, seed());
     let mut postgres = Postgres::start().await;
     let store = format!("\n[store]\nurl = \"{}\"\n", postgres.database());
     let settings = Settings::new().and_config(&store);
@@ -296,20 +285,20 @@ async fn postgresql_is_killed_again_and_again() {
             .await;
     })
     .await;
-    let what = format!("TESTS_SEED={seed}: PostgreSQL killed {} times", kills());
+    let what = format!("TESTS_SEED={seed}: PostgreSQL killed {} times", kills(KILLS));
     settled_after(0, &what, &accepted, &receiver, "/pager").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_two_hosts_on_one_postgresql_dies_again_and_again() {
-    let (receiver, seed) = (Receiver::start().await, seeded());
+    let (receiver, seed) = (Receiver::start().await, seed());
     let store = format!("\n[store]\nurl = \"{}\"\n", Postgres::shared().await.database());
     let settings = Settings::new().and_config(&store);
     let settings = settings.plugin(Plugin::recorder("pager", &receiver, "").and(PATIENT));
     let stays = settings.start().await;
     let mut accepted = BTreeSet::new();
     let mut random = fastrand::Rng::with_seed(seed);
-    for _ in 0..kills() {
+    for _ in 0..kills(KILLS) {
         let dies = settings.clone().role("all").start().await;
         let urls = vec![stays.at("/webhook/alerts"), dies.at("/webhook/alerts")];
         let stop = Arc::new(AtomicBool::new(false));
@@ -322,7 +311,7 @@ async fn one_of_two_hosts_on_one_postgresql_dies_again_and_again() {
             accepted.extend(sender.await.expect("no panic"));
         }
     }
-    let what = format!("TESTS_SEED={seed}: one of two hosts killed {} times", kills());
+    let what = format!("TESTS_SEED={seed}: one of two hosts killed {} times", kills(KILLS));
     settled_after(0, &what, &accepted, &receiver, "/pager").await;
     end_all(&stays, &accepted, "delivered").await;
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use harness::alerts::{identified, unique, with};
+use harness::chance::{kills, seed};
 use harness::receiver::Received;
 use harness::tools::debian_package;
 use harness::web::{client, send};
@@ -18,9 +19,9 @@ use crate::replay::client as client_of_temporal;
 
 /// How long a scenario may take until everything has arrived.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Alerts and kills of the scenario with kills.
-const ALERTS: usize = 500;
+/// How often the host is killed, unless `TESTS_KILLS` says another number, and how many alerts are posted before each kill.
 const KILLS: usize = 30;
+const ALERTS_EACH: usize = 17;
 
 /// What was accepted and what arrived.
 #[derive(Debug)]
@@ -181,18 +182,18 @@ async fn a_host_that_is_killed_again_and_again_delivers_everything() {
     let settings = Settings::new().plugin(Plugin::recorder("pager", &receiver, ""));
     let mut accepted = BTreeSet::new();
     let mut deaths = Vec::new();
-    for _ in 0..KILLS {
+    let (kills, seed) = (kills(KILLS), seed());
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..kills {
         let host = Host::listening(&settings).await;
         until("it takes alerts", async || (host.get("/readyz").await.status == 200).then_some(())).await;
         let url = host.at("/webhook/alerts");
-        let share = ALERTS.div_ceil(KILLS);
-        let posts = (0..share).map(|_| {
+        let posts = (0..ALERTS_EACH).map(|_| {
             let url = url.clone();
             tokio::spawn(async move { post(&url, &unique("killed ")).await })
         });
         let posts: Vec<_> = posts.collect();
-        // When it is to die is up to chance: that is what is tested.
-        tokio::time::sleep(Duration::from_millis(fastrand::u64(200..600))).await;
+        tokio::time::sleep(Duration::from_millis(random.u64(200..600))).await;
         host.kill9().await;
         deaths.push(Instant::now());
         for post in posts {
@@ -200,8 +201,9 @@ async fn a_host_that_is_killed_again_and_again_delivers_everything() {
         }
     }
     let _host = settings.start().await;
-    let counts = settled("host killed 30 times", &accepted, &receiver, "/pager").await;
-    assert!(counts.accepted >= ALERTS / 5, "{counts:?}");
+    let what = format!("TESTS_SEED={seed}: host killed {kills} times");
+    let counts = settled(&what, &accepted, &receiver, "/pager").await;
+    assert!(counts.accepted >= kills * ALERTS_EACH / 5, "{counts:?}");
     let mut lives: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for request in receiver.received("/pager") {
         let life = deaths.partition_point(|death| *death < request.at);

@@ -7,6 +7,7 @@ mod engine;
 
 use fastrand::Rng;
 use harness::artifacts;
+use harness::chance::variable;
 
 use engine::{Cost, Engine, Input};
 
@@ -42,7 +43,7 @@ async fn faults(engine: &Engine, name: &str, seconds: u64, inputs: Vec<(String, 
 /// What the inputs are made from: the same in each run, so that a failure is one of the change that is tested. Set
 /// `TESTS_SEED` to a number to look for more.
 fn seed() -> u64 {
-    std::env::var("TESTS_SEED").map_or(1, |seed| seed.parse().expect("TESTS_SEED is a number"))
+    variable("TESTS_SEED").unwrap_or(1)
 }
 
 /// Gives each plugin that `inputs` knows inputs for what they make for it.

@@ -14,6 +14,8 @@ use crate::tools;
 
 /// The guests of the test package: a workspace of their own, for wasm only.
 const GUESTS: &str = "tests/guests/Cargo.toml";
+/// The end-to-end suites that run on a PostgreSQL store, too.
+const ON_BOTH_STORES: [&str; 3] = ["identity::", "lives::", "delivery::"];
 
 #[derive(Args)]
 pub(crate) struct Test {
@@ -49,6 +51,11 @@ impl Test {
         // The suites start the host's program, which cargo does not build for another package's tests.
         run(cargo().args(["build", "-p", "campanile"]).current_dir(root))?;
         run(cargo().args(["test", "-p", "tests"]).args(&self.filter).current_dir(root))?;
+        if self.filter.is_none() {
+            let mut on_postgres = cargo();
+            on_postgres.args(["test", "-p", "tests", "--test", "suites", "--"]).args(ON_BOTH_STORES);
+            run(on_postgres.env("TESTS_STORE", "postgres").current_dir(root))?;
+        }
         Ok("passed")
     }
 }
