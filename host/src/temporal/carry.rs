@@ -4,6 +4,9 @@
 //! The first attempt of everything is a local activity: three of them cost 3 history events instead of 18, and one
 //! round trip. The SDK keeps the workflow task open meanwhile, so they are short: a call that takes longer goes on, and a
 //! durable activity in the same process joins it (`continued.rs`).
+//!
+//! Thousands of alerts wait in memory for a retry, each in a future that is as large as its largest step. Large steps are therefore
+//! boxed: a box is there only while its step goes on.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -265,11 +268,11 @@ async fn deliver<W: Inbox>(
 ) -> WorkflowResult<Vec<Step>> {
     let name = &line.receiver.name;
     let began = ctx.workflow_time();
-    let first = finish_first(ctx, item, &line.receiver, name, first, common.splits).await?;
+    let first = Box::pin(finish_first(ctx, item, &line.receiver, name, first, common.splits)).await?;
     if let Some(first) = &first {
         common.board.note(ctx, index, line.progress(first));
     }
-    let mut steps = vec![notify_on(ctx, item, &line.receiver, name, first, began).await?];
+    let mut steps = vec![Box::pin(notify_on(ctx, item, &line.receiver, name, first, began)).await?];
     for stand_in in &line.fallback {
         if is_over(ctx, item, &steps) {
             break;
@@ -277,7 +280,7 @@ async fn deliver<W: Inbox>(
         let step = match common.stand_ins.said(ctx, &stand_in.name).await {
             Some(step) => step,
             None => {
-                let step = stand_in_for(ctx, item, stand_in, name).await;
+                let step = Box::pin(stand_in_for(ctx, item, stand_in, name)).await;
                 common.stand_ins.note(ctx, &stand_in.name, step.as_ref().ok());
                 step?
             }
@@ -286,7 +289,7 @@ async fn deliver<W: Inbox>(
     }
     common.board.note(ctx, index, reached(&steps));
     if !is_over(ctx, item, &steps) {
-        steps[0].dead_letter = Some(give_to_store(ctx, item, &line.receiver, &steps[0]).await?);
+        steps[0].dead_letter = Some(Box::pin(give_to_store(ctx, item, &line.receiver, &steps[0])).await?);
     }
     Ok(steps)
 }
@@ -532,4 +535,47 @@ pub(super) fn judged<W>(
     let delay = retry.delay().unwrap_or_else(again);
     let is_too_late = target.retry.maximum_age.is_some_and(|age| delay >= age.unsigned_abs());
     Ok(if is_too_late { First::Done(step) } else { First::Again(step, delay) })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::temporal::workflows::BatchAlertProcessingWorkflow;
+
+    type Context = &'static WorkflowContext<BatchAlertProcessingWorkflow>;
+
+    /// How much memory the future that a function returns takes, in bytes.
+    pub(in crate::temporal) fn size_of_future<F: Future>(_: impl FnOnce() -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What is passed where nothing is called.
+    pub(in crate::temporal) fn any<T>() -> T {
+        unreachable!("the future is not made")
+    }
+
+    #[test]
+    fn an_alert_that_waits_for_a_retry_takes_little_memory() {
+        let carried = size_of_future(|| carry(any::<Context>(), any(), any::<&ActivityConfig>(), any()));
+        let delivered = size_of_future(|| {
+            deliver(
+                any::<Context>(),
+                any::<&Arc<AlertItem>>(),
+                any::<(usize, &Line)>(),
+                any(),
+                any::<&Common>(),
+            )
+        });
+        let retried = size_of_future(|| {
+            notify_on(
+                any::<Context>(),
+                any::<&Arc<AlertItem>>(),
+                any::<&Target>(),
+                any::<&str>(),
+                any(),
+                any(),
+            )
+        });
+        assert!(carried + delivered + retried < 10 << 10, "{carried} + {delivered} + {retried} bytes");
+    }
 }

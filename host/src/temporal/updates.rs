@@ -106,7 +106,7 @@ pub(super) async fn follow<W: Inbox>(
             deliveries: results.clone(),
             is_interim: true,
         };
-        let first = update_first(ctx, target, call_of).await?.after(before);
+        let first = Box::pin(update_first(ctx, target, call_of)).await?.after(before);
         let delay = heard.note(&results, first);
         pause(ctx, board, delay.max(least_pause(call))).await;
     }

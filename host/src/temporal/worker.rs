@@ -27,10 +27,10 @@ const SLOTS: usize = 100;
 /// for places of plugins longer than they may.
 const LOCAL_SLOTS: usize = 200;
 
-/// How many workflows stay in memory between their tasks: more than are being started, and, of batches of a hundred, what waits for a
-/// retry of 25,000 alerts. The others are replayed from their histories when their next retry is due. At the SDK's 1,000, a
-/// receiver that is down for long fills half a gigabyte.
-const CACHED: usize = 256;
+/// How many workflows stay in memory between their tasks: more than have a task at once ([`SLOTS`]), and, of batches of a hundred, 12,800
+/// alerts that wait for a retry. The others are replayed from their histories when their next retry is due. A batch that waits takes
+/// more than a megabyte, so that at the SDK's 1,000 a receiver that is down for long fills more than a gigabyte.
+const CACHED: usize = 128;
 
 /// How many durable activities wait for calls of this process at once. One that waits for a slot passes for lost.
 const WAITING_SLOTS: usize = 10_000;

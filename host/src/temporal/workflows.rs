@@ -79,7 +79,7 @@ impl AlertProcessingWorkflow {
         ctx.state_mut(|alert| {
             alert.acknowledgement = item.acknowledged.clone().or(alert.acknowledgement.take())
         });
-        let processed = process(ctx, &item, &activities).await?;
+        let processed = Box::pin(process(ctx, &item, &activities)).await?;
         let mut ledger = carry(ctx, item, &activities, processed).await?;
         ledger::fit(std::slice::from_mut(&mut ledger), OWN_LEDGER_BYTES);
         record(ctx, vec![Recorded { thread_id, ledger: ledger.clone() }]).await?;
@@ -178,8 +178,8 @@ impl BatchAlertProcessingWorkflow {
                 }
             }
         });
-        let carried = join_all(alerts.into_iter().map(async |item| {
-            let carried = carry_inline(ctx, item, activities).await;
+        let carried = join_all(alerts.into_iter().map(Arc::new).map(async |item| {
+            let carried = carry_inline(ctx, item, &activities).await;
             ctx.state_mut(|batch| {
                 batch.under_way -= 1;
                 if let Ok(End::Here(recorded)) = &carried {
@@ -262,11 +262,11 @@ enum End {
 /// Carries one alert of a batch, if there is room for its deliveries; otherwise it starts anew as a workflow of its own.
 async fn carry_inline(
     ctx: &WorkflowContext<BatchAlertProcessingWorkflow>,
-    item: AlertItem,
-    activities: ActivityConfig,
+    item: Arc<AlertItem>,
+    activities: &ActivityConfig,
 ) -> WorkflowResult<End> {
-    let (item, thread_id) = (Arc::new(item.clone()), item.thread_id);
-    let processed = process(ctx, &item, &activities).await?;
+    let thread_id = item.thread_id.clone();
+    let processed = Box::pin(process(ctx, &item, activities)).await?;
     let alert = size(processed.alert.as_ref().unwrap_or(&item.alert)) + size(&item.origin.metadata);
     let is_too_much = ctx.state_mut(|batch| {
         let is_too_much = batch.load.is_too_much_with(&processed.plan, alert);
@@ -274,9 +274,9 @@ async fn carry_inline(
         is_too_much && batch.acknowledgement(&item.id).is_none()
     });
     if is_too_much {
-        return Ok(End::OnItsOwn(start_child(ctx, Arc::unwrap_or_clone(item), activities).await?));
+        return Ok(End::OnItsOwn(Box::pin(start_child(ctx, item, activities)).await?));
     }
-    let mut ledger = carry(ctx, item, &activities, processed).await?;
+    let mut ledger = Box::pin(carry(ctx, item, activities, processed)).await?;
     ledger::fit(std::slice::from_mut(&mut ledger), OWN_LEDGER_BYTES);
     Ok(End::Here(Box::new(Recorded { thread_id, ledger })))
 }
@@ -284,8 +284,8 @@ async fn carry_inline(
 /// Starts an alert as a workflow of its own. Returns the workflow's id.
 async fn start_child<W: Budgeted>(
     ctx: &WorkflowContext<W>,
-    item: AlertItem,
-    activities: ActivityConfig,
+    item: Arc<AlertItem>,
+    activities: &ActivityConfig,
 ) -> WorkflowResult<String> {
     let workflow_id = item.id.clone();
     let options = ChildWorkflowOptions::builder()
@@ -295,7 +295,7 @@ async fn start_child<W: Budgeted>(
         .search_attributes(search_attributes::of([&item.alert], item.origin.sealed))
         .priority(urgency::of([&item.alert]))
         .build();
-    let job = Job { item, activities };
+    let job = Job { item: Arc::unwrap_or_clone(item), activities: *activities };
     room(ctx, &job).await;
     match ctx.start_child_workflow(AlertProcessingWorkflow::run, job, options).await {
         // The only cause of a failure besides a namespace that is gone: it is there already.
@@ -320,6 +320,7 @@ fn worst(alerts: &[Ledger]) -> Option<Outcome> {
 mod tests {
     use super::*;
     use crate::plan::Planned;
+    use crate::temporal::carry::tests::{any, size_of_future};
 
     /// How many alerts of so many bytes a batch carries itself, each for the most receivers and updaters.
     fn carried(alert: usize) -> usize {
@@ -327,6 +328,18 @@ mod tests {
         let plan = Plan { receivers: planned(32), updaters: planned(8), ..Plan::default() };
         let mut load = Load::default();
         (0..1_000).take_while(|_| !load.is_too_much_with(&plan, alert)).count()
+    }
+
+    #[test]
+    fn an_alert_of_a_batch_takes_little_memory_besides_its_steps() {
+        let carried = size_of_future(|| {
+            carry_inline(
+                any::<&WorkflowContext<BatchAlertProcessingWorkflow>>(),
+                any(),
+                any::<&ActivityConfig>(),
+            )
+        });
+        assert!(carried < 4 << 10, "{carried} bytes");
     }
 
     #[test]
